@@ -1,0 +1,64 @@
+"""`sam_nano`: a SAM of about three million parameters, from segment_anything's own classes."""
+
+from functools import partial
+
+import torch
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayTransformer,
+)
+from torch import nn
+
+IMAGE_SIZE, PATCH, DIM, DEPTH, HEADS = 128, 8, 160, 6, 5
+WINDOW, GLOBAL_BLOCKS, PROMPT_DIM = 8, (2, 5), 128
+PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+def build_nano() -> Sam:
+    """A SAM with random weights: 128x128 input, 16x16 tokens, windows of 8, two global blocks.
+
+    Every part is the official class, so state-dict names, fused `qkv`, relative positions, three
+    masks and predicted IoU are those of ViT-B; only the sizes differ.
+    """
+    tokens = IMAGE_SIZE // PATCH
+    sam = Sam(
+        image_encoder=_encoder(),
+        prompt_encoder=PromptEncoder(PROMPT_DIM, (tokens, tokens), (IMAGE_SIZE, IMAGE_SIZE), 16),
+        mask_decoder=_decoder(),
+        pixel_mean=list(PIXEL_MEAN),
+        pixel_std=list(PIXEL_STD),
+    )
+    sam.model_name = "sam_nano"
+    return sam
+
+
+def _encoder() -> ImageEncoderViT:
+    return ImageEncoderViT(
+        img_size=IMAGE_SIZE,
+        patch_size=PATCH,
+        embed_dim=DIM,
+        depth=DEPTH,
+        num_heads=HEADS,
+        mlp_ratio=4,
+        out_chans=PROMPT_DIM,
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+        qkv_bias=True,
+        use_rel_pos=True,
+        window_size=WINDOW,
+        global_attn_indexes=GLOBAL_BLOCKS,
+    )
+
+
+def _decoder() -> MaskDecoder:
+    transformer = TwoWayTransformer(depth=2, embedding_dim=PROMPT_DIM, num_heads=4, mlp_dim=512)
+    return MaskDecoder(
+        transformer_dim=PROMPT_DIM,
+        transformer=transformer,
+        num_multimask_outputs=3,
+        activation=nn.GELU,
+        iou_head_depth=3,
+        iou_head_hidden_dim=128,
+    )

@@ -1,0 +1,93 @@
+"""Names of models, their checkpoints, and what a wrong checkpoint is told."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
+from torch import nn
+
+from naslora_core.errors import UserError
+from naslora_core.sam.nano import build_nano
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+BUILDERS = {
+    "sam_nano": build_nano,
+    "vit_b": build_sam_vit_b,
+    "vit_l": build_sam_vit_l,
+    "vit_h": build_sam_vit_h,
+}
+
+
+def load_sam(name: str = "sam_nano", checkpoint: str | Path | None = None) -> nn.Module:
+    """A frozen SAM in eval mode: `sam_nano` with its packaged weights, or a `vit_*` of yours.
+
+    Raises UserError for an unknown name, and for a checkpoint that is missing, truncated, altered
+    (its sha256 stands in the manifest) or of another model.
+    """
+    if name not in BUILDERS:
+        raise UserError(f"There is no model {name!r}; choose one of {', '.join(BUILDERS)}.")
+    if checkpoint is None and name != "sam_nano":
+        raise UserError(
+            f"The weights of {name} are not in this package; download the official file and "
+            f"call load_sam({name!r}, checkpoint='sam_{name}_....pth')."
+        )
+    path = Path(checkpoint or WEIGHTS / "sam_nano.safetensors")
+    state = read_state(path, expected=None if checkpoint else manifest()["sha256"])
+    sam = BUILDERS[name]()
+    _fill(sam, state, name, path)
+    sam.model_name = name
+    return sam.eval().requires_grad_(False)
+
+
+def manifest() -> dict:
+    """What `sam_nano` is: sha256, commands, scenes seen, minutes, device (weights/sam_nano.json)."""
+    return json.loads((WEIGHTS / "sam_nano.json").read_text())
+
+
+def read_state(path: Path, expected: str | None = None) -> dict[str, torch.Tensor]:
+    """The tensors of a `.safetensors` or `.pth` file; `expected` is its sha256 where known."""
+    if not path.is_file():
+        raise UserError(
+            f"There is no checkpoint at {path}; reinstall the package or mend the path."
+        )
+    found = hashlib.sha256(path.read_bytes()).hexdigest() if expected else None
+    if found != expected:
+        raise UserError(
+            f"The checkpoint {path.name} has sha256 {found[:12]}..., the manifest says "
+            f"{expected[:12]}...: it is truncated or altered; restore it (reinstall, or git checkout)."
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path.name} is not a readable checkpoint ({error}); fetch it again."
+        ) from error
+    except Exception as error:  # weights_only raises pickle.UnpicklingError and relatives
+        raise UserError(
+            f"{path.name} is not a file of tensors ({error}); fetch it again."
+        ) from error
+
+
+def _fill(sam: nn.Module, state: dict, name: str, path: Path) -> None:
+    try:
+        sam.load_state_dict({k: v.float() for k, v in state.items()})
+    except (RuntimeError, AttributeError) as error:
+        detail = str(error).splitlines()[min(1, len(str(error).splitlines()) - 1)].strip()
+        raise UserError(
+            f"{path.name} does not fit {name}: {detail[:160]} Name its model."
+        ) from error
+
+
+def model_hash(sam: nn.Module) -> str:
+    """sha256 over the names and bytes of all tensors of a model, in order of their names."""
+    digest = hashlib.sha256()
+    for key, tensor in sorted(sam.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,80 @@
+"""SAM as a differentiable function of a batch of images, prompt-free or with clicks and boxes."""
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from naslora_core.errors import UserError
+from naslora_core.sam.heads import run_decoder
+
+
+class Output(NamedTuple):
+    """masks: logits `B N S S`; low_res: logits `B N 4h 4w`; iou: predicted `B N`; classes or None."""
+
+    masks: Tensor
+    low_res: Tensor
+    iou: Tensor
+    classes: Tensor | None = None
+
+
+class Segmenter(nn.Module):
+    """Image encoder, prompt encoder and mask decoder of a SAM, with gradients.
+
+    `Sam.forward` runs under `no_grad` and its decoder takes one image at a time; this calls the
+    same three parts on any batch. Given the same prompt it returns what `SamPredictor` returns.
+    """
+
+    def __init__(self, sam: nn.Module, head: nn.Module | None = None):
+        super().__init__()
+        self.sam, self.head = sam, head
+
+    @property
+    def image_size(self) -> int:
+        """Side S of the square input, pixels."""
+        return self.sam.image_encoder.img_size
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """RGB `B 3 S S` in 0..255 to SAM's normalised input; UserError for another size."""
+        if images.shape[1:] != (3, self.image_size, self.image_size):
+            raise UserError(
+                f"The segmenter got images of shape {tuple(images.shape)}; it expects "
+                f"B 3 {self.image_size} {self.image_size}. Resize with data.transforms.to_batch."
+            )
+        return (images - self.sam.pixel_mean) / self.sam.pixel_std
+
+    def encode(self, normalised: Tensor) -> Tensor:
+        """`B 3 S S` normalised -> image embedding `B C h w`."""
+        return self.sam.image_encoder(normalised)
+
+    def decode(self, embedding: Tensor, points=None, boxes=None, mask=None, multimask=False):
+        """Mask logits `B M 4h 4w` and predicted IoU `B M` for one prompt an image.
+
+        points: (coordinates `B P 2` as x, y in input pixels; labels `B P`, 1 in, 0 out);
+        boxes: `B 4` xyxy; mask: logits `B 1 4h 4w`. M is 3 with multimask (SAM's answers to an
+        ambiguous click), else 1. Repeat the embedding for several prompts of one image.
+        """
+        decoder, prompts = self.sam.mask_decoder, self.sam.prompt_encoder
+        sparse, dense = prompts(points=points, boxes=boxes, masks=mask)
+        sparse = sparse.expand(len(embedding), -1, -1)
+        tokens, mlps = self._tokens(multimask)
+        masks, iou = run_decoder(
+            decoder, embedding + dense, prompts.get_dense_pe(), sparse, tokens, mlps
+        )
+        return masks, iou[:, list(mlps)]
+
+    def _tokens(self, multimask: bool):
+        """The mask tokens, and {row: hypernetwork} of those that answer."""
+        decoder = self.sam.mask_decoder
+        if self.head is not None and not multimask:
+            return self.head.tokens(decoder), {0: self.head.mlp}
+        rows = range(1, decoder.num_mask_tokens) if multimask else (0,)
+        return decoder.mask_tokens.weight, {i: decoder.output_hypernetworks_mlps[i] for i in rows}
+
+    def forward(self, images: Tensor, points=None, boxes=None, multimask: bool = False) -> Output:
+        """RGB `B 3 S S` in 0..255 -> Output with logits at input size; no prompt: SAM's empty one."""
+        embedding = self.encode(self.preprocess(images))
+        low_res, iou = self.decode(embedding, points, boxes, multimask=multimask)
+        size = (self.image_size, self.image_size)
+        masks = F.interpolate(low_res, size, mode="bilinear", align_corners=False)
+        return Output(masks, low_res, iou)

@@ -1,0 +1,113 @@
+"""What a SAM reaches with one box and one click, beside the trivial answers and the ceiling.
+
+The trivial answers are strong, so they stand in every row: the ellipse inscribed in the box, and
+the best disc of one constant radius around the click (that radius chosen on the same objects).
+The ceiling is what masks of the decoder's size (64 x 64 on `sam_nano`) can reach at all.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from segment_anything import SamPredictor
+
+from naslora_core.data.scenes import scene
+from naslora_core.training.prompts import box_of, centre_click
+
+SCENE_SEED, SCENE_COUNT, PER_SCENE = 777_001, 500, 3  # never trained on
+RADII = np.geomspace(0.01, 0.6, 40)  # of the disc, in shares of the image's longer side
+LEAST_SHARE, PER_IMAGE = 0.002, 8  # of a folder: smallest component, most components an image
+
+
+@dataclass(frozen=True)
+class Case:
+    """An image `H W 3` uint8 and the objects `N H W` (bool) to be found in it."""
+
+    image: np.ndarray
+    objects: np.ndarray
+
+
+def scene_cases(count: int = SCENE_COUNT, seed: int = SCENE_SEED, size: int = 128):
+    """The frozen evaluation scenes, up to PER_SCENE objects of each, drawn by (seed, index)."""
+    for index in range(count):
+        it, rng = scene(seed, index, size), np.random.default_rng([seed, index, 9999])
+        chosen = rng.permutation(len(it.masks))[:PER_SCENE]
+        yield Case(it.image, it.masks[chosen])
+
+
+def component_cases(samples: Iterable) -> Iterable[Case]:
+    """The largest connected components of each class of labelled images, as objects."""
+    for sample in samples:
+        parts = [_components(sample.mask == c) for c in np.unique(sample.mask) if c > 0]
+        objects = sorted(sum(parts, []), key=lambda m: -m.sum())[:PER_IMAGE]
+        if objects:
+            yield Case(sample.image, np.stack(objects))
+
+
+def _components(mask: np.ndarray) -> list[np.ndarray]:
+    labels, count = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel())
+    return [labels == i for i in range(1, count + 1) if sizes[i] >= LEAST_SHARE * mask.size]
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boolean masks; 1 if both are empty."""
+    union = (a | b).sum()
+    return float((a & b).sum() / union) if union else 1.0
+
+
+def ellipse(mask: np.ndarray) -> np.ndarray:
+    """The ellipse inscribed in a mask's tight box."""
+    x0, y0, x1, y1 = box_of(mask)
+    y, x = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    centre, half = ((y0 + y1) / 2, (x0 + x1) / 2), ((y1 - y0 + 1) / 2, (x1 - x0 + 1) / 2)
+    return ((y - centre[0]) / half[0]) ** 2 + ((x - centre[1]) / half[1]) ** 2 <= 1
+
+
+def discs(mask: np.ndarray) -> np.ndarray:
+    """IoU `R` of the discs of all RADII around the click."""
+    cx, cy = centre_click(mask)
+    y, x = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    distance = np.hypot(y - cy, x - cx)
+    inside = np.sort(distance[mask]).searchsorted(RADII * max(mask.shape), "right")
+    disc = np.sort(distance.ravel()).searchsorted(RADII * max(mask.shape), "right")
+    return inside / (disc + mask.sum() - inside)
+
+
+def ceiling(mask: np.ndarray, side: int) -> float:
+    """IoU of the mask drawn with `side` pixels along the longer image side, then enlarged."""
+    full = torch.from_numpy(mask)[None, None].float()
+    small = [max(1, round(side * n / max(mask.shape))) for n in mask.shape]
+    low = F.interpolate(full, small, mode="area")
+    again = F.interpolate(low, mask.shape, mode="bilinear", align_corners=False)[0, 0] > 0.5
+    return iou(again.numpy(), mask)
+
+
+def score(sam, cases: Iterable[Case]) -> dict[str, float]:
+    """The table's row: mean IoU over objects at native resolution, by `SamPredictor` itself."""
+    predictor, side = SamPredictor(sam), 4 * sam.prompt_encoder.image_embedding_size[0]
+    rows, radii = [], []
+    for case in cases:
+        predictor.set_image(case.image)
+        for mask in case.objects:
+            rows.append(_score_object(predictor, mask, side))
+            radii.append(discs(mask))
+    mean = {k: float(np.mean([r[k] for r in rows])) for k in rows[0]} if rows else {}
+    return {"objects": len(rows), **mean, "disc": float(np.mean(radii, 0).max()) if rows else 0.0}
+
+
+def _score_object(predictor: SamPredictor, mask: np.ndarray, side: int) -> dict[str, float]:
+    boxed, _, _ = predictor.predict(box=box_of(mask), multimask_output=False)
+    click = {"point_coords": centre_click(mask)[None], "point_labels": np.ones(1)}
+    clicked, confidence, _ = predictor.predict(**click, multimask_output=True)
+    ious = [iou(m, mask) for m in clicked]
+    return {
+        "box": iou(boxed[0], mask),
+        "ellipse": iou(ellipse(mask), mask),
+        "click": ious[int(confidence.argmax())],
+        "click_best_of_3": max(ious),
+        "ceiling": ceiling(mask, side),
+    }
