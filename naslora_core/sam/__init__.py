@@ -1,11 +1,28 @@
-"""SAM itself: registry and checkpoints, the small model, and a differentiable segmenter."""
+"""SAM itself: registry and checkpoints, the small model, and a differentiable segmenter.
+
+Import `SamPredictor` and `SamAutomaticMaskGenerator` from here: torchvision is healed first.
+"""
 
 from naslora_core.sam.heal import heal_torchvision
 
 heal_torchvision()
 
-from naslora_core.sam.nano import build_nano  # noqa: E402
-from naslora_core.sam.registry import load_sam, model_hash  # noqa: E402
-from naslora_core.sam.segmenter import Output, Segmenter  # noqa: E402
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
-__all__ = ["Output", "Segmenter", "build_nano", "heal_torchvision", "load_sam", "model_hash"]
+from naslora_core.sam.heads import MaskHead
+from naslora_core.sam.nano import build_nano
+from naslora_core.sam.registry import load_sam, manifest, model_hash
+from naslora_core.sam.segmenter import Output, Segmenter
+
+__all__ = [
+    "MaskHead",
+    "Output",
+    "SamAutomaticMaskGenerator",
+    "SamPredictor",
+    "Segmenter",
+    "build_nano",
+    "heal_torchvision",
+    "load_sam",
+    "manifest",
+    "model_hash",
+]

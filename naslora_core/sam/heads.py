@@ -6,27 +6,31 @@ import torch
 from torch import Tensor, nn
 
 
-class BinaryHead(nn.Module):
-    """One mask token (row 0, SAM's single-mask output) and its hypernetwork, kept apart.
+class MaskHead(nn.Module):
+    """One trained mask token and hypernetwork a class, each begun as SAM's single-mask row 0.
 
-    Weight decay and momentum on the whole `mask_tokens` table would move the three rows that no
-    loss reaches; a copy of the one row that is trained cannot. `write_back` returns it.
+    Kept apart from the table: weight decay and momentum on the whole of `mask_tokens` would move
+    the rows that no loss reaches. Rows 1 to 3 go on attending beside the trained ones, unchanged,
+    so with one class the decoder computes exactly what SAM's does. Background is the logit 0, so
+    one class is the softmax over (0, m), which is the sigmoid of m: binary is no special case.
     """
 
-    def __init__(self, decoder: nn.Module):
+    def __init__(self, decoder: nn.Module, classes: int = 1):
         super().__init__()
-        self.token = nn.Parameter(decoder.mask_tokens.weight[:1].detach().clone())  # 1 C
-        self.mlp = copy.deepcopy(decoder.output_hypernetworks_mlps[0]).requires_grad_(True)
+        row, mlp = decoder.mask_tokens.weight[:1], decoder.output_hypernetworks_mlps[0]
+        self.token = nn.Parameter(row.detach().repeat(classes, 1))  # N C
+        copies = (copy.deepcopy(mlp).requires_grad_(True) for _ in range(classes))
+        self.mlps = nn.ModuleList(copies)
 
     def tokens(self, decoder: nn.Module) -> Tensor:
-        """All four tokens `4 C`: the trained one, and the three that attend beside it unchanged."""
+        """The trained tokens, then SAM's rows 1 to 3: `N+3 C`."""
         return torch.cat([self.token, decoder.mask_tokens.weight[1:]])
 
     @torch.no_grad()
     def write_back(self, decoder: nn.Module) -> None:
-        """Copy token and hypernetwork into row 0 of an official decoder."""
+        """Copy token and hypernetwork of a one-class head into row 0 of an official decoder."""
         decoder.mask_tokens.weight[0].copy_(self.token[0])
-        decoder.output_hypernetworks_mlps[0].load_state_dict(self.mlp.state_dict())
+        decoder.output_hypernetworks_mlps[0].load_state_dict(self.mlps[0].state_dict())
 
 
 def run_decoder(decoder, source: Tensor, position: Tensor, sparse: Tensor, tokens, mlps):

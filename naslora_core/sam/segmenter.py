@@ -52,7 +52,8 @@ class Segmenter(nn.Module):
 
         points: (coordinates `B P 2` as x, y in input pixels; labels `B P`, 1 in, 0 out);
         boxes: `B 4` xyxy; mask: logits `B 1 4h 4w`. M is 3 with multimask (SAM's answers to an
-        ambiguous click), else 1. Repeat the embedding for several prompts of one image.
+        ambiguous click), else 1, or one a class of a trained head, whose IoU `B 1` is SAM's
+        untrained guess. Repeat the embedding for several prompts of one image.
         """
         decoder, prompts = self.sam.mask_decoder, self.sam.prompt_encoder
         sparse, dense = prompts(points=points, boxes=boxes, masks=mask)
@@ -61,13 +62,13 @@ class Segmenter(nn.Module):
         masks, iou = run_decoder(
             decoder, embedding + dense, prompts.get_dense_pe(), sparse, tokens, mlps
         )
-        return masks, iou[:, list(mlps)]
+        return masks, iou[:, list(mlps) if multimask or self.head is None else [0]]
 
     def _tokens(self, multimask: bool):
         """The mask tokens, and {row: hypernetwork} of those that answer."""
         decoder = self.sam.mask_decoder
         if self.head is not None and not multimask:
-            return self.head.tokens(decoder), {0: self.head.mlp}
+            return self.head.tokens(decoder), dict(enumerate(self.head.mlps))
         rows = range(1, decoder.num_mask_tokens) if multimask else (0,)
         return decoder.mask_tokens.weight, {i: decoder.output_hypernetworks_mlps[i] for i in rows}
 

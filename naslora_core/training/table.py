@@ -12,9 +12,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import ndimage
-from segment_anything import SamPredictor
 
 from naslora_core.data.scenes import scene
+from naslora_core.sam import SamPredictor
+from naslora_core.training.metrics import iou
 from naslora_core.training.prompts import box_of, centre_click
 
 SCENE_SEED, SCENE_COUNT, PER_SCENE = 777_001, 500, 3  # never trained on
@@ -41,22 +42,17 @@ def scene_cases(count: int = SCENE_COUNT, seed: int = SCENE_SEED, size: int = 12
 def component_cases(samples: Iterable) -> Iterable[Case]:
     """The largest connected components of each class of labelled images, as objects."""
     for sample in samples:
-        parts = [_components(sample.mask == c) for c in np.unique(sample.mask) if c > 0]
+        parts = [components(sample.mask == c) for c in np.unique(sample.mask) if c > 0]
         objects = sorted(sum(parts, []), key=lambda m: -m.sum())[:PER_IMAGE]
         if objects:
             yield Case(sample.image, np.stack(objects))
 
 
-def _components(mask: np.ndarray) -> list[np.ndarray]:
+def components(mask: np.ndarray) -> list[np.ndarray]:
+    """The connected components of a mask `H W` that fill at least LEAST_SHARE of the image."""
     labels, count = ndimage.label(mask)
     sizes = np.bincount(labels.ravel())
     return [labels == i for i in range(1, count + 1) if sizes[i] >= LEAST_SHARE * mask.size]
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boolean masks; 1 if both are empty."""
-    union = (a | b).sum()
-    return float((a & b).sum() / union) if union else 1.0
 
 
 def ellipse(mask: np.ndarray) -> np.ndarray:
