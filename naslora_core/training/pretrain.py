@@ -35,6 +35,7 @@ class Leg:
 
     scenes: int
     decay: float = 0.1
+    correct_from: int = 72_000  # scenes after which correction clicks join clicks and boxes
     batch: int = 24
     masks: int = 3
     lr: float = 8e-4
@@ -104,8 +105,8 @@ def prompt_loss(masks: Tensor, iou: Tensor, truth: Tensor, ambiguous: bool) -> T
     return drawn.mean() + F.mse_loss(iou, soft_iou(masks.detach(), truth))
 
 
-def step_loss(sam, batch: dict[str, Tensor], step: int) -> Tensor:
-    """Clicks and boxes, then one round of corrections for one of the two kinds, in turn."""
+def step_loss(sam, batch: dict[str, Tensor], corrected: str | None) -> Tensor:
+    """Clicks and boxes, then one round of corrections for one of the two kinds, or for none."""
     images, masks = batch["image"].float(), batch["masks"].float()  # B 3 S S, B M S S
     embedding = sam.image_encoder((images - sam.pixel_mean) / sam.pixel_std)
     side = 4 * embedding.shape[-1]
@@ -117,7 +118,7 @@ def step_loss(sam, batch: dict[str, Tensor], step: int) -> Tensor:
         given = _as_prompt(kind, prompts)
         out, iou = predict(**given)
         total = total + prompt_loss(out, iou, truth, kind == "clicks")
-        if (step % 2 == 0) == (kind == "clicks"):
+        if kind == corrected:
             best = out[range(len(out)), _selected(out, iou, kind)][:, None].detach()
             given = _corrected(given, best, masks[:, part].flatten(0, 1), batch["key"])
             total = total + prompt_loss(*predict(**given, mask=best), truth, ambiguous=False)
@@ -209,13 +210,17 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, self.leg)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            loss = step_loss(self.sam, batch, self.step)
+            loss = step_loss(self.sam, batch, self._corrected())
         self.optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
         return loss.item()
+
+    def _corrected(self) -> str | None:
+        started = self.step * self.leg.batch >= self.leg.correct_from
+        return ("clicks", "boxes")[self.step % 2] if started else None
 
     def cooling(self) -> bool:
         return self.step * self.leg.batch >= self.leg.scenes * (1 - self.leg.decay)

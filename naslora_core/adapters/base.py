@@ -1,0 +1,93 @@
+"""`adapt(sam, method)`: a frozen base, and beside it only what the method trains.
+
+The adapted model shares the storage of every frozen tensor with `sam`, which is never changed; so
+one base carries many adapters, each at the cost of what it trains.
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from naslora_core.errors import UserError
+from naslora_core.sam import MaskHead, Segmenter, model_hash
+
+Blocks = str | tuple[int, ...]
+
+
+class Method(Protocol):
+    """A frozen dataclass of a method's settings that knows how to enter an encoder."""
+
+    def inject(self, encoder: nn.Module) -> None:
+        """Wrap modules of an image encoder whose tensors are frozen; what is new is trained."""
+
+
+class Adapted(Segmenter):
+    """A Segmenter whose encoder carries an adapter and whose decoder is trained beside it."""
+
+    def __init__(self, sam: nn.Module, head: MaskHead, method, base_hash: str, seed: int):
+        super().__init__(sam, head)
+        self.method, self.base_hash, self.seed = method, base_hash, seed
+        self.base_name = getattr(sam, "model_name", "unnamed")
+
+    @property
+    def classes(self) -> int:
+        """Foreground classes, one mask each."""
+        return len(self.head.token)
+
+    def trained(self) -> dict[str, Tensor]:
+        """Everything that is not the base's: what an adapter file holds, name by name."""
+        return {n: p for n, p in self.named_parameters() if getattr(p, "adapter", False)}
+
+
+def adapt(sam: nn.Module, method: Method, classes: int = 1, seed: int = 0) -> Adapted:
+    """A model that equals `sam` before its first step and trains the method's tensors.
+
+    Trained beside every method: the mask decoder, with one mask token a class kept apart; frozen:
+    prompt encoder and IoU head. New tensors are drawn from `seed`, whatever the global state.
+    """
+    base_hash = model_hash(sam)
+    twin = frozen_twin(sam)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        method.inject(twin.image_encoder)
+    _own(twin.mask_decoder.transformer)
+    _own(twin.mask_decoder.output_upscaling)
+    _own(twin.mask_decoder.iou_token)
+    model = Adapted(twin, MaskHead(sam.mask_decoder, classes), method, base_hash, seed)
+    for p in model.parameters():
+        p.adapter = p.requires_grad
+    return model.eval()
+
+
+def frozen_twin(sam: nn.Module) -> nn.Module:
+    """A copy of the module tree over the same storage, nothing of it trainable."""
+    memo = {id(b): b for b in sam.buffers()}
+    for p in sam.parameters():
+        memo[id(p)] = nn.Parameter(p.detach(), requires_grad=False)
+    return copy.deepcopy(sam, memo)
+
+
+def _own(module: nn.Module) -> None:
+    """Give a module its own, trainable tensors."""
+    for part in module.modules():
+        for name, p in list(part.named_parameters(recurse=False)):
+            setattr(part, name, nn.Parameter(p.detach().clone()))
+
+
+def selected(encoder: nn.Module, blocks: Blocks) -> Iterator[tuple[int, nn.Module]]:
+    """The transformer blocks of a choice: all, global, windowed, late-4 (the last four), (0, 3)."""
+    depth = len(encoder.blocks)
+    whole = {i for i, b in enumerate(encoder.blocks) if b.window_size == 0}
+    named = {"all": set(range(depth)), "global": whole, "windowed": set(range(depth)) - whole}
+    if isinstance(blocks, str) and blocks.startswith("late-") and blocks[5:].isdigit():
+        named[blocks] = set(range(max(0, depth - int(blocks[5:])), depth))
+    chosen = named.get(blocks) if isinstance(blocks, str) else set(blocks)
+    if not chosen or not chosen <= named["all"]:
+        raise UserError(
+            f"blocks={blocks!r} selects nothing of this encoder; choose all, global, windowed, "
+            f"late-4, or a tuple of numbers from 0 to {depth - 1}."
+        )
+    return ((i, encoder.blocks[i]) for i in sorted(chosen))

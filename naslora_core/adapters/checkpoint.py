@@ -1,0 +1,111 @@
+"""One file per adapter: what was trained, what it was trained on, and for which base."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+import naslora_core
+from naslora_core.adapters.base import Adapted, adapt
+from naslora_core.adapters.decoder_only import DecoderOnly
+from naslora_core.adapters.lora import LoRA
+from naslora_core.adapters.nas_lora import NASLoRA
+from naslora_core.adapters.spatial import FixedConv
+from naslora_core.errors import UserError
+from naslora_core.files import write_atomic
+from naslora_core.sam import model_hash
+from naslora_core.search.operators import operator_names, set_hash
+
+FORMAT = "naslora-adapter-1"
+METHODS = {m.__name__: m for m in (DecoderOnly, LoRA, FixedConv, NASLoRA)}
+
+
+def save_adapter(model: Adapted, path: str | Path) -> Path:
+    """Write We, Wd, operators, alpha and the trained decoder, with metadata, as safetensors."""
+    tensors = {n: p.detach().contiguous() for n, p in model.trained().items()}
+    write_atomic(path, save(tensors, metadata(model)))
+    return Path(path)
+
+
+def metadata(model: Adapted) -> dict[str, str]:
+    """Everything that loading checks, as strings."""
+    facts = {
+        "format": FORMAT,
+        "method": type(model.method).__name__,
+        "settings": json.dumps(dataclasses.asdict(model.method)),
+        "base_name": model.base_name,
+        "base_hash": model.base_hash,
+        "classes": str(model.classes),
+        "image_size": str(model.image_size),
+        "seed": str(model.seed),
+        "version": naslora_core.__version__,
+    }
+    if hasattr(model.method, "operators"):
+        facts["operator_hash"] = set_hash(operator_names(model.method.operators))
+    return facts
+
+
+def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
+    """The model that `save_adapter` wrote, on its own base.
+
+    Raises UserError for a file that is missing or broken, for another base (both hashes named),
+    another operator set, and for missing or unknown tensors (named).
+    """
+    facts, tensors = _read(Path(path))
+    here = model_hash(sam)
+    if facts["base_hash"] != here:
+        raise UserError(
+            f"{Path(path).name} was trained on {facts['base_name']} {facts['base_hash'][:12]}, "
+            f"this base is {getattr(sam, 'model_name', 'unnamed')} {here[:12]}; load that base."
+        )
+    model = adapt(sam, _method(facts, path), int(facts["classes"]), int(facts["seed"]))
+    _fill(model, tensors, Path(path).name)
+    return model
+
+
+def _read(path: Path) -> tuple[dict, dict]:
+    try:
+        with safe_open(path, "pt") as file:
+            facts = file.metadata() or {}
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is not a readable adapter ({error}); save it anew.") from error
+    if facts.get("format") != FORMAT:
+        raise UserError(
+            f"{path.name} is a safetensors file of format {facts.get('format')!r}; expected "
+            f"{FORMAT!r}, as save_adapter writes it."
+        )
+    return facts, tensors
+
+
+def _method(facts: dict, path):
+    if facts["method"] not in METHODS:
+        known = ", ".join(METHODS)
+        raise UserError(f"{path} holds the method {facts['method']!r}; this version has {known}.")
+    settings = json.loads(facts["settings"])
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    method = METHODS[facts["method"]](**settings)
+    if "operator_hash" in facts:
+        here = set_hash(operator_names(method.operators))
+        if here != facts["operator_hash"]:
+            raise UserError(
+                f"{path} was searched over operator set {facts['operator_hash']}, the set "
+                f"{method.operators!r} is now {here}; register the operators it was saved with."
+            )
+    return method
+
+
+def _fill(model: Adapted, tensors: dict, name: str) -> None:
+    wanted = model.trained()
+    missing, unknown = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
+    wrong = [n for n in wanted if n in tensors and wanted[n].shape != tensors[n].shape]
+    if missing or unknown or wrong:
+        raise UserError(
+            f"{name} does not fit its own description: missing {missing[:3]}, unknown "
+            f"{unknown[:3]}, of another shape {wrong[:3]}; save the adapter anew."
+        )
+    for key, p in wanted.items():
+        p.data.copy_(tensors[key])

@@ -1,0 +1,13 @@
+"""Nothing in the encoder: the baseline that every comparison needs."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class DecoderOnly:
+    """Train the mask decoder on a frozen encoder."""
+
+    def inject(self, encoder: nn.Module) -> None:
+        """Leave the encoder as it is."""

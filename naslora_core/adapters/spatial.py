@@ -1,0 +1,50 @@
+"""A spatial map between LoRA's encoder and decoder: y = W0 x + b + s Wd C(We x).
+
+SAM's qkv receives channels-last tokens `B' H W d` (a window or the whole map) without a class
+token, so a permutation is all that a convolution needs.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from naslora_core.adapters.lora import LoRA, LoRALinear
+
+
+class SpatialLoRALinear(LoRALinear):
+    """LoRA with a `cell` on the low-rank map z = We x, seen as `B' r H W`."""
+
+    def __init__(self, base: nn.Linear, rank: int, scale: float, cell: nn.Module):
+        super().__init__(base, rank, scale)
+        self.cell = cell
+
+    def between(self, z: Tensor) -> Tensor:
+        return self.cell(z.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class SkipConv(nn.Module):
+    """z + K * z with one convolution r -> r, zero at the start."""
+
+    def __init__(self, rank: int, side: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(rank, rank, side, side))
+
+    def kernel(self) -> Tensor:
+        """The effective kernel: the identity and K."""
+        eye = torch.eye(len(self.weight), dtype=self.weight.dtype, device=self.weight.device)
+        return self.weight + F.pad(eye[..., None, None], (self.weight.shape[-1] // 2,) * 4)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z + F.conv2d(z, self.weight, padding=self.weight.shape[-1] // 2)
+
+
+@dataclass(frozen=True)
+class FixedConv(LoRA):
+    """The simplest spatial prior: one `side x side` operator beside a skip, nothing searched."""
+
+    side: int = 3
+
+    def wrap(self, linear: nn.Linear) -> nn.Module:
+        return SpatialLoRALinear(linear, self.rank, self.scale, SkipConv(self.rank, self.side))

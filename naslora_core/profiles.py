@@ -1,0 +1,38 @@
+"""How much of everything a lesson uses: the same code path on every profile, on less data."""
+
+from dataclasses import dataclass
+
+from naslora_core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """model: a name for load_sam; image_size: side in pixels; train, val, test: images of a
+    procedural domain; steps: weight and alpha updates of one run; batch: images a step."""
+
+    name: str
+    model: str
+    image_size: int
+    train: int
+    val: int
+    test: int
+    steps: int
+    batch: int
+
+    def _repr_html_(self) -> str:
+        cells = "".join(f"<tr><th>{k}</th><td>{v}</td></tr>" for k, v in vars(self).items())
+        return f"<table>{cells}</table>"
+
+
+PROFILES = {
+    "smoke": Profile("smoke", "sam_nano", 128, train=48, val=16, test=16, steps=80, batch=8),
+    "laptop": Profile("laptop", "sam_nano", 128, train=256, val=48, test=64, steps=400, batch=8),
+    "gpu": Profile("gpu", "vit_b", 1024, train=256, val=48, test=64, steps=1000, batch=2),
+}
+
+
+def profile(name: str = "smoke") -> Profile:
+    """The profile of this name; UserError with the choices otherwise."""
+    if name not in PROFILES:
+        raise UserError(f"There is no profile {name!r}; choose one of {', '.join(PROFILES)}.")
+    return PROFILES[name]

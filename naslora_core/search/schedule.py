@@ -1,0 +1,123 @@
+"""When weights move and when alpha does: stages in steps, and what a search can decide in them.
+
+A step is one batch, forward and backward, whether it moves weights or alpha; so a schedule's cost
+in passes is its steps times the batch, alpha's included.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from naslora_core.errors import UserError
+
+ALPHA_LR = 0.02
+DECISION = 0.3  # a winner's probability below which a search has hardly decided
+
+
+@dataclass(frozen=True)
+class Stage:
+    """steps; moves: "weights", "alpha", "both" at once, or "alternate" (weights on half A of the
+    images, then alpha on half B, and so on); learning rates and decoupled weight decays."""
+
+    name: str
+    steps: int
+    moves: str
+    lr: float
+    alpha_lr: float = ALPHA_LR
+    weight_decay: float = 1e-4
+    alpha_weight_decay: float = 1e-3
+
+    def turn(self, step: int) -> tuple[Sequence[str], str | None]:
+        """What moves at this step, and on which half of the images (None: all)."""
+        if self.moves == "alternate":
+            return (("alpha",), "B") if step % 2 else (("weights",), "A")
+        return (("weights", "alpha") if self.moves == "both" else (self.moves,)), None
+
+    @property
+    def alpha_steps(self) -> int:
+        """How often alpha moves."""
+        return {"alternate": self.steps // 2, "weights": 0}.get(self.moves, self.steps)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A name and its stages."""
+
+    name: str
+    stages: tuple[Stage, ...]
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages, alpha's included."""
+        return sum(s.steps for s in self.stages)
+
+    @property
+    def alpha_steps(self) -> int:
+        """Steps that move alpha."""
+        return sum(s.alpha_steps for s in self.stages)
+
+
+def stage_wise(steps: int, lr: float, alpha_lr: float = ALPHA_LR) -> Schedule:
+    """Warm-up (weights) a fifth, search (alternating) a half, settle (weights) the rest."""
+    warm, search = steps // 5, steps // 2 // 2 * 2
+    return Schedule(
+        "stage-wise",
+        (
+            Stage("warm-up", warm, "weights", lr, alpha_lr),
+            Stage("search", search, "alternate", lr, alpha_lr),
+            Stage("settle", steps - warm - search, "weights", lr, alpha_lr),
+        ),
+    )
+
+
+def joint(steps: int, lr: float, alpha_lr: float = ALPHA_LR) -> Schedule:
+    """Weights and alpha move together on every pass."""
+    return Schedule("joint", (Stage("joint", steps, "both", lr, alpha_lr),))
+
+
+def bilevel(steps: int, lr: float, alpha_lr: float = ALPHA_LR) -> Schedule:
+    """First-order DARTS: weights on one half, alpha on the other, in turn, to the end."""
+    return Schedule("bilevel", (Stage("search", steps, "alternate", lr, alpha_lr),))
+
+
+def weights_only(steps: int, lr: float) -> Schedule:
+    """What every method without alpha does."""
+    return Schedule("weights", (Stage("train", steps, "weights", lr),))
+
+
+SCHEDULES = {"stage-wise": stage_wise, "joint": joint, "bilevel": bilevel, "weights": weights_only}
+
+
+def named_schedule(schedule: str | Schedule, steps: int, lr: float, searches: bool) -> Schedule:
+    """A Schedule as it is, or the named one of this length; without alpha only weights move."""
+    if isinstance(schedule, Schedule):
+        return schedule
+    if schedule not in SCHEDULES:
+        names = ", ".join(SCHEDULES)
+        raise UserError(
+            f"Unknown schedule {schedule!r}; choose one of {names}, or give a Schedule."
+        )
+    return SCHEDULES[schedule if searches else "weights"](steps, lr)
+
+
+def budget(schedule: Schedule, operators: int) -> str:
+    """What this schedule can decide, in plain words (an estimate, see `reachable`)."""
+    rate = max(s.alpha_lr for s in schedule.stages)
+    sure = reachable(schedule.alpha_steps, rate, operators)
+    text = (
+        f"{schedule.alpha_steps} alpha steps at {rate:g}: about {sure:.2f} for the winner of "
+        f"{operators} under steady gradients; uniform is {1 / operators:.2f}."
+    )
+    return (
+        text if sure >= DECISION else text + " A decision is unlikely: more steps or a larger rate."
+    )
+
+
+def reachable(alpha_steps: int, alpha_lr: float, operators: int) -> float:
+    """Probability of the winner after Adam steps of size lr: it rises, every other one falls.
+
+    Under a steady gradient Adam moves each coordinate by lr a step, so the logits part by
+    2 lr a step. An upper estimate for gradients that change sign, a lower one where they grow.
+    """
+    gap = 2 * alpha_lr * alpha_steps
+    return 1 / (1 + (operators - 1) * math.exp(-min(gap, 50)))

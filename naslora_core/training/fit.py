@@ -1,0 +1,176 @@
+"""Train an adapted model through the stages of a schedule; killed and resumed, it ends the same.
+
+One image, forward and backward, is one pass; a step is `batch` passes, whether it moves the
+weights or alpha, so methods with the same number of steps have the same budget.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from naslora_core.adapters import read_genotype
+from naslora_core.data.transforms import to_batch
+from naslora_core.errors import UserError
+from naslora_core.search.schedule import Schedule, named_schedule
+from naslora_core.training.losses import cross_entropy_dice
+from naslora_core.training.state import RunFolder
+
+WARMUP = 0.05  # share of the steps over which the learning rate rises
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The trained model, what it chose (None without a search), every event, and the seconds."""
+
+    model: nn.Module = field(repr=False)
+    genotype: object | None
+    history: list[dict] = field(repr=False)
+    seconds: float
+
+
+def fit(
+    model: nn.Module,
+    data,
+    schedule: str | Schedule = "stage-wise",
+    steps: int = 250,
+    batch: int = 8,
+    lr: float = 2e-3,
+    seed: int = 0,
+    out: str | Path | None = None,
+    progress: bool = True,
+    on_event: Callable[[dict], None] | None = None,
+) -> FitResult:
+    """Train `model` (from `adapt`) on `data.train`; a method without alpha only moves weights.
+
+    out: a folder for events and state; a run found there, begun with the same arguments, goes on
+    where it stopped. Raises UserError for an unknown schedule, for data with other classes than
+    the model's, and with the step and the images' names when the loss is not finite.
+    """
+    if len(data.classes) != model.classes:
+        raise UserError(
+            f"{data.name} has {len(data.classes)} foreground classes, the model draws "
+            f"{model.classes}; adapt with classes={len(data.classes)}."
+        )
+    schedule = named_schedule(schedule, steps, lr, searches=bool(_alphas(model)))
+    arguments = {"steps": steps, "batch": batch, "seed": seed, "schedule": repr(schedule)}
+    run = _Run(model, data.train, schedule, batch, seed)
+    folder = RunFolder(out, arguments | {"data": data.name, "method": repr(model.method)})
+    folder.restore(run)
+    start = time.monotonic() - (run.history[-1]["seconds"] if run.history else 0)
+    bar = tqdm(run.remaining(), disable=not progress, initial=run.step, total=schedule.steps)
+    model.train()
+    for stage in bar:
+        event = run.advance(stage) | {"seconds": round(time.monotonic() - start, 3)}
+        bar.set_postfix(stage=stage.name, loss=event["loss"])
+        run.history.append(event)
+        folder.write(run, event)
+        if on_event:
+            on_event(event)
+    model.eval()
+    seconds = run.history[-1]["seconds"] if run.history else 0.0
+    return FitResult(model, _genotype(model, data, schedule, seed), run.history, seconds)
+
+
+def _alphas(model: nn.Module) -> list[nn.Parameter]:
+    return [p for name, p in model.named_parameters() if name.endswith("arch_alpha")]
+
+
+class _Run:
+    """Model, optimisers and position of one training run."""
+
+    def __init__(self, model, samples: Sequence, schedule: Schedule, batch: int, seed: int):
+        self.model, self.samples, self.schedule = model, samples, schedule
+        self.batch, self.seed, self.step, self.history = batch, seed, 0, []
+        alphas = {id(p) for p in _alphas(model)}
+        trained = list(model.trained().values())
+        self.groups = {
+            "weights": [p for p in trained if id(p) not in alphas],
+            "alpha": [p for p in trained if id(p) in alphas],
+        }
+        first = schedule.stages[0]
+        self.optimisers = {"weights": torch.optim.AdamW(self.groups["weights"], first.lr)}
+        if self.groups["alpha"]:
+            self.optimisers["alpha"] = torch.optim.AdamW(
+                self.groups["alpha"], first.alpha_lr, betas=(0.5, 0.999)
+            )
+
+    def remaining(self) -> Iterator:
+        """The stage of every step from here on."""
+        stages = [stage for stage in self.schedule.stages for _ in range(stage.steps)]
+        return iter(stages[self.step :])
+
+    def advance(self, stage) -> dict:
+        """One step: choose what moves, draw its images, move it; the event that tells of it."""
+        moves, half = stage.turn(self.step)
+        for kind, group in self.groups.items():
+            for p in group:
+                p.requires_grad_(kind in moves)
+        chosen = draw(len(self.samples), half, self.step, self.batch, self.seed)
+        part = [self.samples[i] for i in chosen]
+        keys = [(self.seed, self.step, i) for i in chosen]
+        loss = self._loss(*to_batch(part, self.model.image_size, augment_keys=keys))
+        if not torch.isfinite(loss):
+            names = ", ".join(s.name for s in part)
+            raise UserError(
+                f"The loss is {loss.item()} at step {self.step} (images {names}); the last saved "
+                "state is kept. Lower lr, or look at these images."
+            )
+        self._move(loss, moves, stage)
+        self.step += 1
+        event = {"step": self.step, "stage": stage.name, "moved": "+".join(moves)}
+        return event | {"loss": round(loss.item(), 5)} | self._alpha_now()
+
+    def _loss(self, images: Tensor, masks: Tensor) -> Tensor:
+        device = next(self.model.parameters()).device
+        return cross_entropy_dice(self.model(images.to(device)).masks, masks.to(device))
+
+    def _move(self, loss: Tensor, moves: Sequence[str], stage) -> None:
+        for optimiser in self.optimisers.values():
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        for kind in moves:
+            rate = stage.alpha_lr if kind == "alpha" else stage.lr * self._slope()
+            decay = stage.alpha_weight_decay if kind == "alpha" else stage.weight_decay
+            for group in self.optimisers[kind].param_groups:
+                group["lr"], group["weight_decay"] = rate, decay
+            torch.nn.utils.clip_grad_norm_(self.groups[kind], 1.0)
+            self.optimisers[kind].step()
+
+    def _slope(self) -> float:
+        """Warm-up, then linear to zero at the last step."""
+        total = self.schedule.steps
+        return min(1, (self.step + 1) / (WARMUP * total), (total - self.step) / (0.9 * total))
+
+    def _alpha_now(self) -> dict:
+        alphas = self.groups["alpha"]
+        return {"alpha": [p.detach().softmax(-1).tolist() for p in alphas]} if alphas else {}
+
+
+def draw(count: int, half: str | None, step: int, batch: int, seed: int) -> list[int]:
+    """Images of a step: the next `batch` of an endless row of shuffles keyed by (seed, epoch).
+
+    half "A" or "B" keeps to one fixed half of the images (weights on A, alpha on B).
+    """
+    pool = np.random.default_rng([seed, 1]).permutation(count)
+    pool = {None: pool, "A": pool[: (count + 1) // 2], "B": pool[(count + 1) // 2 :]}[half]
+    found = []
+    for position in range(step * batch, (step + 1) * batch):
+        epoch, place = divmod(position, len(pool))
+        found.append(
+            int(pool[np.random.default_rng([seed, 2, epoch]).permutation(len(pool))[place]])
+        )
+    return found
+
+
+def _genotype(model, data, schedule: Schedule, seed: int, images: int = 16):
+    """Both readings on the first training images."""
+    part = [data.train[i] for i in range(min(images, len(data.train)))]
+    batch, _ = to_batch(part, model.image_size)
+    device = next(model.parameters()).device
+    return read_genotype(model, batch.to(device), schedule=schedule.name, data=data.name, seed=seed)

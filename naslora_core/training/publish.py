@@ -1,0 +1,44 @@
+"""Turn a cooled leg into the packaged checkpoint: weights, manifest, learning curve, table."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from naslora_core.files import write_atomic
+from naslora_core.sam import build_nano
+from naslora_core.sam.registry import WEIGHTS
+from naslora_core.training.provenance import provenance
+from naslora_core.training.table import SCENE_COUNT, SCENE_SEED, scene_cases, score
+
+COMMAND = "python -m naslora_core pretrain"
+
+
+def publish(out: Path, target: Path = WEIGHTS) -> dict:
+    """Write `sam_nano.safetensors` (fp16), its manifest and its curve from a leg's folder `out`.
+
+    The manifest holds the table on the frozen evaluation scenes of the fp16 weights themselves.
+    """
+    state = torch.load(out / "cooled.pt", weights_only=True)
+    data = save({k: v.half().contiguous() for k, v in state.items()})
+    sam = build_nano().eval()
+    sam.load_state_dict({k: v.half().float() for k, v in state.items()})
+    curve = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    manifest = {
+        "name": "sam_nano",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "parameters": sum(p.numel() for p in sam.parameters()),
+        "scenes_seen": curve[-1]["scenes"],
+        "training_minutes": curve[-1]["minutes"],
+        "licence": "Apache-2.0; trained on procedural scenes only, no photograph was used",
+        "table": {"scenes": SCENE_COUNT, "seed": SCENE_SEED, **score(sam, scene_cases())},
+        "provenance": provenance(COMMAND),
+    }
+    write_atomic(target / "sam_nano.safetensors", data)
+    write_atomic(target / "sam_nano.json", json.dumps(manifest, indent=1) + "\n")
+    lines = ",\n".join(json.dumps(event) for event in curve)
+    write_atomic(target / "sam_nano_curve.json", f"[\n{lines}\n]\n")
+    return manifest
