@@ -57,8 +57,11 @@ class Genotype:
                 f"{path} has genotype schema {version}, this version reads {SCHEMA}; search again "
                 "or use the version that wrote it."
             )
-        found["blocks"] = [BlockChoice(**b) for b in found["blocks"]]
-        return Genotype(**found)
+        try:
+            found["blocks"] = [BlockChoice(**b) for b in found["blocks"]]
+            return Genotype(**found)
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{path} is not a whole genotype ({error}); save one anew.") from error
 
     def _repr_html_(self) -> str:
         head = "<tr><th>block</th><th>argmax &alpha;</th><th>p</th><th>projection</th></tr>"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from naslora_core.errors import UserError
 
 ALPHA_LR = 0.02
+MOVES = ("weights", "alpha", "both", "alternate")
+GROWTH = 2  # gradients that grow carry alpha about twice as far as steady ones
 DECISION = 0.3  # a winner's probability below which a search has hardly decided
 
 
@@ -26,6 +28,13 @@ class Stage:
     alpha_lr: float = ALPHA_LR
     weight_decay: float = 1e-4
     alpha_weight_decay: float = 1e-3
+
+    def __post_init__(self):
+        if self.moves not in MOVES or self.steps < 0:
+            raise UserError(
+                f"Stage {self.name!r} has moves={self.moves!r} and steps={self.steps}; moves is "
+                f"one of {', '.join(MOVES)}, and steps is not negative."
+            )
 
     def turn(self, step: int) -> tuple[Sequence[str], str | None]:
         """What moves at this step, and on which half of the images (None: all)."""
@@ -89,8 +98,16 @@ SCHEDULES = {"stage-wise": stage_wise, "joint": joint, "bilevel": bilevel, "weig
 
 
 def named_schedule(schedule: str | Schedule, steps: int, lr: float, searches: bool) -> Schedule:
-    """A Schedule as it is, or the named one of this length; without alpha only weights move."""
+    """A Schedule as it is, or the named one of this length; without alpha only weights move.
+
+    Raises UserError for an unknown name, and for a Schedule that moves an alpha there is not.
+    """
     if isinstance(schedule, Schedule):
+        if schedule.alpha_steps and not searches:
+            raise UserError(
+                f"Schedule {schedule.name!r} moves alpha, but this method searches nothing; use "
+                "weights_only(steps, lr)."
+            )
         return schedule
     if schedule not in SCHEDULES:
         names = ", ".join(SCHEDULES)
@@ -102,22 +119,25 @@ def named_schedule(schedule: str | Schedule, steps: int, lr: float, searches: bo
 
 def budget(schedule: Schedule, operators: int) -> str:
     """What this schedule can decide, in plain words (an estimate, see `reachable`)."""
-    rate = max(s.alpha_lr for s in schedule.stages)
-    sure = reachable(schedule.alpha_steps, rate, operators)
+    moving = [s for s in schedule.stages if s.alpha_steps]
+    if not moving:
+        return f"{schedule.name}: alpha never moves, so nothing is searched."
+    path = sum(s.alpha_steps * s.alpha_lr for s in moving)
+    sure, hoped = reachable(path, operators), reachable(GROWTH * path, operators)
+    rates = " and ".join(f"{r:g}" for r in sorted({s.alpha_lr for s in moving}))
     text = (
-        f"{schedule.alpha_steps} alpha steps at {rate:g}: about {sure:.2f} for the winner of "
-        f"{operators} under steady gradients; uniform is {1 / operators:.2f}."
+        f"{schedule.alpha_steps} alpha steps at {rates}: about {sure:.2f} for the winner of "
+        f"{operators} under steady gradients, up to about {hoped:.2f} under growing ones; "
+        f"uniform is {1 / operators:.2f}."
     )
-    return (
-        text if sure >= DECISION else text + " A decision is unlikely: more steps or a larger rate."
-    )
+    advice = " A decision is unlikely: take more steps or a larger alpha_lr."
+    return text if sure >= DECISION else text + advice
 
 
-def reachable(alpha_steps: int, alpha_lr: float, operators: int) -> float:
-    """Probability of the winner after Adam steps of size lr: it rises, every other one falls.
+def reachable(path: float, operators: int) -> float:
+    """Probability of the winner when Adam moves each alpha by `path` = steps x lr in all.
 
-    Under a steady gradient Adam moves each coordinate by lr a step, so the logits part by
-    2 lr a step. An upper estimate for gradients that change sign, a lower one where they grow.
+    Under a steady gradient the winner rises by lr a step and every other one falls by lr, so the
+    logits part by 2 path. Gradients that change sign reach less.
     """
-    gap = 2 * alpha_lr * alpha_steps
-    return 1 / (1 + (operators - 1) * math.exp(-min(gap, 50)))
+    return 1 / (1 + (operators - 1) * math.exp(-min(2 * path, 50)))
