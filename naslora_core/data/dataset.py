@@ -1,0 +1,54 @@
+"""Images with label maps, in three splits, read when they are needed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Sample:
+    """image: uint8 `H W 3`, RGB; mask: uint8 `H W`, 0 is background, 1..C the classes; name."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    name: str
+
+
+class Split(Sequence):
+    """A sequence of samples, each made by `read(key)` when it is asked for, and then kept."""
+
+    def __init__(self, read: Callable[[object], Sample], keys: Sequence):
+        self.read, self.keys = read, tuple(keys)
+        self._kept: dict[int, Sample] = {}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Split": ...
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return Split(self.read, self.keys[index])
+        index = range(len(self))[index]  # negative indices, and IndexError beyond the end
+        if index not in self._kept:
+            self._kept[index] = self.read(self.keys[index])
+        return self._kept[index]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A name, the names of the foreground classes (one: binary), and the three splits."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Sequence[Sample]
+    val: Sequence[Sample]
+    test: Sequence[Sample]
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train)}/{len(self.val)}/{len(self.test)}"
+        return f"Dataset({self.name}: {', '.join(self.classes)}; train/val/test {sizes})"

@@ -1,0 +1,121 @@
+"""Methods against one another at equal passes, paired by seed: one JSON a run, existing ones kept.
+
+    python -m naslora_core compare --data my_images --methods decoder_only lora nas_lora --seeds 0 1 2
+
+so a grid that was killed goes on where it stopped, and grows over days.
+"""
+
+import json
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from naslora_core.adapters import DecoderOnly, FixedConv, LoRA, NASLoRA, adapt
+from naslora_core.errors import UserError
+from naslora_core.files import write_atomic
+from naslora_core.training.evaluate import Scores, evaluate
+from naslora_core.training.fit import fit
+from naslora_core.training.provenance import provenance
+from naslora_core.training.table import ceiling
+
+METHODS = {
+    "decoder_only": DecoderOnly(),
+    "lora": LoRA(rank=4),
+    "fixed_conv": FixedConv(rank=4),
+    "nas_lora": NASLoRA(rank=4),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of a comparison share."""
+
+    steps: int = 250
+    batch: int = 8
+    lr: float = 2e-3
+    schedule: str = "stage-wise"
+    split: str = "test"
+
+
+def compare(
+    sam,
+    data,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    setting: Setting,
+    command: str,
+) -> list[dict]:
+    """Run what is missing, return every record; the box-prompted base is a run of its own."""
+    unknown = [m for m in methods if m not in METHODS]
+    if unknown:
+        raise UserError(f"Unknown method {unknown[0]!r}; choose from {', '.join(METHODS)}.")
+    out.mkdir(parents=True, exist_ok=True)
+    jobs = [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]
+    records = []
+    for method, seed in jobs:
+        path = out / f"{data.name}-{setting.split}-{method}-{seed}.json"
+        if not path.exists():
+            record = run(sam, data, method, seed, setting) | {"provenance": provenance(command)}
+            write_atomic(path, json.dumps(record, indent=1) + "\n")
+        records.append(json.loads(path.read_text()))
+        print(line(records[-1]), flush=True)
+    return records
+
+
+def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
+    """Train and score one method with one seed; the record without its provenance."""
+    samples, classes = getattr(data, setting.split), len(data.classes)
+    record = {"data": data.name, "method": method, "seed": seed, "setting": asdict(setting)}
+    if method == "base_boxed":
+        return record | _scored(evaluate(sam, samples, "box", classes), samples)
+    model = adapt(sam, METHODS[method], classes, seed)
+    s = setting
+    result = fit(model, data, s.schedule, s.steps, s.batch, s.lr, seed)
+    record |= {
+        "trained_parameters": sum(p.numel() for p in model.trained().values()),
+        "training_seconds": round(result.seconds, 1),
+        "peak_mb": round(peak_mb()),
+        "loss": [e["loss"] for e in result.history][:: max(1, s.steps // 50)],
+    }
+    if result.genotype:
+        record["genotype"] = asdict(result.genotype)
+    return record | _scored(evaluate(model, samples, None, classes), samples)
+
+
+def _scored(scores: Scores, samples) -> dict:
+    each = zip(scores.names, scores.dice, scores.iou, strict=True)
+    reach = [ceiling(s.mask == c, 64) for s in samples for c in np.unique(s.mask[s.mask > 0])]
+    return {
+        "mean": {k: round(v, 4) for k, v in scores.mean.items()},
+        "ceiling_iou": round(float(np.mean(reach)), 4),
+        "images": {n: [round(float(d), 4), round(float(i), 4)] for n, d, i in each},
+    }
+
+
+def peak_mb() -> float:
+    """Peak resident memory of this process so far, megabytes."""
+    import resource  # not on Windows, where nothing else here needs it
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, kilobytes here
+
+
+def line(record: dict) -> str:
+    """One record as a line of a table."""
+    mean, seconds = record["mean"], record.get("training_seconds", 0.0)
+    return (
+        f"{record['data']:>14}  {record['method']:<13} seed {record['seed']}  "
+        f"dice {mean['dice']:.3f}  iou {mean['iou']:.3f}  {seconds:6.1f} s"
+    )
+
+
+def paired(records: Sequence[dict], method: str, against: str, metric: str = "dice") -> np.ndarray:
+    """Differences method - against of the runs' means, one a seed, in order of seeds."""
+    of = {(r["method"], r["seed"]): r["mean"][metric] for r in records}
+    seeds = sorted(s for m, s in of if m == method)
+    return np.array([of[method, s] - of[against, s] for s in seeds])
