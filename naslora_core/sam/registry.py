@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
 from torch import nn
@@ -64,13 +63,10 @@ def read_state(path: Path, expected: str | None = None) -> dict[str, torch.Tenso
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # SafetensorError, UnpicklingError, EOFError, RuntimeError, ...
+        reason = str(error).partition("\n")[0][:100] or type(error).__name__
         raise UserError(
-            f"{path.name} is not a readable checkpoint ({error}); fetch it again."
-        ) from error
-    except Exception as error:  # weights_only raises pickle.UnpicklingError and relatives
-        raise UserError(
-            f"{path.name} is not a file of tensors ({error}); fetch it again."
+            f"{path.name} is not a file of tensors ({reason}); fetch it again."
         ) from error
 
 

@@ -1,0 +1,141 @@
+"""Training moves what the stage says, learns, refuses nonsense, and survives being killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import tiny_data
+
+from naslora_core.adapters import DecoderOnly, LoRA, NASLoRA, adapt
+from naslora_core.errors import UserError
+from naslora_core.sam import build_nano, model_hash
+from naslora_core.search import Schedule, Stage
+from naslora_core.training.fit import draw, fit
+
+QUIET = {"batch": 2, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def sam():
+    torch.manual_seed(0)
+    return build_nano().eval().requires_grad_(False)
+
+
+def copies(model):
+    return {n: p.detach().clone() for n, p in model.trained().items()}
+
+
+@pytest.mark.parametrize("moves, still", [("weights", "alpha"), ("alpha", "weights")])
+def test_what_does_not_move_is_bit_identical(sam, moves, still):
+    model = adapt(sam, NASLoRA(rank=2))
+    for p in model.trained().values():
+        p.data.add_(0.01)  # Wd leaves zero, so that alpha has a gradient
+    before, base = copies(model), model_hash(sam)
+    stage = Stage("only", 3, moves, lr=1e-3)
+    fit(model, tiny_data(), Schedule("one", (stage,)), **QUIET)
+    moved = {n for n, p in model.trained().items() if not torch.equal(p, before[n])}
+    alphas = {n for n in before if n.endswith("arch_alpha")}
+    assert moved <= (alphas if moves == "alpha" else before.keys() - alphas)
+    assert moved and model_hash(sam) == base
+
+
+@pytest.mark.parametrize("method", [DecoderOnly(), LoRA(rank=2), NASLoRA(rank=2)])
+def test_the_loss_falls_on_a_task_that_can_be_learned(sam, method):
+    history = fit(adapt(sam, method), tiny_data(), steps=14, **QUIET).history
+    losses = [e["loss"] for e in history]
+    assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:3])
+
+
+def test_three_classes_are_no_special_case(sam):
+    data = tiny_data(classes=3)
+    result = fit(adapt(sam, LoRA(rank=2), classes=3), data, steps=3, **QUIET)
+    assert np.isfinite(result.history[-1]["loss"])
+
+
+def test_events_tell_stage_and_alpha_and_the_genotype_its_circumstances(sam):
+    result = fit(adapt(sam, NASLoRA(rank=2)), tiny_data(), steps=10, seed=3, **QUIET)
+    assert [e["step"] for e in result.history] == list(range(1, 11))
+    assert [e["stage"] for e in result.history] == ["warm-up"] * 2 + ["search"] * 4 + ["settle"] * 4
+    assert len(result.history[0]["alpha"]) == 6 and len(result.history[0]["alpha"][0]) == 9
+    assert (result.genotype.schedule, result.genotype.seed) == ("stage-wise", 3)
+
+
+def test_images_are_drawn_by_seed_and_step_alone():
+    assert draw(10, None, 3, 4, 0) == draw(10, None, 3, 4, 0) != draw(10, None, 3, 4, 1)
+    epoch = sum((draw(10, None, step, 5, 0) for step in (0, 1)), [])
+    assert sorted(epoch) == list(range(10))
+    a = {i for step in range(5) for i in draw(10, "A", step, 4, 0)}
+    b = {i for step in range(5) for i in draw(10, "B", step, 4, 0)}
+    assert not a & b and a | b == set(range(10))
+
+
+def test_wrong_classes_are_refused_with_the_remedy(sam):
+    with pytest.raises(UserError, match="3 foreground classes, the model draws 1.*classes=3"):
+        fit(adapt(sam, LoRA()), tiny_data(classes=3), **QUIET)
+
+
+def test_an_infinite_loss_names_step_and_images(sam):
+    model = adapt(sam, LoRA(rank=2))
+    model.head.token.data.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"nan at step 0 \(images square\d, square\d\)"):
+        fit(model, tiny_data(), steps=2, **QUIET)
+
+
+def test_another_run_in_the_same_folder_is_refused_and_nothing_changes(sam, tmp_path):
+    fit(adapt(sam, LoRA(rank=2)), tiny_data(), steps=2, out=tmp_path, **QUIET)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(UserError, match="another seed"):
+        fit(adapt(sam, LoRA(rank=2)), tiny_data(), steps=2, seed=9, out=tmp_path, **QUIET)
+    assert before == {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+
+RUN = """
+import sys, torch
+sys.path[:0] = {path!r}
+from tiny import tiny_data
+from naslora_core.adapters import NASLoRA, adapt, save_adapter
+from naslora_core.sam import build_nano
+from naslora_core.training import state
+from naslora_core.training.fit import fit
+torch.set_num_threads(1)
+torch.manual_seed(0)
+state.EVERY = 3
+model = adapt(build_nano().eval(), NASLoRA(rank=2))
+fit(model, tiny_data(), steps=12, batch=2, out=sys.argv[1], progress=False)
+save_adapter(model, sys.argv[2])
+"""
+
+
+def test_killed_and_resumed_equals_uninterrupted(tmp_path):
+    root = Path(__file__).parents[1]
+    code = textwrap.dedent(RUN).format(path=[str(root), str(root / "tests")])
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    subprocess.run([*command, str(whole), str(tmp_path / "a.st")], check=True, env=environment)
+    process = subprocess.Popen([*command, str(halves), str(tmp_path / "b.st")], env=environment)
+    deadline = time.monotonic() + 120
+    while not _lines(halves) >= 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "b.st").exists()
+    subprocess.run([*command, str(halves), str(tmp_path / "b.st")], check=True, env=environment)
+    a, b = (load_file(tmp_path / name) for name in ("a.st", "b.st"))
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    strip = [{**json.loads(x), "seconds": 0} for x in (whole / "events.jsonl").open()]
+    assert strip == [{**json.loads(x), "seconds": 0} for x in (halves / "events.jsonl").open()]
+
+
+def _lines(folder):
+    log = folder / "events.jsonl"
+    return len(log.read_text().splitlines()) if log.exists() else 0
