@@ -1,4 +1,4 @@
-"""Scores at native size: known masks get known scores, and the box-prompted base is SamPredictor."""
+"""Known masks get known scores at native size; the box-prompted base is SamPredictor."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The differentiable segmenter is SAM: the same masks as SamPredictor, for a batch, with gradients."""
+"""The differentiable segmenter is SAM: SamPredictor's masks, for a batch, with gradients."""
 
 import numpy as np
 import pytest

@@ -144,8 +144,8 @@ def _read_split(file: Path, names: set[str]) -> dict[str, list[str]]:
         splits = {s: [str(n) for n in found[s]] for s in SHARES}
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(
-            f'{file} is not of the form {{"train": [...], "val": [...], "test": [...]}} ({error!r}); '
-            "mend it or delete it."
+            f'{file} is not of the form {{"train": [...], "val": [...], "test": [...]}} '
+            f"({error!r}); mend it or delete it."
         ) from error
     for split, ids in splits.items():
         unknown = sorted(set(ids) - names)

@@ -22,7 +22,8 @@ def to_batch(
     images = torch.cat([resize_image(s.image, size) for s in samples])
     masks = torch.cat([resize_mask(s.mask, size) for s in samples])
     for i, key in enumerate(augment_keys or ()):
-        axes = [a for a, flip in zip((-1, -2), np.random.default_rng(key).random(2) < 0.5) if flip]
+        flips = np.random.default_rng(key).random(2) < 0.5
+        axes = [a for a, flip in zip((-1, -2), flips, strict=True) if flip]
         images[i], masks[i] = images[i].flip(axes), masks[i].flip(axes)
     return images, masks
 

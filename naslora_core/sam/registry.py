@@ -43,7 +43,7 @@ def load_sam(name: str = "sam_nano", checkpoint: str | Path | None = None) -> nn
 
 
 def manifest() -> dict:
-    """What `sam_nano` is: sha256, commands, scenes seen, minutes, device (weights/sam_nano.json)."""
+    """What `sam_nano` is: sha256, command, scenes seen, minutes, device (sam_nano.json)."""
     return json.loads((WEIGHTS / "sam_nano.json").read_text())
 
 
@@ -51,13 +51,13 @@ def read_state(path: Path, expected: str | None = None) -> dict[str, torch.Tenso
     """The tensors of a `.safetensors` or `.pth` file; `expected` is its sha256 where known."""
     if not path.is_file():
         raise UserError(
-            f"There is no checkpoint at {path}; reinstall the package or mend the path."
+            f"There is no checkpoint at {path}; mend the path, or reinstall."
         )
     found = hashlib.sha256(path.read_bytes()).hexdigest() if expected else None
     if found != expected:
         raise UserError(
             f"The checkpoint {path.name} has sha256 {found[:12]}..., the manifest says "
-            f"{expected[:12]}...: it is truncated or altered; restore it (reinstall, or git checkout)."
+            f"{expected[:12]}...: truncated or altered; restore it (reinstall, or git checkout)."
         )
     try:
         if path.suffix == ".safetensors":

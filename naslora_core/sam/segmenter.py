@@ -10,7 +10,7 @@ from naslora_core.sam.heads import run_decoder
 
 
 class Output(NamedTuple):
-    """masks: logits `B N S S`; low_res: logits `B N 4h 4w`; iou: predicted `B N`; classes or None."""
+    """masks: logits `B N S S`; low_res: logits `B N 4h 4w`; iou: predicted; classes or None."""
 
     masks: Tensor
     low_res: Tensor
@@ -73,7 +73,7 @@ class Segmenter(nn.Module):
         return decoder.mask_tokens.weight, {i: decoder.output_hypernetworks_mlps[i] for i in rows}
 
     def forward(self, images: Tensor, points=None, boxes=None, multimask: bool = False) -> Output:
-        """RGB `B 3 S S` in 0..255 -> Output with logits at input size; no prompt: SAM's empty one."""
+        """RGB `B 3 S S` in 0..255 -> Output, logits at input size; no prompt: SAM's empty one."""
         embedding = self.encode(self.preprocess(images))
         low_res, iou = self.decode(embedding, points, boxes, multimask=multimask)
         size = (self.image_size, self.image_size)

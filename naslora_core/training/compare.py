@@ -1,12 +1,11 @@
-"""Methods against one another at equal passes, paired by seed: one JSON a run, existing ones kept.
+"""Methods against one another at equal passes, paired by seed: one JSON a run, kept.
 
-    python -m naslora_core compare --data my_images --methods decoder_only lora nas_lora --seeds 0 1 2
+    python -m naslora_core compare my_images --methods decoder_only lora nas_lora --seeds 0 1 2
 
 so a grid that was killed goes on where it stopped, and grows over days.
 """
 
 import json
-
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -27,7 +27,7 @@ class Scene:
 
 
 def scene(seed: int, index: int, size: int = 128) -> Scene:
-    """Scene number `index` of the stream `seed`; drawn again with a new key if nothing is visible."""
+    """Scene number `index` of the stream `seed`; drawn again, with a new key, where it is empty."""
     for attempt in range(100):
         rng = np.random.default_rng([seed, index, attempt])
         kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))

@@ -83,7 +83,7 @@ class Painter:
         return here, part
 
     def masks(self, least: int) -> list[np.ndarray]:
-        """Visible masks with at least `least` pixels: every thing, and every whole with its parts."""
+        """Visible masks of at least `least` pixels: every thing, and every whole with its parts."""
         parent, found = np.array(self.parent), []
         for i in range(1, len(parent)):
             found.append(self.top == i)
