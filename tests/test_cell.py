@@ -35,7 +35,13 @@ def both_ways(cell, z):
         weight = torch.linspace(-1, 1, out.numel(), dtype=torch.float64).view_as(out).to(out.dtype)
         found = torch.autograd.grad((weight * out * out).sum(), wanted, allow_unused=True)
         answers.append(
-            [out, *(torch.zeros_like(p) if g is None else g for p, g in zip(wanted, found))]
+            [
+                out,
+                *(
+                    torch.zeros_like(p) if g is None else g
+                    for p, g in zip(wanted, found, strict=True)
+                ),
+            ]
         )
     return answers
 
@@ -170,7 +176,7 @@ def test_an_operator_without_a_kernel_runs_beside_the_mixed_kernel(monkeypatch):
         assert_same(cell, z, 1e-10)
         linear = sum(
             p * cell.gain * op(z)
-            for p, op in zip(cell.probabilities(), cell.operators)
+            for p, op in zip(cell.probabilities(), cell.operators, strict=True)
             if op.linear
         )
         missing = cell.gain * cell.probabilities()[1] * F.max_pool2d(z, 3, 1, 1)
@@ -182,5 +188,5 @@ def test_the_same_seed_draws_the_same_cell():
     for _ in range(2):
         torch.manual_seed(7)
         cells.append(Cell(4))
-    for p, q in zip(cells[0].parameters(), cells[1].parameters()):
+    for p, q in zip(cells[0].parameters(), cells[1].parameters(), strict=True):
         assert torch.equal(p, q)

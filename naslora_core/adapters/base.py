@@ -31,6 +31,7 @@ class Adapted(Segmenter):
         super().__init__(sam, head)
         self.method, self.base_hash, self.seed = method, base_hash, seed
         self.base_name = getattr(sam, "model_name", "unnamed")
+        self.trained_names = tuple(n for n, p in self.named_parameters() if p.requires_grad)
 
     @property
     def classes(self) -> int:
@@ -39,27 +40,27 @@ class Adapted(Segmenter):
 
     def trained(self) -> dict[str, Tensor]:
         """Everything that is not the base's: what an adapter file holds, name by name."""
-        return {n: p for n, p in self.named_parameters() if getattr(p, "adapter", False)}
+        return {n: self.get_parameter(n) for n in self.trained_names}
 
 
 def adapt(sam: nn.Module, method: Method, classes: int = 1, seed: int = 0) -> Adapted:
     """A model that equals `sam` before its first step and trains the method's tensors.
 
     Trained beside every method: the mask decoder, with one mask token a class kept apart; frozen:
-    prompt encoder and IoU head. New tensors are drawn from `seed`, whatever the global state.
+    prompt encoder and IoU head. New tensors are drawn from `seed` on the CPU, whatever the global
+    state and the device. A base on the meta device allocates nothing: it is there to be counted.
     """
-    base_hash = model_hash(sam)
+    like = next(sam.parameters())
+    base_hash = "meta" if like.is_meta else model_hash(sam)
     twin = frozen_twin(sam)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         method.inject(twin.image_encoder)
+    twin.image_encoder.to(like.device, like.dtype)
     _own(twin.mask_decoder.transformer)
     _own(twin.mask_decoder.output_upscaling)
     _own(twin.mask_decoder.iou_token)
-    model = Adapted(twin, MaskHead(sam.mask_decoder, classes), method, base_hash, seed)
-    for p in model.parameters():
-        p.adapter = p.requires_grad
-    return model.eval()
+    return Adapted(twin, MaskHead(sam.mask_decoder, classes), method, base_hash, seed).eval()
 
 
 def frozen_twin(sam: nn.Module) -> nn.Module:
@@ -84,7 +85,7 @@ def selected(encoder: nn.Module, blocks: Blocks) -> Iterator[tuple[int, nn.Modul
     named = {"all": set(range(depth)), "global": whole, "windowed": set(range(depth)) - whole}
     if isinstance(blocks, str) and blocks.startswith("late-") and blocks[5:].isdigit():
         named[blocks] = set(range(max(0, depth - int(blocks[5:])), depth))
-    chosen = named.get(blocks) if isinstance(blocks, str) else set(blocks)
+    chosen = set(blocks) if isinstance(blocks, tuple | list) else named.get(blocks)
     if not chosen or not chosen <= named["all"]:
         raise UserError(
             f"blocks={blocks!r} selects nothing of this encoder; choose all, global, windowed, "

@@ -4,30 +4,27 @@ import dataclasses
 import json
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 
 import naslora_core
+from naslora_core.adapters import tensor_file
 from naslora_core.adapters.base import Adapted, adapt
 from naslora_core.adapters.decoder_only import DecoderOnly
 from naslora_core.adapters.lora import LoRA
 from naslora_core.adapters.nas_lora import NASLoRA
 from naslora_core.adapters.spatial import FixedConv
 from naslora_core.errors import UserError
-from naslora_core.files import write_atomic
 from naslora_core.sam import model_hash
 from naslora_core.search.operators import operator_names, set_hash
 
 FORMAT = "naslora-adapter-1"
+NEEDED = ("method", "settings", "base_name", "base_hash", "classes", "seed", "version")
 METHODS = {m.__name__: m for m in (DecoderOnly, LoRA, FixedConv, NASLoRA)}
 
 
 def save_adapter(model: Adapted, path: str | Path) -> Path:
     """Write We, Wd, operators, alpha and the trained decoder, with metadata, as safetensors."""
-    tensors = {n: p.detach().contiguous() for n, p in model.trained().items()}
-    write_atomic(path, save(tensors, metadata(model)))
-    return Path(path)
+    return tensor_file.write(path, model.trained(), metadata(model))
 
 
 def metadata(model: Adapted) -> dict[str, str]:
@@ -51,10 +48,13 @@ def metadata(model: Adapted) -> dict[str, str]:
 def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
     """The model that `save_adapter` wrote, on its own base.
 
-    Raises UserError for a file that is missing or broken, for another base (both hashes named),
-    another operator set, and for missing or unknown tensors (named).
+    Raises UserError for a file that is missing, truncated or altered, for another base (both
+    hashes named), another operator set, and for missing or unknown tensors (named).
     """
-    facts, tensors = _read(Path(path))
+    facts, tensors = tensor_file.read(path, FORMAT)
+    absent = [k for k in NEEDED if k not in facts]
+    if absent:
+        raise UserError(f"{path} does not say its {', '.join(absent)}; save the adapter anew.")
     here = model_hash(sam)
     if facts["base_hash"] != here:
         raise UserError(
@@ -66,28 +66,19 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
     return model
 
 
-def _read(path: Path) -> tuple[dict, dict]:
-    try:
-        with safe_open(path, "pt") as file:
-            facts = file.metadata() or {}
-            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is not a readable adapter ({error}); save it anew.") from error
-    if facts.get("format") != FORMAT:
-        raise UserError(
-            f"{path.name} is a safetensors file of format {facts.get('format')!r}; expected "
-            f"{FORMAT!r}, as save_adapter writes it."
-        )
-    return facts, tensors
-
-
 def _method(facts: dict, path):
     if facts["method"] not in METHODS:
         known = ", ".join(METHODS)
         raise UserError(f"{path} holds the method {facts['method']!r}; this version has {known}.")
-    settings = json.loads(facts["settings"])
-    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-    method = METHODS[facts["method"]](**settings)
+    try:
+        settings = json.loads(facts["settings"])
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        method = METHODS[facts["method"]](**settings)
+    except (TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise UserError(
+            f"{path} has settings {facts['settings']!r} that {facts['method']} of this version "
+            f"does not take ({error}); load it with version {facts['version']}."
+        ) from error
     if "operator_hash" in facts:
         here = set_hash(operator_names(method.operators))
         if here != facts["operator_hash"]:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import Tensor, nn
 
+from naslora_core.adapters import tensor_file
 from naslora_core.adapters.base import Adapted
 from naslora_core.adapters.lora import LoRALinear
 from naslora_core.adapters.report import Report, Row
@@ -60,8 +60,7 @@ class Folded:
         if path.suffix == ".pth":
             write_atomic(path, self._official())
         elif path.suffix == ".safetensors":
-            state = {k: v.contiguous() for k, v in self.model.state_dict().items()}
-            write_atomic(path, save(state, self._facts()))
+            tensor_file.write(path, self.model.state_dict(), self._facts())
         else:
             raise UserError(f"{path.name} has no known ending; use .pth or .safetensors.")
         return path
@@ -78,6 +77,12 @@ class Folded:
         return buffer.getvalue()
 
     def _facts(self) -> dict[str, str]:
+        stuck = [r for r in self.report.rows if r.side_macs < 0]
+        if stuck:
+            raise UserError(
+                f"Block {stuck[0].block} did not fold ({stuck[0].why}); keep the adapted model "
+                "with save_adapter."
+            )
         sides = {str(r.block): r.kernel_side for r in self.report.rows if r.side_macs}
         name, classes = self.model.sam.model_name, str(self.classes)
         facts = {"format": FORMAT, "base_name": name, "classes": classes}

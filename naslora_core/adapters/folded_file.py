@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
+from naslora_core.adapters import tensor_file
 from naslora_core.adapters.fold import FORMAT, FoldedLinear
 from naslora_core.errors import UserError
 from naslora_core.sam import MaskHead, Segmenter
@@ -15,15 +15,13 @@ from naslora_core.sam.registry import BUILDERS
 def load_folded(path: str | Path) -> Segmenter:
     """A folded model in eval mode, without its base, its adapter or the trainer.
 
-    Raises UserError for a file that is missing, broken or of another format.
+    Raises UserError for a file that is missing, truncated, altered or of another format.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            facts, state = file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is not a readable folded model ({error}).") from error
-    if facts.get("format") != FORMAT:
-        raise UserError(f"{path} has format {facts.get('format')!r}; expected {FORMAT!r}.")
+    facts, state = tensor_file.read(path, FORMAT)
+    if facts["base_name"] not in BUILDERS:
+        raise UserError(
+            f"{path} holds a folded {facts['base_name']!r}; known are {', '.join(BUILDERS)}."
+        )
     sam, rank = BUILDERS[facts["base_name"]](), int(facts["rank"])
     for number, side in json.loads(facts["sides"]).items():
         attention = sam.image_encoder.blocks[int(number)].attn

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.adapters.base import Blocks, selected
+from naslora_core.errors import UserError
 
 
 class LoRALinear(nn.Module):
@@ -36,11 +37,17 @@ class LoRA:
     scale: float = 1.0
     blocks: Blocks = "all"
 
+    def __post_init__(self):
+        if self.rank < 1:
+            raise UserError(f"rank={self.rank} leaves no path; take a rank of at least 1.")
+
     def wrap(self, linear: nn.Linear) -> nn.Module:
         """The adapted Linear."""
         return LoRALinear(linear, self.rank, self.scale)
 
     def inject(self, encoder: nn.Module) -> None:
         """Wrap the fused qkv of every chosen block."""
-        for _, block in selected(encoder, self.blocks):
+        for i, block in selected(encoder, self.blocks):
+            if not isinstance(block.attn.qkv, nn.Linear):
+                raise UserError(f"Block {i} already carries an adapter; adapt the base instead.")
             block.attn.qkv = self.wrap(block.attn.qkv)

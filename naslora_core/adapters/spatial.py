@@ -4,6 +4,7 @@ SAM's qkv receives channels-last tokens `B' H W d` (a window or the whole map) w
 token, so a permutation is all that a convolution needs.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.adapters.lora import LoRA, LoRALinear
+from naslora_core.errors import UserError
 
 
 class SpatialLoRALinear(LoRALinear):
@@ -25,11 +27,13 @@ class SpatialLoRALinear(LoRALinear):
 
 
 class SkipConv(nn.Module):
-    """z + K * z with one convolution r -> r, zero at the start."""
+    """z + K * z with one convolution r -> r."""
 
-    def __init__(self, rank: int, side: int):
+    def __init__(self, rank: int, side: int, start: str = "zero"):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(rank, rank, side, side))
+        if start == "random":
+            nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def kernel(self) -> Tensor:
         """The effective kernel: the identity and K."""
@@ -42,9 +46,22 @@ class SkipConv(nn.Module):
 
 @dataclass(frozen=True)
 class FixedConv(LoRA):
-    """The simplest spatial prior: one `side x side` operator beside a skip, nothing searched."""
+    """The simplest spatial prior: one `side x side` operator beside a skip, nothing searched.
+
+    start of K: "zero", or "random" as a Conv2d has it; Wd is zero, so both begin as the base.
+    """
 
     side: int = 3
+    start: str = "zero"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.side % 2 == 0 or self.start not in ("zero", "random"):
+            raise UserError(
+                f"FixedConv(side={self.side}, start={self.start!r}): side is odd (3 or 5), start "
+                "is 'zero' or 'random'."
+            )
 
     def wrap(self, linear: nn.Linear) -> nn.Module:
-        return SpatialLoRALinear(linear, self.rank, self.scale, SkipConv(self.rank, self.side))
+        conv = SkipConv(self.rank, self.side, self.start)
+        return SpatialLoRALinear(linear, self.rank, self.scale, conv)

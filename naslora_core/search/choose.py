@@ -101,7 +101,7 @@ def _supported(columns: Tensor, W: Tensor, C: Tensor) -> Tensor:
 
 
 def _separable(op: Separable, W: Tensor, C: Tensor, side: int, rounds: int = 30) -> Tensor:
-    """Alternating least squares for P[o, i] D[i, t], begun at the dense solution's main direction."""
+    """Alternating least squares for P[o, i] D[i, t], begun at the dense solution's main axis."""
     r, columns = op.rank, _taps(op, side)
     S, Csub = _supported(columns, W, C)[:, columns].reshape(r, r, -1), C[columns][:, columns]
     cross = (W @ C[:, columns]).reshape(r, r, -1)  # E[y_o p_it]

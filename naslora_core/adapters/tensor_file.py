@@ -1,0 +1,53 @@
+"""Tensors and their description in one safetensors file that notices any change to either."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from naslora_core.errors import UserError
+from naslora_core.files import write_atomic
+
+
+def write(path: str | Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> Path:
+    """Write whole or not at all; the digest of both goes into the metadata."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    write_atomic(path, save(tensors, facts | {"digest": digest(tensors, facts)}))
+    return Path(path)
+
+
+def read(path: str | Path, format: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """(description, tensors); UserError for a file that is missing, truncated, altered or of
+    another format."""
+    path = Path(path)
+    try:
+        with safe_open(path, "pt") as file:
+            facts = file.metadata() or {}
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is not a readable file ({error}); save it anew.") from error
+    if facts.get("format") != format:
+        raise UserError(
+            f"{path.name} is a safetensors file of format {facts.get('format')!r}; expected "
+            f"{format!r}: it was written by something else, or by another version."
+        )
+    found, wanted = facts.pop("digest", ""), digest(tensors, facts)
+    if found != wanted:
+        raise UserError(
+            f"{path.name} says sha256 {found[:12]} of itself and has {wanted[:12]}: it was altered "
+            "after it was saved; fetch or save it anew."
+        )
+    return facts, tensors
+
+
+def digest(tensors: dict[str, Tensor], facts: dict[str, str]) -> str:
+    """sha256 over the description and every tensor's name and bytes, in order of the names."""
+    found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

@@ -1,0 +1,163 @@
+"""One file holds the whole adapter, fits its own base, and says what is wrong with any other."""
+
+import json
+
+import pytest
+import torch
+from adapting import METHODS, random_images, register_max_pool, shaken, small_sam
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from naslora_core.adapters import LoRA, NASLoRA, adapt, load_adapter, save_adapter, tensor_file
+from naslora_core.adapters.checkpoint import FORMAT
+from naslora_core.errors import UserError
+from naslora_core.sam import model_hash
+
+
+@pytest.fixture(scope="module")
+def sam():
+    return small_sam()
+
+
+@pytest.fixture
+def saved(sam, tmp_path):
+    return save_adapter(shaken(adapt(sam, LoRA(rank=2))), tmp_path / "mine.safetensors")
+
+
+def rewritten(path, change):
+    """The same file, properly written, with another description or other tensors."""
+    facts, tensors = tensor_file.read(path, FORMAT)
+    change(facts, tensors)
+    return tensor_file.write(path, tensors, facts)
+
+
+@pytest.mark.parametrize("name, classes", [("nas_lora", 3), *((name, 1) for name in METHODS)])
+def test_save_and_load_are_bit_exact(sam, tmp_path, name, classes):
+    model = shaken(adapt(sam, METHODS[name], classes=classes, seed=4))
+    again = load_adapter(sam, save_adapter(model, tmp_path / "mine.safetensors"))
+    assert (again.method, again.classes, again.seed) == (model.method, classes, 4)
+    assert again.trained().keys() == model.trained().keys()
+    assert all(torch.equal(p, again.trained()[n]) for n, p in model.trained().items())
+    with torch.no_grad():
+        assert torch.equal(model(random_images()).masks, again(random_images()).masks)
+
+
+def test_the_file_holds_adapter_and_decoder_but_not_the_base(sam, saved):
+    names = load_file(saved).keys()
+    assert sum(n.endswith((".We", ".Wd")) for n in names) == 12
+    assert any(n.startswith("sam.mask_decoder.transformer") for n in names)
+    assert {"head.token", "head.mlps.0.layers.0.weight"} <= names
+    assert not any("attn.qkv.base" in n or "iou_prediction_head" in n for n in names)
+
+
+def test_the_description(sam, tmp_path):
+    path = save_adapter(
+        adapt(sam, NASLoRA(rank=2, blocks=(0, 3)), seed=9), tmp_path / "a.safetensors"
+    )
+    with safe_open(path, "pt") as file:
+        facts = file.metadata()
+    settings = json.loads(facts["settings"])
+    assert facts["method"] == "NASLoRA" and settings["rank"] == 2 and settings["blocks"] == [0, 3]
+    assert (facts["base_name"], facts["base_hash"]) == ("sam_nano", model_hash(sam))
+    assert (facts["classes"], facts["image_size"], facts["seed"]) == ("1", "128", "9")
+    assert facts["operator_hash"] and facts["version"]
+
+
+def test_one_base_many_adapters_swapped_without_reloading(sam, tmp_path):
+    paths, wanted = [], []
+    for i, method in enumerate((LoRA(), NASLoRA(), LoRA(rank=1))):
+        model = shaken(adapt(sam, method), seed=i)
+        paths.append(save_adapter(model, tmp_path / f"{i}.safetensors"))
+        wanted.append(model(random_images()).low_res)
+    for i in (0, 1, 2, 1, 0):
+        assert torch.equal(load_adapter(sam, paths[i])(random_images()).low_res, wanted[i])
+
+
+def test_another_base_is_refused_with_both_hashes(sam, saved):
+    other = small_sam(seed=1)
+    with pytest.raises(UserError) as refused:
+        load_adapter(other, saved)
+    for model in (sam, other):
+        assert model_hash(model)[:12] in str(refused.value)
+
+
+def test_missing_and_unknown_tensors_are_named(sam, saved):
+    def change(facts, tensors):
+        tensors["head.extra"] = tensors.pop("head.token")
+
+    with pytest.raises(UserError, match=r"missing.*head\.token.*unknown.*head\.extra"):
+        load_adapter(sam, rewritten(saved, change))
+
+
+def test_a_tensor_of_another_shape_is_named(sam, saved):
+    def change(facts, tensors):
+        tensors["head.token"] = tensors["head.token"][:, :5]
+
+    with pytest.raises(UserError, match=r"another shape.*head\.token"):
+        load_adapter(sam, rewritten(saved, change))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"method": "MagicLoRA"}, r"'MagicLoRA'.*NASLoRA"),
+        ({"settings": '{"rank": 2, "colour": 3}'}, "colour"),
+        ({"settings": "{"}, "settings"),
+    ],
+)
+def test_a_description_that_this_version_cannot_build(sam, saved, change, message):
+    with pytest.raises(UserError, match=message):
+        load_adapter(sam, rewritten(saved, lambda facts, tensors: facts.update(change)))
+
+
+def test_a_description_with_a_fact_missing(sam, saved):
+    with pytest.raises(UserError, match="base_hash"):
+        load_adapter(sam, rewritten(saved, lambda facts, tensors: facts.pop("base_hash")))
+
+
+def test_another_operator_set_is_refused(sam, tmp_path, monkeypatch):
+    register_max_pool(monkeypatch)
+    model = adapt(sam, NASLoRA(rank=2, operators=("skip", "max_pool_3x3")))
+    path = save_adapter(model, tmp_path / "mine.safetensors")
+    load_adapter(sam, path)
+    with pytest.raises(UserError, match="operator set"):
+        load_adapter(sam, rewritten(path, lambda facts, _: facts.update(operator_hash="0")))
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="max_pool_3x3"):
+        load_adapter(sam, path)
+
+
+@pytest.mark.parametrize("where", ["description", "tensor"])
+def test_an_altered_file_is_refused(sam, saved, where):
+    data = bytearray(saved.read_bytes())
+    place = data.index(b'\\"scale\\": 1.0') + 11 if where == "description" else len(data) - 3
+    data[place] ^= 1
+    saved.write_bytes(data)
+    with pytest.raises(UserError, match="altered"):
+        load_adapter(sam, saved)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 1000, -100])
+def test_a_truncated_file_is_refused(sam, saved, keep):
+    saved.write_bytes(saved.read_bytes()[:keep])
+    with pytest.raises(UserError, match="not a readable file"):
+        load_adapter(sam, saved)
+
+
+def test_other_files_are_refused(sam, tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
+    with pytest.raises(UserError, match=r"format None; expected 'naslora-adapter-1'"):
+        load_adapter(sam, tmp_path / "a.safetensors")
+    with pytest.raises(UserError, match="not a readable file"):
+        load_adapter(sam, tmp_path / "none.safetensors")
+
+
+def test_a_failing_write_leaves_the_old_file(sam, saved, monkeypatch):
+    before = saved.read_bytes()
+    monkeypatch.setattr("os.replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        save_adapter(adapt(sam, LoRA()), saved)
+    assert saved.read_bytes() == before
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]
