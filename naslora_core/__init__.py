@@ -1,1 +1,41 @@
+"""NAS-LoRA for the Segment Anything Model: a small core to teach with and to lift into your code.
+
+Importing this package is quick: every name below loads its room on first use.
+"""
+
+import importlib
+
 __version__ = "0.1.0"
+
+_ROOMS = {
+    "naslora_core.sam": ("load_sam",),
+    "naslora_core.data": ("folder", "domain"),
+    "naslora_core.adapters": (
+        "adapt",
+        "DecoderOnly",
+        "LoRA",
+        "NASLoRA",
+        "fold",
+        "save_adapter",
+        "load_adapter",
+    ),
+    "naslora_core.training.fit": ("fit",),
+    "naslora_core.training.evaluate": ("evaluate",),
+    "naslora_core.profiles": ("profile",),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULES = ("checks", "viz")
+
+__all__ = sorted([*_HOME, *_MODULES, "__version__"])
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return importlib.import_module(f"naslora_core.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'naslora_core' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__():
+    return __all__

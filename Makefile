@@ -1,0 +1,29 @@
+# Every target is one command of `python -m naslora_core`, which works where there is no make.
+PYTHON ?= python3
+RUN = @$(PYTHON) -m naslora_core
+export TORCH
+
+.PHONY: help workbook test notebooks tables lint clean
+.NOTPARALLEL:
+
+help:
+	@echo "make workbook   run all lessons into build/workbook, with pages that open offline"
+	@echo "                LESSON=02 one lesson   DATA=folder your images   PROFILE=smoke|laptop|gpu"
+	@echo "make test       ruff and all tests     ARGS=... more words for pytest"
+	@echo "make notebooks  execute changed lessons into notebooks/     LESSON=02 this one, changed or not"
+	@echo "make tables     README tables and cost lines from recorded files"
+	@echo "make lint       ruff's rules and format"
+	@echo "make clean      remove what the above built; .venv and trained models stay"
+	@echo "The first of them installs .venv. TORCH=cpu: PyTorch's CPU build. PYTHON=python3.12: that one."
+
+workbook:
+	$(RUN) workbook $(if $(LESSON),--lesson $(LESSON)) $(if $(DATA),--data "$(DATA)") $(if $(PROFILE),--profile $(PROFILE))
+
+test:
+	$(RUN) test $(ARGS)
+
+notebooks:
+	$(RUN) notebooks $(if $(LESSON),--lesson $(LESSON))
+
+tables lint clean:
+	$(RUN) $@

@@ -1,0 +1,28 @@
+"""`python -m naslora_core COMMAND`: makes its own environment where there is none, then obeys."""
+
+import sys
+
+from naslora_core.cli import build_parser
+from naslora_core.errors import UserError
+from naslora_core.house.environment import enter
+
+
+def main(words: list[str]) -> int:
+    """Run one command; a UserError is one line on stderr and exit status 2."""
+    arguments, rest = build_parser().parse_known_args(words)
+    try:
+        if rest and not arguments.takes_more:
+            raise UserError(f"{arguments.command} does not know {rest[0]!r}; see --help.")
+        if arguments.needs_packages:
+            enter(words)
+        return arguments.run(arguments, *([rest] if arguments.takes_more else [])) or 0
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped. What was finished is kept; start again to go on.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

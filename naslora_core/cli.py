@@ -1,0 +1,141 @@
+"""The commands of `python -m naslora_core`. To add one: a decorated function that imports inside.
+
+Only the standard library may be imported at the top: `--help` works before anything is installed.
+"""
+
+import argparse
+from collections.abc import Callable
+
+COMMANDS: dict[str, tuple[Callable, list, dict]] = {}
+
+
+def option(*names: str, **how) -> tuple[tuple[str, ...], dict]:
+    """One argument of a command, spelled as for argparse's `add_argument`."""
+    return names, how
+
+
+def command(*options, needs_packages: bool = True, takes_more: bool = False):
+    """Register a function `f(arguments)` under its name; its docstring is the help.
+
+    takes_more: words unknown to us reach it as a second argument, for a tool that it calls.
+    """
+
+    def register(function: Callable) -> Callable:
+        facts = {"needs_packages": needs_packages, "takes_more": takes_more}
+        COMMANDS[function.__name__.replace("_", "-")] = (function, list(options), facts)
+        return function
+
+    return register
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all registered commands."""
+    parser = argparse.ArgumentParser(prog="python -m naslora_core", description=__doc__)
+    parser.description = "The NAS-LoRA workbook: lessons, tests and tools."
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (function, options, facts) in COMMANDS.items():
+        text = " ".join((function.__doc__ or "").split())
+        one = commands.add_parser(name, help=text.split(". ")[0].rstrip("."), description=text)
+        for names, how in options:
+            one.add_argument(*names, **how)
+        one.set_defaults(run=function, **facts)
+    return parser
+
+
+LESSON = option("--lesson", type=int, metavar="N", help="one lesson by its number")
+
+
+@command(
+    LESSON,
+    option("--data", metavar="FOLDER", help="your images/ and masks/, for lessons that take DATA"),
+    option("--profile", metavar="NAME", help="smoke, laptop or gpu"),
+    option("--set", action="append", default=[], metavar="NAME=VALUE", help="another parameter"),
+    option("--record", action="store_true", help="keep the measured costs in the package"),
+)
+def workbook(arguments):
+    """Run the lessons into build/workbook and make pages that open offline."""
+    from naslora_core.house.workbook import given_parameters, run_workbook
+
+    given = given_parameters(arguments.data, arguments.profile, arguments.set)
+    return run_workbook(arguments.lesson, given, record=arguments.record)
+
+
+@command(takes_more=True)
+def test(arguments, more):
+    """Check the code with ruff, then run the tests. More words go to pytest."""
+    from naslora_core.house.checks import run_tests
+
+    return run_tests(more)
+
+
+@command()
+def lint(arguments):
+    """Check the code and its format with ruff."""
+    from naslora_core.house.checks import run_lint
+
+    return run_lint()
+
+
+@command(LESSON)
+def notebooks(arguments):
+    """Execute changed lessons (or the one named) from notebooks/text into notebooks/."""
+    from naslora_core.house.refresh import refresh
+
+    return refresh(arguments.lesson)
+
+
+@command()
+def tables(arguments):
+    """Write the tables of the READMEs and the lessons' cost lines from recorded files."""
+    from naslora_core.house.tables import write_tables
+
+    return write_tables()
+
+
+@command(needs_packages=False)
+def clean(arguments):
+    """Remove what the workbook and the tests build; trained models and .venv stay."""
+    from naslora_core.house.checks import clean_up
+
+    return clean_up()
+
+
+@command(
+    option("images", nargs="?", metavar="FOLDER", help="images/ and masks/; default: the scenes"),
+    option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h"),
+    option("--checkpoint", metavar="FILE", help="weights of that model; sam_nano has its own"),
+    option("--split", default="train", choices=("train", "val", "test"), help="of the folder"),
+)
+def table(arguments):
+    """Print what a SAM reaches with a box and a click, beside trivial answers and the ceiling."""
+    from naslora_core.training.commands import table
+
+    table(arguments)
+
+
+@command(
+    option("data", metavar="DATA", help="a folder with images/ and masks/, or a domain's name"),
+    option("--methods", nargs="+", default=["decoder_only", "lora", "nas_lora"]),
+    option("--seeds", nargs="+", type=int, default=[0, 1, 2]),
+    option("--steps", type=int, default=250, help="batches, forward and backward, of each method"),
+    option("--split", default="test", choices=("val", "test"), help="which images are scored"),
+    option("--out", default="build/compare", metavar="FOLDER", help="one JSON a run, kept"),
+)
+def compare(arguments):
+    """Train methods at equal passes, paired by seed, and print Dice and IoU. Goes on if killed."""
+    from naslora_core.training.commands import compare
+
+    compare(arguments)
+
+
+@command(
+    option("--scenes", type=int, default=240_000, help="in all, earlier legs counted"),
+    option("--decay", type=float, default=0.1, help="share of the scenes over which lr falls"),
+    option("--out", default="build/pretrain", metavar="FOLDER"),
+    option("--publish", action="store_true", help="make the packaged checkpoint of the cooled leg"),
+)
+def pretrain(arguments):
+    """Train sam_nano on procedural scenes, going on from its state or the packaged weights."""
+    from naslora_core.training.commands import pretrain
+
+    pretrain(arguments)

@@ -1,0 +1,1 @@
+"""The workshop around the lessons: environment, runner, offline pages, tables. Nothing teaches."""

@@ -1,0 +1,147 @@
+"""Executed lessons as HTML pages that need no network: formulas, plots and pictures included."""
+
+import copy
+import importlib.resources
+import json
+import re
+from pathlib import Path
+
+import nbformat
+from bs4 import BeautifulSoup
+from jinja2 import Environment, FileSystemLoader, pass_context
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from traitlets.config import Config
+
+from naslora_core.errors import UserError
+from naslora_core.files import write_atomic
+from naslora_core.house.lesson import SLUG, TAG, Lesson
+
+HERE = Path(__file__).parent
+TEMPLATES = [str(HERE / "templates"), str(HERE.parent / "viz" / "templates")]
+PLOTLY = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def publish(out: Path, lessons: list[Lesson]) -> Path:
+    """Write a page for every lesson that `out` holds executed, and index.html; its path."""
+    built = [x for x in lessons if (out / x.path.name).exists()]
+    notebooks = [nbformat.read(out / x.path.name, 4) for x in built]
+    order = [None, *built, None]
+    for i, (lesson, notebook) in enumerate(zip(built, notebooks, strict=True)):
+        write_atomic(out / f"{lesson.name}.html", page(lesson, notebook, order[i], order[i + 2]))
+    (out / "assets").mkdir(exist_ok=True)
+    if not (out / "assets" / "plotly.min.js").exists():
+        script = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
+        write_atomic(out / "assets" / "plotly.min.js", script.read_bytes())
+    write_atomic(out / "index.html", index(built, notebooks))
+    return out / "index.html"
+
+
+def page(lesson: Lesson, notebook, before: Lesson | None, after: Lesson | None) -> str:
+    """The HTML of an executed lesson, with links to its neighbours."""
+    notebook = copy.deepcopy(notebook)
+    plots = sum([_make_static(cell) for cell in notebook.cells])
+    metadata = {"name": lesson.title, "path": str(lesson.path.parent)}
+    house = {"before": before, "after": after, "plots": plots}
+    html, _ = OfflineExporter().from_notebook_node(notebook, {"metadata": metadata, "house": house})
+    return _local_links(html)
+
+
+def index(lessons: list[Lesson], notebooks: list) -> str:
+    """The list of built lessons with what each promises, contains and cost."""
+    entries = [
+        {"lesson": x, "cost": n.metadata.get("naslora", {}), "headings": _headings(n)}
+        for x, n in zip(lessons, notebooks, strict=True)
+    ]
+    templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
+    return templates.get_template("index.html.j2").render(entries=entries)
+
+
+class MathRenderer(IPythonRenderer):
+    """Markdown with LaTeX turned into MathML, which browsers render themselves."""
+
+    def inline_math(self, body: str) -> str:
+        return mathml(body)
+
+    def block_math(self, body: str) -> str:
+        return mathml(body, display="block")
+
+    def latex_environment(self, name: str, body: str) -> str:
+        return mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", display="block")
+
+
+class OfflineExporter(HTMLExporter):
+    """nbconvert's page without anything from a network."""
+
+    def __init__(self):
+        super().__init__(
+            config=Config(OfflineExporter={"template_name": "offline", "embed_images": True}),
+            extra_template_basedirs=TEMPLATES,
+            extra_template_paths=TEMPLATES,
+        )
+
+    def default_filters(self):
+        yield from super().default_filters()
+        yield "mathml", lambda text: mathml(text.strip().strip("$"), display="block")
+
+    @pass_context
+    def markdown2html(self, context, source):
+        """As nbconvert's own, with our renderer."""
+        path = context["resources"]["metadata"]["path"]
+        renderer = MathRenderer(escape=False, embed_images=True, path=path)
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+
+def mathml(latex: str, display: str = "inline") -> str:
+    """One formula; UserError for a command that the converter does not know."""
+    found = convert(latex.strip(), display=display)
+    unknown = re.search(r"\\[A-Za-z]+", re.sub(r"<annotation.*?</annotation>", "", found))
+    if unknown:
+        raise UserError(
+            f"The formula ${latex.strip()}$ uses {unknown[0]}, which pages cannot show."
+        )
+    return found
+
+
+def _make_static(cell) -> int:
+    """Plotly figures become scripts for the local plotly; widgets fall back to what else is there.
+
+    Returns the number of plots.
+    """
+    plots = 0
+    for place, output in enumerate(cell.get("outputs", [])):
+        data = output.get("data", {})
+        data.pop(WIDGET, None)
+        if PLOTLY in data:
+            data["text/html"] = _plot(f"plot-{cell.id}-{place}", data.pop(PLOTLY))
+            plots += 1
+    return plots
+
+
+def _plot(name: str, figure: dict) -> str:
+    safe = json.dumps(figure).replace("</", "<\\/")
+    return f'<div id="{name}"></div><script>Plotly.newPlot("{name}", {safe})</script>'
+
+
+def _headings(notebook) -> list[str]:
+    text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"^##+ +(.+)$", text, flags=re.MULTILINE)
+
+
+def _local_links(html: str) -> str:
+    """Lessons link to pages, files of the repository to the web, and remote pictures to words."""
+    soup = BeautifulSoup(html, "html.parser")
+    for link in soup.select("a[href]"):
+        target = link["href"]
+        if target.startswith("../"):
+            link["href"] = f"https://github.com/{SLUG}/blob/{TAG}/{target.removeprefix('../')}"
+        elif target == "README.md":
+            link["href"] = "index.html"
+        elif re.fullmatch(r"\d\d_\w+\.ipynb(#.*)?", target):
+            link["href"] = target.replace(".ipynb", ".html")
+    for picture in soup.select('img[src^="http"]'):
+        picture.replace_with(picture.get("alt", ""))
+    return str(soup)

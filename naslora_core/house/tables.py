@@ -1,0 +1,76 @@
+"""Tables that stand in files but are written by nobody: lessons and costs, from what was recorded.
+
+In a README the lines between `<!-- lessons -->` and `<!-- /lessons -->` are replaced; in a lesson's
+text the line that begins with `**Cost**`.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from naslora_core.errors import UserError
+from naslora_core.files import write_atomic
+from naslora_core.house.environment import ROOT
+from naslora_core.house.lesson import NOTEBOOKS, Lesson, lessons
+from naslora_core.house.workbook import RECORDED
+
+
+def write_tables(root: Path = ROOT) -> int:
+    """Bring the READMEs and the texts' cost lines up to date; `notebooks` then takes these over."""
+    for path, content in expected(root).items():
+        if path.read_text() != content:
+            write_atomic(path, content)
+            print(f"wrote {path.relative_to(root)}")
+    return 0
+
+
+def expected(root: Path = ROOT) -> dict[Path, str]:
+    """What every file with a generated part should contain."""
+    notebooks = root / "notebooks"
+    found = {root / "README.md": "notebooks/", notebooks / "README.md": ""}
+    files = {path: fill(path, lesson_table(prefix, notebooks)) for path, prefix in found.items()}
+    for lesson in lessons(notebooks):
+        line = cost_line(lesson.name)
+        text = lesson.text.read_text()
+        if line:
+            files[lesson.text] = re.sub(r"^# \*\*Cost\*\*.*$", f"# {line}", text, flags=re.MULTILINE)
+    return files
+
+
+def fill(path: Path, table: str, name: str = "lessons") -> str:
+    """The file's text with `table` between its two marks."""
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    text = path.read_text()
+    if start not in text or end not in text:
+        raise UserError(f"{path} lacks the marks {start} and {end}; put them back.")
+    before, _, rest = text.partition(start)
+    return f"{before}{start}\n{table}\n{end}{rest.partition(end)[2]}"
+
+
+def lesson_table(prefix: str = "notebooks/", notebooks: Path = NOTEBOOKS) -> str:
+    """A row for every lesson: number, title as a link, promise, measured cost."""
+    head = "| | lesson | you get | cost |\n|---|---|---|---|"
+    return "\n".join([head, *(_row(lesson, prefix) for lesson in lessons(notebooks))])
+
+
+def cost_line(name: str, recorded: Path = RECORDED) -> str:
+    """`**Cost** ...` for the top of a lesson; empty where nothing was recorded."""
+    cost = _recorded(recorded)["lessons"].get(name)
+    if not cost:
+        return ""
+    device = _recorded(recorded)["provenance"]["device"]
+    return f"**Cost** {_said(cost)}, profile `smoke`, measured on {device}"
+
+
+def _row(lesson: Lesson, prefix: str) -> str:
+    cost = _recorded()["lessons"].get(lesson.name)
+    title = f"[{lesson.title}]({prefix}{lesson.path.name})"
+    return f"| {lesson.number:02d} | {title} | {lesson.promise} | {_said(cost) if cost else '-'} |"
+
+
+def _said(cost: dict) -> str:
+    return f"{cost['seconds']:.0f} s · {cost['peak_mb'] / 1000:.1f} GB"
+
+
+def _recorded(path: Path = RECORDED) -> dict:
+    return json.loads(path.read_text()) if path.exists() else {"provenance": {}, "lessons": {}}
