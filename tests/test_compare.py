@@ -1,0 +1,51 @@
+"""A grid of runs: one file a run, existing ones kept, differences paired by seed."""
+
+import json
+
+import pytest
+import torch
+from tiny import tiny_data
+
+from naslora_core.errors import UserError
+from naslora_core.sam import build_nano
+from naslora_core.training.compare import Setting, compare, paired
+
+SETTING = Setting(steps=4, batch=2)
+
+
+@pytest.fixture(scope="module")
+def sam():
+    torch.manual_seed(0)
+    return build_nano().eval().requires_grad_(False)
+
+
+def test_runs_are_recorded_once_and_read_afterwards(sam, tmp_path, monkeypatch):
+    methods, seeds = ["decoder_only", "nas_lora"], [0, 1]
+    first = compare(sam, tiny_data(), methods, seeds, tmp_path, SETTING, "a command")
+    assert len(list(tmp_path.glob("*.json"))) == 5  # the boxed base, two methods, two seeds
+    monkeypatch.setattr("naslora_core.training.compare.run", None)  # nothing may run again
+    assert compare(sam, tiny_data(), methods, seeds, tmp_path, SETTING, "a command") == first
+
+
+def test_a_record_holds_what_a_reader_needs(sam, tmp_path):
+    compare(sam, tiny_data(), ["nas_lora"], [0], tmp_path, SETTING, "a command")
+    record = json.loads((tmp_path / "squares-test-nas_lora-0.json").read_text())
+    assert len(record["images"]) == 4 and record["genotype"]["schema"] == 1
+    assert record["mean"]["dice"] == pytest.approx(
+        sum(d for d, _ in record["images"].values()) / 4, abs=1e-3
+    )
+    assert record["provenance"]["command"] == "a command" and 0 < record["ceiling_iou"] <= 1
+
+
+def test_differences_are_paired_by_seed():
+    def row(method, seed, dice):
+        return {"method": method, "seed": seed, "mean": {"dice": dice}}
+
+    records = [row("a", 1, 0.5), row("a", 0, 0.4), row("b", 0, 0.1), row("b", 1, 0.3)]
+    assert paired(records, "a", "b").tolist() == pytest.approx([0.3, 0.2])
+
+
+def test_an_unknown_method_names_the_choices(sam, tmp_path):
+    with pytest.raises(UserError, match="'lorra'.*decoder_only, lora"):
+        compare(sam, tiny_data(), ["lorra"], [0], tmp_path, SETTING, "")
+    assert not list(tmp_path.iterdir())

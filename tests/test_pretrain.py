@@ -1,0 +1,85 @@
+"""Pre-training is a function of (seed, sample): killed legs go on, and losses are what they say."""
+
+import json
+
+import pytest
+import torch
+
+from naslora_core.sam import build_nano
+from naslora_core.sam.registry import read_state
+from naslora_core.training import pretrain, publish
+from naslora_core.training.pretrain import Examples, Leg, learning_rate, mask_loss, soft_iou
+
+SMALL = Leg(scenes=8, batch=2, masks=3, warmup=2, decay=0.5, correct_from=4)
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """No validation between, float32 everywhere."""
+    monkeypatch.setattr(pretrain, "bf16_pays", lambda: False)
+
+
+def test_examples_depend_on_their_index_alone():
+    a, b = Examples(SMALL, 128)[3], Examples(SMALL, 128)[3]
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert a["image"].shape == (3, 128, 128) and a["masks"].shape == (3, 128, 128)
+    assert a["clicks"].shape == (2, 2) and a["boxes"].shape == (1, 4)
+    for (x, y), mask in zip(a["clicks"].long().tolist(), a["masks"], strict=False):
+        assert mask[y, x]
+
+
+def test_the_rate_warms_up_stays_and_falls_to_zero():
+    leg = Leg(scenes=24_000, decay=0.1, warmup=100)
+    rates = [learning_rate(step, leg) for step in range(1000)]
+    assert rates[0] == pytest.approx(leg.lr / 100) and rates[99] == leg.lr == rates[899]
+    assert rates[950] == pytest.approx(leg.lr / 2) and 0 < rates[999] < leg.lr / 50
+
+
+def test_losses_against_their_definitions():
+    truth = (torch.rand(3, 1, 8, 8) > 0.5).float()
+    sure = (truth * 2 - 1) * 50
+    assert mask_loss(sure, truth).abs().max() < 1e-5
+    assert soft_iou(sure, truth).eq(1).all() and soft_iou(-sure, truth).eq(0).all()
+    flat = mask_loss(torch.zeros_like(truth), truth)  # p = 1/2: focal = 1/4 log 2
+    dice = 1 - (truth.sum((2, 3)) + 1) / (32 + truth.sum((2, 3)) + 1)
+    focal = 20 * 0.25 * torch.log(torch.tensor(2.0))
+    assert torch.allclose(flat, focal + dice, atol=1e-5)
+
+
+def test_a_leg_that_was_cut_equals_one_that_was_not(tmp_path, quiet):
+    whole = torch.load(pretrain.run(SMALL, tmp_path / "a", every=1), weights_only=True)
+    trainer = pretrain.Trainer(SMALL, _made(tmp_path / "b"))
+    for batch, _ in zip(trainer.batches(), range(2), strict=False):
+        trainer.update(batch)
+    trainer.save()
+    again = torch.load(pretrain.run(SMALL, tmp_path / "b", every=1), weights_only=True)
+    assert all(torch.equal(whole[k], again[k]) for k in whole)
+    scenes = [json.loads(x)["scenes"] for x in (tmp_path / "a" / "log.jsonl").open()]
+    assert scenes == [2, 4, 6, 8]
+    state = torch.load(tmp_path / "a" / "state.pt", weights_only=True)
+    assert state["step"] * SMALL.batch < SMALL.scenes  # kept from before the decay
+
+
+def test_a_new_leg_starts_from_published_weights(tmp_path, quiet):
+    tensors = build_nano().state_dict()
+    start = {"tensors": tensors, "scenes": 6, "minutes": 1.5}
+    trainer = pretrain.Trainer(SMALL, _made(tmp_path), start)
+    assert trainer.step == 3 and trainer.minutes == 1.5
+    assert all(torch.equal(v, tensors[k]) for k, v in trainer.sam.state_dict().items())
+
+
+def test_publishing_writes_weights_that_match_their_manifest(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "scene_cases", lambda: list(pretrain.scene_cases(2)))
+    torch.save(build_nano().state_dict(), tmp_path / "cooled.pt")
+    (tmp_path / "log.jsonl").write_text(json.dumps({"scenes": 8, "minutes": 0.1}) + "\n")
+    target = _made(tmp_path / "weights")
+    manifest = publish.publish(tmp_path, target)
+    state = read_state(target / "sam_nano.safetensors", manifest["sha256"])
+    assert state["image_encoder.pos_embed"].dtype == torch.float16
+    assert manifest["bytes"] < 8e6 and manifest["scenes_seen"] == 8
+    assert {"commit", "command", "device", "date"} <= manifest["provenance"].keys()
+
+
+def _made(folder):
+    folder.mkdir(exist_ok=True)
+    return folder
