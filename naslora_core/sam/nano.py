@@ -17,16 +17,16 @@ WINDOW, GLOBAL_BLOCKS, PROMPT_DIM = 8, (2, 5), 128
 PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
-def build_nano() -> Sam:
+def build_nano(image_size: int = IMAGE_SIZE, patch: int = PATCH) -> Sam:
     """A SAM with random weights: 128x128 input, 16x16 tokens, windows of 8, two global blocks.
 
     Every part is the official class, so state-dict names, fused `qkv`, relative positions, three
     masks and predicted IoU are those of ViT-B; only the sizes differ.
     """
-    tokens = IMAGE_SIZE // PATCH
+    tokens = image_size // patch
     sam = Sam(
-        image_encoder=_encoder(),
-        prompt_encoder=PromptEncoder(PROMPT_DIM, (tokens, tokens), (IMAGE_SIZE, IMAGE_SIZE), 16),
+        image_encoder=_encoder(image_size, patch),
+        prompt_encoder=PromptEncoder(PROMPT_DIM, (tokens, tokens), (image_size, image_size), 16),
         mask_decoder=_decoder(),
         pixel_mean=list(PIXEL_MEAN),
         pixel_std=list(PIXEL_STD),
@@ -35,10 +35,10 @@ def build_nano() -> Sam:
     return sam
 
 
-def _encoder() -> ImageEncoderViT:
+def _encoder(image_size: int, patch: int) -> ImageEncoderViT:
     return ImageEncoderViT(
-        img_size=IMAGE_SIZE,
-        patch_size=PATCH,
+        img_size=image_size,
+        patch_size=patch,
         embed_dim=DIM,
         depth=DEPTH,
         num_heads=HEADS,

@@ -29,6 +29,9 @@ METHODS = {
 }
 
 
+RECORDED = Path(__file__).parents[1] / "recorded"
+
+
 @dataclass(frozen=True)
 class Setting:
     """What all runs of a comparison share."""
@@ -102,6 +105,17 @@ def peak_mb() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, kilobytes here
+
+
+def recorded(name: str) -> list[dict]:
+    """The records that the package carries under `recorded/name`, in order of method and seed."""
+    folder = RECORDED / name
+    records = [json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))]
+    if not records:
+        known = ", ".join(sorted(p.name for p in RECORDED.iterdir() if p.is_dir()))
+        raise UserError(f"Nothing is recorded under {name!r}; recorded are {known}.")
+    rank = {m: i for i, m in enumerate(("base_boxed", *METHODS))}
+    return sorted(records, key=lambda r: (rank[r["method"]], r["seed"]))
 
 
 def line(record: dict) -> str:

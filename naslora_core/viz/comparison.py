@@ -1,0 +1,59 @@
+"""Recorded runs side by side: one dot a seed, seeds joined, so that differences stay paired."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from naslora_core.viz.curves import NAMES
+from naslora_core.viz.picture import Picture
+from naslora_core.viz.theme import ADAPTER, BASE, canvas, finding
+
+
+def comparison(records: Sequence[dict], metric: str = "dice", title: str | None = None) -> Picture:
+    """Dots of `records` (as training.compare writes them), and the box-prompted base as a line."""
+    runs = [r for r in records if r["method"] != "base_boxed"]
+    methods = list(dict.fromkeys(r["method"] for r in runs))
+    seeds = sorted({r["seed"] for r in runs})
+    of = {(r["method"], r["seed"]): r["mean"][metric] for r in runs}
+    table = np.array([[of.get((m, s), np.nan) for s in seeds] for m in methods])
+    figure, axes = canvas(height=2.8)
+    ax, places = axes[0, 0], np.arange(len(methods))
+    ax.plot(places, table, color=BASE, lw=0.7, alpha=0.7)
+    for x, method, row in zip(places, methods, table, strict=True):
+        ax.scatter([x] * len(seeds), row, s=36, color=ADAPTER.get(method, BASE), zorder=3)
+        ax.annotate(f"{np.nanmean(row):.3f}", (x, np.nanmax(row)), (0, 7), ha="center",
+                    textcoords="offset points")  # fmt: skip
+    _base(ax, records, metric, places[-1])
+    ax.set(xticks=places, ylabel=f"test {metric}", xlim=(-0.5, len(methods) - 0.2))
+    ax.set_xticklabels([NAMES.get(m, m) for m in methods])
+    ax.margins(y=0.2)
+    found = title or _finding(methods, table)
+    finding(ax, found)
+    return Picture(figure, f"{found} {source(records[-1])}")
+
+
+def _base(ax, records: Sequence[dict], metric: str, right: float) -> None:
+    for record in (r for r in records if r["method"] == "base_boxed"):
+        value = record["mean"][metric]
+        ax.axhline(value, color=BASE, ls="--", lw=1)
+        ax.annotate(f"base with boxes {value:.3f}", (right + 0.75, value), (0, 3), ha="right",
+                    textcoords="offset points", color=BASE)  # fmt: skip
+
+
+def _finding(methods: list[str], table: np.ndarray) -> str:
+    """The last method against the first: ahead in how many of the seeds, by how much."""
+    gain = table[-1] - table[0]
+    names = NAMES.get(methods[-1], methods[-1]), NAMES.get(methods[0], methods[0])
+    return (
+        f"{names[0]} is ahead of {names[1]} in {int((gain > 0).sum())} of {len(gain)} seeds, "
+        f"by {np.nanmean(gain):+.3f} on average."
+    )
+
+
+def source(record: dict) -> str:
+    """Where a record comes from, as a sentence for captions."""
+    p, s = record["provenance"], record["setting"]
+    return (
+        f"Recorded on {p['device']}, {p['date']}, commit {p['commit']}: {s['steps']} steps of "
+        f"{s['batch']} images on {record['data']}."
+    )
