@@ -1,0 +1,63 @@
+"""Figures of the workbook: one theme, arrays in, a `Picture` with alt text out."""
+
+from naslora_core.viz.click import click
+from naslora_core.viz.curves import alpha_trajectories, losses
+from naslora_core.viz.diagram import three_parts
+from naslora_core.viz.live import LivePlot
+from naslora_core.viz.masks import contact_sheet, overlay, show_masks
+from naslora_core.viz.operators import field, kernels, mosaic, operators
+from naslora_core.viz.panels import panel
+from naslora_core.viz.picture import TEMPLATES, Picture
+from naslora_core.viz.sam import ambiguity, ceiling, clicks
+from naslora_core.viz.story import story
+from naslora_core.viz.theme import (
+    ADAPTER,
+    BASE,
+    CLASSES,
+    PREDICTION,
+    PROMPT,
+    TRUTH,
+    canvas,
+    finding,
+    use_theme,
+)
+from naslora_core.viz.tokens import attention, token_grid
+from naslora_core.viz.widgets import explore, frames, is_live
+
+__all__ = [
+    "ADAPTER",
+    "BASE",
+    "CLASSES",
+    "PREDICTION",
+    "PROMPT",
+    "TEMPLATES",
+    "TRUTH",
+    "LivePlot",
+    "Picture",
+    "alpha_trajectories",
+    "ambiguity",
+    "attention",
+    "canvas",
+    "ceiling",
+    "click",
+    "clicks",
+    "contact_sheet",
+    "explore",
+    "field",
+    "finding",
+    "frames",
+    "is_live",
+    "kernels",
+    "losses",
+    "mosaic",
+    "operators",
+    "overlay",
+    "panel",
+    "show_masks",
+    "story",
+    "three_parts",
+    "token_grid",
+    "use_theme",
+]
+
+use_theme()

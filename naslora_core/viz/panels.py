@@ -1,0 +1,60 @@
+"""Small multiples: one function drawn for several values, side by side."""
+
+from collections.abc import Callable, Sequence
+
+from matplotlib.figure import Figure
+
+from naslora_core.viz.picture import Picture
+from naslora_core.viz.theme import WIDTH, canvas, finding
+
+COLUMNS = 4  # side by side at most
+
+
+def panel(
+    draw: Callable,
+    values: Sequence,
+    label: str = "",
+    title: str | None = None,
+    alt: str | None = None,
+    axes: int = 1,
+) -> Picture:
+    """`draw(ax, value)` for every value on axes of its own: the static form of a slider.
+
+    label: what the values are, written above each; axes: where a value needs several, `draw`
+    receives a list of them, and each value is a row. `draw` may return the axes' title.
+    """
+    columns = axes if axes > 1 else min(COLUMNS, len(values))
+    rows = len(values) if axes > 1 else -(-len(values) // columns)
+    figure, grid = canvas(rows, columns, height=rows * (WIDTH / columns + 0.25))
+    places = grid.tolist() if axes > 1 else [[ax] for ax in grid.flat]
+    for place, value in zip(places, values, strict=False):
+        _draw(draw, place, value, label)
+    for place in places[len(values) :]:
+        place[0].axis("off")
+    if title:
+        finding(figure, title)
+    return Picture(figure, alt or title or describe(label, values))
+
+
+def single(draw: Callable, value, label: str, axes: int = 1) -> Picture:
+    """The same function at one value, as a slider shows it."""
+    side = WIDTH / 2 if axes == 1 else WIDTH / axes
+    figure = Figure(figsize=(side * axes, side + 0.25), layout="compressed")
+    _draw(draw, list(figure.subplots(1, axes, squeeze=False).flat), value, label)
+    return Picture(figure, describe(label, [value]))
+
+
+def describe(label: str, values: Sequence) -> str:
+    """Words for a picture without a finding: what was varied."""
+    return f"{label or 'Value'}: {', '.join(map(text, values))}"
+
+
+def text(value) -> str:
+    """A value as a label: numbers short, the rest by their own words."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _draw(draw: Callable, place: list, value, label: str) -> None:
+    title = draw(place[0] if len(place) == 1 else place, value)
+    heading = title if isinstance(title, str) else f"{label} {text(value)}".strip()
+    place[0].set_title(heading)

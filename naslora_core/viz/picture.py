@@ -1,0 +1,90 @@
+"""The value a cell ends in: a PNG that says in words what it shows."""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image, ImageColor
+
+from naslora_core.files import write_atomic
+from naslora_core.viz.theme import ADAPTER, BASE, CLASSES, PROMPT_OUT, TRUTH
+
+TEMPLATES = Path(__file__).parent / "templates"  # nbconvert: HTMLExporter(template_name="naslora")
+LIMIT = 100_000  # bytes a picture may have in a notebook
+COLOURS = (None, 256, 128)  # None: all of them
+FIXED = [ImageColor.getrgb(c) for c in (*ADAPTER.values(), *CLASSES, TRUTH, PROMPT_OUT, BASE)]
+FIXED += [(grey, grey, grey) for grey in range(0, 256, 51)]  # and smooth black text
+SCALES = (2, 1.5, 1)  # device pixels for one pixel on the page
+
+
+class Picture:
+    """A drawn figure: displays itself in notebooks, carries `alt`, and can be saved.
+
+    The PNG has no metadata, so the same figure is the same bytes. Above LIMIT it is reduced to 256
+    or 128 colours, then to fewer pixels.
+    """
+
+    def __init__(self, figure: Figure, alt: str):
+        self.alt = alt
+        self.width = round(figure.get_figwidth() * 100)  # pixels on the page
+        self.png = _within_limit(figure)
+
+    @property
+    def html(self) -> str:
+        """An `<img>` that needs no other file."""
+        data = base64.b64encode(self.png).decode()
+        alt = html.escape(self.alt, quote=True)
+        return (
+            f'<img alt="{alt}" width="{self.width}" style="max-width:100%" '
+            f'src="data:image/png;base64,{data}">'
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the PNG."""
+        write_atomic(path, self.png)
+
+    def _repr_png_(self):
+        return self.png, {"alt": self.alt, "width": self.width}
+
+    def __repr__(self) -> str:
+        return "<Picture>"
+
+
+def _within_limit(figure: Figure) -> bytes:
+    for scale in SCALES:
+        image = render(figure, scale)
+        for colours in COLOURS:
+            png = _encode(_palette(image, colours) if colours else image)
+            if len(png) <= LIMIT:
+                return png
+    return png
+
+
+def render(figure: Figure, scale: float) -> Image.Image:
+    """The figure in RGB at `scale` times 100 dots an inch."""
+    agg = FigureCanvasAgg(figure)
+    figure.set_dpi(100 * scale)
+    agg.draw()
+    return Image.fromarray(np.asarray(agg.buffer_rgba())[..., :3])
+
+
+def _encode(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _palette(image: Image.Image, colours: int) -> Image.Image:
+    """The image with few colours. A strip of the fixed ones takes part in their choice, so that a
+    small green star is not painted over by a large photograph."""
+    strip = Image.new("RGB", (len(FIXED), 1))
+    strip.putdata(FIXED)
+    both = Image.new("RGB", (image.width, image.height + image.height // 5))
+    both.paste(image)
+    both.paste(strip.resize((image.width, image.height // 5), 0), (0, image.height))
+    both = both.quantize(colours, Image.Quantize.MEDIANCUT, kmeans=1, dither=0)
+    return both.crop((0, 0, *image.size))
