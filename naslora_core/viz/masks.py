@@ -104,7 +104,7 @@ def show_masks(
 
 
 def contact_sheet(samples: Sequence, title: str | None = None, columns: int = 8) -> Picture:
-    """Many samples at a glance: each has `image` and `mask` (class ids `H W`) or `masks` `N H W`."""
+    """Many samples at a glance: each with `image` and `mask` (class ids) or `masks` `N H W`."""
     samples = [samples[i] for i in range(len(samples))]
     figure, axes = _grid([s.image for s in samples], columns)
     for sample, ax in zip(samples, axes.flat, strict=False):

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from naslora_core.viz.picture import Picture
-from naslora_core.viz.theme import WIDTH, canvas, finding
+from naslora_core.viz.theme import DIVERGING, WIDTH, blank, canvas, finding
 
 COLUMNS = 4  # side by side at most
 
@@ -42,6 +43,32 @@ def single(draw: Callable, value, label: str, axes: int = 1) -> Picture:
     figure = Figure(figsize=(side * axes, side + 0.25), layout="compressed")
     _draw(draw, list(figure.subplots(1, axes, squeeze=False).flat), value, label)
     return Picture(figure, describe(label, [value]))
+
+
+def side_by_side(target: np.ndarray, yours: np.ndarray) -> Picture:
+    """Target and yours on one scale around 0, and their difference where the shapes agree.
+
+    Of more than two dimensions the last two are shown, of the others the first entry.
+    """
+    pictures = {"target": _flat(target), "yours": _flat(yours)}
+    limit = max(np.nanmax(np.abs(p), initial=0) for p in pictures.values()) or 1
+    if target.shape == yours.shape:
+        pictures["yours - target"] = _flat(yours - target)
+    figure, axes = canvas(1, 3, height=1.9)
+    for ax in axes.flat:
+        blank(ax)
+    for ax, (name, picture) in zip(axes[0], pictures.items(), strict=False):
+        shown = ax.imshow(picture, cmap=DIVERGING, vmin=-limit, vmax=limit, aspect="auto")
+        ax.set_title(name)
+        ax.set_xlabel(f"{picture.shape[0]} × {picture.shape[1]}")
+    figure.colorbar(shown, ax=axes)
+    return Picture(figure, f"Target {target.shape} and yours {yours.shape} side by side.")
+
+
+def _flat(array: np.ndarray) -> np.ndarray:
+    while array.ndim > 2:
+        array = array[0]
+    return np.atleast_2d(array)
 
 
 def describe(label: str, values: Sequence) -> str:

@@ -112,4 +112,5 @@ def paired_seeds(ax: Axes, differences) -> str:
     ax.set_ylabel("Dice, NAS-LoRA minus LoRA")
     ax.set_title("paired seeds")
     every = np.concatenate(values)
-    return f"{every.mean():+.3f} Dice on average, above zero in {(every > 0).sum()} of {len(every)} runs"
+    above = f"above zero in {(every > 0).sum()} of {len(every)} runs"
+    return f"{every.mean():+.3f} Dice on average, {above}"
