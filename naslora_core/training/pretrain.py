@@ -38,7 +38,7 @@ class Leg:
     correct_from: int = 72_000  # scenes after which correction clicks join clicks and boxes
     batch: int = 24
     masks: int = 3
-    lr: float = 8e-4
+    lr: float = 3e-4
     weight_decay: float = 0.05
     warmup: int = 250
     seed: int = 1
@@ -99,9 +99,9 @@ class Prompted:
 
 
 def prompt_loss(masks: Tensor, iou: Tensor, truth: Tensor, ambiguous: bool) -> Tensor:
-    """Loss of one round: an ambiguous click is judged by the best of its three masks."""
+    """Loss of one round: an ambiguous click is judged by the best of its three masks alone."""
     each = mask_loss(masks, truth.expand_as(masks))  # N 4
-    drawn = each[:, 0] + (each[:, 1:].min(1).values if ambiguous else 0)
+    drawn = each[:, 1:].min(1).values if ambiguous else each[:, 0]
     return drawn.mean() + F.mse_loss(iou, soft_iou(masks.detach(), truth))
 
 
