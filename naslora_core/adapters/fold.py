@@ -43,7 +43,11 @@ class FoldedLinear(nn.Module):
 
 @dataclass(frozen=True)
 class Folded:
-    """The folded model (a Segmenter) and the report of what folded and what it costs."""
+    """The folded model (a Segmenter) and the report of what folded and what it costs.
+
+    The IoU head was never trained, so the IoU that the model predicts is stale, and so are the
+    masks 1 to 3 of a multimask answer: the decoder they share was trained for mask 0.
+    """
 
     model: Segmenter
     report: Report

@@ -33,7 +33,7 @@ class Cell(nn.Module):
         self.names = operator_names(operators)
         self.operators = build(self.names, rank)
         self.arch_alpha = nn.Parameter(torch.zeros(len(self.names)))
-        self.register_buffer("eye", identity(rank), persistent=False)
+        self._lay_out()
         if start == "identity":
             for op in self.operators:
                 op.start_at_identity()
@@ -47,26 +47,36 @@ class Cell(nn.Module):
         """softmax(alpha / temperature), `n`."""
         return (self.arch_alpha / self.temperature).softmax(0)
 
+    def _lay_out(self) -> None:
+        """Where the taps of all linear kernels, end to end, lie in the largest of them."""
+        linear = [(i, op.side) for i, op in enumerate(self.operators) if op.linear]
+        self.side = max((side for _, side in linear), default=1)
+        owner = [torch.full((side**2,), i) for i, side in linear]
+        place = [placement(side, self.side) for _, side in linear]
+        constants = {
+            "owner": torch.cat(owner or [torch.zeros(0, dtype=torch.long)]),  # T
+            "place": torch.cat(place or [torch.zeros(0, 1)]),  # T k^2
+            "beside": identity(self.rank, self.side) * (self.start == "beside"),  # r r k k
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, value, persistent=False)
+
     def kernel(self) -> Tensor:
         """The effective kernel `r r k k` of all linear operators (and the skip beside them)."""
+        banks = [op.kernel().flatten(2) for op in self.operators if op.linear]
+        if not banks:
+            return self.beside
         weights = self.gain * self.probabilities()
-        pairs = [
-            (w, op.kernel()) for w, op in zip(weights, self.operators, strict=True) if op.linear
-        ]
-        mixed = self.eye if self.start == "beside" else torch.zeros_like(self.eye)
-        for side in sorted({k.shape[-1] for _, k in pairs}):  # small kernels first, then pad
-            ours = [w * k for w, k in pairs if k.shape[-1] == side]
-            margin = (side - mixed.shape[-1]) // 2
-            mixed = F.pad(mixed, (margin,) * 4) + sum(ours)
-        return mixed
+        with torch.autocast(weights.device.type, enabled=False):
+            # sum_i a_i pad(K_i) as one product: r r T  @  T k^2
+            mixed = torch.cat(banks, 2) @ (weights[self.owner, None] * self.place)
+        return mixed.view_as(self.beside) + self.beside
 
     def forward(self, z: Tensor) -> Tensor:
-        kernel = self.kernel().to(z.dtype)
-        out = F.conv2d(z, kernel, padding=kernel.shape[-1] // 2)
-        for w, op in zip(self.probabilities(), self.operators, strict=True):
-            if not op.linear:
-                out = out + self.gain * w * op(z)
-        return out
+        out = F.conv2d(z, self.kernel().to(z.dtype), padding=self.side // 2)
+        others = [(i, op) for i, op in enumerate(self.operators) if not op.linear]
+        weights = self.gain * self.probabilities() if others else ()
+        return sum((weights[i] * op(z) for i, op in others), out)
 
     def mix_maps(self, z: Tensor) -> Tensor:
         """The readable reference: sum_i a_i O_i(z), every operator on its own."""
@@ -75,3 +85,9 @@ class Cell(nn.Module):
             for w, op in zip(self.probabilities(), self.operators, strict=True)
         ]
         return sum(maps) + (z if self.start == "beside" else 0)
+
+
+def placement(side: int, largest: int) -> Tensor:
+    """Row t says where tap t of a `side x side` kernel lies in a `largest x largest` one, 0/1."""
+    taps = torch.eye(side**2).view(-1, side, side)
+    return F.pad(taps, ((largest - side) // 2,) * 4).flatten(1)

@@ -40,7 +40,10 @@ def patch_covariance(z: Tensor, side: int) -> Tensor:
 
 
 def project(cell: Cell, z: Tensor, tolerance: float = TOLERANCE) -> Choice:
-    """Both readings of `cell` on its own input z `B r H W`; projection None if no class fits."""
+    """Both readings of `cell` on its own input z `B r H W`; projection None if no class fits.
+
+    Projection reads the mixed kernel, so it says nothing of operators that have none.
+    """
     kernel = cell.kernel().detach().double()
     covariance = patch_covariance(z.detach(), kernel.shape[-1])
     classes = {op.name: op for op in cell.operators if op.linear}
