@@ -16,12 +16,16 @@ class Sample:
     name: str
 
 
+KEEP = 2**29  # bytes of samples a split keeps in memory; what is beyond is read again
+
+
 class Split(Sequence):
-    """A sequence of samples, each made by `read(key)` when it is asked for, and then kept."""
+    """A sequence of samples, each made by `read(key)` when asked for, and kept up to KEEP bytes."""
 
     def __init__(self, read: Callable[[object], Sample], keys: Sequence):
         self.read, self.keys = read, tuple(keys)
         self._kept: dict[int, Sample] = {}
+        self._room = KEEP
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -34,9 +38,13 @@ class Split(Sequence):
         if isinstance(index, slice):
             return Split(self.read, self.keys[index])
         index = range(len(self))[index]  # negative indices, and IndexError beyond the end
-        if index not in self._kept:
-            self._kept[index] = self.read(self.keys[index])
-        return self._kept[index]
+        if index in self._kept:
+            return self._kept[index]
+        sample = self.read(self.keys[index])
+        self._room -= sample.image.nbytes + sample.mask.nbytes
+        if self._room >= 0:
+            self._kept[index] = sample
+        return sample
 
 
 @dataclass(frozen=True)
