@@ -23,14 +23,15 @@ def story(
     scores: tuple[float, float],
     genotype,
     kernels: Mapping[str, object],
-    differences: Sequence[float] | Mapping[str, Sequence[float]],
+    differences: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
     title: str | None = None,
 ) -> Picture:
     """Image, box-prompted base, prompt-free adapted; what was chosen; paired seeds.
 
     image: uint8 `H W 3`; truth and masks: `H W`; box: x0, y0, x1, y1, or None; scores: Dice of base
     and adapted on this image; genotype: of the adapted model; kernels: its mixed kernels
-    `r r k k` by block; differences: Dice of NAS-LoRA minus LoRA, one a seed (or per domain).
+    `r r k k` by block; differences: Dice of NAS-LoRA minus LoRA, one a seed (or per domain);
+    without them the figure is about one run.
     """
     found = plain(genotype)
     blocks = len(found["blocks"])
@@ -39,17 +40,18 @@ def story(
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=heights)
     _images(top.subplots(1, 3), image, truth, box, (base_mask, adapted_mask), scores)
-    left, right = bottom.subfigures(1, 2, width_ratios=(2.2, 1))
+    left, right = bottom, None
+    if differences is not None:
+        left, right = bottom.subfigures(1, 2, width_ratios=(2.2, 1))
     choices(left.subplots(), found, kernels)
     names, colours = found["operators"], operator_colours(found["operators"])
     handles = [Patch(color=colours[n]) for n in names]
     left.legend(handles, names, loc="outside lower left", ncols=3, handlelength=0.8)
-    text = paired_seeds(right.subplots(), differences)
-    title = title or f"NAS-LoRA minus LoRA: {text}"
-    finding(figure, title)
     dice = f"Dice on this image: base with a box {scores[0]:.2f}, adapted {scores[1]:.2f}"
-    alt = f"{title}. {dice}. {in_words(found['blocks'])} NAS-LoRA minus LoRA: {text}."
-    return Picture(figure, alt)
+    text = f"NAS-LoRA minus LoRA: {paired_seeds(right.subplots(), differences)}" if right else dice
+    title = title or text
+    finding(figure, title)
+    return Picture(figure, f"{title}. {dice}. {in_words(found['blocks'])} {text}.")
 
 
 def _images(axes, image, truth, box, masks, scores) -> None:

@@ -1,0 +1,40 @@
+"""Exercises of lesson 00: measure a mask, and draw it without harm."""
+
+import numpy as np
+from scipy import ndimage
+
+from naslora_core import checks
+from naslora_core.training.metrics import dice
+
+
+def ex_0_1(answer):
+    """Dice of two masks"""
+    rng = np.random.default_rng(0)
+    cases = [(blob(rng), blob(rng)) for _ in range(4)]
+    nothing = np.zeros((20, 30), bool)
+    return checks.check(
+        "0.1",
+        answer,
+        dice,
+        [*cases, (nothing, cases[0][0]), (nothing, nothing)],
+        hint="Twice the pixels that both have, over the pixels of the one and of the other; two "
+        "empty masks agree perfectly.",
+        proves="This is the number that every table of the workbook reports.",
+    )
+
+
+def ex_0_2(answer):
+    """A drawing that changes the truth"""
+    return checks.check(
+        "0.2",
+        lambda truth: [answer(truth), truth],
+        lambda truth: [truth & ~ndimage.binary_erosion(truth), truth],
+        lambda rng: (blob(rng),),
+        hint="The first result is the rim; the second is what your function leaves of its input.",
+        proves="The rim is right, and the truth is as it was.",
+    )
+
+
+def blob(rng: np.random.Generator, shape: tuple[int, int] = (20, 30)) -> np.ndarray:
+    """A random smooth mask, bool."""
+    return ndimage.gaussian_filter(rng.normal(size=shape), 3) > 0

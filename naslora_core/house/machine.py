@@ -1,0 +1,49 @@
+"""The machine under a lesson, beside the one on which the lessons' costs were measured."""
+
+import html
+import json
+import os
+import platform
+
+import torch
+
+from naslora_core.house.workbook import RECORDED
+from naslora_core.training.provenance import device_name
+
+WORDS = ("python", "torch", "device", "threads")
+
+
+class Card(dict):
+    """Fact -> (here, measured on); displays as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{name}</th>" + "".join(f"<td>{html.escape(v)}</td>" for v in values) + "</tr>"
+            for name, values in self.items()
+        )
+        head = "<tr><th></th><th>here</th><th>lessons were measured on</th></tr>"
+        return f"<table>{head}{rows}</table>"
+
+
+def machine() -> Card:
+    """Python, torch, device, threads and memory: here, and where the cost lines come from."""
+    there = json.loads(RECORDED.read_text())["provenance"] if RECORDED.exists() else {}
+    here = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": device_name(),
+        "threads": str(torch.get_num_threads()),
+    }
+    card = {name: (here[name], str(there.get(name, "-"))) for name in WORDS}
+    return Card(card | {"memory": (f"{memory() / 1e9:.0f} GB", "-")})
+
+
+def memory() -> int:
+    """Bytes of this machine's memory, or of the graphics card's where there is one."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_properties(0).total_memory
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import psutil
+
+    return psutil.virtual_memory().total

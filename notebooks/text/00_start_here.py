@@ -1,0 +1,353 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00 · Start here
+#
+# > Click on a photograph and get a mask. Then watch the same model learn to find one
+# > kind of thing without any click, through an adapter that chose its own operators.
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/00_start_here.ipynb)
+# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/00_start_here.ipynb)
+#
+# COST
+
+# %% [markdown]
+# **The question:** a model outlines whatever you click on. What does it lack for one
+# special kind of image, and how little must be trained to give it that?
+#
+# **You will build** the whole story of this workbook in one figure.
+#
+# **You will be able to**
+# - get a mask from a click and from a box;
+# - run the whole method, from images to masks, in three lines;
+# - measure a mask by its Dice, and name the two numbers that belong beside it;
+# - use profiles, exercises and checks, which are the same in every lesson.
+#
+# | you need | where | minutes |
+# |---|---|---|
+# | Python, and a first acquaintance with PyTorch | any introduction | - |
+# | nothing about SAM, LoRA or architecture search | here | 20 |
+
+# %%
+import importlib.util
+import subprocess
+import sys
+
+if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
+    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
+
+# %%
+import numpy as np
+import skimage.data
+from scipy import ndimage
+
+from naslora_core import NASLoRA, adapt, checks, evaluate, fit, load_sam, profile, viz
+from naslora_core.adapters import cells
+from naslora_core.data import open_data
+from naslora_core.house.headline import record
+from naslora_core.house.machine import machine
+from naslora_core.sam import SamPredictor, Segmenter
+from naslora_core.training.metrics import dice
+from naslora_core.training.prompts import box_of
+
+# %% tags=["parameters"]
+PROFILE = "smoke"
+SEED = 0
+PHOTO = "coffee"  # any colour photograph that scikit-image packages
+CLICK = (0.5, 0.33)  # x and y, as shares of the photograph
+
+# %% [markdown]
+# ## What each setting decides
+# `PROFILE` says how much of everything a lesson uses: the same code on less or more
+# data. `SEED` draws the images, the adapter's start and the order of training.
+# `PHOTO` and `CLICK` are for you to change. All four are choices, none of them is a
+# result.
+
+# %%
+setting = profile(PROFILE)
+setting
+
+# %% [markdown]
+# And this is where it runs. Nothing below needs a graphics card.
+
+# %% tags=["nbval-ignore-output"]
+machine()
+
+# %% [markdown]
+# ## Click on a photograph
+# SAM, the Segment Anything Model, outlines what you point at. `load_sam` gives it to
+# you, frozen. How many parameters has this one?
+
+# %%
+sam = load_sam(setting.model)
+sam.model_name, sum(p.numel() for p in sam.parameters())
+
+# %% [markdown]
+# `sam_nano` is the real SAM's classes, block for block, at a small fraction of its
+# size, trained on drawings that a program made. It has never seen a photograph. Show
+# it one:
+
+# %%
+photo = getattr(skimage.data, PHOTO)()
+predictor = SamPredictor(sam)
+predictor.set_image(photo)
+click = np.array(CLICK) * photo.shape[1::-1]  # x, y in pixels
+viz.clicks(predictor, photo, [click], title="A click is a question, a mask the answer")
+
+# %% [markdown]
+# The star is the click, blue the answer. A toy's answers are rough; that they come at
+# all, from drawings to photographs, is what SAM's design is good for. Your turn:
+
+# %% tags=["nbval-ignore-output"]
+viz.click(predictor, photo)
+
+# %% [markdown]
+# With a running kernel the last cell takes your clicks; on a static page it shows
+# three.
+
+# %% [markdown]
+# ## One special kind of image
+# Now imagine ten thousand images, all with the same question. The workbook draws such
+# domains itself, so that nothing has to be downloaded. Here: things like polyps,
+# outlined in yellow where the truth is.
+
+# %%
+data = open_data("polyp", setting, seed=SEED)
+viz.contact_sheet([data.train[i] for i in range(8)], title="Where is the polyp?")
+
+# %% [markdown]
+# Nobody will click ten thousand times. How good is SAM with a box around each polyp,
+# and how good with no prompt at all? The measure is Dice: 1 is perfect, 0 a miss.
+
+# %%
+boxed = evaluate(sam, data.test, prompt="box")
+unprompted = evaluate(Segmenter(sam), data.test)
+{"box": boxed.mean["dice"], "no prompt": unprompted.mean["dice"]}
+
+# %% [markdown]
+# The box tells SAM where to look, and somebody had to draw it. Without it SAM does
+# not know what is wanted. These are the two numbers that belong beside every result
+# here.
+#
+# ## The whole story
+# NAS-LoRA leaves the encoder frozen and puts a small cell beside one Linear of each
+# block. In the cell several operators compete: nothing, skip, convolutions, pooling.
+# Training learns their weights and decides among them.
+#
+# > **Predict first.** A short training on a few images, no prompt: will Dice end
+# > nearer to "no prompt" or nearer to "box"? Write down a number.
+
+# %%
+model = adapt(sam, NASLoRA(rank=4), seed=SEED)
+sum(
+    p.numel() for p in model.parameters() if p.requires_grad
+)  # of these, most: the decoder
+
+# %%
+plot = viz.LivePlot()
+result = fit(
+    model,
+    data,
+    "stage-wise",
+    setting.steps,
+    setting.batch,
+    seed=SEED,
+    progress=False,
+    on_event=plot,
+)
+adapted = evaluate(model, data.test)
+{"no prompt, before": unprompted.mean["dice"], "no prompt, after": adapted.mean["dice"]}
+
+# %% [markdown]
+# That was all of it: `adapt`, `fit`, `evaluate`. One figure shows what came out, on
+# the test image whose Dice is the median, not on the best one.
+
+# %%
+i = adapted.median_image
+shown = data.test[i]
+viz.story(
+    shown.image,
+    shown.mask,
+    box_of(shown.mask > 0),
+    boxed.masks[i],
+    adapted.masks[i],
+    (boxed.dice[i], adapted.dice[i]),
+    result.genotype,
+    {name: cell.kernel().detach() for name, cell in cells(model).items()},
+)
+
+# %% [markdown]
+# Above: the image, what SAM draws in a box, what the adapted model draws with no
+# prompt at all. Below: each row is a block, each colour an operator; the first row is
+# the uniform start. How far a row has moved from it is how much this short search has
+# decided. Dark squares show where the mixed kernel looks.
+#
+# Do not believe it yet: one seed, few images, one domain, and plain LoRA is not
+# beside it. The lessons that follow are about what it takes to believe it, or not to.
+
+# %% [markdown]
+# ## How a lesson works
+# | you meet | it means |
+# |---|---|
+# | a grey box, **Predict first** | write your guess down before you run the next cell |
+# | `PROFILE` | `smoke`: quick; `laptop`: more data and steps; `gpu`: the real SAM |
+# | an exercise | a stub for you, a check below it, hints and solution folded |
+# | "not attempted yet" | a stub stops nothing: Run All always works |
+# | yellow, blue, green | truth, prediction, prompt |
+#
+# Two exercises to try it out.
+#
+# ### Exercise 0.1 - Dice of two masks
+# Difficulty 1 of 5 ·
+# importance 5 of 5 ·
+# 5 minutes ·
+# use `&` and `.sum()`
+#
+# $\mathrm{Dice}(A, B) = 2\,|A \cap B| \,/\, (|A| + |B|)$.
+
+
+# %%
+def my_dice(prediction, truth):
+    """Dice of two boolean masks `H W`, in 0..1; two empty masks have Dice 1."""
+    raise NotImplementedError("Exercise 0.1")
+
+
+# %%
+checks.ex_0_1(my_dice)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# `(prediction & truth).sum()` counts the pixels that both have.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# If both are empty the fraction is 0 / 0: decide before you divide.
+# </details>
+#
+# <details><summary>Solution and why</summary>
+#
+# ```python
+# def my_dice(prediction, truth):
+#     total = prediction.sum() + truth.sum()
+#     return 2 * (prediction & truth).sum() / total if total else 1.0
+# ```
+#
+# Dice ignores the background, so a small object cannot be missed unnoticed, as it
+# could with accuracy: with 2 % polyp an empty mask is 98 % accurate and has Dice 0.
+# </details>
+
+# %% [markdown]
+# ### Exercise 0.2 - bug hunt: a drawing that changes the truth
+# Difficulty 2 of 5 ·
+# importance 4 of 5 ·
+# 5 minutes ·
+# look at what `rim` does to its argument
+#
+# This function returns the rim of a mask, one pixel wide, to be drawn over an image.
+# The rim is right. And yet:
+
+
+# %%
+def rim(truth):
+    """The pixels of a mask `H W` that touch its border."""
+    truth[ndimage.binary_erosion(truth)] = False
+    return truth
+
+
+prediction, truth = adapted.masks[i] > 0, shown.mask > 0
+before = dice(prediction, truth)
+rim(truth)
+{"Dice before drawing": before, "Dice after drawing": dice(prediction, truth)}
+
+# %% [markdown]
+# Looking at the truth has changed the score. Write a rim that only looks.
+
+
+# %%
+def my_rim(truth):
+    """The pixels of a mask `H W` that touch its border; `truth` stays as it is."""
+    raise NotImplementedError("Exercise 0.2")
+
+
+# %%
+checks.ex_0_2(my_rim)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# A function gets the array itself, not a copy of it.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `a & ~b` makes a new array.
+# </details>
+#
+# <details><summary>Solution and why</summary>
+#
+# ```python
+# def my_rim(truth):
+#     return truth & ~ndimage.binary_erosion(truth)
+# ```
+#
+# The bug raises nothing and the figure looks right; only numbers computed *after* the
+# figure are wrong. It has been shipped in public code that adapts SAM. When a score
+# depends on whether a plot was drawn, look for an assignment into an array.
+# </details>
+
+# %%
+record(
+    dice_box=boxed.mean["dice"],
+    dice_no_prompt=unprompted.mean["dice"],
+    dice_adapted=adapted.mean["dice"],
+)
+
+# %% [markdown]
+# ## Recap
+# *What does SAM lack for one special kind of image, and how little gives it that?* It
+# lacks the question: prompt-free, it does not know what is wanted. A frozen base with
+# a small trained part beside it learns that; how well, the table above says for this
+# run.
+# - A click or a box gives a mask from a SAM that was never told what a cup is.
+# - `adapt`, `fit`, `evaluate` are the whole method; the base stays as it was.
+# - Dice with a box and Dice without a prompt frame every result.
+# - Profiles change the amount, never the code; a check compares your answer with a
+#   reference.
+#
+# ## In practice
+# - `sam_nano` is a toy: real classes, toy weights. It teaches mechanisms and runs in
+#   minutes; it is no substitute for the real SAM on your images.
+# - The drawn domains are easier than the world. Recorded runs on real images stand
+#   beside them from lesson 02 on.
+# - Numbers differ a little between processors. Sentences here do not depend on such
+#   digits.
+#
+# **Try it on your own data:** a folder with `images/` and `masks/` of the same names,
+# and `make workbook DATA=that_folder`.
+#
+# ## Further reading
+# - [Segment Anything](https://arxiv.org/abs/2304.02643): the model that you have just
+#   clicked with, and the data that made the large one good.
+# - [NAS-LoRA](https://arxiv.org/abs/2512.03499): the paper whose idea this workbook
+#   takes apart, rebuilds and measures.
+# - [Segment Anything, the
+#   code](https://github.com/facebookresearch/segment-anything): the classes that
+#   `sam_nano` is made of.
+#
+# Next: what happened between the click and the mask?
+#
+# <- | [index](README.md) | [01 ->](01_see_sam.ipynb)

@@ -1,0 +1,593 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 01 · See what SAM sees
+#
+# > A photograph goes in, a click goes in, a mask comes out. This lesson opens the
+# > model in between and ends at the one Linear where every adapter of this workbook
+# > will sit.
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/01_see_sam.ipynb)
+# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/01_see_sam.ipynb)
+#
+# COST
+
+# %% [markdown]
+# **The question:** how much has SAM already decided about a picture before you click?
+#
+# **You will build** the way from pixels to masks out of SAM's own three parts, and
+# prove at each step that it is the way `SamPredictor` takes.
+#
+# **You will be able to**
+# - name SAM's three parts and the shapes that pass between them;
+# - cut a token map into windows and put it back together, padding included;
+# - say which tokens a block lets meet, and prove it with a gradient;
+# - read three masks with their predicted IoU, and the ceiling above all of them;
+# - point at the Linear that LoRA wraps and give the shape of its input.
+#
+# | you need | where | minutes |
+# |---|---|---|
+# | PyTorch: modules, hooks, `B C H W` | any introduction | - |
+# | attention: queries, keys, values, heads | any introduction | - |
+# | what a click and a box do | [00](00_start_here.ipynb) | 20 |
+
+# %%
+import importlib.util
+import subprocess
+import sys
+
+if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
+    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
+
+# %%
+import numpy as np
+import skimage.data
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from naslora_core import checks, profile, viz
+from naslora_core.data import DOMAINS, open_data
+from naslora_core.house.headline import record
+from naslora_core.sam import SamPredictor, Segmenter, load_sam
+from naslora_core.training.evaluate import predict
+from naslora_core.training.metrics import dice
+
+# %% tags=["parameters"]
+PROFILE = "smoke"
+SEED = 0
+PHOTO = "coffee"  # any colour photograph that scikit-image packages
+CLICK = (0.5, 0.33)  # x and y, as shares of the photograph
+TOKEN = (0.4, 0.45)  # row and column, as shares of the token map
+
+# %% [markdown]
+# ## What each setting decides
+# `PROFILE` chooses the model and the size of its input; `SEED` draws the sample
+# images near the end. `PHOTO`, `CLICK` and `TOKEN` are for you to play with: the
+# numbers change, the sentences stay true.
+
+# %%
+setting = profile(PROFILE)
+setting
+
+# %% [markdown]
+# ## Three parts
+# `sam_nano` is put together from `segment_anything`'s own classes, the ones that make
+# ViT-B; only sizes and weights are a toy's. Where are its parameters?
+
+# %%
+sam = load_sam(setting.model)
+{name: sum(p.numel() for p in part.parameters()) for name, part in sam.named_children()}
+
+# %% [markdown]
+# Most of them are in the image encoder. Follow the shapes:
+
+# %%
+viz.three_parts(sam)
+
+# %% [markdown]
+# Image and prompt meet only in the decoder, at the very end. Everything before it is
+# computed from the image alone.
+
+# %% [markdown]
+# ## From a photograph to tokens
+# The encoder takes one square of one size. What happens to a photograph on the way?
+
+# %%
+photo = getattr(skimage.data, PHOTO)()
+predictor = SamPredictor(sam)
+resized = predictor.transform.apply_image(photo)  # longest side becomes S
+pixels = sam.preprocess(torch.tensor(resized).permute(2, 0, 1)[None].float())
+photo.shape, resized.shape, tuple(pixels.shape)
+
+# %% [markdown]
+# The longest side is resized to S, the colours are normalised, and what is missing
+# for a square is filled up with zeros. Is that all `SamPredictor` does before it
+# encodes?
+
+# %%
+predictor.set_image(photo)
+features = predictor.features  # B C h w: the image embedding
+assert torch.equal(sam.image_encoder(pixels), features)
+tuple(features.shape)
+
+# %% [markdown]
+# That is all: the same numbers, bit for bit. The encoder begins by cutting the square
+# into patches, with a convolution whose stride is as large as its kernel. Can we do
+# without the convolution?
+
+# %%
+embed = sam.image_encoder.patch_embed
+tokens = embed(pixels)  # B H W C: channels last from here to the neck
+patches = F.unfold(pixels, embed.proj.kernel_size, stride=embed.proj.stride)
+by_hand = patches.mT @ embed.proj.weight.flatten(1).T + embed.proj.bias
+assert torch.allclose(by_hand, tokens.flatten(1, 2), atol=1e-4)
+tuple(patches.shape), tuple(tokens.shape)
+
+# %% [markdown]
+# Yes: it is one linear map, the same for every patch. The inside of a patch is
+# flattened here, once, and never looked at again at a finer scale.
+
+# %% [markdown]
+# ## Windows
+# Attention among all tokens is expensive, so most blocks attend inside square
+# windows.
+
+# %%
+blocks = sam.image_encoder.blocks
+[block.window_size for block in blocks]  # tokens a side; 0 means the whole map
+
+# %%
+side = tokens.shape[1]
+token = tuple(int(share * side) for share in TOKEN)
+viz.token_grid(predictor, photo, token)
+
+# %% [markdown]
+# Thin lines separate tokens, thick lines windows; black is the padding, and it is
+# made of tokens too. How does the code keep the windows apart?
+
+# %%
+from segment_anything.modeling.image_encoder import window_partition
+
+window = blocks[0].window_size
+windows, _ = window_partition(blocks[0].norm1(tokens), window)
+tuple(tokens.shape), tuple(windows.shape)
+
+# %% [markdown]
+# It moves them into the batch: `B H W C` becomes `B·n w w C`. Attention, and whatever
+# we put inside it later, takes every window for a picture of its own.
+#
+# > **Predict first.** The red token passes through one block. How many tokens of the
+# > input can change its output, in a windowed block and in a global one?
+
+
+# %%
+def reach(block):
+    """How many input tokens have a gradient on the one output token."""
+    x = tokens.clone().requires_grad_()
+    block(x)[0][token].sum().backward()
+    return int((x.grad[0].abs().sum(-1) > 0).sum())
+
+
+windowed = blocks[0]
+whole = next(block for block in blocks if block.window_size == 0)
+{"windowed": reach(windowed), "global": reach(whole), "all tokens": side * side}
+
+# %% [markdown]
+# Gradients do not overlook anything: inside a windowed block nothing crosses the
+# thick line. A convolution placed there will not see across it either. What does the
+# token do with what it can see?
+
+# %%
+viz.attention(predictor, photo, token)
+
+# %% [markdown]
+# The colours are attention weights. They sum to 1 in both maps, over one window and
+# over all tokens, padding included where the photograph is not square.
+
+# %% [markdown]
+# ### Exercise 1.1 - cut into windows, and restore
+# Difficulty 3 of 5 ·
+# importance 5 of 5 ·
+# 10 minutes ·
+# use `F.pad`, `reshape` and `permute`
+#
+# The map need not be a multiple of the window (ViT-B: 64 tokens, windows of 14). Fill
+# up with zeros below and to the right; drop them on the way back.
+
+
+# %%
+def cut(x, window):
+    """Tokens `B H W C` -> windows `B·n window window C`, row by row, zero-padded."""
+    raise NotImplementedError("Exercise 1.1")
+
+
+def restore(windows, window, height, width):
+    """Windows `B·n window window C` -> tokens `B height width C`, padding dropped."""
+    raise NotImplementedError("Exercise 1.1")
+
+
+# %%
+checks.ex_1_1(cut, restore)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# `-H % window` rows are missing below. `F.pad` counts axes from the last one
+# backwards, and the last one is C.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Split H into (windows, window), W likewise. Then bring both window counts in front
+# of both window sides before you merge them into the batch.
+# </details>
+#
+# <details><summary>Solution and why</summary>
+#
+# ```python
+# def cut(x, window):
+#     x = F.pad(x, (0, 0, 0, -x.shape[2] % window, 0, -x.shape[1] % window))
+#     b, h, w, c = x.shape
+#     x = x.reshape(b, h // window, window, w // window, window, c)
+#     return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, window, window, c)
+#
+#
+# def restore(windows, window, height, width):
+#     rows, columns = -(-height // window), -(-width // window)
+#     x = windows.reshape(-1, rows, columns, window, window, windows.shape[-1])
+#     x = x.permute(0, 1, 3, 2, 4, 5)
+#     x = x.reshape(-1, rows * window, columns * window, x.shape[-1])
+#     return x[:, :height, :width]
+# ```
+#
+# Swapping axes 2 and 3 undoes itself, so both functions have the same `permute`.
+# Leave it out of both and the round trip still succeeds, with windows that are
+# scrambled inside: that is why the check compares the windows themselves with SAM's.
+# </details>
+
+# %% [markdown]
+# ## What windows save
+# Multiply-adds can be counted exactly, operation by operation.
+
+
+# %%
+def multiply_adds(function, *inputs):
+    """Multiply-adds of one call."""
+    with FlopCounterMode(display=False) as counter:
+        function(*inputs)
+    return counter.get_total_flops() // 2
+
+
+{"windowed": multiply_adds(windowed, tokens), "global": multiply_adds(whole, tokens)}
+
+# %% [markdown]
+# Both blocks apply Linears of the same sizes to their tokens. The difference comes
+# from the products between tokens that meet.
+
+# %% [markdown]
+# ### Exercise 1.2 - count what windows save
+# Difficulty 2 of 5 ·
+# importance 3 of 5 ·
+# 5 minutes ·
+# use the sizes of `q @ k.T` and of `weights @ v`
+
+
+# %%
+def attention_macs(side, window, dim):
+    """Multiply-adds of `q @ k.T` and `weights @ v`, all heads, side x side tokens.
+
+    window: tokens a side, 0 for the whole map; dim: channels of all heads together.
+    """
+    raise NotImplementedError("Exercise 1.2")
+
+
+# %%
+checks.ex_1_2(attention_macs)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# If n tokens meet, `q @ k.T` has n x n entries for each head. Heads share `dim` among
+# themselves, so how many there are drops out.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Padded tokens are multiplied as well: round the number of windows up.
+# </details>
+#
+# <details><summary>Solution and why</summary>
+#
+# ```python
+# def attention_macs(side, window, dim):
+#     window = window or side
+#     windows = (-(-side // window)) ** 2
+#     return windows * 2 * (window * window) ** 2 * dim
+# ```
+#
+# The cost grows with the square of the number of tokens that meet, so many small
+# meetings are cheaper than one large one. Try `attention_macs(64, 0, 768)` against
+# `attention_macs(64, 14, 768)`: ViT-B at 1024 pixels.
+# </details>
+
+# %% [markdown]
+# ## Prompts become tokens
+# A click is a coordinate and a label: 1 for "this", 0 for "not this". What does the
+# prompt encoder make of it?
+
+# %%
+click = np.array([CLICK]) * photo.shape[1::-1]  # x, y in pixels of the photograph
+place = predictor.transform.apply_coords(click, photo.shape[:2])  # of the input
+points = torch.tensor(place)[None].float(), torch.ones(1, 1)
+sparse, dense = sam.prompt_encoder(points=points, boxes=None, masks=None)
+tuple(sparse.shape), tuple(dense.shape)
+
+# %% [markdown]
+# `sparse` holds two tokens: the click, and one that says "no box comes with it".
+# `dense` is as large as the embedding and is added to it; it carries a drawn mask, or
+# the learned vector for "no mask". How much work is left for the decoder?
+
+# %%
+positions = sam.prompt_encoder.get_dense_pe()
+{
+    "encoder": multiply_adds(sam.image_encoder, pixels),
+    "decoder": multiply_adds(
+        sam.mask_decoder, features, positions, sparse, dense, True
+    ),
+}
+
+# %% [markdown]
+# A small part. So SAM encodes a photograph once and answers every click from the same
+# embedding:
+
+# %% tags=["nbval-ignore-output"]
+viz.click(predictor, photo)
+
+# %% [markdown]
+# With a running kernel the photograph takes your clicks; a static page shows three of
+# them.
+#
+# ## The same model, with gradients
+# `SamPredictor` computes without gradients and decodes one image at a time. For
+# training, `Segmenter` calls the same three parts on a batch. Is it still SAM?
+
+# %% tags=["nbval-ignore-output"]
+model = Segmenter(sam)
+with torch.no_grad():
+    low, iou = model.decode(features, points, multimask=True)
+masks, scores, official = predictor.predict(click, np.ones(1), return_logits=True)
+gap = np.abs(low[0].numpy() - official).max()
+assert gap < 1e-4 and np.allclose(iou[0], scores, atol=1e-4)
+float(gap)  # in logits
+
+# %% [markdown]
+# It is, up to rounding. From here on we may train it.
+
+# %% [markdown]
+# ## One click, three answers
+# A click on a cup can mean the coffee, the cup, or the cup with its saucer. SAM does
+# not average: it draws three masks, and for each predicts the IoU (intersection over
+# union) with what was meant.
+
+# %%
+viz.ambiguity(predictor, photo, click)
+
+# %% [markdown]
+# A predicted IoU is a guess, made by a small head of the decoder without any truth at
+# hand. Adapt the masks to other data, leave that head as it is, and its guess is
+# stale.
+
+# %% [markdown]
+# ## The ceiling
+# What leaves the decoder is coarser than what we draw over the photograph.
+
+# %%
+tuple(official.shape), masks.shape
+
+# %% [markdown]
+# Four mask pixels along the side of a token, enlarged at the end. That bounds every
+# result, however good the model: take the *true* mask, shrink it to the decoder's
+# grid, enlarge it, compare.
+
+# %%
+vessels = open_data("vessel", setting, seed=SEED).test[0]
+viz.ceiling(vessels.image, vessels.mask > 0, low.shape[-1])
+
+# %% [markdown]
+# Thin things lose most. This ceiling stands beside every result of the workbook, so
+# that nobody blames an adapter for what the grid cannot hold.
+
+# %% [markdown]
+# ### Exercise 1.3 - bug hunt: clicks that miss
+# Difficulty 1 of 5 ·
+# importance 5 of 5 ·
+# 5 minutes ·
+# use an object that is far from the middle
+#
+# To train or to measure, clicks are made from masks. This function was tried on a
+# centred object in a square image and shipped. Where does it click here?
+
+
+# %%
+def click_on(mask):
+    """A click `x, y` at the centre of an object's mask `H W`."""
+    first, second = np.nonzero(mask)
+    return np.array([first.mean(), second.mean()])
+
+
+y, x = np.ogrid[:90, :160]
+disc = np.hypot(y - 60, x - 30) < 20
+{
+    "x, y of the click": click_on(disc),
+    "hit": bool(disc[tuple(click_on(disc).astype(int))]),
+}
+
+
+# %%
+def click_mended(mask):
+    """A click `x, y` at the centre of an object's mask `H W`."""
+    raise NotImplementedError("Exercise 1.3")
+
+
+# %%
+checks.ex_1_3(click_mended)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# Arrays are indexed row first. What comes first in a click?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# "hit" was computed with `mask[click]`, which repeats the mistake and hides it.
+# </details>
+#
+# <details><summary>Solution and why</summary>
+#
+# ```python
+# def click_mended(mask):
+#     rows, columns = np.nonzero(mask)
+#     return np.array([columns.mean(), rows.mean()])
+# ```
+#
+# Arrays say (row, column), SAM says (x, y), and both are two numbers: no error, only
+# masks of the wrong thing. Centred objects hide the swap, and so does a test that
+# indexes with the same swap. Public code that trains SAM by clicks has shipped this
+# bug.
+# </details>
+
+# %% [markdown]
+# ## No prompt at all
+# From the next lesson on nobody clicks: the decoder gets the embedding, the "no mask"
+# vector, and not one prompt token.
+#
+# > **Predict first.** Nobody says what is wanted. What will SAM outline?
+
+# %%
+names = list(DOMAINS)[:4]
+samples = [open_data(name, setting, seed=SEED).test[0] for name in names]
+drawn = predict(model, samples)
+overlap = [
+    dice(m > 0, sample.mask > 0) for m, sample in zip(drawn, samples, strict=True)
+]
+viz.show_masks(
+    [sample.image for sample in samples],
+    drawn,
+    [sample.mask for sample in samples],
+    overlap,
+    "Without a prompt, SAM outlines what nobody asked for",
+)
+
+# %% [markdown]
+# Blue is what SAM draws, yellow the truth of four special kinds of image. The model
+# is not broken: in pre-training a prompt always said what was wanted, and here
+# nothing does. Where the question is always the same ("where is the polyp?"),
+# training can put it into the weights.
+#
+# ## Where an adapter will sit
+# Which weights? In every block, one Linear makes queries, keys and values at once.
+
+# %%
+qkv = windowed.attn.qkv
+queries, keys, values = qkv(windows).chunk(3, dim=-1)
+alone = F.linear(windows, *(part.chunk(3)[0] for part in (qkv.weight, qkv.bias)))
+assert torch.allclose(queries, alone, atol=1e-5)
+qkv, tuple(queries.shape)
+
+# %% [markdown]
+# Fused: the first third of its rows makes the queries, and so on. What does it
+# receive?
+
+
+# %%
+def qkv_input(block):
+    """Shape of what the block's fused Linear gets."""
+    seen = []
+    hook = block.attn.qkv.register_forward_pre_hook(
+        lambda _, x: seen.append(x[0].shape)
+    )
+    sam.image_encoder(pixels)
+    hook.remove()
+    return tuple(seen[0])
+
+
+[qkv_input(block) for block in blocks]
+
+# %% [markdown]
+# Pictures, channels last: the whole map in global blocks, windows in the others.
+# There is no class token, so `permute(0, 3, 1, 2)` is all that a convolution needs.
+# LoRA adds a narrow detour beside this Linear: down to rank r, and up again from
+# zero.
+#
+# > **Predict first.** With "up" at zero, how far is the adapted embedding from SAM's?
+
+# %%
+dim, rank = windows.shape[-1], 4
+down, up = torch.randn(rank, dim), torch.zeros(3 * dim, rank)
+hook = qkv.register_forward_hook(lambda _, x, y: y + x[0] @ down.T @ up.T)
+moved = (sam.image_encoder(pixels) - features).abs().max()
+hook.remove()
+assert moved == 0
+float(moved)
+
+# %% [markdown]
+# Zero, not merely small: training starts from SAM itself.
+
+# %%
+record(
+    windowed_sees=reach(windowed),
+    global_sees=reach(whole),
+    prompt_free_dice=float(np.mean(overlap)),
+)
+
+# %% [markdown]
+# ## Recap
+# *How much has SAM decided before you click?* All that the encoder does: patches,
+# windows, embedding. A click only chooses from it.
+# - Three parts: an image encoder, a prompt encoder, and a decoder in which they meet.
+# - Windows live in the batch dimension; cutting and restoring loses nothing.
+# - A token sees its window in most blocks and the whole map in a few: gradients said
+#   so.
+# - Three masks answer one click; predicted IoU ranks them, the decoder's grid bounds
+#   them.
+# - LoRA sits at the fused qkv, whose input is a channels-last picture; with its
+#   second matrix at zero nothing changes.
+#
+# ## In practice
+# - For real SAM, encoding at 1024 pixels is the whole waiting time. Encode once, keep
+#   the embedding, click as often as you like.
+# - `Sam.forward` runs under `no_grad`: a training loop around it learns nothing. Call
+#   the three parts, as `Segmenter` does.
+# - `sam_nano` squeezes a photograph into few tokens. Its masks are a toy's; its
+#   classes and shapes are not.
+#
+# **Try it on your own data:** set `photo` to any RGB array, `H W 3` in 0 to 255.
+#
+# ## Further reading
+# - [Segment Anything](https://arxiv.org/abs/2304.02643): the model and how ambiguity
+#   and predicted IoU are trained (section 3 and appendix A).
+# - [Its code](https://github.com/facebookresearch/segment-anything): after this
+#   lesson you can read `modeling/image_encoder.py` from top to bottom.
+# - [ViTDet](https://arxiv.org/abs/2203.16527): why a plain ViT with a few global
+#   blocks is enough for dense prediction; SAM's encoder comes from here.
+# - [MViTv2](https://arxiv.org/abs/2112.01526): the decomposed relative positions that
+#   each attention adds, which this lesson passed over.
+#
+# Next: something is put at that Linear, trained, and searched, all of it as a black
+# box.
+#
+# [<- 00](00_start_here.ipynb) | [index](README.md) | [02 ->](02_adapt_end_to_end.ipynb)
