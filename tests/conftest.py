@@ -1,0 +1,21 @@
+"""One thread a process when tests run side by side, and the real images where there are any."""
+
+import os
+from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real image sets: $NASLORA_DATA, else ../shared/data beside the project."""
+    places = [os.environ.get("NASLORA_DATA"), ROOT.parent / "shared" / "data"]
+    for place in places:
+        if place and Path(place).is_dir():
+            return Path(place)
+    pytest.skip("no real images: set NASLORA_DATA to a folder of image sets")

@@ -1,0 +1,45 @@
+"""A written file is the old one or the new one, whole, whatever happens in between."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from naslora_core import files
+from naslora_core.files import write_atomic
+
+
+def test_text_and_bytes(tmp_path):
+    write_atomic(tmp_path / "a", "Dice ≥ ½")
+    write_atomic(tmp_path / "b", b"\x00\xff")
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "Dice ≥ ½"
+    assert (tmp_path / "b").read_bytes() == b"\x00\xff"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    write_atomic(tmp_path / "a", "old")
+
+    def full(handle):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomic(tmp_path / "a", "new")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_a_kill_between_writing_and_renaming_leaves_the_old_file(tmp_path):
+    write_atomic(tmp_path / "a", "old")
+    code = (
+        "import os, signal, sys; from naslora_core import files;"
+        "files.os.replace = lambda *a: os.kill(os.getpid(), signal.SIGKILL);"
+        "files.write_atomic(sys.argv[1], 'new' * 1000)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "a").read_text() == "old"
