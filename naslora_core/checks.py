@@ -42,7 +42,8 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         picture = self.picture.html if self.picture else ""
-        return f"<p><b>Exercise {self.number}:</b> {html.escape(repr(self)[11:])}</p>{picture}"
+        said = html.escape(repr(self).partition(": ")[2])
+        return f"<p><b>Exercise {self.number}:</b> {said}</p>{picture}"
 
 
 def check(

@@ -71,6 +71,10 @@ class MathRenderer(IPythonRenderer):
     def latex_environment(self, name: str, body: str) -> str:
         return mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", display="block")
 
+    def _html_embed_images(self, html: str) -> str:
+        """Leave HTML without images as it is: parsing would close a `<details>` that goes on."""
+        return super()._html_embed_images(html) if "<img" in html else html
+
 
 class OfflineExporter(HTMLExporter):
     """nbconvert's page without anything from a network."""
