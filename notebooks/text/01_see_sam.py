@@ -64,6 +64,7 @@ from naslora_core.house.headline import record
 from naslora_core.sam import SamPredictor, Segmenter, load_sam
 from naslora_core.training.evaluate import predict
 from naslora_core.training.metrics import dice
+from naslora_core.training.table import ceiling
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -98,12 +99,13 @@ sam = load_sam(setting.model)
 viz.three_parts(sam)
 
 # %% [markdown]
-# Image and prompt meet only in the decoder, at the very end. Everything before it is
-# computed from the image alone.
+# Image and prompt meet only in the decoder, at the very end. The embedding, which is
+# most of the work, comes from the image alone.
 
 # %% [markdown]
 # ## From a photograph to tokens
-# The encoder takes one square of one size. What happens to a photograph on the way?
+# The encoder takes one square, S pixels a side. What happens to a photograph on the
+# way?
 
 # %%
 photo = getattr(skimage.data, PHOTO)()
@@ -186,9 +188,9 @@ whole = next(block for block in blocks if block.window_size == 0)
 {"windowed": reach(windowed), "global": reach(whole), "all tokens": side * side}
 
 # %% [markdown]
-# Gradients do not overlook anything: inside a windowed block nothing crosses the
-# thick line. A convolution placed there will not see across it either. What does the
-# token do with what it can see?
+# A gradient overlooks nothing: in a windowed block nothing crosses the thick line. A
+# convolution placed there will not see across it either. What does the token do with
+# what it can see?
 
 # %%
 viz.attention(predictor, photo, token)
@@ -341,7 +343,7 @@ tuple(sparse.shape), tuple(dense.shape)
 # the learned vector for "no mask". How much work is left for the decoder?
 
 # %%
-positions = sam.prompt_encoder.get_dense_pe()
+positions = sam.prompt_encoder.get_dense_pe()  # where each place of the embedding is
 {
     "encoder": multiply_adds(sam.image_encoder, pixels),
     "decoder": multiply_adds(
@@ -400,15 +402,17 @@ tuple(official.shape), masks.shape
 # %% [markdown]
 # Four mask pixels along the side of a token, enlarged at the end. That bounds every
 # result, however good the model: take the *true* mask, shrink it to the decoder's
-# grid, enlarge it, compare.
+# grid, enlarge it, and compare with itself. On one image of each of the workbook's
+# domains:
 
 # %%
-vessels = open_data("vessel", setting, seed=SEED).test[0]
-viz.ceiling(vessels.image, vessels.mask > 0, low.shape[-1])
+samples = {name: open_data(name, setting, seed=SEED).test[0] for name in DOMAINS}
+{n: round(ceiling(s.mask > 0, low.shape[-1]), 3) for n, s in samples.items()}
 
 # %% [markdown]
-# Thin things lose most. This ceiling stands beside every result of the workbook, so
-# that nobody blames an adapter for what the grid cannot hold.
+# No adapter can pass these IoUs, and thin things lose most. The ceiling stands beside
+# every result of the workbook, so that nobody blames an adapter for what the grid
+# cannot hold.
 
 # %% [markdown]
 # ### Exercise 1.3 - bug hunt: clicks that miss
@@ -472,24 +476,21 @@ checks.ex_1_3(click_mended)
 
 # %% [markdown]
 # ## No prompt at all
-# From the next lesson on nobody clicks: the decoder gets the embedding, the "no mask"
-# vector, and not one prompt token.
+# From the next lesson on nobody clicks. The decoder gets the embedding and the "no
+# mask" vector, and `sparse` is empty.
 #
 # > **Predict first.** Nobody says what is wanted. What will SAM outline?
 
 # %%
-names = list(DOMAINS)[:4]
-samples = [open_data(name, setting, seed=SEED).test[0] for name in names]
-drawn = predict(model, samples)
-overlap = [
-    dice(m > 0, sample.mask > 0) for m, sample in zip(drawn, samples, strict=True)
-]
+some = list(samples.values())[:4]
+drawn = predict(model, some)
+overlap = [dice(m > 0, sample.mask > 0) for m, sample in zip(drawn, some, strict=True)]
 viz.show_masks(
-    [sample.image for sample in samples],
+    [sample.image for sample in some],
     drawn,
-    [sample.mask for sample in samples],
+    [sample.mask for sample in some],
     overlap,
-    "Without a prompt, SAM outlines what nobody asked for",
+    "Nobody asked for anything, and this is what SAM outlines",
 )
 
 # %% [markdown]
@@ -530,10 +531,11 @@ def qkv_input(block):
 # %% [markdown]
 # Pictures, channels last: the whole map in global blocks, windows in the others.
 # There is no class token, so `permute(0, 3, 1, 2)` is all that a convolution needs.
-# LoRA adds a narrow detour beside this Linear: down to rank r, and up again from
-# zero.
+# LoRA adds a narrow detour beside this Linear: one matrix goes down from C to a few
+# channels, the rank; a second one, zero at the start, goes up to the output.
 #
-# > **Predict first.** With "up" at zero, how far is the adapted embedding from SAM's?
+# > **Predict first.** With such a detour in place, how far is the image embedding
+# > from the one that SAM computed?
 
 # %%
 dim, rank = windows.shape[-1], 4
