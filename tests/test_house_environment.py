@@ -1,5 +1,7 @@
 """The environment is made once, mended after a kill, renewed after a change; pip is a stand-in."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -123,20 +125,25 @@ def test_another_python_is_told_in_one_sentence(version):
     install._check_version((3, 12))
 
 
-def test_a_second_installation_waits_for_the_first(checkout):
-    """The lock is inherited by what an installation starts, so it outlives a killed parent."""
-    code = (
+@pytest.mark.skipif(os.name == "nt", reason="locks are POSIX")
+def test_an_installation_waits_for_what_a_killed_one_left_running(checkout):
+    """pip inherits the lock, so it holds it when the process that started it is gone."""
+    hold = (
         "import os, subprocess, sys; from pathlib import Path;"
-        "from naslora_core.house.install import _alone, _call\n"
+        "from naslora_core.house.install import _alone\n"
         "with _alone(Path(sys.argv[1])):\n"
-        "  subprocess.Popen(['sleep', '1'], close_fds=False, stdout=subprocess.DEVNULL,"
-        "    stderr=subprocess.DEVNULL); os._exit(0)"
+        "    quiet = dict.fromkeys(['stdout', 'stderr'], subprocess.DEVNULL)\n"
+        "    print(subprocess.Popen(['sleep', '600'], close_fds=False, **quiet).pid, flush=True)\n"
+        "    os._exit(0)"
     )
-    first = [sys.executable, "-c", code, str(checkout)]
-    second = [sys.executable, "-c", code.replace("os._exit(0)", "pass"), str(checkout)]
-    subprocess.run(first, cwd=ROOT, check=True)
-    waited = subprocess.run(second, cwd=ROOT, check=True, capture_output=True, text=True)
-    assert "waiting" in waited.stdout
+    command = [sys.executable, "-c", hold, str(checkout)]
+    first = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    left = int(first.stdout)
+    second = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert "waiting" in second.stdout.readline()
+    os.kill(left, signal.SIGKILL)
+    os.kill(int(second.stdout.readline()), signal.SIGKILL)
+    assert second.wait() == 0
 
 
 def test_an_interpreter_that_has_the_package_is_used_as_it_is(checkout, monkeypatch):
