@@ -51,9 +51,9 @@ def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> Tensor:
 
 
 def longest_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
-    """Height and width once the longer side is `size`, rounded as SAM rounds."""
+    """Height and width once the longer side is `size`, rounded as SAM rounds, at least 1."""
     scale = size / max(shape)
-    return int(shape[0] * scale + 0.5), int(shape[1] * scale + 0.5)
+    return max(1, int(shape[0] * scale + 0.5)), max(1, int(shape[1] * scale + 0.5))
 
 
 def resize_longest_pad(sample: Sample, size: int) -> tuple[Tensor, Tensor]:
