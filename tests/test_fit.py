@@ -76,6 +76,9 @@ def test_images_are_drawn_by_seed_and_step_alone():
     a = {i for step in range(5) for i in draw(10, "A", step, 4, 0)}
     b = {i for step in range(5) for i in draw(10, "B", step, 4, 0)}
     assert not a & b and a | b == set(range(10))
+    assert draw(1, "A", 0, 2, 0) == draw(1, "B", 1, 2, 0) == [0, 0]
+    half = sum((draw(16, "B", step, 4, 0) for step in (1, 3)), [])  # two alpha steps: one epoch
+    assert len(set(half)) == 8
 
 
 def test_wrong_classes_are_refused_with_the_remedy(sam):

@@ -155,16 +155,17 @@ class _Run:
 def draw(count: int, half: str | None, step: int, batch: int, seed: int) -> list[int]:
     """Images of a step: the next `batch` of an endless row of shuffles keyed by (seed, epoch).
 
-    half "A" or "B" keeps to one fixed half of the images (weights on A, alpha on B).
+    half "A" or "B" keeps to one fixed half of the images (weights on A, alpha on B, in turn, so a
+    half moves on at every second step); a single image is both halves.
     """
     pool = np.random.default_rng([seed, 1]).permutation(count)
-    pool = {None: pool, "A": pool[: (count + 1) // 2], "B": pool[(count + 1) // 2 :]}[half]
-    found = []
-    for position in range(step * batch, (step + 1) * batch):
+    if half and count > 1:
+        pool = pool[: (count + 1) // 2] if half == "A" else pool[(count + 1) // 2 :]
+    turn, found = step // 2 if half else step, []
+    for position in range(turn * batch, (turn + 1) * batch):
         epoch, place = divmod(position, len(pool))
-        found.append(
-            int(pool[np.random.default_rng([seed, 2, epoch]).permutation(len(pool))[place]])
-        )
+        shuffle = np.random.default_rng([seed, 2, epoch]).permutation(len(pool))
+        found.append(int(pool[shuffle[place]]))
     return found
 
 
