@@ -33,7 +33,9 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
         line = cost_line(lesson.name)
         text = lesson.text.read_text()
         if line:
-            files[lesson.text] = re.sub(r"^# \*\*Cost\*\*.*$", f"# {line}", text, flags=re.MULTILINE)
+            files[lesson.text] = re.sub(
+                r"^# \*\*Cost\*\*.*$", f"# {line}", text, flags=re.MULTILINE
+            )
     return files
 
 
