@@ -47,11 +47,12 @@ def story(
     names, colours = found["operators"], operator_colours(found["operators"])
     handles = [Patch(color=colours[n]) for n in names]
     left.legend(handles, names, loc="outside lower left", ncols=3, handlelength=0.8)
-    dice = f"Dice on this image: base with a box {scores[0]:.2f}, adapted {scores[1]:.2f}"
-    text = f"NAS-LoRA minus LoRA: {paired_seeds(right.subplots(), differences)}" if right else dice
-    title = title or text
+    facts = [f"Dice on this image: base with a box {scores[0]:.2f}, adapted {scores[1]:.2f}"]
+    if right:
+        facts.insert(0, f"NAS-LoRA minus LoRA: {paired_seeds(right.subplots(), differences)}")
+    title = title or facts.pop(0)
     finding(figure, title)
-    return Picture(figure, f"{title}. {dice}. {in_words(found['blocks'])} {text}.")
+    return Picture(figure, ". ".join([title, *facts, in_words(found["blocks"])]))
 
 
 def _images(axes, image, truth, box, masks, scores) -> None:
