@@ -9,6 +9,7 @@ import time
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from lessons import resources
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from naslora_core.errors import UserError
@@ -83,16 +84,6 @@ def test_the_lessons_themselves_are_untouched(ran):
     committed = nbformat.read(ran[2] / "00_work.ipynb", 4)
     assert "papermill" not in committed.metadata
     assert not any(c.get("outputs") for c in committed.cells)
-
-
-def resources(page) -> list[str]:
-    """Everything that a browser would fetch from a network to show this page."""
-    soup = BeautifulSoup(page.read_text(), "html.parser")
-    places = [(t, a) for t in soup.find_all() for a in ("src", "data", "poster") if t.get(a)]
-    found = [t[a] for t, a in places] + [t["href"] for t in soup.select("link[href]")]
-    scripts = [t.text for t in soup.select('script[type="module"]')]
-    styles = [t.text for t in soup.find_all("style") if "@import" in t.text or "url(http" in t.text]
-    return [f for f in found if "//" in f and not f.startswith("data:")] + scripts + styles
 
 
 def test_pages_need_no_network(ran):
@@ -187,7 +178,8 @@ def test_a_kill_leaves_the_last_good_result_and_the_next_start_cleans(tmp_path):
     wait = "import pathlib, time\nwhile pathlib.Path('hold').exists(): time.sleep(0.1)"
     write(tmp_path, "00_wait", "Wait", wait)
     code = (
-        "import sys; from pathlib import Path; from naslora_core.house.workbook import run_workbook;"
+        "import sys; from pathlib import Path;"
+        "from naslora_core.house.workbook import run_workbook;"
         f"sys.exit(run_workbook(None, {{}}, Path({str(tmp_path)!r}), Path({str(out)!r})))"
     )
     start = [sys.executable, "-c", code]

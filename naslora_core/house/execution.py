@@ -6,13 +6,16 @@ KERNEL = "python3"
 QUIET = ["--IPKernelApp.log_level=ERROR"]  # kernels here listen on this machine only
 
 
-def prepare_kernels() -> None:
-    """This environment's kernel, all cores unless told otherwise, static pictures for widgets."""
+def prepare_kernels(sliders: str) -> None:
+    """This environment's kernel, all cores unless told otherwise, no widget that needs a kernel.
+
+    sliders: `panel` for small multiples, `frames` for pictures baked under a slider.
+    """
     count = getattr(os, "sched_getaffinity", None)
     os.environ.setdefault("OMP_NUM_THREADS", str(len(count(0)) if count else os.cpu_count()))
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
-    os.environ["NASLORA_STATIC"] = "1"
+    os.environ["NASLORA_STATIC"] = sliders
 
 
 def stopping_point(notebook) -> str:

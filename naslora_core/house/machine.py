@@ -27,7 +27,9 @@ class Card(dict):
 
 def machine() -> Card:
     """Python, torch, device, threads and memory: here, and where the cost lines come from."""
-    there = json.loads(RECORDED.read_text())["provenance"] if RECORDED.exists() else {}
+    recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {"lessons": {}}
+    there = recorded.get("provenance", {})
+    peak = max((cost["peak_mb"] for cost in recorded["lessons"].values()), default=0)
     here = {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -35,7 +37,7 @@ def machine() -> Card:
         "threads": str(torch.get_num_threads()),
     }
     card = {name: (here[name], str(there.get(name, "-"))) for name in WORDS}
-    return Card(card | {"memory": (f"{memory() / 1e9:.0f} GB", "-")})
+    return Card(card | {"memory": (f"{memory() / 1e9:.0f} GB", f"{peak / 1e3:.1f} GB used")})
 
 
 def memory() -> int:

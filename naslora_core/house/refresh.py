@@ -33,7 +33,7 @@ def refresh(number: int | None = None, notebooks: Path = NOTEBOOKS) -> int:
     chosen = [x for x in chosen if number in (None, x.number)]
     if not chosen:
         raise UserError(f"There is no text of a lesson{f' {number:02d}' if number else ''} to run.")
-    prepare_kernels()
+    prepare_kernels("panel")
     return max([_refresh(lesson, anew=number is not None) for lesson in chosen])
 
 

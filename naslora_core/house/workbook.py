@@ -69,7 +69,7 @@ def run_workbook(
 
     given = given or {}
     chosen = _that_take(given, chosen_lessons(number, notebooks), number)
-    prepare_kernels()
+    prepare_kernels("frames")
     aside = out / ".tmp"
     shutil.rmtree(aside, ignore_errors=True)  # what a killed run left
     aside.mkdir(parents=True)

@@ -1,0 +1,170 @@
+"""Every lesson has the anatomy that CONTRIBUTING promises, and is what its script says."""
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import jupytext
+import pytest
+from lessons import LESSONS, NAMES, code, exercises, markdown, plain, read
+
+from naslora_core.house.lesson import NOTEBOOKS, SETUP_CELL, badges
+from naslora_core.house.refresh import METADATA, sources, tidy
+from naslora_core.house.tables import expected
+from naslora_core.house.workbook import RECORDED
+
+ROOT = NOTEBOOKS.parent
+HERE = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|private|work|opt|usr|var|mnt)/\w")
+each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
+
+
+def test_numbers_are_contiguous():
+    assert [lesson.number for lesson in LESSONS] == list(range(len(LESSONS)))
+
+
+def test_every_script_has_its_notebook_and_the_other_way_round():
+    texts = sorted(p.stem for p in (NOTEBOOKS / "text").glob("[0-9][0-9]_*.py"))
+    assert texts == NAMES
+
+
+def test_generated_tables_are_up_to_date():
+    """`make tables` would change nothing."""
+    stale = [str(path) for path, content in expected().items() if path.read_text() != content]
+    assert stale == []
+
+
+@each_lesson
+def test_pair_agrees(lesson):
+    """Same cells, sources and tags; `make notebooks` mends it."""
+    assert sources(jupytext.read(lesson.text)) == sources(read(lesson))
+
+
+@each_lesson
+def test_every_code_cell_was_executed_in_order(lesson):
+    counts = [c.execution_count for c in code(read(lesson))]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@each_lesson
+def test_outputs_hold_no_errors_and_no_warnings(lesson):
+    for cell in code(read(lesson)):
+        kinds = {o.output_type for o in cell.outputs} | {o.get("name") for o in cell.outputs}
+        assert not kinds & {"error", "stderr"}, cell.source
+
+
+@each_lesson
+def test_nothing_of_a_machine_or_a_tool_is_left(lesson):
+    """Kernelspec python3, no widget state, no papermill, bare pictures, no absolute path."""
+    notebook = read(lesson)
+    assert notebook.metadata == METADATA
+    text = lesson.path.read_text()
+    assert "papermill" not in json.dumps([c.metadata for c in notebook.cells])
+    assert "widget-view" not in text
+    assert not HERE.search(text), HERE.search(text)
+    assert tidy(read(lesson)) == notebook
+
+
+@each_lesson
+def test_size(lesson):
+    """A notebook of at most 1 MB, a picture of at most 100 KB."""
+    assert lesson.path.stat().st_size <= 1_000_000
+    for cell in code(read(lesson)):
+        for output in cell.outputs:
+            png = output.get("data", {}).get("image/png", "")
+            assert len(base64.b64decode(png)) <= 100_000, cell.source
+
+
+@each_lesson
+def test_opening(lesson):
+    """Number, verb and object; a promise; badges at the tag; the measured cost."""
+    opening = lesson.opening
+    assert re.match(rf"# {lesson.number:02d} · \w+ .+", opening)
+    assert lesson.promise
+    assert badges(lesson.name) in opening
+    assert re.search(r"^\*\*Cost\*\* .+", opening, flags=re.MULTILINE)
+
+
+@each_lesson
+def test_objectives_setup_imports_and_parameters_come_first(lesson):
+    notebook = read(lesson)
+    second = notebook.cells[1].source
+    for phrase in ("**You will build**", "**You will be able to**", "|"):
+        assert phrase in second
+    first, imports, parameters = code(notebook)[:3]
+    assert first.source == SETUP_CELL
+    assert re.match(r"(import|from) ", imports.source)
+    assert parameters.metadata.get("tags") == ["parameters"]
+    assert re.match(r'PROFILE = "\w+"\nSEED = \d+', parameters.source)
+    assert len(parameters.source.splitlines()) <= 5
+
+
+@each_lesson
+def test_cells_fit_the_page(lesson):
+    """At most 20 lines of at most 88 columns."""
+    for cell in code(read(lesson)):
+        lines = cell.source.splitlines()
+        assert len(lines) <= 20, cell.source
+        assert max(map(len, lines)) <= 88, cell.source
+
+
+@each_lesson
+def test_pictures_have_words(lesson):
+    notebook = read(lesson)
+    prose = "\n".join(c.source for c in markdown(notebook))
+    assert "![](" not in prose
+    assert all("alt=" in tag for tag in re.findall(r"<img [^>]*>", prose))
+    for cell in code(notebook):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                assert output.metadata.get("image/png", {}).get("alt"), cell.source
+
+
+@each_lesson
+def test_ending(lesson):
+    """A recap, and the way on: before, index, after."""
+    notebook = read(lesson)
+    assert any(re.search(r"^## Recap|\*\*Recap\*\*", c.source, re.M) for c in markdown(notebook))
+    last = notebook.cells[-1].source
+    assert "](README.md)" in last
+    near = [x for x in LESSONS if abs(x.number - lesson.number) == 1]
+    assert [x.name for x in near if f"]({x.path.name})" not in last] == []
+
+
+@each_lesson
+def test_relative_links_lead_somewhere(lesson):
+    prose = "\n".join(c.source for c in markdown(read(lesson)))
+    targets = re.findall(r"\]\((?!https?:|#|mailto:|attachment:)([^)#\s]+)", prose)
+    assert [t for t in targets if not (NOTEBOOKS / t).exists()] == []
+
+
+@each_lesson
+def test_links_in_the_readmes_lead_somewhere(lesson):
+    for readme in (ROOT / "README.md", NOTEBOOKS / "README.md"):
+        assert lesson.path.name in readme.read_text()
+
+
+@each_lesson
+def test_every_exercise_is_complete_and_open(lesson):
+    """Header of four lines, stub, check and solution; unanswered in what is committed."""
+    notebook = read(lesson)
+    for exercise in exercises(notebook):
+        for word in ("Difficulty", "importance", "minutes"):
+            assert word.lower() in exercise.text.lower(), exercise.number
+        assert exercise.stubs and exercise.checks, f"Exercise {exercise.number}: stub and check"
+        assert exercise.solution, f"Exercise {exercise.number} has no solution fold"
+        said = plain(notebook.cells[exercise.checks[0]])
+        assert f"Exercise {exercise.number}: not attempted yet" in said
+    stubs = [c for c in code(notebook) if "raise NotImplementedError(" in c.source]
+    known = {i for e in exercises(notebook) for i in e.stubs}
+    assert len(stubs) == len(known), "a stub stands outside every exercise"
+
+
+def test_recorded_costs_are_within_the_budget():
+    """No lesson above 90 s or 2 GB on the machine that the costs were recorded on."""
+    if not Path(RECORDED).exists():
+        pytest.skip("no costs are recorded yet: python -m naslora_core workbook --record")
+    for name, cost in json.loads(RECORDED.read_text())["lessons"].items():
+        assert name in NAMES
+        assert cost["seconds"] <= 90, name
+        assert cost["peak_mb"] <= 2000, name
