@@ -20,7 +20,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/00_start_here.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/00_start_here.ipynb)
 #
-# COST
+# **Cost** not measured yet
 
 # %% [markdown]
 # **The question:** a model outlines whatever you click on. What does it lack for one
@@ -67,13 +67,13 @@ PROFILE = "smoke"
 SEED = 0
 PHOTO = "coffee"  # any colour photograph that scikit-image packages
 CLICK = (0.5, 0.33)  # x and y, as shares of the photograph
+BOX = (0.31, 0.04, 0.73, 0.56)  # left, top, right, bottom, likewise
 
 # %% [markdown]
 # ## What each setting decides
 # `PROFILE` says how much of everything a lesson uses: the same code on less or more
 # data. `SEED` draws the images, the adapter's start and the order of training.
-# `PHOTO` and `CLICK` are for you to change. All four are choices, none of them is a
-# result.
+# `PHOTO`, `CLICK` and `BOX` are for you to change. All are choices, none is a result.
 
 # %%
 setting = profile(PROFILE)
@@ -103,15 +103,30 @@ sam.model_name, sum(p.numel() for p in sam.parameters())
 photo = getattr(skimage.data, PHOTO)()
 predictor = SamPredictor(sam)
 predictor.set_image(photo)
-click = np.array(CLICK) * photo.shape[1::-1]  # x, y in pixels
-viz.clicks(predictor, photo, [click], title="A click is a question, a mask the answer")
+click = np.array([CLICK]) * photo.shape[1::-1]  # x, y in pixels
+box = np.array(BOX) * (2 * photo.shape[1::-1])  # x0, y0, x1, y1 in pixels
+three, scores, _ = predictor.predict(click, np.ones(1))  # masks, predicted quality
+one, _, _ = predictor.predict(box=box, multimask_output=False)
 
 # %% [markdown]
-# The star is the click, blue the answer. A toy's answers are rough; that they come at
-# all, from drawings to photographs, is what SAM's design is good for. Your turn:
+# A click gets three masks, each with a guess of its quality, for a click is
+# ambiguous; a box gets one. Look at the best guess and at the box's mask:
+
+# %%
+viz.show_masks(
+    [photo, photo],
+    [three[scores.argmax()], one[0]],
+    points=[(click, [1]), None],
+    boxes=[None, box],
+    title="A click or a box is the question, a mask is the answer",
+)
+
+# %% [markdown]
+# Green is the prompt, blue the answer. The answers of a toy are rough; that there are
+# any, from a model that has seen drawings alone, is the point. Your turn:
 
 # %% tags=["nbval-ignore-output"]
-viz.click(predictor, photo)
+viz.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 
 # %% [markdown]
 # With a running kernel the last cell takes your clicks; on a static page it shows
@@ -151,21 +166,23 @@ unprompted = evaluate(Segmenter(sam), data.test)
 
 # %%
 model = adapt(sam, NASLoRA(rank=4), seed=SEED)
-sum(
-    p.numel() for p in model.parameters() if p.requires_grad
-)  # of these, most: the decoder
+trained = {name: tensor.numel() for name, tensor in model.trained().items()}
+in_cells = sum(n for name, n in trained.items() if "image_encoder" in name)
+{"in the cells": in_cells, "in the decoder": sum(trained.values()) - in_cells}
+
+# %% [markdown]
+# The mask decoder is trained beside the cells, and it is the larger part by far. Keep
+# that in mind whenever something is called parameter-efficient. Now train:
 
 # %%
-plot = viz.LivePlot()
 result = fit(
     model,
     data,
-    "stage-wise",
-    setting.steps,
-    setting.batch,
+    steps=setting.steps,
+    batch=setting.batch,
     seed=SEED,
     progress=False,
-    on_event=plot,
+    on_event=viz.LivePlot(),  # draws itself while a person watches
 )
 adapted = evaluate(model, data.test)
 {"no prompt, before": unprompted.mean["dice"], "no prompt, after": adapted.mean["dice"]}
@@ -189,10 +206,13 @@ viz.story(
 )
 
 # %% [markdown]
-# Above: the image, what SAM draws in a box, what the adapted model draws with no
-# prompt at all. Below: each row is a block, each colour an operator; the first row is
-# the uniform start. How far a row has moved from it is how much this short search has
-# decided. Dark squares show where the mixed kernel looks.
+# Above: the image; SAM's mask for a box; the adapted model's mask for no prompt at
+# all. Below: a row for every block, a colour for every operator. The first row is the
+# uniform start, and how far the others have moved from it is how much this short
+# search has decided. The little squares show where the mixed kernel looks: the centre
+# is the token itself, which plain LoRA sees too, and the rest is its neighbours. The
+# names on the right are a second reading of the same search, explained in
+# [02](02_adapt_end_to_end.ipynb).
 #
 # Do not believe it yet: one seed, few images, one domain, and plain LoRA is not
 # beside it. The lessons that follow are about what it takes to believe it, or not to.

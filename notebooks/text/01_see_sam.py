@@ -21,7 +21,9 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/01_see_sam.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/01_see_sam.ipynb)
 #
-# COST
+# **Cost** not measured yet
+#
+# Needs [00](00_start_here.ipynb).
 
 # %% [markdown]
 # **The question:** how much has SAM already decided about a picture before you click?
@@ -356,7 +358,7 @@ positions = sam.prompt_encoder.get_dense_pe()  # where each place of the embeddi
 # embedding:
 
 # %% tags=["nbval-ignore-output"]
-viz.click(predictor, photo)
+viz.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 
 # %% [markdown]
 # With a running kernel the photograph takes your clicks; a static page shows three of
