@@ -1,14 +1,14 @@
 """Camouflage: an animal whose coat has the ground's colours, and runs another way.
 
 Coat and ground are the same noise, turned or magnified, and hold exactly the same colours equally
-often: a single pixel tells nothing, only how neighbours hang together. Broad patches of another
-light, laid without regard to the animal, lead astray.
+often: a single pixel tells nothing, only how neighbours hang together. Shadows and sunlit spots as
+large and as sharp as an animal, laid without regard to it, lead astray.
 """
 
 import numpy as np
 from scipy import ndimage
 
-from naslora_core.data.domains.fields import blob, camera, noise, places
+from naslora_core.data.domains.fields import blob, camera, cover, noise, places
 
 CLASSES = ("animal",)
 WAVELENGTH = 0.085  # of the side: longer than a token, so that one alone hardly knows the direction
@@ -20,14 +20,14 @@ def draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     turn, wave = rng.uniform(0, np.pi), WAVELENGTH * rng.uniform(0.9, 1.3)
     ground = weave(rng, size, turn, wave)
     if rng.random() < 0.7:
-        coat = weave(rng, size, turn + rng.uniform(0.35, 0.5) * np.pi * rng.choice((-1, 1)), wave)
+        coat = weave(rng, size, turn + rng.uniform(0.22, 0.5) * np.pi * rng.choice((-1, 1)), wave)
     else:
-        coat = weave(rng, size, turn, wave * 0.5)
+        coat = weave(rng, size, turn, wave * 0.6)
     tone = ndimage.gaussian_filter(np.where(animal, coat, ground), 0.004 * size)  # no cut edge
     for part in (animal, ~animal):
         tone[part] = _ranks(tone[part])
     image = _colours(rng, tone + 0.12 * noise(rng, size, 40))
-    image *= (1 + 0.28 * np.tanh(2 * noise(rng, size, 3)))[..., None]
+    image *= _light(rng, size)[..., None]
     return camera(rng, image, 0, 0.025), animal.astype(np.uint8)
 
 
@@ -35,7 +35,7 @@ def weave(rng: np.random.Generator, size: int, turn: float, wavelength: float) -
     """Noise `S S` in a band about one wavelength (of the side) and one direction `turn`."""
     fy, fx = np.fft.fftfreq(size, 1 / size)[:, None], np.fft.rfftfreq(size, 1 / size)[None]
     f, off = np.hypot(fy, fx) + 1e-6, np.arctan2(fy, fx) - turn
-    band = np.exp(-0.5 * (np.log2(f * wavelength) / 0.45) ** 2 - 0.5 * (np.sin(off) / 0.3) ** 2)
+    band = np.exp(-0.5 * (np.log2(f * wavelength) / 0.45) ** 2 - 0.5 * (np.sin(off) / 0.4) ** 2)
     return np.fft.irfft2(np.fft.rfft2(rng.standard_normal((size, size))) * band, (size, size))
 
 
@@ -48,12 +48,21 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _animal(rng, size: int) -> np.ndarray:
     """A body, and a head or limbs that grow out of it."""
-    centre, radius = rng.uniform(0.3, 0.7, 2), rng.uniform(0.19, 0.3)
+    centre, radius = rng.uniform(0.15, 0.85, 2), rng.uniform(0.16, 0.28)
     whole = blob(rng, size, centre, radius, 0.25, 0.55)
     for place in places(rng, np.abs(whole - 0.2) < 0.15, rng.integers(1, 4)):
         part = radius * rng.uniform(0.3, 0.5)
         whole = np.maximum(whole, blob(rng, size, place, part, 0.1, 0.6))
     return whole > 0
+
+
+def _light(rng, size: int) -> np.ndarray:
+    """Broad light and shade, and outlines of shadow or sun over the same, unbroken texture."""
+    light = 1 + 0.2 * np.tanh(2 * noise(rng, size, 3))
+    for centre in rng.uniform(0, 1, (rng.integers(3, 6), 2)):
+        spot = blob(rng, size, centre, rng.uniform(0.1, 0.24), 0.3, 0.55)
+        light *= 1 + rng.uniform(0.2, 0.4) * rng.choice((-1, 1)) * cover(spot, 0.12)
+    return light
 
 
 def _colours(rng, tone: np.ndarray) -> np.ndarray:

@@ -101,7 +101,7 @@ def _weed(rng, field: Field, place) -> None:
 
 def _litter(rng, field: Field) -> None:
     """Straw and dead leaves: the shapes of weed and crop, without their life."""
-    for _ in range(rng.integers(6, 14)):
+    for _ in range(rng.integers(5, 10)):
         colour = np.array([0.55, 0.47, 0.28]) * rng.uniform(0.6, 1.2)
         length, slim = rng.uniform(0.06, 0.16), rng.random() < 0.7
         width = 0.008 if slim else 0.3 * length
@@ -116,6 +116,6 @@ def _soil(rng, size: int) -> np.ndarray:
     light = np.clip(1 + 0.45 * (np.cos(turn) * dx + np.sin(turn) * dy), 0.35, 1.7)
     brown = rng.uniform((0.3, 0.22, 0.14), (0.45, 0.36, 0.27))
     image = brown * (1 + 6 * height[..., None])
-    moss = fractal(rng, size, 4, 4, 0.7) - rng.uniform(0.6, 1.6)
-    lay(image, _leaf_colour(rng), 0.85 * cover(moss, 0.8))
+    moss = fractal(rng, size, 4, 4, 0.7) - rng.uniform(0.2, 1.2)
+    lay(image, _leaf_colour(rng), 0.9 * cover(moss, 0.7))
     return image * light[..., None]

@@ -41,8 +41,9 @@ def fractal(rng: Rng, size: int, cells: int = 3, octaves: int = 4, fall: float =
 
 def window(size: int, centre, reach: float) -> tuple[slice, slice]:
     """The part of the picture within `reach` of `centre` (y, x)."""
-    low, high = (np.clip(np.add(centre, d), 0, 1) * size for d in (-reach, reach))
-    return tuple(slice(int(a), int(np.ceil(b))) for a, b in zip(low, high, strict=True))
+    low = (int(min(max(c - reach, 0), 1) * size) for c in centre)
+    high = (int(min(max(c + reach, 0), 1) * size) + 1 for c in centre)
+    return tuple(slice(a, b) for a, b in zip(low, high, strict=True))
 
 
 def blob(rng: Rng, size: int, centre, radius: float, wave: float = 0.15, flat: float = 1.0):

@@ -15,14 +15,16 @@ CLASSES = ("polyp",)
 
 def draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Image `S S 3` uint8 and mask `S S` uint8."""
-    away = blob(rng, size, rng.uniform(0.22, 0.78, 2), rng.uniform(0.13, 0.28), 0.22, flat=0.6)
+    away = blob(rng, size, rng.uniform(0.15, 0.85, 2), rng.uniform(0.12, 0.26), 0.22, flat=0.6)
     share = cover(away, 0.25)
     wall = _folds(rng, size) - _pits(rng, size)
     height = wall * (1 - 0.9 * share) + _dome(rng, away) + 0.003 * fractal(rng, size, 8, 3)
     image = _albedo(rng, size, share) * _light(rng, size, height)[..., None]
     _residue(rng, image, share)
     image += _shine(rng, size, height)[..., None]
-    return camera(rng, _frame(rng, size, image), 0.6, 0.012), (away > 0).astype(np.uint8)
+    frame = _frame(rng, size)
+    lay(image, 0.02, frame)
+    return camera(rng, image, 0.6, 0.012), ((away > 0) & (frame < 0.5)).astype(np.uint8)
 
 
 def _pits(rng, size: int) -> np.ndarray:
@@ -39,7 +41,7 @@ def _residue(rng, image: np.ndarray, share: np.ndarray) -> None:
     size = len(image)
     for _ in range(rng.integers(1, 5)):
         stain = blob(rng, size, rng.random(2), rng.uniform(0.04, 0.16), 0.4, 0.4)
-        colour = rng.uniform((0.75, 0.85, 0.3), (1.1, 1.35, 0.9))
+        colour = rng.uniform((0.85, 0.85, 0.3), (1.1, 1.12, 0.9))
         lay(image, image * colour, rng.uniform(0.3, 0.8) * cover(stain, 0.1) * (1 - share))
 
 
@@ -96,9 +98,8 @@ def _shine(rng, size: int, height: np.ndarray) -> np.ndarray:
     return 0.9 * np.exp(-((dy - aim[0]) ** 2 + (dx - aim[1]) ** 2) / 0.012)
 
 
-def _frame(rng, size: int, image: np.ndarray) -> np.ndarray:
-    """The black corners of an endoscope's round picture, in half of the pictures."""
-    if rng.random() < 0.5:
-        y, x = grid(size)
-        lay(image, 0.02, cover(np.hypot(y - 0.5, x - 0.5) - rng.uniform(0.55, 0.65), 0.02))
-    return image
+def _frame(rng, size: int) -> np.ndarray:
+    """Coverage of the black corners of an endoscope's round picture, in half of the pictures."""
+    y, x = grid(size)
+    radius = rng.uniform(0.55, 0.65) if rng.random() < 0.5 else 1.0
+    return cover(np.hypot(y - 0.5, x - 0.5) - radius, 0.02)
