@@ -5,10 +5,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from naslora_core import checks
+from naslora_core.sam.heal import heal_torchvision
 
 
 def ex_1_1(cut, restore):
     """Cut into windows, and restore"""
+    heal_torchvision()
     from segment_anything.modeling.image_encoder import window_partition
 
     def case(rng):
@@ -60,6 +62,7 @@ def ex_1_2(answer):
 
 def _counted(side: int, window: int, dim: int) -> int:
     """Multiply-adds of the batched products in SAM's attention, counted without computing."""
+    heal_torchvision()
     from segment_anything.modeling.image_encoder import Attention, window_partition
 
     with torch.device("meta"):
