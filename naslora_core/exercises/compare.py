@@ -31,6 +31,8 @@ def _flat(values) -> bool:
 
 
 def _numbers(target: np.ndarray, yours: np.ndarray, tolerance: float) -> str:
+    if yours.dtype.kind not in "biufc":
+        raise TypeError("not numbers")
     if target.shape != yours.shape:
         return f"The shape should be {target.shape}, yours is {yours.shape}."
     kind = np.result_type(target, yours, float)  # so that booleans and integers subtract

@@ -51,7 +51,8 @@ def _picture(predict, image, points, labels) -> str:
     figure.set_layout_engine("none")
     overlay(axes[0, 0], image, mask, points=(points, labels))
     share = "" if mask is None else f", mask of {np.mean(mask):.0%} of the image"
-    return Picture(figure, f"Photograph with {len(points)} clicks{share}").html
+    clicks = f"{len(points)} click" + "s" * (len(points) != 1)
+    return Picture(figure, f"Photograph with {clicks}{share}", quick=True).html
 
 
 def _clickable(predict, image):

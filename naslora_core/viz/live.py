@@ -72,13 +72,10 @@ class LivePlot:
         winners = np.max(alpha_of(self.history)[1][-1], 1)
         return f"Winners' probabilities between {winners.min():.2f} and {winners.max():.2f}."
 
-    def _repr_png_(self):
-        if not self.history:
-            return None
-        if self._handle is not None:  # the figure stands above already: bring it up to date
-            self._handle.update(self.picture())
-            return None
-        return self.picture()._repr_png_()
+    def _ipython_display_(self) -> None:
+        """Bring the figure up to date that stands above already, or draw it here."""
+        if self.history:
+            self._show()
 
     def __repr__(self) -> str:
         return "<LivePlot>"

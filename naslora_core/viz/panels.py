@@ -37,12 +37,12 @@ def panel(
     return Picture(figure, alt or title or describe(label, values))
 
 
-def single(draw: Callable, value, label: str, axes: int = 1) -> Picture:
+def single(draw: Callable, value, label: str, axes: int = 1, quick: bool = False) -> Picture:
     """The same function at one value, as a slider shows it."""
     side = WIDTH / 2 if axes == 1 else WIDTH / axes
     figure = Figure(figsize=(side * axes, side + 0.25), layout="compressed")
     _draw(draw, list(figure.subplots(1, axes, squeeze=False).flat), value, label)
-    return Picture(figure, describe(label, [value]))
+    return Picture(figure, describe(label, [value]), quick)
 
 
 def side_by_side(target: np.ndarray, yours: np.ndarray) -> Picture:

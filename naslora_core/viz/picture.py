@@ -25,13 +25,13 @@ class Picture:
     """A drawn figure: displays itself in notebooks, carries `alt`, and can be saved.
 
     The PNG has no metadata, so the same figure is the same bytes. Above LIMIT it is reduced to 256
-    or 128 colours, then to fewer pixels.
+    or 128 colours, then to fewer pixels; quick: drawn once, whatever its size, for widgets.
     """
 
-    def __init__(self, figure: Figure, alt: str):
+    def __init__(self, figure: Figure, alt: str, quick: bool = False):
         self.alt = alt
         self.width = round(figure.get_figwidth() * 100)  # pixels on the page
-        self.png = _within_limit(figure)
+        self.png = _encode(render(figure, 1.5), 3) if quick else _within_limit(figure)
 
     @property
     def html(self) -> str:
@@ -72,9 +72,9 @@ def render(figure: Figure, scale: float) -> Image.Image:
     return Image.fromarray(np.asarray(agg.buffer_rgba())[..., :3])
 
 
-def _encode(image: Image.Image) -> bytes:
+def _encode(image: Image.Image, effort: int = 6) -> bytes:
     file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
+    image.save(file, "PNG", compress_level=effort)
     return file.getvalue()
 
 
@@ -83,8 +83,8 @@ def _palette(image: Image.Image, colours: int) -> Image.Image:
     small green star is not painted over by a large photograph."""
     strip = Image.new("RGB", (len(FIXED), 1))
     strip.putdata(FIXED)
-    both = Image.new("RGB", (image.width, image.height + image.height // 5))
+    both = Image.new("RGB", (image.width, image.height + image.height // 10))
     both.paste(image)
-    both.paste(strip.resize((image.width, image.height // 5), 0), (0, image.height))
-    both = both.quantize(colours, Image.Quantize.MEDIANCUT, kmeans=1, dither=0)
+    both.paste(strip.resize((image.width, image.height // 10), 0), (0, image.height))
+    both = both.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     return both.crop((0, 0, *image.size))

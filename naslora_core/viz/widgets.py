@@ -49,7 +49,7 @@ def _slider(draw: Callable, values: Sequence, label: str, axes: int):
 
     @lru_cache(maxsize=64)
     def at(index: int) -> str:
-        return single(draw, values[index], label, axes).html
+        return single(draw, values[index], label, axes, quick=True).html
 
     middle = len(values) // 2
     slider = ipywidgets.SelectionSlider(
@@ -69,6 +69,9 @@ class Frames:
 
     def __init__(self, pages: Sequence[str], labels: Sequence[str], alt: str):
         self.pages, self.labels, self.alt = list(pages), list(labels), alt
+
+    def __repr__(self) -> str:
+        return "<Frames>"
 
     def _repr_html_(self) -> str:
         middle = len(self.pages) // 2

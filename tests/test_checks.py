@@ -1,0 +1,136 @@
+"""Checks: a stub stops nothing, a wrong answer is helped, a right one is remembered."""
+
+import json
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from naslora_core import checks
+from naslora_core.exercises.compare import compare
+
+
+@pytest.fixture(autouse=True)
+def solved(tmp_path, monkeypatch):
+    path = tmp_path / "solved.json"
+    monkeypatch.setenv("NASLORA_SOLVED", str(path))
+    return path
+
+
+def cumulated(x):
+    return x.cumsum(0)
+
+
+def cases(rng):
+    return (rng.normal(size=(4, 6)),)
+
+
+def check(answer):
+    return checks.check(
+        "3.1", answer, cumulated, cases, "Look at the axis.", "Sums grow downwards."
+    )
+
+
+def test_a_stub_stops_nothing_and_writes_nothing(solved):
+    def stub(x):
+        raise NotImplementedError("Exercise 3.1")
+
+    assert repr(check(stub)) == "Exercise 3.1: not attempted yet"
+    assert not solved.exists()
+
+
+def test_a_right_answer_is_remembered(solved):
+    assert (
+        repr(check(lambda x: np.add.accumulate(x))) == "Exercise 3.1: right. Sums grow downwards."
+    )
+    checks.check("10.2", cumulated, cumulated, cases)
+    check(cumulated)
+    assert json.loads(solved.read_text()) == ["3.1", "10.2"]
+    assert checks.report()["3.1"] == ("", True)
+    assert "<td>10.2</td>" in checks.report()._repr_html_()
+
+
+def test_a_wrong_answer_gets_a_picture_and_a_sentence(solved):
+    verdict = check(lambda x: x.cumsum(1))
+    assert verdict.state == checks.WRONG and "Target" in repr(verdict)
+    assert repr(verdict).endswith("Look at the axis.")
+    assert 'alt="Target (4, 6) and yours (4, 6) side by side."' in verdict._repr_html_()
+    assert not solved.exists()
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (lambda x: x[:2], "shape should be (4, 6), yours is (2, 6)"),
+        (lambda x: None, "returned None"),
+        (lambda x: x.nothing, "stopped with AttributeError in line"),
+        (lambda: 1, "stopped with TypeError"),
+        (lambda x: "text", "was expected"),
+        (lambda x: x * np.nan, "nan"),
+    ],
+)
+def test_what_is_wrong_is_said(answer, words):
+    assert words in repr(check(answer))
+
+
+def test_an_answer_cannot_spoil_the_target_by_writing_into_its_input():
+    def in_place(x):
+        x[:] = 0
+        return x
+
+    assert check(in_place).state == checks.WRONG
+
+
+@pytest.mark.parametrize(
+    "target, yours, sentence",
+    [
+        (["a", "b"], ["b", "a"], ""),
+        (["a", "b"], ["b", "c"], "Missing: a; too many: c."),
+        ("yes", "no", "Target 'yes', yours 'no'."),
+        (True, 1, ""),
+        (torch.ones(2), np.ones(2), ""),
+        ((1, torch.ones(2)), (1, torch.ones(2)), ""),
+        (
+            (1, torch.ones(2)),
+            (1, torch.zeros(2)),
+            "Target 1 at [0], yours 0; 100% of the values differ.",
+        ),
+        ([torch.ones(2)] * 2, torch.ones(2, 2), "2 results were expected, in this order."),
+        ({"a": 1.0}, {"a": 1.0 + 1e-7}, ""),
+        ({"a": 1.0}, {"b": 1.0}, "A dict with the keys a was expected."),
+        (np.array([np.nan]), np.array([np.nan]), ""),
+    ],
+)
+def test_results_of_many_kinds_are_compared(target, yours, sentence):
+    assert compare(target, yours) == sentence
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.complex_numbers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(anything)
+def test_no_answer_raises(value):
+    assert checks.check("3.1", lambda x: value, cumulated, cases).state == checks.WRONG
+    assert isinstance(compare([np.ones(2), {"a": 1}], value), str)
+
+
+def test_exercises_are_found_by_name(monkeypatch):
+    lesson = ModuleType("naslora_core.exercises.lesson_99")
+    lesson.ex_99_1 = lambda answer: checks.check("99.1", answer, cumulated, cases)
+    monkeypatch.setitem(sys.modules, lesson.__name__, lesson)
+    assert checks.ex_99_1(cumulated).state == checks.SOLVED
+    with pytest.raises(AttributeError, match=r"no exercise 98\.1"):
+        _ = checks.ex_98_1
+
+
+def test_every_exercise_has_a_title_and_stands_in_the_report():
+    assert all(title for title in checks.exercises().values())
+    assert list(checks.report()) == list(checks.exercises())
