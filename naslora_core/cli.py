@@ -101,10 +101,11 @@ def clean(arguments):
 
 
 @command(
-    option("images", nargs="?", metavar="FOLDER", help="images/ and masks/; default: the scenes"),
+    option("images", nargs="*", metavar="FOLDER", help="images/ and masks/; default: the scenes"),
     option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h"),
     option("--checkpoint", metavar="FILE", help="weights of that model; sam_nano has its own"),
     option("--split", default="train", choices=("train", "val", "test"), help="of the folder"),
+    option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit"),
 )
 def table(arguments):
     """Print what a SAM reaches with a box and a click, beside trivial answers and the ceiling."""

@@ -12,6 +12,7 @@ from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.house.environment import ROOT
 from naslora_core.house.lesson import NOTEBOOKS, Lesson, lessons
+from naslora_core.house.results import base_table, method_table
 from naslora_core.house.workbook import RECORDED
 
 
@@ -28,7 +29,11 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
     """What every file with a generated part should contain."""
     notebooks = root / "notebooks"
     found = {root / "README.md": "notebooks/", notebooks / "README.md": ""}
-    files = {path: fill(path, lesson_table(prefix, notebooks)) for path, prefix in found.items()}
+    files = {
+        p: fill(p.read_text(), lesson_table(prefix, notebooks), p) for p, prefix in found.items()
+    }
+    for name, table in (("base", base_table()), ("methods", method_table())):
+        files[root / "README.md"] = fill(files[root / "README.md"], table, root / "README.md", name)
     for lesson in lessons(notebooks):
         line = cost_line(lesson.name)
         text = lesson.text.read_text()
@@ -39,10 +44,9 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
     return files
 
 
-def fill(path: Path, table: str, name: str = "lessons") -> str:
-    """The file's text with `table` between its two marks."""
+def fill(text: str, table: str, path: Path, name: str = "lessons") -> str:
+    """`text` of the file `path` with `table` between its two marks."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    text = path.read_text()
     if start not in text or end not in text:
         raise UserError(f"{path} lacks the marks {start} and {end}; put them back.")
     before, _, rest = text.partition(start)

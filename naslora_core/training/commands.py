@@ -1,16 +1,19 @@
 """What `python -m naslora_core table | compare | pretrain` does."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 from naslora_core.data import open_data
+from naslora_core.files import write_atomic
 from naslora_core.profiles import profile
 from naslora_core.sam import load_sam, manifest
 from naslora_core.sam.registry import WEIGHTS, read_state
 from naslora_core.training import pretrain as legs
 from naslora_core.training.compare import Setting, paired, peak_mb
 from naslora_core.training.compare import compare as run_compare
+from naslora_core.training.provenance import provenance
 from naslora_core.training.publish import publish
 from naslora_core.training.table import component_cases, scene_cases, score
 
@@ -21,17 +24,25 @@ def command_line() -> str:
 
 
 def table(arguments: argparse.Namespace) -> None:
-    """Print one row: box and click beside ellipse, disc and ceiling."""
-    sam = load_sam(arguments.model, arguments.checkpoint)
-    if arguments.images:
-        data = open_data(arguments.images, profile("laptop"))
-        cases, name = component_cases(getattr(data, arguments.split)), data.name
-    else:
-        cases, name = scene_cases(), "scenes"
-    row = score(sam, cases)
+    """Print a row a folder: box and click beside ellipse, disc and ceiling."""
+    sam, rows = load_sam(arguments.model, arguments.checkpoint), {}
     columns = "box ellipse click disc click_best_of_3 ceiling".split()
     print("".join(f"{c:>17}" for c in ("data", "objects", *columns)))
-    print(f"{name:>17}{row['objects']:>17}" + "".join(f"{row[c]:>17.3f}" for c in columns))
+    for name in arguments.images or ("scenes",):
+        name, cases = _cases(name, arguments.split)
+        rows[name] = row = score(sam, cases)
+        values = "".join(f"{row[c]:>17.3f}" for c in columns)
+        print(f"{name:>17}{row['objects']:>17}{values}", flush=True)
+    if arguments.out:
+        result = {"split": arguments.split, "rows": rows, "provenance": provenance(command_line())}
+        write_atomic(arguments.out, json.dumps(result, indent=1) + "\n")
+
+
+def _cases(name: str, split: str):
+    if name == "scenes":
+        return name, scene_cases()
+    data = open_data(name, profile("laptop"))
+    return data.name, component_cases(getattr(data, split))
 
 
 def compare(arguments: argparse.Namespace) -> None:

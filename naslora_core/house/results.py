@@ -1,0 +1,61 @@
+"""The README's tables of results, made from recorded files alone."""
+
+import json
+from pathlib import Path
+from statistics import mean
+
+from naslora_core.house.environment import ROOT
+
+CORE = ROOT / "naslora_core"
+COLUMNS = ("box", "ellipse", "click", "disc", "ceiling")
+METHODS = {
+    "base_boxed": "base, a box on every object",
+    "decoder_only": "decoder-only",
+    "lora": "LoRA",
+    "nas_lora": "NAS-LoRA",
+}
+
+
+def base_table(core: Path = CORE) -> str:
+    """What `sam_nano` reaches unadapted: on its own scenes, and on recorded sets of photographs."""
+    card = json.loads((core / "weights" / "sam_nano.json").read_text())
+    rows = [("its own scenes", card["table"])]
+    recorded = core / "recorded" / "base_table.json"
+    if recorded.exists():
+        rows += sorted(json.loads(recorded.read_text())["rows"].items())
+    head = f"| data | objects | {' | '.join(COLUMNS)} |\n{'|---' * (len(COLUMNS) + 2)}|"
+    lines = [_line(name, row["objects"], [row[c] for c in COLUMNS]) for name, row in rows]
+    return "\n".join([head, *lines, "", _seen(card)])
+
+
+def _line(name: str, count: int, values: list[float]) -> str:
+    return f"| {name} | {count} | " + " | ".join(f"{v:.3f}" for v in values) + " |"
+
+
+def _seen(card: dict) -> str:
+    p = card["provenance"]
+    return (
+        f"After {card['scenes_seen']:,} scenes and {card['training_minutes']:.0f} minutes on "
+        f"{p['device']}, {p['date']}, commit `{p['commit']}`."
+    )
+
+
+def method_table(name: str = "kvasir_polyp", core: Path = CORE) -> str:
+    """Test Dice of every method, seed by seed, of one recorded comparison."""
+    records = [json.loads(p.read_text()) for p in sorted((core / "recorded" / name).glob("*.json"))]
+    if not records:
+        return ""
+    rows = []
+    for method, label in METHODS.items():
+        mine = sorted((r for r in records if r["method"] == method), key=lambda r: r["seed"])
+        dice, iou = ([r["mean"][k] for r in mine] for k in ("dice", "iou"))
+        seeds = ", ".join(f"{d:.3f}" for d in dice)
+        rows.append(f"| {label} | {mean(dice):.3f} | {mean(iou):.3f} | {seeds} |")
+    one, p = records[-1], records[-1]["provenance"]
+    s, reach = one["setting"], one["ceiling_iou"]
+    note = (
+        f"{len(one['images'])} test images of {one['data']}; {s['steps']} steps of {s['batch']} "
+        f"images a method; ceiling of 64 x 64 masks {reach:.3f} IoU. {p['device']}, {p['date']}, "
+        f"commit `{p['commit']}`, `{p['command']}`."
+    )
+    return "\n".join(["| method | Dice | IoU | Dice by seed |\n|---|---|---|---|", *rows, "", note])
