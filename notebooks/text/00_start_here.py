@@ -228,7 +228,8 @@ viz.story(
 # | yellow, blue, green | truth, prediction, prompt |
 #
 # Two exercises to try it out.
-#
+
+# %% [markdown]
 # ### Exercise 0.1 - Dice of two masks
 # Difficulty 1 of 5 ·
 # importance 5 of 5 ·

@@ -106,31 +106,24 @@ viz.three_parts(sam)
 
 # %% [markdown]
 # ## From a photograph to tokens
-# The encoder takes one square, S pixels a side. What happens to a photograph on the
-# way?
+# The encoder takes one square, S pixels a side. Guess how a photograph becomes one:
+# the longest side is resized to S, colours are normalised, zeros fill what is
+# missing. If the guess is right, the encoder must give what `SamPredictor` computes,
+# bit for bit.
 
 # %%
 photo = getattr(skimage.data, PHOTO)()
 predictor = SamPredictor(sam)
-resized = predictor.transform.apply_image(photo)  # longest side becomes S
-pixels = sam.preprocess(torch.tensor(resized).permute(2, 0, 1)[None].float())
-photo.shape, resized.shape, tuple(pixels.shape)
-
-# %% [markdown]
-# The longest side is resized to S, the colours are normalised, and what is missing
-# for a square is filled up with zeros. Is that all `SamPredictor` does before it
-# encodes?
-
-# %%
 predictor.set_image(photo)
 features = predictor.features  # B C h w: the image embedding
+resized = predictor.transform.apply_image(photo)  # longest side becomes S
+pixels = sam.preprocess(torch.tensor(resized).permute(2, 0, 1)[None].float())
 assert torch.equal(sam.image_encoder(pixels), features)
-tuple(features.shape)
+photo.shape, resized.shape, tuple(pixels.shape), tuple(features.shape)
 
 # %% [markdown]
-# That is all: the same numbers, bit for bit. The encoder begins by cutting the square
-# into patches, with a convolution whose stride is as large as its kernel. Can we do
-# without the convolution?
+# It does. The encoder begins by cutting the square into patches, with a convolution
+# whose stride is as large as its kernel. Can we do without the convolution?
 
 # %%
 embed = sam.image_encoder.patch_embed
@@ -147,33 +140,9 @@ tuple(patches.shape), tuple(tokens.shape)
 # %% [markdown]
 # ## Windows
 # Attention among all tokens is expensive, so most blocks attend inside square
-# windows.
-
-# %%
-blocks = sam.image_encoder.blocks
-[block.window_size for block in blocks]  # tokens a side; 0 means the whole map
-
-# %%
-side = tokens.shape[1]
-token = tuple(int(share * side) for share in TOKEN)
-viz.token_grid(predictor, photo, token)
-
-# %% [markdown]
-# Thin lines separate tokens, thick lines windows; black is the padding, and it is
-# made of tokens too. How does the code keep the windows apart?
-
-# %%
-from segment_anything.modeling.image_encoder import window_partition
-
-window = blocks[0].window_size
-windows, _ = window_partition(blocks[0].norm1(tokens), window)
-tuple(tokens.shape), tuple(windows.shape)
-
-# %% [markdown]
-# It moves them into the batch: `B H W C` becomes `B·n w w C`. Attention, and whatever
-# we put inside it later, takes every window for a picture of its own.
+# windows; the few others are called global.
 #
-# > **Predict first.** The red token passes through one block. How many tokens of the
+# > **Predict first.** One token passes through one block. How many tokens of the
 # > input can change its output, in a windowed block and in a global one?
 
 
@@ -185,21 +154,40 @@ def reach(block):
     return int((x.grad[0].abs().sum(-1) > 0).sum())
 
 
-windowed = blocks[0]
+blocks, side = sam.image_encoder.blocks, tokens.shape[1]
+token = tuple(int(share * side) for share in TOKEN)
+windowed = next(block for block in blocks if block.window_size > 0)
 whole = next(block for block in blocks if block.window_size == 0)
 {"windowed": reach(windowed), "global": reach(whole), "all tokens": side * side}
 
 # %% [markdown]
-# A gradient overlooks nothing: in a windowed block nothing crosses the thick line. A
-# convolution placed there will not see across it either. What does the token do with
-# what it can see?
+# A gradient overlooks nothing: a windowed block shows a token its window and nothing
+# else. On the photograph:
+
+# %%
+viz.token_grid(predictor, photo, token)
+
+# %% [markdown]
+# Thin lines separate tokens, thick lines windows; what is black at the bottom or
+# right is padding, and it is made of tokens too. What does the red token attend to?
 
 # %%
 viz.attention(predictor, photo, token)
 
 # %% [markdown]
-# The colours are attention weights. They sum to 1 in both maps, over one window and
-# over all tokens, padding included where the photograph is not square.
+# Attention weights sum to 1 in either map, over one window or over all tokens,
+# padding included. How does the code keep windows apart?
+
+# %%
+from segment_anything.modeling.image_encoder import window_partition
+
+windows, _ = window_partition(windowed.norm1(tokens), windowed.window_size)
+tuple(tokens.shape), tuple(windows.shape)
+
+# %% [markdown]
+# It moves them into the batch: `B H W C` becomes `B·n w w C`. Whatever we put inside
+# the block, be it a convolution, takes every window for a picture of its own and will
+# not see across the thick lines.
 
 # %% [markdown]
 # ### Exercise 1.1 - cut into windows, and restore
@@ -278,8 +266,8 @@ def multiply_adds(function, *inputs):
 {"windowed": multiply_adds(windowed, tokens), "global": multiply_adds(whole, tokens)}
 
 # %% [markdown]
-# Both blocks apply Linears of the same sizes to their tokens. The difference comes
-# from the products between tokens that meet.
+# The Linears cost nearly the same in both; the rest is products between tokens that
+# meet.
 
 # %% [markdown]
 # ### Exercise 1.2 - count what windows save
@@ -396,16 +384,10 @@ viz.ambiguity(predictor, photo, click)
 
 # %% [markdown]
 # ## The ceiling
-# What leaves the decoder is coarser than what we draw over the photograph.
-
-# %%
-tuple(official.shape), masks.shape
-
-# %% [markdown]
-# Four mask pixels along the side of a token, enlarged at the end. That bounds every
-# result, however good the model: take the *true* mask, shrink it to the decoder's
-# grid, enlarge it, and compare with itself. On one image of each of the workbook's
-# domains:
+# The decoder draws on a coarse grid, four mask pixels along the side of a token, and
+# the drawing is enlarged. That bounds every result, however good the model: take the
+# *true* mask, shrink it to the decoder's grid, enlarge it, and compare with itself.
+# On one image of each of the workbook's domains:
 
 # %%
 samples = {name: open_data(name, setting, seed=SEED).test[0] for name in DOMAINS}
@@ -496,24 +478,14 @@ viz.show_masks(
 )
 
 # %% [markdown]
-# Blue is what SAM draws, yellow the truth of four special kinds of image. The model
-# is not broken: in pre-training a prompt always said what was wanted, and here
-# nothing does. Where the question is always the same ("where is the polyp?"),
-# training can put it into the weights.
+# Blue is what SAM draws, yellow the truth of four special kinds of image. In
+# pre-training a prompt always said what was wanted, and here nothing does. Where the
+# question is always the same ("where is the polyp?"), training can put it into the
+# weights.
 #
 # ## Where an adapter will sit
-# Which weights? In every block, one Linear makes queries, keys and values at once.
-
-# %%
-qkv = windowed.attn.qkv
-queries, keys, values = qkv(windows).chunk(3, dim=-1)
-alone = F.linear(windows, *(part.chunk(3)[0] for part in (qkv.weight, qkv.bias)))
-assert torch.allclose(queries, alone, atol=1e-5)
-qkv, tuple(queries.shape)
-
-# %% [markdown]
-# Fused: the first third of its rows makes the queries, and so on. What does it
-# receive?
+# Which weights? In every block one Linear, `qkv`, makes queries, keys and values at
+# once. What does it receive?
 
 
 # %%
@@ -521,11 +493,11 @@ def qkv_input(block):
     """Shape of what the block's fused Linear gets."""
     seen = []
     hook = block.attn.qkv.register_forward_pre_hook(
-        lambda _, x: seen.append(x[0].shape)
+        lambda _, x: seen.append(tuple(x[0].shape))
     )
     sam.image_encoder(pixels)
     hook.remove()
-    return tuple(seen[0])
+    return seen[0]
 
 
 [qkv_input(block) for block in blocks]
@@ -540,7 +512,7 @@ def qkv_input(block):
 # > from the one that SAM computed?
 
 # %%
-dim, rank = windows.shape[-1], 4
+qkv, dim, rank = windowed.attn.qkv, windows.shape[-1], 4
 down, up = torch.randn(rank, dim), torch.zeros(3 * dim, rank)
 hook = qkv.register_forward_hook(lambda _, x, y: y + x[0] @ down.T @ up.T)
 moved = (sam.image_encoder(pixels) - features).abs().max()
@@ -564,8 +536,7 @@ record(
 # windows, embedding. A click only chooses from it.
 # - Three parts: an image encoder, a prompt encoder, and a decoder in which they meet.
 # - Windows live in the batch dimension; cutting and restoring loses nothing.
-# - A token sees its window in most blocks and the whole map in a few: gradients said
-#   so.
+# - A token sees its window in most blocks and the whole map in a few.
 # - Three masks answer one click; predicted IoU ranks them, the decoder's grid bounds
 #   them.
 # - LoRA sits at the fused qkv, whose input is a channels-last picture; with its
@@ -588,8 +559,6 @@ record(
 #   lesson you can read `modeling/image_encoder.py` from top to bottom.
 # - [ViTDet](https://arxiv.org/abs/2203.16527): why a plain ViT with a few global
 #   blocks is enough for dense prediction; SAM's encoder comes from here.
-# - [MViTv2](https://arxiv.org/abs/2112.01526): the decomposed relative positions that
-#   each attention adds, which this lesson passed over.
 #
 # Next: something is put at that Linear, trained, and searched, all of it as a black
 # box.
