@@ -1,5 +1,7 @@
 """`python -m naslora_core COMMAND`: makes its own environment where there is none, then obeys."""
 
+from __future__ import annotations  # an old Python must get as far as its message
+
 import sys
 
 from naslora_core.cli import build_parser

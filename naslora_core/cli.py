@@ -1,7 +1,10 @@
 """The commands of `python -m naslora_core`. To add one: a decorated function that imports inside.
 
-Only the standard library may be imported at the top: `--help` works before anything is installed.
+Only the standard library may be imported at the top: `--help` works before anything is installed,
+and a Python that is too old is told so (hence the annotations of the future).
 """
+
+from __future__ import annotations
 
 import argparse
 from collections.abc import Callable

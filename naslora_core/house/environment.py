@@ -3,6 +3,8 @@
 Standard library only: this runs under any Python, before anything is installed.
 """
 
+from __future__ import annotations  # an old Python must get as far as its message
+
 import hashlib
 import os
 import subprocess
@@ -61,7 +63,7 @@ def _is_ready(root: Path) -> bool:
     if inside(root):
         return is_complete(root)
     elsewhere = [p for p in sys.path if p and Path(p).resolve() != root]
-    return any(d.name == PACKAGE for d in distributions(path=elsewhere))
+    return any(d.metadata["Name"] == PACKAGE for d in distributions(path=elsewhere))
 
 
 def _restart(command: list[str]) -> None:

@@ -1,5 +1,7 @@
 """Install the package with its tested versions into `.venv`; say before what that costs."""
 
+from __future__ import annotations  # an old Python must get as far as its message
+
 import os
 import shutil
 import subprocess
@@ -13,7 +15,7 @@ from naslora_core.house.environment import fingerprint, inside, is_complete, sta
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-CPU_SIZE = "about 0.5 GB to download, 1.9 GB on disk"
+CPU_SIZE = "about 0.5 GB to download, 2 GB on disk"
 CUDA_SIZE = "about 3 GB to download, 7 GB on disk"
 UNFINISHED = "unfinished"
 
