@@ -127,7 +127,7 @@ def _grid(images: Sequence, columns: int, label: float = 0):
     rows = -(-len(images) // columns)
     tile = WIDTH / columns - 0.08
     tile *= max(np.shape(i)[0] / np.shape(i)[1] for i in images)
-    figure, axes = canvas(rows, columns, height=rows * (tile + 0.06 + label) + 0.22)
+    figure, axes = canvas(rows, columns, height=rows * (tile + 0.085 + label) + 0.24)
     for ax in axes.flat[len(images) :]:
         ax.axis("off")
     return figure, axes

@@ -15,17 +15,17 @@ from naslora_core.viz.theme import ADAPTER, BASE, CLASSES, PROMPT_OUT, TRUTH
 
 TEMPLATES = Path(__file__).parent / "templates"  # nbconvert: HTMLExporter(template_name="naslora")
 LIMIT = 100_000  # bytes a picture may have in a notebook
-COLOURS = (None, 256, 128)  # None: all of them
+TRIES = ((2, None), (2, 256), (2, 128), (1.5, 256), (1.5, 128), (1.5, 64), (1, 256))
+# device pixels for one on the page, colours (None: all): the first within LIMIT is taken
 FIXED = [ImageColor.getrgb(c) for c in (*ADAPTER.values(), *CLASSES, TRUTH, PROMPT_OUT, BASE)]
 FIXED += [(grey, grey, grey) for grey in range(0, 256, 51)]  # and smooth black text
-SCALES = (2, 1.5, 1)  # device pixels for one pixel on the page
 
 
 class Picture:
     """A drawn figure: displays itself in notebooks, carries `alt`, and can be saved.
 
-    The PNG has no metadata, so the same figure is the same bytes. Above LIMIT it is reduced to 256
-    or 128 colours, then to fewer pixels; quick: drawn once, whatever its size, for widgets.
+    The PNG has no metadata, so the same figure is the same bytes. Above LIMIT it is reduced to
+    few colours, then to fewer pixels; quick: drawn once, whatever its size, for widgets.
     """
 
     def __init__(self, figure: Figure, alt: str, quick: bool = False):
@@ -55,12 +55,13 @@ class Picture:
 
 
 def _within_limit(figure: Figure) -> bytes:
-    for scale in SCALES:
-        image = render(figure, scale)
-        for colours in COLOURS:
-            png = _encode(_palette(image, colours) if colours else image)
-            if len(png) <= LIMIT:
-                return png
+    images: dict[float, Image.Image] = {}
+    for scale, colours in TRIES:
+        if scale not in images:
+            images[scale] = render(figure, scale)
+        png = _encode(_palette(images[scale], colours) if colours else images[scale])
+        if len(png) <= LIMIT:
+            break
     return png
 
 
