@@ -225,6 +225,7 @@ viz.story(
 # | `PROFILE` | `smoke`: quick; `laptop`: more data and steps; `gpu`: the real SAM |
 # | an exercise | a stub for you, a check below it, hints and solution folded |
 # | "not attempted yet" | a stub stops nothing: Run All always works |
+# | `checks.report()` | every exercise, and what you have solved so far |
 # | yellow, blue, green | truth, prediction, prompt |
 #
 # Two exercises to try it out.

@@ -394,9 +394,8 @@ samples = {name: open_data(name, setting, seed=SEED).test[0] for name in DOMAINS
 {n: round(ceiling(s.mask > 0, low.shape[-1]), 3) for n, s in samples.items()}
 
 # %% [markdown]
-# No adapter can pass these IoUs, and thin things lose most. The ceiling stands beside
-# every result of the workbook, so that nobody blames an adapter for what the grid
-# cannot hold.
+# That is what the grid alone costs, whatever the model, and thin things pay most. So
+# the ceiling stands beside every result of the workbook.
 
 # %% [markdown]
 # ### Exercise 1.3 - bug hunt: clicks that miss
@@ -543,8 +542,8 @@ record(
 #   second matrix at zero nothing changes.
 #
 # ## In practice
-# - For real SAM, encoding at 1024 pixels is the whole waiting time. Encode once, keep
-#   the embedding, click as often as you like.
+# - With the real SAM at 1024 pixels, nearly all waiting is for the encoder. Encode
+#   once, keep the embedding, click as often as you like.
 # - `Sam.forward` runs under `no_grad`: a training loop around it learns nothing. Call
 #   the three parts, as `Segmenter` does.
 # - `sam_nano` squeezes a photograph into few tokens. Its masks are a toy's; its
