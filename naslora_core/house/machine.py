@@ -37,7 +37,10 @@ def machine() -> Card:
         "threads": str(torch.get_num_threads()),
     }
     card = {name: (here[name], str(there.get(name, "-"))) for name in WORDS}
-    return Card(card | {"memory": (f"{memory() / 1e9:.0f} GB", f"{peak / 1e3:.1f} GB used")})
+    return Card(
+        card
+        | {"memory": (f"{memory() / 1e9:.0f} GB", f"{peak / 1e3:.1f} GB used" if peak else "-")}
+    )
 
 
 def memory() -> int:

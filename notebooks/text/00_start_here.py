@@ -157,9 +157,10 @@ unprompted = evaluate(Segmenter(sam), data.test)
 # here.
 #
 # ## The whole story
-# NAS-LoRA leaves the encoder frozen and puts a small cell beside one Linear of each
-# block. In the cell several operators compete: nothing, skip, convolutions, pooling.
-# Training learns their weights and decides among them.
+# LoRA leaves the encoder frozen and puts two thin matrices beside one Linear of each
+# block: down to a few channels, and up again. NAS-LoRA puts a cell between them, in
+# which operators compete: nothing, skip, convolutions, pooling. Training learns all
+# their weights, and with them which operator counts.
 #
 # > **Predict first.** A short training on a few images, no prompt: will Dice end
 # > nearer to "no prompt" or nearer to "box"? Write down a number.
