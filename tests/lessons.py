@@ -14,6 +14,9 @@ SOLUTION = re.compile(
     r"<details>\s*<summary>Solution.*?```python\n(.*?)```.*?</details>", re.DOTALL
 )
 
+HEADING = re.compile(r"^#{2,3} \w", re.MULTILINE)
+EXERCISE = re.compile(r"^### Exercise (\d+\.\d+)", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Exercise:
@@ -48,16 +51,14 @@ def plain(cell) -> str:
 
 
 def exercises(notebook) -> list[Exercise]:
-    """Everything from a heading `### Exercise N.M` to the next heading."""
+    """Everything from a heading `### Exercise N.M` to the next cell with a heading."""
     cells = list(enumerate(notebook.cells))
-    heads = [i for i, c in cells if c.cell_type == "markdown" and re.match("#", c.source)]
-    starts = [(i, re.match(r"### Exercise (\d+\.\d+)", notebook.cells[i].source)) for i in heads]
+    heads = [i for i, c in cells if c.cell_type == "markdown" and HEADING.search(c.source)]
     found = []
-    for start, match in starts:
-        if not match:
-            continue
-        end = next((h for h in heads if h > start), len(cells))
-        found.append(_exercise(match[1], cells[start:end]))
+    for start, end in zip(heads, [*heads[1:], len(cells)], strict=True):
+        match = EXERCISE.search(notebook.cells[start].source)
+        if match:
+            found.append(_exercise(match[1], cells[start:end]))
     return found
 
 

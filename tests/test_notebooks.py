@@ -9,12 +9,12 @@ import jupytext
 import pytest
 from lessons import LESSONS, NAMES, code, exercises, markdown, plain, read
 
+from naslora_core.house import headline
 from naslora_core.house.lesson import NOTEBOOKS, SETUP_CELL, badges
 from naslora_core.house.refresh import METADATA, sources, tidy
 from naslora_core.house.tables import expected
 from naslora_core.house.workbook import RECORDED
 
-ROOT = NOTEBOOKS.parent
 HERE = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|private|work|opt|usr|var|mnt)/\w")
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
 
@@ -139,12 +139,6 @@ def test_relative_links_lead_somewhere(lesson):
 
 
 @each_lesson
-def test_links_in_the_readmes_lead_somewhere(lesson):
-    for readme in (ROOT / "README.md", NOTEBOOKS / "README.md"):
-        assert lesson.path.name in readme.read_text()
-
-
-@each_lesson
 def test_every_exercise_is_complete_and_open(lesson):
     """Header of four lines, stub, check and solution; unanswered in what is committed."""
     notebook = read(lesson)
@@ -168,3 +162,11 @@ def test_recorded_costs_are_within_the_budget():
         assert name in NAMES
         assert cost["seconds"] <= 90, name
         assert cost["peak_mb"] <= 2000, name
+
+
+@each_lesson
+def test_headline_numbers_are_left_to_their_own_test(lesson):
+    """nbval would compare them digit by digit; test_notebooks_run.py does with a tolerance."""
+    for cell in code(read(lesson)):
+        if any(headline.MIME in o.get("data", {}) for o in cell.outputs):
+            assert "nbval-ignore-output" in cell.metadata.get("tags", []), cell.source
