@@ -332,7 +332,7 @@ checks.ex_0_2(my_rim)
 # depends on whether a plot was drawn, look for an assignment into an array.
 # </details>
 
-# %%
+# %% tags=["nbval-ignore-output"]
 record(
     dice_box=boxed.mean["dice"],
     dice_no_prompt=unprompted.mean["dice"],

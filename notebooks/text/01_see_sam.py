@@ -522,7 +522,7 @@ float(moved)
 # %% [markdown]
 # Zero, not merely small: training starts from SAM itself.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 record(
     windowed_sees=reach(windowed),
     global_sees=reach(whole),

@@ -350,7 +350,7 @@ f"{gap:.1e}"
 # %%
 folded.save(folder / "folded.safetensors").stat().st_size / 1e6
 
-# %%
+# %% tags=["nbval-ignore-output"]
 record(
     **{f"dice_{name}": score.mean["dice"] for name, score in scores.items()},
     dice_boxed_base=boxed.mean["dice"],
