@@ -170,6 +170,7 @@ parts | {"frozen base": sum(p.numel() for p in sam.parameters())}
 #
 # LoRA adds $W_e$ ($r \times d$) and $W_d$ ($3d \times r$) to each fused qkv.
 
+
 # %%
 def lora_size(rank, dim, blocks):
     """Trainable parameters that LoRA adds to `blocks` fused qkv Linears of width `dim`."""
@@ -230,8 +231,8 @@ scores = {n: evaluate(r.model, data.test, classes=classes) for n, r in results.i
 }
 
 # %% [markdown]
-# These are test Dice of one seed. One seed proves nothing: another would shift each number,
-# and lesson 03 shows by how much. What three seeds say on photographs is recorded:
+# These are test Dice of one seed. One seed proves nothing: another would shift each number.
+# What three seeds say, on photographs, was recorded once and is only read here:
 
 # %%
 viz.comparison(recorded("kvasir_polyp"))
@@ -248,7 +249,7 @@ viz.show_masks(
     [scores["nas_lora"].masks[i] for i in shown],
     [data.test[i].mask for i in shown],
     [scores["nas_lora"].dice[i] for i in shown],
-    "After adaptation: no prompt, and masks where the experts drew them",
+    f"No prompt any more: around the median test Dice of {np.median(scores['nas_lora'].dice):.2f}",
 )
 
 # %% [markdown]
@@ -302,6 +303,7 @@ answer
 # A well-known SAM fine-tuning repository once saved its result like this, and its users
 # wondered why reloaded models were bad. Which tensors does it miss? Mend it.
 
+
 # %%
 def names_to_save(model):
     """Names of all tensors without which a reloaded model would differ."""
@@ -334,12 +336,13 @@ checks.ex_2_2(names_to_save)
 # base's weights exactly; what reaches other tokens cannot, and stays beside them.
 
 # %%
-folded = fold(results["nas_lora"].model)
+nas = results["nas_lora"].model
+folded = fold(nas)
 folded.report
 
 # %%
 with torch.no_grad():
-    gap = (folded.model(images).masks - results["nas_lora"].model(images).masks).abs().max()
+    gap = (folded.model(images).masks - nas(images).masks).abs().max()
 assert gap < 1e-4
 f"{gap:.1e}"
 
@@ -369,7 +372,7 @@ record(
 #   other refused.
 # - Folding is exact; what does not fold is named.
 #
-# Five questions stay open, and the rest of the workbook answers them:
+# Five questions stay open, and the lessons to come are about them:
 # 1. How sure are these numbers, and what should be measured at all?
 # 2. What does the encoder lack that a spatial operator could add?
 # 3. Why low rank, why a convolution, why many scales?
