@@ -21,8 +21,8 @@ CASING = [patheffects.Stroke(linewidth=3, foreground="black"), patheffects.Norma
 def overlay(ax: Axes, image, mask=None, truth=None, points=None, box=None) -> Axes:
     """Draw on axes: image `H W 3`, mask and truth `H W` (bool or class ids), prompts in pixels.
 
-    points: (coordinates `P 2` as x, y; labels `P`, 1 in, 0 out); box: x0, y0, x1, y1. Masks of
-    another size than the image are stretched over it.
+    points: (coordinates `P 2` as x, y; labels `P`, 1 in, 0 out); box: x0, y0, x1, y1, or
+    several `N 4`. Masks of another size than the image are stretched over it.
     """
     height, width = np.shape(image)[:2]
     place = {"extent": (-0.5, width - 0.5, height - 0.5, -0.5)}
@@ -34,8 +34,8 @@ def overlay(ax: Axes, image, mask=None, truth=None, points=None, box=None) -> Ax
     if points is not None:
         stars(ax, *points)
     if box is not None:
-        x0, y0, x1, y1 = box
-        ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, ec=PROMPT, fc="none", lw=2))
+        for x0, y0, x1, y1 in np.reshape(box, (-1, 4)):
+            ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, ec=PROMPT, fc="none", lw=2))
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     blank(ax)
     return ax

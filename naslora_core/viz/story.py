@@ -28,7 +28,7 @@ def story(
 ) -> Picture:
     """Image, box-prompted base, prompt-free adapted; what was chosen; paired seeds.
 
-    image: uint8 `H W 3`; truth and masks: `H W`; box: x0, y0, x1, y1, or None; scores: Dice of base
+    image: uint8 `H W 3`; truth and masks: `H W`; box: `4` or `N 4`, or None; scores: Dice of base
     and adapted on this image; genotype: of the adapted model; kernels: its mixed kernels
     `r r k k` by block; differences: Dice of NAS-LoRA minus LoRA, one a seed (or per domain);
     without them the figure is about one run.

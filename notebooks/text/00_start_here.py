@@ -61,6 +61,7 @@ from naslora_core.house.machine import machine
 from naslora_core.sam import SamPredictor, Segmenter
 from naslora_core.training.metrics import dice
 from naslora_core.training.prompts import box_of
+from naslora_core.training.table import components
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -135,16 +136,17 @@ viz.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 # %% [markdown]
 # ## One special kind of image
 # Now imagine ten thousand images, all with the same question. The workbook draws such
-# domains itself, so that nothing has to be downloaded. Here: things like polyps,
-# outlined in yellow where the truth is.
+# domains itself, so that nothing has to be downloaded. Here: leaves, the ill parts
+# outlined in yellow. That is the truth.
 
 # %%
-data = open_data("polyp", setting, seed=SEED)
-viz.contact_sheet([data.train[i] for i in range(8)], title="Where is the polyp?")
+data = open_data("leaf", setting, seed=SEED)
+viz.contact_sheet([data.train[i] for i in range(8)], title="Where is the leaf ill?")
 
 # %% [markdown]
-# Nobody will click ten thousand times. How good is SAM with a box around each polyp,
-# and how good with no prompt at all? The measure is Dice: 1 is perfect, 0 a miss.
+# Nobody will click ten thousand times. How good is SAM with a box around each ill
+# part, and how good with no prompt at all? The measure is Dice: 1 is perfect, 0 a
+# miss.
 
 # %%
 boxed = evaluate(sam, data.test, prompt="box")
@@ -198,7 +200,7 @@ shown = data.test[i]
 viz.story(
     shown.image,
     shown.mask,
-    box_of(shown.mask > 0),
+    [box_of(part) for part in components(shown.mask > 0)],
     boxed.masks[i],
     adapted.masks[i],
     (boxed.dice[i], adapted.dice[i]),
@@ -207,7 +209,7 @@ viz.story(
 )
 
 # %% [markdown]
-# Above: the image; SAM's mask for a box; the adapted model's mask for no prompt at
+# Above: the image; SAM's mask for boxes; the adapted model's mask for no prompt at
 # all. Below: a row for every block, a colour for every operator. The first row is the
 # uniform start, and how far the others have moved from it is how much this short
 # search has decided. The little squares show where the mixed kernel looks: the centre
@@ -270,7 +272,8 @@ checks.ex_0_1(my_dice)
 # ```
 #
 # Dice ignores the background, so a small object cannot be missed unnoticed, as it
-# could with accuracy: with 2 % polyp an empty mask is 98 % accurate and has Dice 0.
+# could with accuracy: if 2 % of an image are ill, an empty mask is 98 % accurate and
+# has Dice 0.
 # </details>
 
 # %% [markdown]
@@ -354,8 +357,9 @@ record(
 # ## In practice
 # - `sam_nano` is a toy: real classes, toy weights. It teaches mechanisms and runs in
 #   minutes; it is no substitute for the real SAM on your images.
-# - The drawn domains are easier than the world. Recorded runs on real images stand
-#   beside them from lesson 02 on.
+# - Leaves are one of the easier domains, chosen because a short run shows something
+#   there; the polyps of lesson 02 are harder, and all drawn domains are easier than
+#   the world. Recorded runs on real images stand beside them from lesson 02 on.
 # - Numbers differ a little between processors. Sentences here do not depend on such
 #   digits.
 #
