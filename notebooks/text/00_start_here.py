@@ -145,8 +145,8 @@ viz.contact_sheet([data.train[i] for i in range(8)], title="Where is the leaf il
 
 # %% [markdown]
 # Nobody will click ten thousand times. How good is SAM with a box around each ill
-# part, and how good with no prompt at all? The measure is Dice: 1 is perfect, 0 a
-# miss.
+# part (specks left out), and how good with no prompt at all? The measure is Dice: 1
+# is perfect, 0 a miss.
 
 # %%
 boxed = evaluate(sam, data.test, prompt="box")
