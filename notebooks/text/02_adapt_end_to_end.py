@@ -214,7 +214,8 @@ budget(schedule, operators=9)
 def train(method):
     """Adapt and fit with the lesson's data, budget and seed."""
     model = adapt(sam, method, classes=classes, seed=SEED)
-    return fit(model, data, "stage-wise", setting.steps, setting.batch, seed=SEED)
+    same = {"steps": setting.steps, "batch": setting.batch, "seed": SEED}
+    return fit(model, data, "stage-wise", **same, progress=viz.is_live())
 
 
 results = {
