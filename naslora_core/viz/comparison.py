@@ -29,7 +29,7 @@ def comparison(records: Sequence[dict], metric: str = "dice", title: str | None 
     ax.margins(y=0.2)
     found = title or _finding(methods, table)
     finding(ax, found)
-    return Picture(figure, f"{found} {source(records[-1])}")
+    return Picture(figure, f"{found}. {source(records[-1])}")
 
 
 def _base(ax, records: Sequence[dict], metric: str, right: float) -> None:
@@ -41,13 +41,14 @@ def _base(ax, records: Sequence[dict], metric: str, right: float) -> None:
 
 
 def _finding(methods: list[str], table: np.ndarray) -> str:
-    """The last method against the first: ahead in how many of the seeds, by how much."""
-    gain = table[-1] - table[0]
-    names = NAMES.get(methods[-1], methods[-1]), NAMES.get(methods[0], methods[0])
-    return (
-        f"{names[0]} is ahead of {names[1]} in {int((gain > 0).sum())} of {len(gain)} seeds, "
-        f"by {np.nanmean(gain):+.3f} on average."
+    """The last method minus every other one: mean difference, and seeds in which it is ahead."""
+    gains = [
+        (NAMES.get(m, m), table[-1] - row) for m, row in zip(methods[:-1], table, strict=False)
+    ]
+    parts = (
+        f"{m} {np.nanmean(g):+.3f} ({(g > 0).sum()} of {len(g)} seeds ahead)" for m, g in gains
     )
+    return f"{NAMES.get(methods[-1], methods[-1])} minus {'; minus '.join(parts)}"
 
 
 def source(record: dict) -> str:
