@@ -21,11 +21,12 @@ def base_table(core: Path = CORE) -> str:
     card = json.loads((core / "weights" / "sam_nano.json").read_text())
     rows = [("its own scenes", card["table"])]
     recorded = core / "recorded" / "base_table.json"
-    if recorded.exists():
-        rows += sorted(json.loads(recorded.read_text())["rows"].items())
+    photographs = json.loads(recorded.read_text()) if recorded.exists() else {"rows": {}}
+    rows += sorted(photographs["rows"].items())
     head = f"| data | objects | {' | '.join(COLUMNS)} |\n{'|---' * (len(COLUMNS) + 2)}|"
     lines = [_line(name, row["objects"], [row[c] for c in COLUMNS]) for name, row in rows]
-    return "\n".join([head, *lines, "", _seen(card)])
+    split = f" Photographs: the {photographs['split']} splits." if len(rows) > 1 else ""
+    return "\n".join([head, *lines, "", _seen(card) + split])
 
 
 def _line(name: str, count: int, values: list[float]) -> str:
