@@ -50,9 +50,7 @@ def manifest() -> dict:
 def read_state(path: Path, expected: str | None = None) -> dict[str, torch.Tensor]:
     """The tensors of a `.safetensors` or `.pth` file; `expected` is its sha256 where known."""
     if not path.is_file():
-        raise UserError(
-            f"There is no checkpoint at {path}; mend the path, or reinstall."
-        )
+        raise UserError(f"There is no checkpoint at {path}; mend the path, or reinstall.")
     found = hashlib.sha256(path.read_bytes()).hexdigest() if expected else None
     if found != expected:
         raise UserError(

@@ -58,21 +58,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from naslora_core import checks, profile, viz
-from naslora_core.adapters import (
+from naslora_core import (
     DecoderOnly,
     LoRA,
     NASLoRA,
     adapt,
+    checks,
+    evaluate,
+    fit,
     fold,
     load_adapter,
+    load_sam,
+    profile,
     save_adapter,
+    viz,
 )
 from naslora_core.data import open_data, to_batch
 from naslora_core.house.headline import record
-from naslora_core.sam import Segmenter, build_nano, load_sam
+from naslora_core.sam import Segmenter, build_nano
 from naslora_core.search import budget, stage_wise
-from naslora_core.training import evaluate, fit
 from naslora_core.training.compare import recorded
 
 # %% tags=["parameters"]
