@@ -58,6 +58,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+# %%
 from naslora_core import (
     DecoderOnly,
     LoRA,
