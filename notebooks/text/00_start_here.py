@@ -177,7 +177,7 @@ in_cells = sum(n for name, n in trained.items() if "image_encoder" in name)
 # The mask decoder is trained beside the cells, and it is the larger part by far. Keep
 # that in mind whenever something is called parameter-efficient. Now train:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 result = fit(
     model,
     data,
@@ -194,7 +194,7 @@ adapted = evaluate(model, data.test)
 # That was all of it: `adapt`, `fit`, `evaluate`. One figure shows what came out, on
 # the test image whose Dice is the median, not on the best one.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 i = adapted.median_image
 shown = data.test[i]
 viz.story(
@@ -287,7 +287,7 @@ checks.ex_0_1(my_dice)
 # The rim is right. And yet:
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 def rim(truth):
     """The pixels of a mask `H W` that touch its border."""
     truth[ndimage.binary_erosion(truth)] = False

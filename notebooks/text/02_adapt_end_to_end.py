@@ -215,7 +215,7 @@ budget(schedule, operators=9)
 # > much? Write it down before you run the cell.
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 def train(method):
     """Adapt and fit with the lesson's data, budget and seed."""
     model = adapt(sam, method, classes=classes, seed=SEED)
@@ -230,7 +230,7 @@ results = {
 }
 viz.losses({name: result.history for name, result in results.items()})
 
-# %%
+# %% tags=["nbval-ignore-output"]
 scores = {n: evaluate(r.model, data.test, classes=classes) for n, r in results.items()}
 {"boxed base": round(boxed.mean["dice"], 3)} | {
     name: round(score.mean["dice"], 3) for name, score in scores.items()
@@ -247,7 +247,7 @@ viz.comparison(recorded("kvasir_polyp"))
 # ## Look at masks
 # The median test image of NAS-LoRA and its neighbours, not the best ones.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 order = np.argsort(scores["nas_lora"].dice, kind="stable")
 shown = order[max(0, len(order) // 2 - 1) :][:3]
 viz.show_masks(
@@ -264,11 +264,11 @@ viz.show_masks(
 # softmax. *projection* is the cheapest operator that explains the learned kernel to one
 # percent. They need not agree.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 genotype = results["nas_lora"].genotype
 genotype
 
-# %%
+# %% tags=["nbval-ignore-output"]
 viz.operators(genotype)
 
 # %% [markdown]
@@ -341,7 +341,7 @@ checks.ex_2_2(names_to_save)
 # A searched cell of linear operators is one small convolution. Its centre tap goes into the
 # base's weights exactly; what reaches other tokens cannot, and stays beside them.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 nas = results["nas_lora"].model
 folded = fold(nas)
 folded.report
