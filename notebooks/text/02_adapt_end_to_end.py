@@ -58,6 +58,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+# %% tags=["parameters"]
+PROFILE = "smoke"
+SEED = 0
+DATA = "polyp"  # an embedded domain, or the path of a folder with images/ and masks/
+
 # %%
 from naslora_core import (
     DecoderOnly,
@@ -79,11 +84,6 @@ from naslora_core.house.headline import record
 from naslora_core.sam import Segmenter, build_nano
 from naslora_core.search import budget, stage_wise
 from naslora_core.training.compare import recorded
-
-# %% tags=["parameters"]
-PROFILE = "smoke"
-SEED = 0
-DATA = "polyp"  # an embedded domain, or the path of a folder with images/ and masks/
 
 # %% [markdown]
 # ## What each setting decides
@@ -178,7 +178,7 @@ parts | {"frozen base": sum(p.numel() for p in sam.parameters())}
 
 # %%
 def lora_size(rank, dim, blocks):
-    """Trainable parameters that LoRA adds to `blocks` fused qkv Linears of width `dim`."""
+    """Parameters that LoRA adds to `blocks` fused qkv Linears of width `dim`."""
     raise NotImplementedError("Exercise 2.1")
 
 
