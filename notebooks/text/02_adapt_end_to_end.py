@@ -255,7 +255,8 @@ viz.show_masks(
     [scores["nas_lora"].masks[i] for i in shown],
     [data.test[i].mask for i in shown],
     [scores["nas_lora"].dice[i] for i in shown],
-    f"No prompt any more: around the median test Dice of {np.median(scores['nas_lora'].dice):.2f}",
+    "No prompt any more: around the median test Dice of "
+    f"{np.median(scores['nas_lora'].dice):.2f}",
 )
 
 # %% [markdown]
