@@ -118,6 +118,8 @@ class Fixed(Operator):
 
 @operator("none")
 class Zero(Fixed):
+    """No path: 0."""
+
     folds_to = "nothing"
 
     def define(self, rank: int) -> Tensor:
@@ -126,6 +128,8 @@ class Zero(Fixed):
 
 @operator("skip")
 class Skip(Fixed):
+    """The identity: z."""
+
     folds_to = "W0"
 
     def define(self, rank: int) -> Tensor:
@@ -174,21 +178,29 @@ class Dense(Operator):
 
 @operator("conv_1x1")
 class Conv1(Dense):
+    """A linear map of the r channels, token by token."""
+
     folds_to = "W0"
 
 
 @operator("conv_3x3")
 class Conv3(Dense):
+    """A full 3 x 3 convolution."""
+
     taps = side = 3
 
 
 @operator("conv_5x5")
 class Conv5(Dense):
+    """A full 5 x 5 convolution: every other linear operator is one of these."""
+
     taps = side = 5
 
 
 @operator("dil_conv_3x3")
 class DilatedConv3(Dense):
+    """3 x 3 taps two tokens apart: a 5 x 5 field with nine weights a pair."""
+
     taps, side, dilation = 3, 5, 2
 
 
@@ -215,9 +227,13 @@ class Separable(Operator):
 
 @operator("sep_conv_3x3")
 class Separable3(Separable):
+    """Separable over 3 x 3."""
+
     side = 3
 
 
 @operator("sep_conv_5x5")
 class Separable5(Separable):
+    """Separable over 5 x 5."""
+
     side = 5

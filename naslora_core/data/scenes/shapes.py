@@ -35,6 +35,7 @@ def _polar(radius: np.ndarray, theta: np.ndarray, rng, squeeze=(0.45, 1.0)) -> n
 
 
 def ellipse(rng) -> np.ndarray:
+    """A round to long ellipse."""
     theta = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     return _polar(np.ones_like(theta), theta, rng, (0.35, 1))
 
@@ -49,17 +50,20 @@ def blob(rng) -> np.ndarray:
 
 
 def star(rng) -> np.ndarray:
+    """Three to eight points, deep or shallow."""
     theta = np.linspace(0, 2 * np.pi, 2 * rng.integers(3, 9), endpoint=False)
     radius = np.where(np.arange(theta.size) % 2, rng.uniform(0.25, 0.8), 1.0)
     return _polar(radius * rng.uniform(0.8, 1.2, theta.size), theta, rng, (0.6, 1))
 
 
 def polygon(rng) -> np.ndarray:
+    """Three to seven corners at random angles."""
     theta = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 8)))
     return _polar(rng.uniform(0.5, 1, theta.size), theta, rng, (0.4, 1))
 
 
 def box(rng) -> np.ndarray:
+    """Four corners: a square to a bar."""
     corners = np.array([0.25, 0.75, 1.25, 1.75]) * np.pi
     return _polar(np.ones(4), corners, rng, (0.15, 1))
 
