@@ -10,7 +10,7 @@ from naslora_core.sam.registry import read_state
 from naslora_core.training import pretrain, publish
 from naslora_core.training.pretrain import Examples, Leg, learning_rate, mask_loss, soft_iou
 
-SMALL = Leg(scenes=8, batch=2, masks=3, warmup=2, decay=0.5, correct_from=4)
+SMALL = Leg(scenes=8, batch=2, clicks=2, boxes=1, warmup=4, decay=0.5, correct_from=4)
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def test_examples_depend_on_their_index_alone():
 
 
 def test_the_rate_warms_up_stays_and_falls_to_zero():
-    leg = Leg(scenes=24_000, decay=0.1, warmup=100)
-    rates = [learning_rate(step, leg) for step in range(1000)]
+    leg = Leg(scenes=16_000, decay=0.1, warmup=1600)
+    rates = [learning_rate(seen, leg) for seen in range(0, leg.scenes, leg.batch)]
     assert rates[0] == pytest.approx(leg.lr / 100) and rates[99] == leg.lr == rates[899]
     assert rates[950] == pytest.approx(leg.lr / 2) and 0 < rates[999] < leg.lr / 50
 
@@ -57,14 +57,14 @@ def test_a_leg_that_was_cut_equals_one_that_was_not(tmp_path, quiet):
     scenes = [json.loads(x)["scenes"] for x in (tmp_path / "a" / "log.jsonl").open()]
     assert scenes == [2, 4, 6, 8]
     state = torch.load(tmp_path / "a" / "state.pt", weights_only=True)
-    assert state["step"] * SMALL.batch < SMALL.scenes  # kept from before the decay
+    assert state["seen"] < SMALL.scenes  # kept from before the decay
 
 
 def test_a_new_leg_starts_from_published_weights(tmp_path, quiet):
     tensors = build_nano().state_dict()
     start = {"tensors": tensors, "scenes": 6, "minutes": 1.5}
     trainer = pretrain.Trainer(SMALL, _made(tmp_path), start)
-    assert trainer.step == 3 and trainer.minutes == 1.5
+    assert trainer.seen == 6 and trainer.minutes == 1.5
     assert all(torch.equal(v, tensors[k]) for k, v in trainer.sam.state_dict().items())
 
 

@@ -26,7 +26,7 @@ from naslora_core.sam.nano import build_nano
 from naslora_core.training.prompts import correction_click, loose_box, random_click
 from naslora_core.training.table import scene_cases, score
 
-VALIDATION_SEED, CLICKED = 555_001, 2  # of the masks of a scene, the first CLICKED get a click
+VALIDATION_SEED = 555_001
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,18 @@ class Leg:
 
     scenes: int
     decay: float = 0.1
-    correct_from: int = 72_000  # scenes after which correction clicks join clicks and boxes
-    batch: int = 24
-    masks: int = 3
-    lr: float = 3e-4
+    correct_from: int = 110_000  # scenes after which correction clicks join clicks and boxes
+    batch: int = 16
+    clicks: int = 4  # of a scene's masks, so many get a click
+    boxes: int = 4
+    lr: float = 6e-4
     weight_decay: float = 0.05
-    warmup: int = 250
+    warmup: int = 6_000  # scenes
     seed: int = 1
 
 
 class Examples(Dataset):
-    """Example i: image `3 S S`, `masks` of its objects, a click or a loose box for each."""
+    """Example i: image `3 S S`, masks `M S S` of its objects, a click or a loose box for each."""
 
     def __init__(self, leg: Leg, size: int):
         self.leg, self.size = leg, size
@@ -57,12 +58,13 @@ class Examples(Dataset):
         it = scene(self.leg.seed, index, self.size)
         rng = np.random.default_rng([self.leg.seed, index, 4242])
         weight = it.masks.sum((1, 2)) ** 0.5  # large things a little more often
-        chosen = it.masks[rng.choice(len(it.masks), self.leg.masks, p=weight / weight.sum())]
+        count, clicks = self.leg.clicks + self.leg.boxes, self.leg.clicks
+        chosen = it.masks[rng.choice(len(it.masks), count, p=weight / weight.sum())]
         return {
             "image": torch.from_numpy(it.image).permute(2, 0, 1),
             "masks": torch.from_numpy(chosen),
-            "clicks": torch.from_numpy(np.stack([random_click(rng, m) for m in chosen[:CLICKED]])),
-            "boxes": torch.from_numpy(np.stack([loose_box(rng, m) for m in chosen[CLICKED:]])),
+            "clicks": torch.from_numpy(np.stack([random_click(rng, m) for m in chosen[:clicks]])),
+            "boxes": torch.from_numpy(np.stack([loose_box(rng, m) for m in chosen[clicks:]])),
             "key": torch.tensor(index),
         }
 
@@ -111,8 +113,8 @@ def step_loss(sam, batch: dict[str, Tensor], corrected: str | None) -> Tensor:
     embedding = sam.image_encoder((images - sam.pixel_mean) / sam.pixel_std)
     side = 4 * embedding.shape[-1]
     low = F.interpolate(masks, (side, side), mode="area")
-    total = 0.0
-    for kind, part in (("clicks", slice(0, CLICKED)), ("boxes", slice(CLICKED, None))):
+    total, clicks = 0.0, batch["clicks"].shape[1]
+    for kind, part in (("clicks", slice(0, clicks)), ("boxes", slice(clicks, None))):
         prompts, truth = batch[kind].flatten(0, 1), low[:, part].flatten(0, 1)[:, None]
         predict = Prompted(sam, embedding.repeat_interleave(batch[kind].shape[1], 0))
         given = _as_prompt(kind, prompts)
@@ -149,10 +151,10 @@ def _corrected(given: dict, logits: Tensor, truth: Tensor, keys: Tensor) -> dict
     return {**given, "points": more}
 
 
-def learning_rate(step: int, leg: Leg) -> float:
+def learning_rate(seen: int, leg: Leg) -> float:
     """Warm-up, constant, then linear to zero over the last `decay` of the leg's scenes."""
-    left = 1 - step * leg.batch / leg.scenes
-    return leg.lr * min(1, (step + 1) / leg.warmup, max(left, 0) / leg.decay)
+    left = 1 - seen / leg.scenes
+    return leg.lr * min(1, (seen + leg.batch) / leg.warmup, max(left, 0) / leg.decay)
 
 
 def bf16_pays(size: int = 512, repeats: int = 20) -> bool:
@@ -174,7 +176,7 @@ class Trainer:
 
     def __init__(self, leg: Leg, out: Path, start: dict | None = None):
         torch.manual_seed(leg.seed)
-        self.leg, self.out, self.step = leg, out, 0
+        self.leg, self.out, self.seen = leg, out, 0  # scenes seen
         self.sam = build_nano().train()
         self.optimiser = torch.optim.AdamW(
             self.sam.parameters(), leg.lr, weight_decay=leg.weight_decay
@@ -188,42 +190,44 @@ class Trainer:
             state = torch.load(path, weights_only=True)
             self.sam.load_state_dict(state["sam"])
             self.optimiser.load_state_dict(state["optimiser"])
-            self.step, self.minutes = state["step"], state["minutes"]
+            self.seen, self.minutes = state["seen"], state["minutes"]
         elif start:
             self.sam.load_state_dict(start["tensors"])
-            self.step, self.minutes = start["scenes"] // self.leg.batch, start["minutes"]
+            self.seen, self.minutes = start["scenes"], start["minutes"]
 
     def save(self) -> None:
         """Write the state aside, then rename it."""
         state = {"sam": self.sam.state_dict(), "optimiser": self.optimiser.state_dict()}
         aside = self.out / "state.tmp"
-        torch.save({**state, "step": self.step, "minutes": self.minutes}, aside)
+        torch.save({**state, "seen": self.seen, "minutes": self.minutes}, aside)
         aside.replace(self.out / "state.pt")
 
     def batches(self) -> Iterator[dict[str, Tensor]]:
         examples = Examples(self.leg, self.sam.image_encoder.img_size)
-        first = self.step * self.leg.batch
-        order = range(first, self.leg.scenes // self.leg.batch * self.leg.batch)
-        return iter(DataLoader(examples, self.leg.batch, sampler=order, num_workers=1))
+        order = range(self.seen, self.leg.scenes)
+        return iter(
+            DataLoader(examples, self.leg.batch, sampler=order, num_workers=1, drop_last=True)
+        )
 
     def update(self, batch: dict[str, Tensor]) -> float:
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, self.leg)
+            group["lr"] = learning_rate(self.seen, self.leg)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             loss = step_loss(self.sam, batch, self._corrected())
         self.optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
         self.optimiser.step()
-        self.step += 1
+        self.seen += self.leg.batch
         return loss.item()
 
     def _corrected(self) -> str | None:
-        started = self.step * self.leg.batch >= self.leg.correct_from
-        return ("clicks", "boxes")[self.step % 2] if started else None
+        if self.seen < self.leg.correct_from:
+            return None
+        return ("clicks", "boxes")[self.seen // self.leg.batch % 2]
 
     def cooling(self) -> bool:
-        return self.step * self.leg.batch >= self.leg.scenes * (1 - self.leg.decay)
+        return self.seen >= self.leg.scenes * (1 - self.leg.decay)
 
 
 def run(leg: Leg, out: Path, start: dict | None = None, every: int = 200) -> Path:
@@ -233,7 +237,7 @@ def run(leg: Leg, out: Path, start: dict | None = None, every: int = 200) -> Pat
     trainer.log = out / "log.jsonl"
     for batch in trainer.batches():
         losses.append(trainer.update(batch))
-        if trainer.step % every == 0:
+        if trainer.seen // leg.batch % every == 0:
             trainer.minutes += (time.monotonic() - clock) / 60
             clock = time.monotonic()
             _report(trainer, losses)
@@ -243,10 +247,9 @@ def run(leg: Leg, out: Path, start: dict | None = None, every: int = 200) -> Pat
 
 
 def _report(trainer: Trainer, losses: list[float]) -> None:
-    seen = trainer.step * trainer.leg.batch
-    event = {"scenes": seen, "loss": round(float(np.mean(losses)), 4)}
-    event |= {"minutes": round(trainer.minutes, 2), "lr": learning_rate(trainer.step, trainer.leg)}
-    if trainer.step % 1000 == 0:
+    event = {"scenes": trainer.seen, "loss": round(float(np.mean(losses)), 4)}
+    event |= {"minutes": round(trainer.minutes, 2), "lr": learning_rate(trainer.seen, trainer.leg)}
+    if trainer.seen // trainer.leg.batch % 1000 == 0:
         row = score(trainer.sam.eval(), scene_cases(60, VALIDATION_SEED))
         event |= {k: round(v, 4) for k, v in row.items()}
         trainer.sam.train()
