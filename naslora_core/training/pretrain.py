@@ -35,7 +35,7 @@ class Leg:
 
     scenes: int
     decay: float = 0.1
-    correct_from: int = 110_000  # scenes after which correction clicks join clicks and boxes
+    correct_from: int = 118_000  # scenes after which correction clicks join clicks and boxes
     batch: int = 16
     clicks: int = 4  # of a scene's masks, so many get a click
     boxes: int = 4
