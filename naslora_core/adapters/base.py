@@ -20,8 +20,11 @@ Blocks = str | tuple[int, ...]
 class Method(Protocol):
     """A frozen dataclass of a method's settings that knows how to enter an encoder."""
 
-    def inject(self, encoder: nn.Module) -> None:
-        """Wrap modules of an image encoder whose tensors are frozen; what is new is trained."""
+    def inject(self, encoder: nn.Module) -> nn.Module | None:
+        """Wrap modules of an image encoder whose tensors are frozen; what is new is trained.
+
+        What stands beside the whole encoder returns the module that takes its place.
+        """
 
 
 class Adapted(Segmenter):
@@ -42,6 +45,10 @@ class Adapted(Segmenter):
         """Everything that is not the base's: what an adapter file holds, name by name."""
         return {n: self.get_parameter(n) for n in self.trained_names}
 
+    def penalty(self) -> Tensor | float:
+        """What the method adds to the task's loss after a forward pass in training; mostly 0."""
+        return sum(m.penalty for m in self.modules() if hasattr(m, "penalty") and m is not self)
+
 
 def adapt(sam: nn.Module, method: Method, classes: int = 1, seed: int = 0) -> Adapted:
     """A model that equals `sam` before its first step and trains the method's tensors.
@@ -55,11 +62,11 @@ def adapt(sam: nn.Module, method: Method, classes: int = 1, seed: int = 0) -> Ad
     twin = frozen_twin(sam)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        method.inject(twin.image_encoder)
+        twin.image_encoder = method.inject(twin.image_encoder) or twin.image_encoder
     twin.image_encoder.to(like.device, like.dtype)
-    _own(twin.mask_decoder.transformer)
-    _own(twin.mask_decoder.output_upscaling)
-    _own(twin.mask_decoder.iou_token)
+    own(twin.mask_decoder.transformer)
+    own(twin.mask_decoder.output_upscaling)
+    own(twin.mask_decoder.iou_token)
     return Adapted(twin, MaskHead(sam.mask_decoder, classes), method, base_hash, seed).eval()
 
 
@@ -71,7 +78,7 @@ def frozen_twin(sam: nn.Module) -> nn.Module:
     return copy.deepcopy(sam, memo)
 
 
-def _own(module: nn.Module) -> None:
+def own(module: nn.Module) -> None:
     """Give a module its own, trainable tensors."""
     for part in module.modules():
         for name, p in list(part.named_parameters(recurse=False)):

@@ -128,7 +128,8 @@ class _Run:
 
     def _loss(self, images: Tensor, masks: Tensor) -> Tensor:
         device = next(self.model.parameters()).device
-        return cross_entropy_dice(self.model(images.to(device)).masks, masks.to(device))
+        task = cross_entropy_dice(self.model(images.to(device)).masks, masks.to(device))
+        return task + self.model.penalty()
 
     def _move(self, loss: Tensor, moves: Sequence[str], stage) -> None:
         for optimiser in self.optimisers.values():
