@@ -7,8 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, inject_adapter_in_model
 
-from naslora_core.adapters import LoRA, adapt, fold
+from naslora_core.adapters import (
+    DecoderOnly,
+    FixedConv,
+    LoRA,
+    NASLoRA,
+    adapt,
+    cells,
+    fold,
+    load_adapter,
+    load_folded,
+    save_adapter,
+)
 from naslora_core.adapters.lora import LoRALinear
+from naslora_core.errors import UserError
+from naslora_core.sam import Segmenter
 
 RANK, SCALE = 3, 0.7
 
@@ -82,3 +95,65 @@ def test_only_wd_has_gradient_at_the_start(start):
     lora(torch.randn(3, 2, 2, 5)).square().sum().backward()
     assert lora.Wd.grad.abs().sum() > 0
     assert (lora.We.grad.abs().sum() > 0) == bool(start)
+
+
+EVERYWHERE = ("q", "v", "proj", "lin1", "lin2")
+
+
+def test_every_linear_of_a_block_equals_peft_and_folds_entirely():
+    sam = small_sam()
+    model = shaken(adapt(sam, LoRA(RANK, SCALE, linears=("qkv", "proj", "lin1", "lin2"))))
+    names = ["qkv", "proj", "lin1", "lin2"]
+    config = LoraConfig(r=RANK, lora_alpha=SCALE * RANK, target_modules=names)
+    theirs = inject_adapter_in_model(config, small_sam().image_encoder).eval()
+    for ours, block in zip(model.sam.image_encoder.blocks, theirs.blocks, strict=True):
+        for part, name in (("attn", "qkv"), ("attn", "proj"), ("mlp", "lin1"), ("mlp", "lin2")):
+            mine, other = getattr(getattr(ours, part), name), getattr(getattr(block, part), name)
+            other.lora_A["default"].weight.data.copy_(mine.We)
+            other.lora_B["default"].weight.data.copy_(mine.Wd)
+    x = model.preprocess(random_images())
+    with torch.no_grad():
+        assert (model.encode(x) - theirs(x)).abs().max() < 1e-5
+    assert len(fold(model).report.rows) == 24 and fold(model).vanilla
+
+
+@torch.no_grad()
+def test_q_and_v_alone_leave_k_as_it_was():
+    sam = small_sam()
+    model = shaken(adapt(sam, LoRA(RANK, SCALE, linears=("q", "v"))))
+    x, d = torch.randn(2, 4, 4, 160), 160
+    qkv, base = model.sam.image_encoder.blocks[0].attn.qkv, sam.image_encoder.blocks[0].attn.qkv
+    q, v = qkv.base, qkv  # q was wrapped first
+    moved = qkv(x) - base(x)
+    assert torch.equal(moved[..., d : 2 * d], torch.zeros(2, 4, 4, d))
+    assert torch.allclose(moved[..., :d], SCALE * x @ q.We.T @ q.Wd.T, atol=1e-5)
+    assert torch.allclose(moved[..., 2 * d :], SCALE * x @ v.We.T @ v.Wd.T, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", [LoRA, FixedConv, NASLoRA])
+def test_any_choice_of_linears_starts_as_the_base_folds_and_loads(method, tmp_path):
+    sam, images = small_sam(), random_images()
+    model = adapt(sam, method(rank=2, linears=EVERYWHERE, blocks=(1, 2)))
+    assert torch.equal(model(images).low_res, Segmenter(sam)(images).low_res)
+    paths = 2 * 2 * (2 * (160 + 160) + (160 + 160) + (160 + 640) + (640 + 160))
+    assert method is not LoRA or size(model) - size(adapt(sam, DecoderOnly())) == paths
+    shaken(model)
+    folded = fold(model)
+    assert (folded.model(images).low_res - model(images).low_res).abs().max() < 1e-4
+    again = load_folded(folded.save(tmp_path / "folded.safetensors"))
+    assert torch.equal(again(images).low_res, folded.model(images).low_res)
+    loaded = load_adapter(sam, save_adapter(model, tmp_path / "adapter.safetensors"))
+    assert torch.equal(loaded(images).low_res, model(images).low_res)
+    assert len(cells(model)) == (10 if method is NASLoRA else 0)
+
+
+def size(model) -> int:
+    """Trained parameters."""
+    return sum(p.numel() for p in model.trained().values())
+
+
+@pytest.mark.parametrize("linears", [(), ("qkv", "q"), ("q", "q"), ("mlp",), "qkv"])
+def test_linears_that_are_none_are_refused_with_the_choices(linears):
+    with pytest.raises(UserError, match=r"linears=.*qkv, proj, lin1, lin2, q, k, v"):
+        adapt(small_sam(), LoRA(linears=linears))

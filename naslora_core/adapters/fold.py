@@ -18,27 +18,29 @@ from torch import Tensor, nn
 from naslora_core.adapters import tensor_file
 from naslora_core.adapters.base import Adapted
 from naslora_core.adapters.lora import LoRALinear
+from naslora_core.adapters.places import LINEARS, widen
 from naslora_core.adapters.report import Report, Row
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.sam import Segmenter
 
-FORMAT = "naslora-folded-1"
+FORMAT = "naslora-folded-2"
 
 
 class FoldedLinear(nn.Module):
     """W0' x + Wd (K' * We x): K' has no centre tap, s is in Wd."""
 
-    def __init__(self, linear: nn.Linear, We: Tensor, kernel: Tensor, Wd: Tensor):
+    def __init__(self, linear: nn.Module, We: Tensor, kernel: Tensor, Wd: Tensor, margins=(0, 0)):
         super().__init__()
-        self.linear = linear
+        self.linear, self.margins = linear, tuple(margins)
+        self.in_features, self.out_features = linear.in_features, linear.out_features
         for name, value in (("We", We), ("kernel", kernel), ("Wd", Wd)):
             self.register_buffer(name, value.clone())
 
     def forward(self, x: Tensor) -> Tensor:
         z = (x @ self.We.T).permute(0, 3, 1, 2)
         z = F.conv2d(z, self.kernel, padding=self.kernel.shape[-1] // 2)
-        return self.linear(x) + z.permute(0, 2, 3, 1) @ self.Wd.T
+        return self.linear(x) + widen(z.permute(0, 2, 3, 1) @ self.Wd.T, self.margins)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class Folded:
                 f"Block {stuck[0].block} did not fold ({stuck[0].why}); keep the adapted model "
                 "with save_adapter."
             )
-        sides = {str(r.block): r.kernel_side for r in self.report.rows if r.side_macs}
+        sides = [[r.block, r.linear, r.kernel_side, r.margins] for r in self.report.rows]
+        sides = [side for side, r in zip(sides, self.report.rows, strict=True) if r.side_macs]
         name, classes = self.model.sam.model_name, str(self.classes)
         facts = {"format": FORMAT, "base_name": name, "classes": classes}
         return facts | {"sides": json.dumps(sides), "rank": str(self.report.rank)}
@@ -101,9 +104,9 @@ def fold(model: Adapted) -> Folded:
     """
     sam, rows = copy.deepcopy(model.sam), []
     for i, block in enumerate(sam.image_encoder.blocks):
-        if isinstance(block.attn.qkv, LoRALinear):
-            block.attn.qkv, row = _fold_linear(i, block.attn.qkv)
-            rows.append(row)
+        for part, name in LINEARS.values():
+            owner = getattr(block, part)
+            setattr(owner, name, _folded(i, f"{part}.{name}", getattr(owner, name), rows))
     head = None if model.classes == 1 else copy.deepcopy(model.head)
     if head is None:
         model.head.write_back(sam.mask_decoder)
@@ -111,27 +114,59 @@ def fold(model: Adapted) -> Folded:
     return Folded(plain, Report(tuple(rows), getattr(model.method, "rank", 0)), model.classes)
 
 
-def _fold_linear(i: int, adapted: LoRALinear) -> tuple[nn.Module, Row]:
-    cell = getattr(adapted, "cell", None)
-    stubborn = [op.name for op in getattr(cell, "operators", ()) if not op.linear]
-    if stubborn:
-        return adapted, Row(i, "nothing", 0, -1, f"{', '.join(stubborn)} is no convolution")
-    rank, linear = len(adapted.We), copy.deepcopy(adapted.base)
-    kernel = trimmed(cell.kernel()) if cell else torch.eye(rank)[..., None, None].to(adapted.We)
-    side, centre = kernel.shape[-1], kernel.shape[-1] // 2
+def _folded(i: int, name: str, module: nn.Module, rows: list[Row]) -> nn.Module:
+    """A Linear without its adapters, innermost first, and a row for each."""
+    if not isinstance(module, LoRALinear):
+        return module
+    module.base = _folded(i, name, module.base, rows)
+    stubborn = [o.name for o in getattr(_cell(module), "operators", ()) if not o.linear]
+    if stubborn or not hasattr(_cell(module), "kernel"):
+        why = f"{', '.join(stubborn) or type(module).__name__} is no convolution"
+        rows.append(Row(i, "nothing", 0, -1, why, name, module.margins))
+        return module
+    return _fold_linear(i, name, module, rows)
+
+
+def _cell(module: LoRALinear):
+    return getattr(module, "cell", None) or _Identity(module)
+
+
+class _Identity:
+    """What stands between We and Wd in plain LoRA, as a kernel `r r 1 1`."""
+
+    def __init__(self, module: LoRALinear):
+        self.module = module
+        if type(module) is LoRALinear:
+            self.kernel = lambda: torch.eye(len(module.We))[..., None, None].to(module.We)
+
+
+def _fold_linear(i: int, name: str, adapted: LoRALinear, rows: list[Row]) -> nn.Module:
+    root, (before, after) = _root(adapted.base), adapted.margins
+    kernel = trimmed(_cell(adapted).kernel())
+    rank, side, centre = len(adapted.We), kernel.shape[-1], kernel.shape[-1] // 2
+    share = slice(before, root.out_features - after)
     # W0 += s Wd K[c, c] We
-    linear.weight = nn.Parameter(
-        linear.weight + adapted.scale * adapted.Wd @ kernel[..., centre, centre] @ adapted.We
-    )
+    root.weight = nn.Parameter(root.weight.clone())
+    root.weight[share] += adapted.scale * adapted.Wd @ kernel[..., centre, centre] @ adapted.We
     if side == 1:
-        return linear, Row(i, "everything", 1, 0, "")
+        rows.append(Row(i, "everything", 1, 0, "", name, adapted.margins))
+        return adapted.base
     kernel = kernel.clone()
     kernel[..., centre, centre] = 0
-    branch = FoldedLinear(linear, adapted.We, kernel, adapted.scale * adapted.Wd)
-    macs = rank * (linear.in_features + linear.out_features) + (side**2 - 1) * rank**2
-    share = macs / (linear.in_features * linear.out_features)
-    why = f"a {side} x {side} field reaches other tokens, a Linear does not ({share:.2%} of qkv)"
-    return branch, Row(i, "centre tap", side, macs, why)
+    macs = rank * (root.in_features + len(adapted.Wd)) + (side**2 - 1) * rank**2
+    cost = macs / (root.in_features * root.out_features)
+    what = name.split(".")[1]
+    why = f"a {side} x {side} field reaches other tokens, a Linear does not ({cost:.2%} of {what})"
+    rows.append(Row(i, "centre tap", side, macs, why, name, adapted.margins))
+    wide = adapted.scale * adapted.Wd
+    return FoldedLinear(adapted.base, adapted.We, kernel, wide, adapted.margins)
+
+
+def _root(module: nn.Module) -> nn.Linear:
+    """The plain Linear under what has folded so far."""
+    while isinstance(module, FoldedLinear):
+        module = module.linear
+    return module
 
 
 def trimmed(kernel: Tensor) -> Tensor:

@@ -23,11 +23,12 @@ def load_folded(path: str | Path) -> Segmenter:
             f"{path} holds a folded {facts['base_name']!r}; known are {', '.join(BUILDERS)}."
         )
     sam, rank = BUILDERS[facts["base_name"]](), int(facts["rank"])
-    for number, side in json.loads(facts["sides"]).items():
-        attention = sam.image_encoder.blocks[int(number)].attn
-        wide, out = attention.qkv.in_features, attention.qkv.out_features
+    for number, name, side, margins in json.loads(facts["sides"]):
+        place = f"image_encoder.blocks.{number}.{name}"
+        linear = sam.get_submodule(place)
+        wide, out = linear.in_features, linear.out_features - sum(margins)
         parts = torch.empty(rank, wide), torch.empty(rank, rank, side, side), torch.empty(out, rank)
-        attention.qkv = FoldedLinear(attention.qkv, *parts)
+        sam.set_submodule(place, FoldedLinear(linear, *parts, margins))
     classes = int(facts["classes"])
     head = MaskHead(sam.mask_decoder, classes) if classes > 1 else None
     model = Segmenter(sam, head)

@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2022) on the fused qkv: y = W0 x + b + s Wd We x."""
+"""LoRA (Hu et al. 2022): y = W0 x + b + s Wd We x, on the fused qkv or any Linear of a block."""
 
 import math
 from dataclasses import dataclass
@@ -7,17 +7,24 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.adapters.base import Blocks, selected
+from naslora_core.adapters.places import places, widen
 from naslora_core.errors import UserError
+
+Margins = tuple[int, int]
 
 
 class LoRALinear(nn.Module):
-    """A frozen Linear and a low-rank path beside it, channels-last `... d_in` to `... d_out`."""
+    """A Linear and a low-rank path beside it, channels-last `... d_in` to `... d_out`.
 
-    def __init__(self, base: nn.Linear, rank: int, scale: float):
+    margins: outputs before and after those that the path adds to (q alone: 0 and 2 d).
+    """
+
+    def __init__(self, base: nn.Module, rank: int, scale: float, margins: Margins = (0, 0)):
         super().__init__()
-        self.base, self.scale = base, scale
+        self.base, self.scale, self.margins = base, scale, margins
+        self.in_features, self.out_features = base.in_features, base.out_features
         self.We = nn.Parameter(torch.empty(rank, base.in_features))  # r d_in
-        self.Wd = nn.Parameter(torch.zeros(base.out_features, rank))  # d_out r, zero: y = W0 x + b
+        self.Wd = nn.Parameter(torch.zeros(base.out_features - sum(margins), rank))  # zero: y = W0x
         nn.init.kaiming_uniform_(self.We, a=math.sqrt(5))
 
     def between(self, z: Tensor) -> Tensor:
@@ -26,28 +33,29 @@ class LoRALinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # y = W0 x + b + s Wd between(We x)
-        return self.base(x) + self.scale * (self.between(x @ self.We.T) @ self.Wd.T)
+        path = self.scale * (self.between(x @ self.We.T) @ self.Wd.T)
+        return self.base(x) + widen(path, self.margins)
 
 
 @dataclass(frozen=True)
 class LoRA:
-    """rank r; scale s (the factor on Wd We); blocks: where."""
+    """rank r; scale s (the factor on Wd We); blocks: which; linears: of qkv, q, k, v, proj, ..."""
 
     rank: int = 4
     scale: float = 1.0
     blocks: Blocks = "all"
+    linears: tuple[str, ...] = ("qkv",)
 
     def __post_init__(self):
         if self.rank < 1:
             raise UserError(f"rank={self.rank} leaves no path; take a rank of at least 1.")
 
-    def wrap(self, linear: nn.Linear) -> nn.Module:
+    def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> nn.Module:
         """The adapted Linear."""
-        return LoRALinear(linear, self.rank, self.scale)
+        return LoRALinear(linear, self.rank, self.scale, margins)
 
     def inject(self, encoder: nn.Module) -> None:
-        """Wrap the fused qkv of every chosen block."""
-        for i, block in selected(encoder, self.blocks):
-            if not isinstance(block.attn.qkv, nn.Linear):
-                raise UserError(f"Block {i} already carries an adapter; adapt the base instead.")
-            block.attn.qkv = self.wrap(block.attn.qkv)
+        """Wrap the chosen Linears of every chosen block."""
+        for _, block in selected(encoder, self.blocks):
+            for place in places(block, self.linears):
+                place.put(self.wrap(place.module, place.margins()))

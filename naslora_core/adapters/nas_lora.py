@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters.lora import LoRA
+from naslora_core.adapters.lora import LoRA, Margins
 from naslora_core.adapters.spatial import SpatialLoRALinear
 from naslora_core.search import BlockChoice, Cell, Genotype, project, set_hash
 
@@ -17,15 +17,21 @@ class NASLoRA(LoRA):
     operators: str | tuple[str, ...] = "linear"
     start: str = "beside"
 
-    def wrap(self, linear: nn.Linear) -> nn.Module:
+    def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> nn.Module:
         cell = Cell(self.rank, self.operators, self.start)
-        return SpatialLoRALinear(linear, self.rank, self.scale, cell)
+        return SpatialLoRALinear(linear, self.rank, self.scale, cell, margins)
 
 
 def cells(model: nn.Module) -> dict[str, Cell]:
-    """The searchable cells of a model, by block name, in order."""
-    found = {n: m for n, m in model.named_modules() if isinstance(m, Cell)}
-    return {f"block {n.split('blocks.')[1].split('.')[0]}": m for n, m in found.items()}
+    """The searchable cells of a model, by block (and Linear, where it is not qkv), in order."""
+    return {_label(n): m for n, m in model.named_modules() if isinstance(m, Cell)}
+
+
+def _label(name: str) -> str:
+    """`...blocks.3.attn.qkv.cell` is "block 3", `...blocks.3.mlp.lin1.cell` "block 3 mlp.lin1"."""
+    number, *rest = name.split("blocks.")[1].split(".")
+    where = ".".join(r for r in rest if r != "cell").removeprefix("attn.qkv").strip(".")
+    return f"block {number} {where}".strip()
 
 
 @torch.no_grad()

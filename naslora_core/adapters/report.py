@@ -6,13 +6,16 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Row:
     """block; folded: everything, centre tap or nothing; kernel_side of what was there; side_macs:
-    multiply-adds a token that stay (-1: the adapter as it was); why it did not fold."""
+    multiply-adds a token that stay (-1: the adapter as it was); why it did not fold; which Linear
+    of the block, and which outputs of it (margins, as LoRALinear has them)."""
 
     block: int
     folded: str
     kernel_side: int
     side_macs: int
     why: str
+    linear: str = "attn.qkv"
+    margins: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,16 @@ class Report:
         return all(row.side_macs == 0 for row in self.rows)
 
     def __str__(self) -> str:
-        lines = [f"{r.block:>5}  {r.folded:<10}  {r.side_macs:>6}  {r.why}" for r in self.rows]
-        return "\n".join(["block  folded      MACs/token  what stays, and why", *lines])
+        lines = [
+            f"{r.block:>5}  {r.linear:<9} {r.folded:<10}  {r.side_macs:>10}  {r.why}"
+            for r in self.rows
+        ]
+        head = "block  linear    folded      MACs/token  what stays, and why"
+        return "\n".join([head, *lines])
 
     def _repr_html_(self) -> str:
-        head = (
-            "<tr><th>block</th><th>folded into W0</th><th>MACs a token left</th><th>why</th></tr>"
-        )
-        cells = (
-            f"{r.block}</td><td>{r.folded}</td><td>{r.side_macs}</td><td>{r.why}" for r in self.rows
-        )
-        body = "".join(f"<tr><td>{c}</td></tr>" for c in cells)
-        return f"<table>{head}{body}</table>"
+        names = "block", "linear", "folded into W0", "MACs a token left", "why"
+        head = "".join(f"<th>{n}</th>" for n in names)
+        rows = ((r.block, r.linear, r.folded, r.side_macs, r.why) for r in self.rows)
+        body = ("".join(f"<td>{value}</td>" for value in row) for row in rows)
+        return f"<table><tr>{head}</tr>{''.join(f'<tr>{b}</tr>' for b in body)}</table>"

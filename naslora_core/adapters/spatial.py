@@ -11,15 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.adapters.lora import LoRA, LoRALinear
+from naslora_core.adapters.lora import LoRA, LoRALinear, Margins
 from naslora_core.errors import UserError
 
 
 class SpatialLoRALinear(LoRALinear):
     """LoRA with a `cell` on the low-rank map z = We x, seen as `B' r H W`."""
 
-    def __init__(self, base: nn.Linear, rank: int, scale: float, cell: nn.Module):
-        super().__init__(base, rank, scale)
+    def __init__(self, base: nn.Module, rank: int, scale: float, cell: nn.Module, margins=(0, 0)):
+        super().__init__(base, rank, scale, margins)
         self.cell = cell
 
     def between(self, z: Tensor) -> Tensor:
@@ -62,6 +62,6 @@ class FixedConv(LoRA):
                 "is 'zero' or 'random'."
             )
 
-    def wrap(self, linear: nn.Linear) -> nn.Module:
+    def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> nn.Module:
         conv = SkipConv(self.rank, self.side, self.start)
-        return SpatialLoRALinear(linear, self.rank, self.scale, conv)
+        return SpatialLoRALinear(linear, self.rank, self.scale, conv, margins)

@@ -1,0 +1,69 @@
+"""Where in a transformer block a Linear can be adapted, by name."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from naslora_core.errors import UserError
+
+# The fused qkv gives q, k and v one after the other; "q" is its first third of outputs.
+THIRDS = ("q", "k", "v")
+LINEARS = {"qkv": ("attn", "qkv"), "proj": ("attn", "proj")}
+LINEARS |= {"lin1": ("mlp", "lin1"), "lin2": ("mlp", "lin2")}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A Linear of a block (`owner.name`) and the share of its outputs that is meant."""
+
+    owner: nn.Module
+    name: str
+    third: int | None = None
+
+    @property
+    def module(self) -> nn.Module:
+        """What stands there now."""
+        return getattr(self.owner, self.name)
+
+    def put(self, module: nn.Module) -> None:
+        """Let `module` take its place."""
+        setattr(self.owner, self.name, module)
+
+    def margins(self) -> tuple[int, int]:
+        """Outputs before and after the share: 0, 0 for the whole Linear."""
+        if self.third is None:
+            return 0, 0
+        width = self.module.out_features // 3
+        return self.third * width, (2 - self.third) * width
+
+
+def places(block: nn.Module, linears: tuple[str, ...]) -> list[Place]:
+    """The places that names mean: qkv, or q, k, v of it; proj; lin1, lin2.
+
+    Raises UserError for an unknown name, the same output twice, or a Linear already adapted.
+    """
+    known = (*LINEARS, *THIRDS)
+    twice = len(set(linears)) < len(linears) or ("qkv" in linears and {*linears} & {*THIRDS})
+    if isinstance(linears, str) or not linears or twice or not set(linears) <= set(known):
+        raise UserError(
+            f"linears={linears!r} is no choice of Linears; name each once, of {', '.join(known)} "
+            "(qkv stands for q, k and v together)."
+        )
+    found = [_place(block, name) for name in linears]
+    for place in found:
+        if not isinstance(place.module, nn.Linear):
+            raise UserError(f"{place.name} already carries an adapter; adapt the base instead.")
+    return found
+
+
+def _place(block: nn.Module, name: str) -> Place:
+    if name in THIRDS:
+        return Place(block.attn, "qkv", THIRDS.index(name))
+    part, attribute = LINEARS[name]
+    return Place(getattr(block, part), attribute)
+
+
+def widen(y: Tensor, margins: tuple[int, int]) -> Tensor:
+    """Zeros for the outputs that are not meant, `... n` to `... a + n + b`."""
+    return F.pad(y, margins) if any(margins) else y
