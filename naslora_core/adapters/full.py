@@ -1,0 +1,24 @@
+"""Full fine-tuning: every weight of the encoder."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from naslora_core.adapters.base import Blocks, own, selected
+
+
+@dataclass(frozen=True)
+class Full:
+    """blocks: where; "all" is the whole encoder, patch embedding, positions and neck too."""
+
+    blocks: Blocks = "all"
+
+    def inject(self, encoder: nn.Module) -> None:
+        """Give the chosen parts their own weights, all of them trained."""
+        for part in parts(encoder, self.blocks):
+            own(part)
+
+
+def parts(encoder: nn.Module, blocks: Blocks) -> list[nn.Module]:
+    """The chosen blocks; for "all" the encoder itself, with what stands outside its blocks."""
+    return [encoder] if blocks == "all" else [b for _, b in selected(encoder, blocks)]
