@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.errors import UserError
-from naslora_core.sam import MaskHead, Segmenter, model_hash
+from naslora_core.sam import MaskHead, MatchedHead, Segmenter, model_hash
 
 Blocks = str | tuple[int, ...]
 
@@ -30,7 +30,7 @@ class Method(Protocol):
 class Adapted(Segmenter):
     """A Segmenter whose encoder carries an adapter and whose decoder is trained beside it."""
 
-    def __init__(self, sam: nn.Module, head: MaskHead, method, base_hash: str, seed: int):
+    def __init__(self, sam: nn.Module, head: nn.Module, method, base_hash: str, seed: int):
         super().__init__(sam, head)
         self.method, self.base_hash, self.seed = method, base_hash, seed
         self.base_name = getattr(sam, "model_name", "unnamed")
@@ -38,8 +38,8 @@ class Adapted(Segmenter):
 
     @property
     def classes(self) -> int:
-        """Foreground classes, one mask each."""
-        return len(self.head.token)
+        """Foreground classes."""
+        return self.head.classes
 
     def trained(self) -> dict[str, Tensor]:
         """Everything that is not the base's: what an adapter file holds, name by name."""
@@ -50,24 +50,39 @@ class Adapted(Segmenter):
         return sum(m.penalty for m in self.modules() if hasattr(m, "penalty") and m is not self)
 
 
-def adapt(sam: nn.Module, method: Method, classes: int = 1, seed: int = 0) -> Adapted:
+HEADS = {"plain": MaskHead, "matched": MatchedHead}
+
+
+def head_name(head: nn.Module) -> str:
+    """The key of HEADS that made a head."""
+    return next(name for name, kind in HEADS.items() if type(head) is kind)
+
+
+def adapt(
+    sam: nn.Module, method: Method, classes: int = 1, seed: int = 0, head: str = "plain"
+) -> Adapted:
     """A model that equals `sam` before its first step and trains the method's tensors.
 
-    Trained beside every method: the mask decoder, with one mask token a class kept apart; frozen:
-    prompt encoder and IoU head. New tensors are drawn from `seed` on the CPU, whatever the global
-    state and the device. A base on the meta device allocates nothing: it is there to be counted.
+    Trained beside every method: the mask decoder; frozen: prompt encoder and IoU head. The head
+    "plain" keeps one mask token a class, apart from SAM's; "matched" has ten tokens that choose
+    their class, and does not start with SAM's answer. New tensors are drawn from `seed` on the
+    CPU, whatever the global state and the device. A base on the meta device allocates nothing: it
+    is there to be counted.
     """
     like = next(sam.parameters())
     base_hash = "meta" if like.is_meta else model_hash(sam)
     twin = frozen_twin(sam)
+    if head not in HEADS:
+        raise UserError(f"Unknown head {head!r}; choose {' or '.join(HEADS)}.")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         twin.image_encoder = method.inject(twin.image_encoder) or twin.image_encoder
+        drawing = HEADS[head](sam.mask_decoder, classes)
     twin.image_encoder.to(like.device, like.dtype)
     own(twin.mask_decoder.transformer)
     own(twin.mask_decoder.output_upscaling)
     own(twin.mask_decoder.iou_token)
-    return Adapted(twin, MaskHead(sam.mask_decoder, classes), method, base_hash, seed).eval()
+    return Adapted(twin, drawing, method, base_hash, seed).eval()
 
 
 def frozen_twin(sam: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ from torch import nn
 
 import naslora_core
 from naslora_core.adapters import tensor_file
-from naslora_core.adapters.base import Adapted, adapt
+from naslora_core.adapters.base import Adapted, adapt, head_name
 from naslora_core.adapters.decoder_only import DecoderOnly
 from naslora_core.adapters.lora import LoRA
 from naslora_core.adapters.nas_lora import NASLoRA
@@ -17,8 +17,8 @@ from naslora_core.errors import UserError
 from naslora_core.sam import model_hash
 from naslora_core.search.operators import operator_names, set_hash
 
-FORMAT = "naslora-adapter-1"
-NEEDED = ("method", "settings", "base_name", "base_hash", "classes", "seed", "version")
+FORMAT = "naslora-adapter-2"
+NEEDED = ("method", "settings", "base_name", "base_hash", "classes", "head", "seed", "version")
 METHODS = {m.__name__: m for m in (DecoderOnly, LoRA, FixedConv, NASLoRA)}
 
 
@@ -36,6 +36,7 @@ def metadata(model: Adapted) -> dict[str, str]:
         "base_name": model.base_name,
         "base_hash": model.base_hash,
         "classes": str(model.classes),
+        "head": head_name(model.head),
         "image_size": str(model.image_size),
         "seed": str(model.seed),
         "version": naslora_core.__version__,
@@ -61,7 +62,8 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
             f"{Path(path).name} was trained on {facts['base_name']} {facts['base_hash'][:12]}, "
             f"this base is {getattr(sam, 'model_name', 'unnamed')} {here[:12]}; load that base."
         )
-    model = adapt(sam, _method(facts, path), int(facts["classes"]), int(facts["seed"]))
+    shape = int(facts["classes"]), int(facts["seed"]), facts["head"]
+    model = adapt(sam, _method(facts, path), *shape)
     _fill(model, tensors, Path(path).name)
     return model
 

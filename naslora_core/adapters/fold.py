@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.adapters import tensor_file
-from naslora_core.adapters.base import Adapted
+from naslora_core.adapters.base import Adapted, head_name
 from naslora_core.adapters.lora import LoRALinear
 from naslora_core.adapters.places import LINEARS, widen
 from naslora_core.adapters.report import Report, Row
@@ -58,7 +58,7 @@ class Folded:
     @property
     def vanilla(self) -> bool:
         """Whether `segment_anything` can load and run it as it is."""
-        return self.report.pointwise and self.classes == 1
+        return self.report.pointwise and self.model.head is None
 
     def save(self, path: str | Path) -> Path:
         """`.pth`: official layout, only if vanilla; `.safetensors`: with side branches."""
@@ -73,7 +73,7 @@ class Folded:
 
     def _official(self) -> bytes:
         if not self.vanilla:
-            why = "; ".join(r.why for r in self.report.rows if r.side_macs) or "several classes"
+            why = "; ".join(r.why for r in self.report.rows if r.side_macs) or "another head"
             raise UserError(
                 f"A .pth for vanilla segment_anything cannot hold this model ({why}); save it as "
                 ".safetensors and load it with load_folded."
@@ -92,7 +92,8 @@ class Folded:
         sides = [[r.block, r.linear, r.kernel_side, r.margins] for r in self.report.rows]
         sides = [side for side, r in zip(sides, self.report.rows, strict=True) if r.side_macs]
         name, classes = self.model.sam.model_name, str(self.classes)
-        facts = {"format": FORMAT, "base_name": name, "classes": classes}
+        head = head_name(self.model.head) if self.model.head else "none"
+        facts = {"format": FORMAT, "base_name": name, "classes": classes, "head": head}
         return facts | {"sides": json.dumps(sides), "rank": str(self.report.rank)}
 
 
@@ -107,7 +108,8 @@ def fold(model: Adapted) -> Folded:
         for part, name in LINEARS.values():
             owner = getattr(block, part)
             setattr(owner, name, _folded(i, f"{part}.{name}", getattr(owner, name), rows))
-    head = None if model.classes == 1 else copy.deepcopy(model.head)
+    vanilla_head = model.classes == 1 and head_name(model.head) == "plain"
+    head = None if vanilla_head else copy.deepcopy(model.head)
     if head is None:
         model.head.write_back(sam.mask_decoder)
     plain = Segmenter(sam, head).eval().requires_grad_(False)

@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 
 from naslora_core.adapters import tensor_file
+from naslora_core.adapters.base import HEADS
 from naslora_core.adapters.fold import FORMAT, FoldedLinear
 from naslora_core.errors import UserError
-from naslora_core.sam import MaskHead, Segmenter
+from naslora_core.sam import Segmenter
 from naslora_core.sam.registry import BUILDERS
 
 
@@ -29,9 +30,8 @@ def load_folded(path: str | Path) -> Segmenter:
         wide, out = linear.in_features, linear.out_features - sum(margins)
         parts = torch.empty(rank, wide), torch.empty(rank, rank, side, side), torch.empty(out, rank)
         sam.set_submodule(place, FoldedLinear(linear, *parts, margins))
-    classes = int(facts["classes"])
-    head = MaskHead(sam.mask_decoder, classes) if classes > 1 else None
-    model = Segmenter(sam, head)
+    head = HEADS.get(facts["head"])
+    model = Segmenter(sam, head and head(sam.mask_decoder, int(facts["classes"])))
     model.load_state_dict(state)
     sam.model_name = facts["base_name"]
     return model.eval().requires_grad_(False)

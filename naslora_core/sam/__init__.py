@@ -9,13 +9,14 @@ heal_torchvision()
 
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
-from naslora_core.sam.heads import MaskHead
+from naslora_core.sam.heads import MaskHead, MatchedHead
 from naslora_core.sam.nano import build_nano
 from naslora_core.sam.registry import load_sam, manifest, model_hash
 from naslora_core.sam.segmenter import Output, Segmenter
 
 __all__ = [
     "MaskHead",
+    "MatchedHead",
     "Output",
     "SamAutomaticMaskGenerator",
     "SamPredictor",

@@ -6,11 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.errors import UserError
-from naslora_core.sam.heads import run_decoder
+from naslora_core.sam.heads import run_decoder, semantic
 
 
 class Output(NamedTuple):
-    """masks: logits `B N S S`; low_res: logits `B N 4h 4w`; iou: predicted; classes or None."""
+    """masks: logits `B N S S`; low_res: logits `B N 4h 4w`; iou: predicted; classes: None, or
+    `B N C+1` logits of a MatchedHead, whose N low_res are its tokens' and masks the C classes'."""
 
     masks: Tensor
     low_res: Tensor
@@ -55,14 +56,15 @@ class Segmenter(nn.Module):
         ambiguous click), else 1, or one a class of a trained head, whose IoU `B 1` is SAM's
         untrained guess. Repeat the embedding for several prompts of one image.
         """
+        return self._run(embedding, points, boxes, mask, multimask)[:2]
+
+    def _run(self, embedding: Tensor, points, boxes, mask, multimask: bool):
         decoder, prompts = self.sam.mask_decoder, self.sam.prompt_encoder
         sparse, dense = prompts(points=points, boxes=boxes, masks=mask)
-        sparse = sparse.expand(len(embedding), -1, -1)
+        sparse, place = sparse.expand(len(embedding), -1, -1), prompts.get_dense_pe()
         tokens, mlps = self._tokens(multimask)
-        masks, iou = run_decoder(
-            decoder, embedding + dense, prompts.get_dense_pe(), sparse, tokens, mlps
-        )
-        return masks, iou[:, list(mlps) if multimask or self.head is None else [0]]
+        masks, iou, answers = run_decoder(decoder, embedding + dense, place, sparse, tokens, mlps)
+        return masks, iou[:, list(mlps) if multimask or self.head is None else [0]], answers
 
     def _tokens(self, multimask: bool):
         """The mask tokens, and {row: hypernetwork} of those that answer."""
@@ -75,7 +77,10 @@ class Segmenter(nn.Module):
     def forward(self, images: Tensor, points=None, boxes=None, multimask: bool = False) -> Output:
         """RGB `B 3 S S` in 0..255 -> Output, logits at input size; no prompt: SAM's empty one."""
         embedding = self.encode(self.preprocess(images))
-        low_res, iou = self.decode(embedding, points, boxes, multimask=multimask)
+        low_res, iou, answers = self._run(embedding, points, boxes, None, multimask)
+        classify = None if multimask else getattr(self.head, "classify", None)
+        classes = classify(answers) if classify else None
+        drawn = low_res if classes is None else semantic(low_res, classes)
         size = (self.image_size, self.image_size)
-        masks = F.interpolate(low_res, size, mode="bilinear", align_corners=False)
-        return Output(masks, low_res, iou)
+        masks = F.interpolate(drawn, size, mode="bilinear", align_corners=False)
+        return Output(masks, low_res, iou, classes)

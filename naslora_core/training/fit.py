@@ -19,6 +19,7 @@ from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.search.schedule import Schedule, named_schedule
 from naslora_core.training.losses import cross_entropy_dice
+from naslora_core.training.matching import matched_loss
 from naslora_core.training.state import RunFolder
 
 WARMUP = 0.05  # share of the steps over which the learning rate rises
@@ -128,8 +129,10 @@ class _Run:
 
     def _loss(self, images: Tensor, masks: Tensor) -> Tensor:
         device = next(self.model.parameters()).device
-        task = cross_entropy_dice(self.model(images.to(device)).masks, masks.to(device))
-        return task + self.model.penalty()
+        out, masks = self.model(images.to(device)), masks.to(device)
+        if out.classes is None:
+            return cross_entropy_dice(out.masks, masks) + self.model.penalty()
+        return matched_loss(out.low_res, out.classes, masks) + self.model.penalty()
 
     def _move(self, loss: Tensor, moves: Sequence[str], stage) -> None:
         for optimiser in self.optimisers.values():

@@ -96,7 +96,7 @@ class Prompted:
         sparse, dense = self.sam.prompt_encoder(points=points, boxes=boxes, masks=mask)
         mlps = dict(enumerate(decoder.output_hypernetworks_mlps))
         source, tokens = self.embedding + dense, decoder.mask_tokens.weight
-        masks, iou = run_decoder(decoder, source, self.pe, sparse, tokens, mlps)
+        masks, iou, _ = run_decoder(decoder, source, self.pe, sparse, tokens, mlps)
         return masks.float(), iou.float()
 
 

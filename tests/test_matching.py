@@ -1,0 +1,97 @@
+"""Tokens that choose a class: the matching is the cheapest, the loss falls, the file remembers."""
+
+from itertools import permutations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from adapting import random_images, small_sam
+from tiny import tiny_data
+
+from naslora_core.adapters import LoRA, adapt, fold, load_adapter, load_folded, save_adapter
+from naslora_core.errors import UserError
+from naslora_core.sam.heads import semantic
+from naslora_core.training.fit import fit
+from naslora_core.training.matching import match, matched_loss
+
+
+def one_image(tokens=4, classes=3, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, classes, (1, 16, 16), generator=g)  # the last class is absent
+    masks = torch.randn(1, tokens, 16, 16, generator=g)
+    return masks, torch.randn(1, tokens, classes + 1, generator=g), labels
+
+
+def cost(mask, classes, truth, label):
+    p = mask.sigmoid()
+    dice = 1 - (2 * (p * truth).sum() + 1) / (p.sum() + truth.sum() + 1)
+    cross = F.binary_cross_entropy_with_logits(mask, truth)
+    return -10 * classes.softmax(-1)[label] + 5 * cross + 5 * dice
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_matching_is_the_cheapest_of_all(seed):
+    masks, classes, labels = one_image(seed=seed)
+    truth = torch.stack([labels[0] == c for c in (1, 2)]).float()
+    tokens, targets = match(masks[0], classes[0], truth, torch.tensor([0, 1]))
+    every = {
+        pair: sum(cost(masks[0, n], classes[0, n], truth[t], t) for t, n in enumerate(pair))
+        for pair in permutations(range(4), 2)
+    }
+    best = min(every, key=every.get)
+    assert dict(zip(targets.tolist(), tokens.tolist(), strict=True)) == dict(enumerate(best))
+
+
+def test_the_loss_is_what_the_matching_says():
+    masks, classes, labels = one_image()
+    truth = torch.stack([labels[0] == c for c in (1, 2)]).float()
+    tokens, targets = match(masks[0], classes[0], truth, torch.tensor([0, 1]))
+    wanted = torch.full((4,), 3)
+    wanted[tokens] = targets
+    weight = torch.tensor([1.0, 1.0, 1.0, 0.1])
+    expected = 10 * F.cross_entropy(classes[0], wanted, weight)
+    for n, t in zip(tokens, targets, strict=True):
+        share = cost(masks[0, n], classes[0, n], truth[t], t) + 10 * classes[0, n].softmax(-1)[t]
+        expected = expected + share / 2
+    assert torch.allclose(matched_loss(masks, classes, labels), expected, atol=1e-5)
+
+
+def test_order_of_tokens_does_not_matter_and_empty_images_have_a_loss():
+    masks, classes, labels = one_image()
+    turned = matched_loss(masks.flip(1), classes.flip(1), labels)
+    assert torch.allclose(matched_loss(masks, classes, labels), turned)
+    empty = matched_loss(masks.requires_grad_(), classes, torch.zeros_like(labels))
+    empty.backward()
+    assert empty.isfinite() and masks.grad.abs().max() == 0
+
+
+def test_semantic_logits_against_the_sum():
+    masks, classes, _ = one_image()
+    found = semantic(masks, classes).sigmoid()
+    share = classes[0].softmax(-1)
+    wanted = sum(share[n, 1] * masks[0, n].sigmoid() for n in range(4))
+    assert torch.allclose(found[0, 1], wanted.clamp(1e-4, 1 - 1e-4), atol=1e-5)
+
+
+def test_a_matched_model_learns_saves_folds_and_counts_its_head(tmp_path):
+    sam, data = small_sam(), tiny_data(classes=2)
+    model = adapt(sam, LoRA(rank=2), classes=2, head="matched")
+    assert sum(p.numel() for p in model.head.parameters()) == (
+        10 * 128 + (128 * 128 + 128) * 2 + (128 * 16 + 16) + (128 * 3 + 3)
+    )
+    history = fit(model, data, steps=12, batch=2, lr=1e-3, progress=False).history
+    assert history[-1]["loss"] < history[0]["loss"]
+    images = random_images()
+    with torch.no_grad():
+        out = model(images)
+        again = load_adapter(sam, save_adapter(model, tmp_path / "a.safetensors"))(images)
+        folded = load_folded(fold(model).save(tmp_path / "f.safetensors"))(images)
+    assert out.masks.shape == (2, 2, 128, 128) and out.classes.shape == (2, 10, 3)
+    assert torch.equal(out.masks, again.masks)
+    assert (out.low_res - folded.low_res).abs().max() < 1e-4
+    assert (out.classes - folded.classes).abs().max() < 1e-4
+
+
+def test_an_unknown_head_is_refused_with_the_choices():
+    with pytest.raises(UserError, match="'many'.*plain or matched"):
+        adapt(small_sam(), LoRA(), head="many")
