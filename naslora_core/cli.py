@@ -104,6 +104,19 @@ def clean(arguments):
 
 
 @command(
+    option("--methods", nargs="+", metavar="NAME", help="default: every method"),
+    option("--rounds", type=int, default=9, metavar="N", help="turns that each method takes"),
+    option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
+    option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit"),
+)
+def bench(arguments):
+    """Time every method's step and inference beside LoRA's, and count what backward keeps."""
+    from naslora_core.training.commands import bench
+
+    bench(arguments)
+
+
+@command(
     option("images", nargs="*", metavar="FOLDER", help="images/ and masks/; default: the scenes"),
     option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h"),
     option("--checkpoint", metavar="FILE", help="weights of that model; sam_nano has its own"),

@@ -1,6 +1,7 @@
 """The bottleneck adapter (Houlsby et al. 2019), parallel to the MLP (AdaptFormer, 2022)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,7 @@ class BottleneckAdapter:
     width: int = 64
     scale: float = 0.1
     blocks: Blocks = "all"
+    stays: ClassVar[str] = "a ReLU between two Linears is no Linear"
 
     def __post_init__(self):
         if self.width < 1:

@@ -9,17 +9,13 @@ from torch import nn
 import naslora_core
 from naslora_core.adapters import tensor_file
 from naslora_core.adapters.base import Adapted, adapt, head_name
-from naslora_core.adapters.decoder_only import DecoderOnly
-from naslora_core.adapters.lora import LoRA
-from naslora_core.adapters.nas_lora import NASLoRA
-from naslora_core.adapters.spatial import FixedConv
+from naslora_core.adapters.methods import CLASSES
 from naslora_core.errors import UserError
 from naslora_core.sam import model_hash
 from naslora_core.search.operators import operator_names, set_hash
 
 FORMAT = "naslora-adapter-2"
 NEEDED = ("method", "settings", "base_name", "base_hash", "classes", "head", "seed", "version")
-METHODS = {m.__name__: m for m in (DecoderOnly, LoRA, FixedConv, NASLoRA)}
 
 
 def save_adapter(model: Adapted, path: str | Path) -> Path:
@@ -69,13 +65,13 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
 
 
 def _method(facts: dict, path):
-    if facts["method"] not in METHODS:
-        known = ", ".join(METHODS)
+    if facts["method"] not in CLASSES:
+        known = ", ".join(CLASSES)
         raise UserError(f"{path} holds the method {facts['method']!r}; this version has {known}.")
     try:
         settings = json.loads(facts["settings"])
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-        method = METHODS[facts["method"]](**settings)
+        method = CLASSES[facts["method"]](**settings)
     except (TypeError, AttributeError, json.JSONDecodeError) as error:
         raise UserError(
             f"{path} has settings {facts['settings']!r} that {facts['method']} of this version "

@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.adapters import tensor_file
-from naslora_core.adapters.base import Adapted, head_name
+from naslora_core.adapters.base import Adapted, head_name, selected
 from naslora_core.adapters.lora import LoRALinear
 from naslora_core.adapters.places import LINEARS, widen
 from naslora_core.adapters.report import Report, Row
+from naslora_core.adapters.ssf import merged
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.sam import Segmenter
@@ -103,11 +104,15 @@ def fold(model: Adapted) -> Folded:
 
     The adapted model is left as it is.
     """
-    sam, rows = copy.deepcopy(model.sam), []
-    for i, block in enumerate(sam.image_encoder.blocks):
+    sam, rows = merged(model.sam), []  # SSF's scales and shifts go first
+    why = getattr(model.method, "stays", "")
+    for i, block in enumerate(() if why else sam.image_encoder.blocks):
         for part, name in LINEARS.values():
             owner = getattr(block, part)
             setattr(owner, name, _folded(i, f"{part}.{name}", getattr(owner, name), rows))
+    if why:
+        chosen = selected(sam.image_encoder, model.method.blocks)
+        rows = [Row(i, "nothing", 0, -1, why, "block") for i, _ in chosen]
     vanilla_head = model.classes == 1 and head_name(model.head) == "plain"
     head = None if vanilla_head else copy.deepcopy(model.head)
     if head is None:
@@ -123,7 +128,7 @@ def _folded(i: int, name: str, module: nn.Module, rows: list[Row]) -> nn.Module:
     module.base = _folded(i, name, module.base, rows)
     stubborn = [o.name for o in getattr(_cell(module), "operators", ()) if not o.linear]
     if stubborn or not hasattr(_cell(module), "kernel"):
-        why = f"{', '.join(stubborn) or type(module).__name__} is no convolution"
+        why = f"{', '.join(stubborn) or 'an expert with GELU'} is no convolution"
         rows.append(Row(i, "nothing", 0, -1, why, name, module.margins))
         return module
     return _fold_linear(i, name, module, rows)

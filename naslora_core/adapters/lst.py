@@ -6,6 +6,7 @@ f_0 the patch embeddings with their positions, and h_0 = P_0 f_0.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from segment_anything.modeling.image_encoder import Block
@@ -72,6 +73,7 @@ class LST:
 
     reduction: int = 8
     blocks: Blocks = "all"
+    stays: ClassVar[str] = "a network beside the encoder is not in it"
 
     def inject(self, encoder: nn.Module) -> nn.Module:
         """The encoder with its ladder."""

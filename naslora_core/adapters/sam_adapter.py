@@ -1,6 +1,7 @@
 """SAM-Adapter (T. Chen et al. 2023, after EVP): every block is told of the image's fine detail."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,7 @@ class SAMAdapter:
     reduction: int = 32
     masked: float = 0.25
     blocks: Blocks = "all"
+    stays: ClassVar[str] = "what it adds depends on the image"
 
     def __post_init__(self):
         if not 0 <= self.masked < 1:

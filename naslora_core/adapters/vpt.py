@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from segment_anything.modeling.image_encoder import Attention
@@ -23,6 +24,7 @@ class VPT:
 
     tokens: int = 10
     blocks: Blocks = "all"
+    stays: ClassVar[str] = "a softmax over more keys is no softmax over fewer"
 
     def __post_init__(self):
         if self.tokens < 1:

@@ -8,11 +8,22 @@ from naslora_core.house.environment import ROOT
 
 CORE = ROOT / "naslora_core"
 COLUMNS = ("box", "ellipse", "click", "disc", "ceiling")
-METHODS = {
+LABELS = {
     "base_boxed": "base, a box on every object",
     "decoder_only": "decoder-only",
+    "full": "full fine-tuning",
+    "bitfit": "BitFit",
+    "bottleneck": "Adapter",
+    "sam_adapter": "SAM-Adapter",
+    "vpt": "VPT",
+    "lst": "LST",
+    "ssf": "SSF",
     "lora": "LoRA",
+    "conv_lora": "Conv-LoRA",
+    "fixed_conv": "fixed 3x3",
     "nas_lora": "NAS-LoRA",
+    "nas_pc_lora": "NAS-PC-LoRA",
+    "unet": "U-Net from scratch",
 }
 
 
@@ -47,8 +58,10 @@ def method_table(name: str = "kvasir_polyp", core: Path = CORE) -> str:
     if not records:
         return ""
     rows = []
-    for method, label in METHODS.items():
+    for method, label in LABELS.items():
         mine = sorted((r for r in records if r["method"] == method), key=lambda r: r["seed"])
+        if not mine:
+            continue
         dice, iou = ([r["mean"][k] for r in mine] for k in ("dice", "iou"))
         seeds = ", ".join(f"{d:.3f}" for d in dice)
         rows.append(f"| {label} | {mean(dice):.3f} | {mean(iou):.3f} | {seeds} |")
@@ -60,3 +73,33 @@ def method_table(name: str = "kvasir_polyp", core: Path = CORE) -> str:
         f"commit `{p['commit']}`, `{p['command']}`."
     )
     return "\n".join(["| method | Dice | IoU | Dice by seed |\n|---|---|---|---|", *rows, "", note])
+
+
+def cost_table(core: Path = CORE) -> str:
+    """Every method: size, start, what folds, and its cost beside LoRA's (`bench`)."""
+    path = core / "recorded" / "bench.json"
+    if not path.exists():
+        return ""
+    kept = json.loads(path.read_text())
+    rows = [_cost_line(name, kept) for name in kept["facts"]]
+    names = "method nano ViT-B ViT-L ViT-H start=base folds step inference saved".split()
+    head = f"| {' | '.join(names)} |"
+    p, floor = kept["provenance"], kept["rows"]["nano"]["floor"]
+    note = (
+        f"Trained parameters in the encoder (the mask decoder is trained beside all of them). Step "
+        f"and inference of `sam_nano`'s encoder as ratios to LoRA's, medians of {kept['rounds']} "
+        f"turns taken in one run; the floor, a frozen forward and the backward to its input, is "
+        f"{floor['step_ratio']:.2f}. Saved: megabytes kept for backward, batch 8. {p['device']}, "
+        f"{p['date']}, commit `{p['commit']}`, `{p['command']}`."
+    )
+    return "\n".join([head, "|---" * 10 + "|", *rows, "", note])
+
+
+def _cost_line(name: str, kept: dict) -> str:
+    facts, row = kept["facts"][name], kept["rows"]["nano"][name]
+    sizes = " | ".join(f"{n:,}" for n in facts["parameters"].values())
+    start = "yes" if facts["start_difference"] == 0 else "no"
+    return (
+        f"| {LABELS[name]} | {sizes} | {start} | {facts['folds'].partition(':')[0]} | "
+        f"{row['step_ratio']:.2f} | {row['inference_ratio']:.2f} | {row['saved_mb']:.1f} |"
+    )

@@ -1,18 +1,22 @@
-"""What `python -m naslora_core table | compare | pretrain` does."""
+"""What `python -m naslora_core table | compare | bench | pretrain` does."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
+from naslora_core.adapters import METHODS
 from naslora_core.data import open_data
+from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.profiles import profile
 from naslora_core.sam import load_sam, manifest
 from naslora_core.sam.registry import WEIGHTS, read_state
 from naslora_core.training import pretrain as legs
+from naslora_core.training.benchmark import REFERENCE, SIZES, as_table, measure
 from naslora_core.training.compare import Setting, paired, peak_mb
 from naslora_core.training.compare import compare as run_compare
+from naslora_core.training.method_facts import facts
 from naslora_core.training.provenance import provenance
 from naslora_core.training.publish import publish
 from naslora_core.training.table import component_cases, scene_cases, score
@@ -58,6 +62,22 @@ def compare(arguments: argparse.Namespace) -> None:
         each = paired(records, method, first)
         numbers = ", ".join(f"{d:+.3f}" for d in each)
         print(f"{method} - {first}, dice by seed: {numbers}; mean {each.mean():+.3f}")
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    """Print a row a method: parameters, step, inference and memory beside LoRA's; keep them."""
+    names = arguments.methods or list(METHODS)
+    names = names if REFERENCE in names else [REFERENCE, *names]
+    unknown = [n for n in names if n not in METHODS]
+    if unknown:
+        raise UserError(f"Unknown method {unknown[0]!r}; choose from {', '.join(METHODS)}.")
+    kept = {"facts": {n: facts(n) for n in names}, "rows": {}, "rounds": arguments.rounds}
+    for size, batch in zip(SIZES, (8, 1), strict=True):
+        kept["rows"][size] = rows = measure(size, names, arguments.rounds, batch, arguments.device)
+        print(as_table(size, rows), flush=True)
+    if arguments.out:
+        kept |= {"provenance": provenance(command_line())}
+        write_atomic(arguments.out, json.dumps(kept, indent=1) + "\n")
 
 
 def pretrain(arguments: argparse.Namespace) -> None:

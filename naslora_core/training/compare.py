@@ -13,21 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from naslora_core.adapters import DecoderOnly, FixedConv, LoRA, NASLoRA, adapt
+from naslora_core.adapters import DecoderOnly, adapt
+from naslora_core.adapters.methods import METHODS
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.training.evaluate import Scores, evaluate
 from naslora_core.training.fit import fit
 from naslora_core.training.provenance import provenance
 from naslora_core.training.table import ceiling
-
-METHODS = {
-    "decoder_only": DecoderOnly(),
-    "lora": LoRA(rank=4),
-    "fixed_conv": FixedConv(rank=4),
-    "nas_lora": NASLoRA(rank=4),
-}
-
+from naslora_core.training.unet import UNet, width_for
 
 RECORDED = Path(__file__).parents[1] / "recorded"
 
@@ -53,9 +47,10 @@ def compare(
     command: str,
 ) -> list[dict]:
     """Run what is missing, return every record; the box-prompted base is a run of its own."""
-    unknown = [m for m in methods if m not in METHODS]
+    unknown = [m for m in methods if m not in (*METHODS, "unet")]
     if unknown:
-        raise UserError(f"Unknown method {unknown[0]!r}; choose from {', '.join(METHODS)}.")
+        known = ", ".join((*METHODS, "unet"))
+        raise UserError(f"Unknown method {unknown[0]!r}; choose from {known}.")
     out.mkdir(parents=True, exist_ok=True)
     jobs = [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]
     records = []
@@ -75,8 +70,7 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     record = {"data": data.name, "method": method, "seed": seed, "setting": asdict(setting)}
     if method == "base_boxed":
         return record | _scored(evaluate(sam, samples, "box", classes), samples)
-    model = adapt(sam, METHODS[method], classes, seed)
-    s = setting
+    model, s = _model(sam, method, classes, seed), setting
     result = fit(model, data, s.schedule, s.steps, s.batch, s.lr, seed)
     record |= {
         "trained_parameters": sum(p.numel() for p in model.trained().values()),
@@ -87,6 +81,15 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     if result.genotype:
         record["genotype"] = asdict(result.genotype)
     return record | _scored(evaluate(model, samples, None, classes), samples)
+
+
+def _model(sam, method: str, classes: int, seed: int):
+    """The adapted model, or a U-Net with as many parameters as the trained decoder has."""
+    if method != "unet":
+        return adapt(sam, METHODS[method], classes, seed)
+    decoder = adapt(sam, DecoderOnly(), classes).trained().values()
+    width = width_for(sum(p.numel() for p in decoder), classes)
+    return UNet(sam.image_encoder.img_size, classes, width, seed)
 
 
 def _scored(scores: Scores, samples) -> dict:
@@ -114,7 +117,7 @@ def recorded(name: str) -> list[dict]:
     if not records:
         known = ", ".join(sorted(p.name for p in RECORDED.iterdir() if p.is_dir()))
         raise UserError(f"Nothing is recorded under {name!r}; recorded are {known}.")
-    rank = {m: i for i, m in enumerate(("base_boxed", *METHODS))}
+    rank = {m: i for i, m in enumerate(("base_boxed", *METHODS, "unet"))}
     return sorted(records, key=lambda r: (rank[r["method"]], r["seed"]))
 
 

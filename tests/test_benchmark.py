@@ -1,0 +1,55 @@
+"""The benchmark counts what it says, and times in turns."""
+
+import pytest
+import torch
+from adapting import small_sam
+
+from naslora_core.adapters import METHODS, adapt
+from naslora_core.__main__ import main
+from naslora_core.training import benchmark, commands
+from naslora_core.training.benchmark import FLOOR, _saved, interleaved, measure
+
+
+def test_turns_are_taken_and_the_first_is_not_counted():
+    order = []
+    work = {name: lambda name=name: order.append(name) for name in "ab"}
+    times = interleaved(work, rounds=3)
+    assert order == ["a", "b"] * 4 and {len(t) for t in times.values()} == {3}
+
+
+def test_saved_bytes_of_a_layer_whose_answer_is_known():
+    layer = torch.nn.Sequential(torch.nn.Linear(256, 512, bias=False), torch.nn.ReLU())
+    x = torch.randn(64, 256)
+    # the weight's gradient needs x (the input, not counted), ReLU's needs its own output
+    assert _saved(layer, x, "lora") == round(64 * 512 * 4 / 2**20, 3)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return measure("nano", ["lora", "lst", "nas_lora", "decoder_only"], rounds=1, batch=1)
+
+
+def test_a_row_for_every_method_and_the_floor(rows):
+    assert list(rows) == [FLOOR, "lora", "lst", "nas_lora", "decoder_only"]
+    assert rows["lora"]["step_ratio"] == rows["lora"]["inference_ratio"] == 1
+    for name in list(rows)[1:]:
+        model = adapt(small_sam(), METHODS[name])
+        inside = [p for n, p in model.trained().items() if "image_encoder" in n]
+        assert rows[name]["parameters"] == sum(p.numel() for p in inside)
+
+
+def test_memory_for_backward_is_ordered_as_the_methods_promise(rows):
+    assert rows["decoder_only"]["saved_mb"] == 0
+    assert rows["lst"]["saved_mb"] < rows["lora"]["saved_mb"] / 2
+    assert rows[FLOOR]["saved_mb"] < rows["lora"]["saved_mb"] < rows["nas_lora"]["saved_mb"]
+
+
+def test_the_command_keeps_its_rows_and_names_unknown_methods(tmp_path, monkeypatch, capsys, rows):
+    monkeypatch.setattr(commands, "measure", lambda *a: rows)
+    out = tmp_path / "bench.json"
+    assert not main(["bench", "--methods", "lst", "--rounds", "1", "--out", str(out)])
+    assert '"saved_mb"' in out.read_text() and '"device"' in out.read_text()
+    assert "saved MB" in capsys.readouterr().out
+    assert main(["bench", "--methods", "lorra"]) == 2
+    assert "lorra" in capsys.readouterr().err
+    assert benchmark.SIZES[0] == "nano"
