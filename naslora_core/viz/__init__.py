@@ -9,6 +9,7 @@ from naslora_core.viz.masks import contact_sheet, overlay, show_masks
 from naslora_core.viz.operators import field, kernels, mosaic, operators
 from naslora_core.viz.panels import panel
 from naslora_core.viz.picture import TEMPLATES, Picture
+from naslora_core.viz.rank import cut, spectrum, surviving
 from naslora_core.viz.sam import ambiguity, ceiling, clicks
 from naslora_core.viz.story import story
 from naslora_core.viz.theme import (
@@ -44,6 +45,7 @@ __all__ = [
     "clicks",
     "comparison",
     "contact_sheet",
+    "cut",
     "explore",
     "field",
     "finding",
@@ -56,7 +58,9 @@ __all__ = [
     "overlay",
     "panel",
     "show_masks",
+    "spectrum",
     "story",
+    "surviving",
     "three_parts",
     "token_grid",
     "use_theme",

@@ -27,7 +27,7 @@ def losses(histories: Mapping[str, Sequence[dict]], title: str | None = None) ->
     figure, axes = canvas(height=2.6)
     ax, last = axes[0, 0], {}
     for method, history in histories.items():
-        last[method] = loss_line(ax, history, ADAPTER.get(method), NAMES.get(method, method))
+        last[method] = loss_line(ax, history, ADAPTER.get(method, INK), NAMES.get(method, method))
     ax.set(xlabel="step", ylabel="training loss", ylim=(0, None))
     ax.legend(loc="upper right")
     title = title or _lowest({NAMES.get(n, n): v for n, v in last.items()})

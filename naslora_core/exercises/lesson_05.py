@@ -1,0 +1,96 @@
+"""Exercises of lesson 05: two thin matrices, LoRA's forward pass, and a base that must not move."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from naslora_core import checks
+from naslora_core.sam import model_hash
+
+
+def ex_5_1(answer):
+    """Two thin matrices"""
+
+    def case(rng):
+        return _normal(rng, rng.integers(6, 20), rng.integers(6, 12)), int(rng.integers(1, 5))
+
+    def product(change, rank):
+        We, Wd = answer(change, rank)
+        return [_shapes(We, Wd), Wd @ We]
+
+    def reference(change, rank):
+        u, values, v = torch.linalg.svd(change, full_matrices=False)
+        We, Wd = v[:rank], u[:, :rank] * values[:rank]
+        return [_shapes(We, Wd), Wd @ We]
+
+    return checks.check(
+        "5.1",
+        product,
+        reference,
+        case,
+        hint="We is r x d_in, Wd is d_out x r; the singular values may go into either.",
+        proves="Any change cut to rank r is a LoRA; r (d_in + d_out) numbers hold it.",
+    )
+
+
+def _normal(rng: np.random.Generator, *shape: int) -> Tensor:
+    return torch.from_numpy(rng.normal(size=shape))
+
+
+def _shapes(We: Tensor, Wd: Tensor) -> str:
+    return f"We {tuple(We.shape)}, Wd {tuple(Wd.shape)}"
+
+
+def ex_5_2(answer):
+    """LoRA's forward pass in one line"""
+
+    def case(rng):
+        b, h, w, rank = (int(n) for n in rng.integers(1, 5, 4))
+        d, out = (int(n) for n in rng.integers(3, 12, 2))
+        x, W0, bias = _normal(rng, b, h, w, d), _normal(rng, out, d), _normal(rng, out)
+        return x, W0, bias, _normal(rng, rank, d), _normal(rng, out, rank), rng.uniform(0.5, 2)
+
+    def reference(x, W0, b, We, Wd, s):
+        return x @ (W0 + s * Wd @ We).T + b
+
+    return checks.check(
+        "5.2",
+        answer,
+        reference,
+        case,
+        hint="We first, then Wd, then s; a matrix acts on the last axis as x @ W.T.",
+        proves="Your two narrow products equal one dense matrix, on any shape.",
+    )
+
+
+def ex_5_3(answer):
+    """The base that moved"""
+
+    def case(rng):
+        d, out, rank = int(rng.integers(3, 9)), int(rng.integers(3, 9)), int(rng.integers(1, 4))
+        linear = nn.Linear(d, out).double().requires_grad_(False)
+        linear.weight.copy_(_normal(rng, out, d))
+        linear.bias.copy_(_normal(rng, out))
+        x = _normal(rng, 2, 3, 3, d)
+        return linear, _normal(rng, rank, d), _normal(rng, out, rank), rng.uniform(0.5, 2), x
+
+    def reference(linear, We, Wd, scale, x):
+        y = x @ (linear.weight + scale * Wd @ We).T + linear.bias
+        return [y, y, "the base is as it was"]
+
+    return checks.check(
+        "5.3",
+        lambda *arguments: _called_twice(answer, *arguments),
+        reference,
+        case,
+        hint="It is called twice on one base, whose hash is taken before and after.",
+        proves="Two calls agree and the base keeps every bit: it can carry the next adapter.",
+    )
+
+
+def _called_twice(answer, linear: nn.Module, *arguments) -> list:
+    """Both results, and in words whether the base's hash has changed."""
+    before = model_hash(linear)
+    results = [answer(linear, *arguments), answer(linear, *arguments)]
+    same = model_hash(linear) == before
+    return [*results, "the base is as it was" if same else "the base has moved"]

@@ -1,0 +1,64 @@
+"""Lesson 05: its figures read a known rank, its checks catch the bug that they hunt."""
+
+import pytest
+import torch
+
+from naslora_core import checks, viz
+
+
+@pytest.fixture(autouse=True)
+def solved(tmp_path, monkeypatch):
+    monkeypatch.setenv("NASLORA_SOLVED", str(tmp_path / "solved.json"))
+
+
+def of_rank(rank: int) -> torch.Tensor:
+    g = torch.Generator().manual_seed(0)
+    return torch.randn(30, rank, generator=g) @ torch.randn(rank, 20, generator=g)
+
+
+def test_a_change_of_rank_four_is_held_by_four_directions():
+    assert "4 of 20 directions hold 100% of the change" in viz.spectrum([of_rank(4)]).alt
+    _, axes = viz.canvas()
+    assert viz.cut(axes[0, 0], of_rank(2), 2) == "rank 2: 100% kept"
+
+
+def test_the_dice_that_survives_is_in_the_title():
+    assert viz.surviving({0: 0.1, 1: 0.3}, 0.4).alt == "Dice 0.10 at rank 0, 0.30 at 1; 0.40 uncut."
+
+
+def hasty(linear, We, Wd, scale, x):
+    linear.weight += scale * Wd @ We
+    return linear(x)
+
+
+def undone(linear, We, Wd, scale, x):
+    linear.weight += scale * Wd @ We
+    y = linear(x)
+    linear.weight -= scale * Wd @ We
+    return y
+
+
+def mended(linear, We, Wd, scale, x):
+    return linear(x) + scale * (x @ We.T @ Wd.T)
+
+
+@pytest.mark.parametrize("answer, state", [(hasty, "not yet right"), (mended, "right")])
+def test_the_base_must_not_move(answer, state):
+    assert checks.ex_5_3(answer).state == state
+
+
+def test_subtracting_afterwards_is_told_by_the_hash():
+    assert "the base has moved" in checks.ex_5_3(undone).sentence
+
+
+def test_thin_matrices_are_told_apart_and_the_forward_pass_needs_its_scale():
+    def swapped(change, rank):
+        u, s, v = torch.linalg.svd(change, full_matrices=False)
+        return u[:, :rank] * s[:rank], v[:rank]
+
+    assert checks.ex_5_1(swapped).state == checks.WRONG
+    assert checks.ex_5_1(lambda c, r: swapped(c, r)[::-1]).state == checks.SOLVED
+    forgotten = checks.ex_5_2(lambda x, W0, b, We, Wd, s: x @ W0.T + b + x @ We.T @ Wd.T)
+    assert forgotten.state == checks.WRONG
+    right = checks.ex_5_2(lambda x, W0, b, We, Wd, s: x @ W0.T + b + s * (x @ We.T @ Wd.T))
+    assert right.state == checks.SOLVED
