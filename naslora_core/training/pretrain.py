@@ -242,6 +242,9 @@ def run(leg: Leg, out: Path, start: dict | None = None, every: int = 200) -> Pat
             clock = time.monotonic()
             _report(trainer, losses)
             losses = []
+    if losses:
+        trainer.minutes += (time.monotonic() - clock) / 60
+        _report(trainer, losses)
     torch.save(trainer.sam.state_dict(), out / "cooled.pt")
     return out / "cooled.pt"
 
