@@ -37,7 +37,7 @@ def flips(key: tuple[int, ...]) -> list[int]:
 
 def resize_image(image: np.ndarray, shape: tuple[int, int]) -> Tensor:
     """uint8 `H W 3` to float32 `1 3 h w` in 0..255."""
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+    tensor = torch.tensor(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
     if tensor.shape[-2:] == shape:
         return tensor
     resized = F.interpolate(tensor, shape, mode="bilinear", align_corners=False, antialias=True)
@@ -46,7 +46,7 @@ def resize_image(image: np.ndarray, shape: tuple[int, int]) -> Tensor:
 
 def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> Tensor:
     """uint8 `H W` to uint8 `1 h w` by the nearest pixel centre."""
-    tensor = torch.from_numpy(np.ascontiguousarray(mask))[None, None]
+    tensor = torch.tensor(np.ascontiguousarray(mask))[None, None]
     return F.interpolate(tensor, shape, mode="nearest-exact")[:, 0]
 
 
