@@ -4,8 +4,8 @@ import pytest
 import torch
 from adapting import small_sam
 
-from naslora_core.adapters import METHODS, adapt
 from naslora_core.__main__ import main
+from naslora_core.adapters import METHODS, adapt
 from naslora_core.training import benchmark, commands
 from naslora_core.training.benchmark import FLOOR, _saved, interleaved, measure
 
