@@ -46,6 +46,6 @@ def test_differences_are_paired_by_seed():
 
 
 def test_an_unknown_method_names_the_choices(sam, tmp_path):
-    with pytest.raises(UserError, match="'lorra'.*decoder_only, lora"):
+    with pytest.raises(UserError, match="'lorra'.*decoder_only, .*lora, .*unet"):
         compare(sam, tiny_data(), ["lorra"], [0], tmp_path, SETTING, "")
     assert not list(tmp_path.iterdir())

