@@ -6,6 +6,7 @@ from adapting import small_sam
 
 from naslora_core.__main__ import main
 from naslora_core.adapters import METHODS, adapt
+from naslora_core.house.results import cost_table
 from naslora_core.training import benchmark, commands
 from naslora_core.training.benchmark import FLOOR, _saved, interleaved, measure
 
@@ -46,9 +47,15 @@ def test_memory_for_backward_is_ordered_as_the_methods_promise(rows):
 
 def test_the_command_keeps_its_rows_and_names_unknown_methods(tmp_path, monkeypatch, capsys, rows):
     monkeypatch.setattr(commands, "measure", lambda *a: rows)
-    out = tmp_path / "bench.json"
+    (tmp_path / "recorded").mkdir()
+    out = tmp_path / "recorded" / "bench.json"
     assert not main(["bench", "--methods", "lst", "--rounds", "1", "--out", str(out)])
     assert '"saved_mb"' in out.read_text() and '"device"' in out.read_text()
+    table = cost_table(tmp_path).splitlines()
+    rows = [line for line in table if line.startswith("| L")]
+    assert rows[0].startswith("| LoRA | 15,360 | ") and " | yes | everything | 1.00 | " in rows[0]
+    assert rows[1].startswith("| LST | ") and " | yes | nothing | " in rows[1]
+    assert len({line.count("|") for line in table if line.startswith("|")}) == 1
     assert "saved MB" in capsys.readouterr().out
     assert main(["bench", "--methods", "lorra"]) == 2
     assert "lorra" in capsys.readouterr().err

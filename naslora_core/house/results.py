@@ -92,7 +92,8 @@ def cost_table(core: Path = CORE) -> str:
         f"{floor['step_ratio']:.2f}. Saved: megabytes kept for backward, batch 8. {p['device']}, "
         f"{p['date']}, commit `{p['commit']}`, `{p['command']}`."
     )
-    return "\n".join([head, "|---" * 10 + "|", *rows, "", note])
+    title = "Every method behind `adapt(sam, method)`, what it adds and what that costs:\n"
+    return "\n".join([title, head, "|---" * 10 + "|", *rows, "", note])
 
 
 def _cost_line(name: str, kept: dict) -> str:
