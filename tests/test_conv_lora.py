@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from adapting import random_images, shaken, small_sam
 
 from naslora_core.adapters import DecoderOnly, LoRA, adapt, fold
-from naslora_core.adapters.conv_lora import ConvExperts, ConvLoRA, ConvLoRALinear
+from naslora_core.adapters.conv_lora import ConvExperts, ConvLoRA
 from naslora_core.adapters.conv_lora_dispatch import DISPATCHES, fast, released
+from naslora_core.adapters.spatial import SpatialLoRALinear
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter
 from naslora_core.sam.registry import BUILDERS
@@ -78,7 +79,7 @@ def test_the_layer_equals_a_slow_loop_in_eval_and_with_replayed_noise(dispatch, 
 def test_the_linear_around_it_is_the_equation():
     torch.manual_seed(0)
     cell, _, _ = cell_and_maps()
-    layer = ConvLoRALinear(torch.nn.Linear(10, 6), RANK, 32 / RANK, cell.eval()).double()
+    layer = SpatialLoRALinear(torch.nn.Linear(10, 6), RANK, 32 / RANK, cell.eval()).double()
     layer.Wd.data.normal_()
     x = torch.randn(4, 5, 6, 10).double()
     z = cell(torch.einsum("rd,bhwd->brhw", layer.We, x))

@@ -100,6 +100,13 @@ def own(module: nn.Module) -> None:
             setattr(part, name, nn.Parameter(p.detach().clone()))
 
 
+def untouched(module: nn.Module | None, kind, where: str) -> nn.Module:
+    """The module, if it is the official class; UserError where an adapter has taken its place."""
+    if not isinstance(module, kind):
+        raise UserError(f"{where} already carries an adapter; adapt the base instead.")
+    return module
+
+
 def selected(encoder: nn.Module, blocks: Blocks) -> Iterator[tuple[int, nn.Module]]:
     """The transformer blocks of a choice: all, global, windowed, late-4 (the last four), (0, 3)."""
     depth = len(encoder.blocks)

@@ -3,6 +3,7 @@
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
+from naslora_core.adapters.base import untouched
 from naslora_core.errors import UserError
 
 
@@ -11,9 +12,7 @@ class BesideEncoder(nn.Module):
 
     def __init__(self, encoder: nn.Module):
         super().__init__()
-        if not isinstance(encoder, ImageEncoderViT):
-            kind = type(encoder).__name__
-            raise UserError(f"The encoder is a {kind}, an adapter already; adapt the base instead.")
+        untouched(encoder, ImageEncoderViT, "The encoder")
         self.img_size = encoder.img_size
         self.patch_embed, self.pos_embed = encoder.patch_embed, encoder.pos_embed
         self.blocks, self.neck = encoder.blocks, encoder.neck

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from segment_anything.modeling.common import MLPBlock
 from torch import Tensor, nn
 
-from naslora_core.adapters.base import Blocks, selected
+from naslora_core.adapters.base import Blocks, selected, untouched
 from naslora_core.errors import UserError
 
 
@@ -42,6 +43,5 @@ class BottleneckAdapter:
         """Put a bottleneck beside the MLP of every chosen block."""
         dim = encoder.patch_embed.proj.out_channels
         for i, block in selected(encoder, self.blocks):
-            if isinstance(block.mlp, ParallelMLP):
-                raise UserError(f"Block {i} already carries an adapter; adapt the base instead.")
-            block.mlp = ParallelMLP(block.mlp, dim, self.width, self.scale)
+            mlp = untouched(block.mlp, MLPBlock, f"Block {i}")
+            block.mlp = ParallelMLP(mlp, dim, self.width, self.scale)

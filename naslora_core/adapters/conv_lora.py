@@ -36,10 +36,6 @@ class ConvExperts(nn.Module):
         return z + run(z, *self.gate(z), self.weight, self.bias).to(z.dtype)
 
 
-class ConvLoRALinear(SpatialLoRALinear):
-    """LoRA with a mixture of convolutional experts on z."""
-
-
 @dataclass(frozen=True)
 class ConvLoRA(LoRA):
     """rank r; lora_alpha: the path's factor is lora_alpha / r; experts M, of which a map takes k.
@@ -69,4 +65,4 @@ class ConvLoRA(LoRA):
 
     def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> nn.Module:
         cell = ConvExperts(self.rank, self.experts, self.k, self.dispatch)
-        return ConvLoRALinear(linear, self.rank, self.scale, cell, margins)
+        return SpatialLoRALinear(linear, self.rank, self.scale, cell, margins)

@@ -129,30 +129,26 @@ def _folded(i: int, name: str, module: nn.Module, rows: list[Row]) -> nn.Module:
     if not isinstance(module, LoRALinear):
         return module
     module.base = _folded(i, name, module.base, rows)
-    stubborn = [o.name for o in getattr(_cell(module), "operators", ()) if not o.linear]
-    if stubborn or not hasattr(_cell(module), "kernel"):
-        why = f"{', '.join(stubborn) or 'an expert with GELU'} is no convolution"
+    kernel = _kernel(module)
+    if kernel is None:
+        names = [o.name for o in getattr(module.cell, "operators", ()) if not o.linear]
+        why = f"{', '.join(names) or 'an expert with GELU'} is no convolution"
         rows.append(Row(i, "nothing", 0, -1, why, name, module.margins))
         return module
-    return _fold_linear(i, name, module, rows)
+    return _fold_linear(i, name, module, trimmed(kernel), rows)
 
 
-def _cell(module: LoRALinear):
-    return getattr(module, "cell", None) or _Identity(module)
+def _kernel(module: LoRALinear) -> Tensor | None:
+    """What stands between We and Wd as a kernel `r r k k`; None where no kernel can say it."""
+    cell = getattr(module, "cell", None)
+    if cell is None:
+        return torch.eye(len(module.We)).to(module.We)[..., None, None]
+    linear = hasattr(cell, "kernel") and all(o.linear for o in getattr(cell, "operators", ()))
+    return cell.kernel() if linear else None
 
 
-class _Identity:
-    """What stands between We and Wd in plain LoRA, as a kernel `r r 1 1`."""
-
-    def __init__(self, module: LoRALinear):
-        self.module = module
-        if type(module) is LoRALinear:
-            self.kernel = lambda: torch.eye(len(module.We))[..., None, None].to(module.We)
-
-
-def _fold_linear(i: int, name: str, adapted: LoRALinear, rows: list[Row]) -> nn.Module:
+def _fold_linear(i: int, name: str, adapted: LoRALinear, kernel: Tensor, rows) -> nn.Module:
     root, (before, after) = _root(adapted.base), adapted.margins
-    kernel = trimmed(_cell(adapted).kernel())
     rank, side, centre = len(adapted.We), kernel.shape[-1], kernel.shape[-1] // 2
     share = slice(before, root.out_features - after)
     # W0 += s Wd K[c, c] We

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from naslora_core.adapters.base import untouched
 from naslora_core.errors import UserError
 
 # The fused qkv gives q, k and v one after the other; "q" is its first third of outputs.
@@ -52,8 +53,7 @@ def places(block: nn.Module, linears: tuple[str, ...]) -> list[Place]:
         )
     found = [_place(block, name) for name in linears]
     for place in found:
-        if not isinstance(place.module, nn.Linear):
-            raise UserError(f"{place.name} already carries an adapter; adapt the base instead.")
+        untouched(place.module, nn.Linear, place.name)
     return found
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters.base import Blocks, selected
-from naslora_core.errors import UserError
+from naslora_core.adapters.base import Blocks, selected, untouched
 
 
 class ScaleShift(nn.Module):
@@ -46,14 +45,9 @@ class SSF:
             attn, mlp = (block.attn, ("qkv", "proj")), (block.mlp, ("lin1", "lin2"))
             for part, names in ((block, ("norm1", "norm2")), attn, mlp):
                 for name in names:
-                    setattr(part, name, follow(getattr(part, name, None), i))
-
-
-def follow(layer: nn.Module, block: int) -> ScaleShift:
-    """A layer of a block with gamma = 1 and beta = 0 after it."""
-    if not isinstance(layer, nn.Linear | nn.LayerNorm):
-        raise UserError(f"Block {block} already carries an adapter; adapt the base instead.")
-    return ScaleShift(layer)
+                    layer = getattr(part, name, None)
+                    kinds = nn.Linear, nn.LayerNorm
+                    setattr(part, name, ScaleShift(untouched(layer, kinds, f"Block {i}")))
 
 
 def merged(module: nn.Module) -> nn.Module:

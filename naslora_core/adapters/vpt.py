@@ -8,7 +8,7 @@ import torch
 from segment_anything.modeling.image_encoder import Attention
 from torch import Tensor, nn
 
-from naslora_core.adapters.base import Blocks, selected
+from naslora_core.adapters.base import Blocks, selected, untouched
 from naslora_core.errors import UserError
 from naslora_core.sam.attention import PromptedAttention
 
@@ -33,9 +33,8 @@ class VPT:
     def inject(self, encoder: nn.Module) -> None:
         """Give the attention of every chosen block its own tokens."""
         for i, block in selected(encoder, self.blocks):
-            if not isinstance(block.attn, Attention):
-                raise UserError(f"Block {i} already carries an adapter; adapt the base instead.")
-            block.attn = PromptedAttention(block.attn, self.start(encoder.patch_embed.proj))
+            attention = untouched(block.attn, Attention, f"Block {i}")
+            block.attn = PromptedAttention(attention, self.start(encoder.patch_embed.proj))
 
     def start(self, patches: nn.Conv2d) -> Tensor:
         """Tokens `p d`, uniform as Jia draws them: Xavier over a patch's values and d."""

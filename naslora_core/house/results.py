@@ -66,11 +66,12 @@ def method_table(name: str = "kvasir_polyp", core: Path = CORE) -> str:
         seeds = ", ".join(f"{d:.3f}" for d in dice)
         rows.append(f"| {label} | {mean(dice):.3f} | {mean(iou):.3f} | {seeds} |")
     one, p = records[-1], records[-1]["provenance"]
+    commands = sorted({f"`{r['provenance']['command']}`" for r in records})
     s, reach = one["setting"], one["ceiling_iou"]
     note = (
         f"{len(one['images'])} test images of {one['data']}; {s['steps']} steps of {s['batch']} "
         f"images a method; ceiling of 64 x 64 masks {reach:.3f} IoU. {p['device']}, {p['date']}, "
-        f"commit `{p['commit']}`, `{p['command']}`."
+        f"commit `{p['commit']}`, {' and '.join(commands)}."
     )
     return "\n".join(["| method | Dice | IoU | Dice by seed |\n|---|---|---|---|", *rows, "", note])
 

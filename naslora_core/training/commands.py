@@ -75,9 +75,9 @@ def bench(arguments: argparse.Namespace) -> None:
     for size, batch in zip(SIZES, (8, 1), strict=True):
         kept["rows"][size] = rows = measure(size, names, arguments.rounds, batch, arguments.device)
         print(as_table(size, rows), flush=True)
-    if arguments.out:
-        kept |= {"provenance": provenance(command_line())}
-        write_atomic(arguments.out, json.dumps(kept, indent=1) + "\n")
+        if arguments.out:  # after every size, so that a killed run keeps what it has
+            kept |= {"provenance": provenance(command_line())}
+            write_atomic(arguments.out, json.dumps(kept, indent=1) + "\n")
 
 
 def pretrain(arguments: argparse.Namespace) -> None:

@@ -8,15 +8,14 @@ encoding it, a training step of the encoder; and how much of an object's outline
 
 import json
 import statistics
-import time
 from collections.abc import Callable
-from functools import partial
 
 import torch
 
 from naslora_core.data.scenes import scene
 from naslora_core.files import write_atomic
 from naslora_core.sam.nano import build_nano
+from naslora_core.training.benchmark import interleaved
 from naslora_core.training.compare import RECORDED
 from naslora_core.training.provenance import provenance
 from naslora_core.training.table import ceiling, scene_cases
@@ -24,42 +23,31 @@ from naslora_core.training.table import ceiling, scene_cases
 SIZES, ROUNDS, BATCH = {128: 8, 256: 16}, 9, 8
 
 
-def milliseconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - start)
-
-
 def measure() -> dict[str, dict[str, float]]:
     """Median milliseconds an image for each size, interleaved, and the mean ceiling of scenes."""
-    work = {size: _work(size, patch) for size, patch in SIZES.items()}
-    times = {size: {name: [] for name in work[size]} for size in SIZES}
-    for turn in range(ROUNDS + 1):  # the first round warms up
-        for size in SIZES:
-            for name, call in work[size].items():
-                elapsed = milliseconds(partial(call, turn)) / BATCH
-                times[size][name] += [elapsed] if turn else []
-    return {str(size): _row(size, times[size]) for size in SIZES}
+    sizes = SIZES.items()
+    work = {(s, n): call for s, patch in sizes for n, call in _work(s, patch).items()}
+    times = interleaved(work, ROUNDS)
+    return {str(s): _row(s, {n: t for (of, n), t in times.items() if of == s}) for s in SIZES}
 
 
 def _row(size: int, times: dict[str, list[float]]) -> dict[str, float]:
-    row = {f"{name}_ms": round(statistics.median(t), 2) for name, t in times.items()}
+    row = {f"{name}_ms": round(statistics.median(t) / BATCH, 2) for name, t in times.items()}
     masks = [m for case in scene_cases(40, size=size) for m in case.objects]
     return row | {"ceiling_iou": round(statistics.mean(ceiling(m, 64) for m in masks), 4)}
 
 
-def _work(size: int, patch: int) -> dict[str, Callable[[int], object]]:
+def _work(size: int, patch: int) -> dict[str, Callable[[], object]]:
     encoder, images = build_nano(size, patch).image_encoder, torch.randn(BATCH, 3, size, size)
 
-    def draw(turn: int):
-        return [scene(31, turn * BATCH + i, size) for i in range(BATCH)]
+    def draw():
+        return [scene(31, i, size) for i in range(BATCH)]
 
-    def encode(turn: int):
+    def encode():
         with torch.no_grad():
             return encoder(images)
 
-    def train(turn: int):
+    def train():
         encoder.zero_grad()
         encoder(images).square().mean().backward()
 
