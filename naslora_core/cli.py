@@ -131,10 +131,13 @@ def table(arguments):
 
 
 @command(
-    option("data", metavar="DATA", help="a folder with images/ and masks/, or a domain's name"),
+    option("data", nargs="+", help="folders with images/ and masks/, or names of domains"),
     option("--methods", nargs="+", default=["decoder_only", "lora", "nas_lora"]),
     option("--seeds", nargs="+", type=int, default=[0, 1, 2]),
     option("--steps", type=int, default=250, help="batches, forward and backward, of each method"),
+    option("--lr", nargs="+", type=float, default=[2e-3], help="learning rates, tried one by one"),
+    option("--rates", metavar="FOLDER", help="trials: each method takes the rate that did best"),
+    option("--precision", default="fp32", choices=("fp32", "bf16"), help="of forward passes"),
     option("--split", default="test", choices=("val", "test"), help="which images are scored"),
     option("--out", default="build/compare", metavar="FOLDER", help="one JSON a run, kept"),
 )

@@ -8,7 +8,7 @@ from tiny import tiny_data
 
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
-from naslora_core.training.compare import Setting, compare, paired
+from naslora_core.training.compare import Setting, best_rates, compare, paired
 
 SETTING = Setting(steps=4, batch=2)
 
@@ -29,12 +29,38 @@ def test_runs_are_recorded_once_and_read_afterwards(sam, tmp_path, monkeypatch):
 
 def test_a_record_holds_what_a_reader_needs(sam, tmp_path):
     compare(sam, tiny_data(), ["nas_lora"], [0], tmp_path, SETTING, "a command")
-    record = json.loads((tmp_path / "squares-test-nas_lora-0.json").read_text())
+    record = json.loads((tmp_path / "squares-test-nas_lora-0.002-0.json").read_text())
     assert len(record["images"]) == 4 and record["genotype"]["schema"] == 1
     assert record["mean"]["dice"] == pytest.approx(
         sum(d for d, _ in record["images"].values()) / 4, abs=1e-3
     )
     assert record["provenance"]["command"] == "a command" and 0 < record["ceiling_iou"] <= 1
+
+
+def test_a_record_of_another_setting_is_not_taken_for_this_one(sam, tmp_path):
+    compare(sam, tiny_data(), ["decoder_only"], [0], tmp_path, SETTING, "")
+    with pytest.raises(UserError, match="'steps': 4.*'steps': 5.*another folder"):
+        compare(sam, tiny_data(), ["decoder_only"], [0], tmp_path, Setting(steps=5, batch=2), "")
+
+
+def test_a_method_takes_the_rate_that_did_best_in_trials(tmp_path):
+    def trial(lr, data, iou):
+        setting = {"split": "val", "lr": lr}
+        record = {"data": data, "method": "lora", "seed": 9, "setting": setting}
+        (tmp_path / f"{data}-{lr}.json").write_text(json.dumps(record | {"mean": {"iou": iou}}))
+
+    for lr, data, iou in ((1e-3, "a", 0.5), (1e-3, "b", 0.1), (3e-3, "a", 0.4), (3e-3, "b", 0.3)):
+        trial(lr, data, iou)
+    assert best_rates(tmp_path) == {"lora": 3e-3}
+    trial(1e-2, "a", 0.9)
+    with pytest.raises(UserError, match="lora.*different data"):
+        best_rates(tmp_path)
+
+
+def test_rates_by_method_go_before_the_setting(sam, tmp_path):
+    rates = {"decoder_only": 1e-4}
+    found = compare(sam, tiny_data(), ["decoder_only"], [0], tmp_path, SETTING, "", rates)
+    assert found[1]["setting"]["lr"] == 1e-4
 
 
 def test_differences_are_paired_by_seed():

@@ -142,3 +142,17 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
 def _lines(folder):
     log = folder / "events.jsonl"
     return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def test_bf16_moves_the_weights_about_as_fp32_and_others_are_refused(sam):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        model = adapt(sam, DecoderOnly())
+        losses[precision] = fit(
+            model, tiny_data(), steps=3, batch=2, progress=False, precision=precision
+        ).history[-1]["loss"]
+        assert all(p.dtype == torch.float32 for p in model.trained().values())
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+    assert losses["bf16"] != losses["fp32"]
+    with pytest.raises(UserError, match="'fp8'.*fp32, bf16"):
+        fit(adapt(sam, DecoderOnly()), tiny_data(), precision="fp8", progress=False)

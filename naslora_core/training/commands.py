@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from naslora_core.adapters import METHODS
@@ -14,7 +15,7 @@ from naslora_core.sam import load_sam, manifest
 from naslora_core.sam.registry import WEIGHTS, read_state
 from naslora_core.training import pretrain as legs
 from naslora_core.training.benchmark import REFERENCE, SIZES, as_table, measure
-from naslora_core.training.compare import Setting, paired, peak_mb
+from naslora_core.training.compare import Setting, best_rates, paired, peak_mb
 from naslora_core.training.compare import compare as run_compare
 from naslora_core.training.method_facts import facts
 from naslora_core.training.provenance import provenance
@@ -51,17 +52,25 @@ def _cases(name: str, split: str):
 
 def compare(arguments: argparse.Namespace) -> None:
     """Run the missing runs, print every run, then each method against the first, seed by seed."""
-    data, out = open_data(arguments.data, profile("laptop")), Path(arguments.out)
-    setting = Setting(steps=arguments.steps, split=arguments.split)
-    first, *others = arguments.methods
+    rates = best_rates(arguments.rates) if arguments.rates else None
+    for name in arguments.data:
+        data = open_data(name, profile("laptop"))
+        for lr in arguments.lr:
+            setting = Setting(arguments.steps, lr=lr, split=arguments.split)
+            setting = replace(setting, precision=arguments.precision)
+            _compare(arguments, data, setting, rates)
+
+
+def _compare(arguments: argparse.Namespace, data, setting: Setting, rates) -> None:
+    methods, out = arguments.methods, Path(arguments.out)
     records = run_compare(
-        load_sam(), data, arguments.methods, arguments.seeds, out, setting, command_line()
+        load_sam(), data, methods, arguments.seeds, out, setting, command_line(), rates
     )
     print(f"ceiling of 64 x 64 masks: iou {records[0]['ceiling_iou']:.3f}; peak {peak_mb():.0f} MB")
-    for method in others:
-        each = paired(records, method, first)
+    for method in methods[1:]:
+        each = paired(records, method, methods[0])
         numbers = ", ".join(f"{d:+.3f}" for d in each)
-        print(f"{method} - {first}, dice by seed: {numbers}; mean {each.mean():+.3f}")
+        print(f"{method} - {methods[0]}, dice by seed: {numbers}; mean {each.mean():+.3f}")
 
 
 def bench(arguments: argparse.Namespace) -> None:

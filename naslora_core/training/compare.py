@@ -2,13 +2,15 @@
 
     python -m naslora_core compare my_images --methods decoder_only lora nas_lora --seeds 0 1 2
 
-so a grid that was killed goes on where it stopped, and grows over days.
+so a grid that was killed goes on where it stopped, and grows over days. Learning rates are tried
+first, on validation images and a seed of their own; `best_rates` reads such a folder of trials.
 """
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,7 @@ class Setting:
     lr: float = 2e-3
     schedule: str = "stage-wise"
     split: str = "test"
+    precision: str = "fp32"
 
 
 def compare(
@@ -45,8 +48,12 @@ def compare(
     out: Path,
     setting: Setting,
     command: str,
+    rates: Mapping[str, float] | None = None,
 ) -> list[dict]:
-    """Run what is missing, return every record; the box-prompted base is a run of its own."""
+    """Run what is missing, return every record; the box-prompted base is a run of its own.
+
+    rates: learning rates by method, where they differ from the setting's.
+    """
     unknown = [m for m in methods if m not in (*METHODS, "unet")]
     if unknown:
         known = ", ".join((*METHODS, "unet"))
@@ -55,13 +62,26 @@ def compare(
     jobs = [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]
     records = []
     for method, seed in jobs:
-        path = out / f"{data.name}-{setting.split}-{method}-{seed}.json"
+        its = replace(setting, lr=(rates or {}).get(method, setting.lr))
+        rate = "" if method == "base_boxed" else f"-{its.lr:g}"
+        path = out / f"{data.name}-{its.split}-{method}{rate}-{seed}.json"
         if not path.exists():
-            record = run(sam, data, method, seed, setting) | {"provenance": provenance(command)}
+            record = run(sam, data, method, seed, its) | {"provenance": provenance(command)}
             write_atomic(path, json.dumps(record, indent=1) + "\n")
-        records.append(json.loads(path.read_text()))
+        records.append(_kept(path, its))
         print(line(records[-1]), flush=True)
     return records
+
+
+def _kept(path: Path, setting: Setting) -> dict:
+    """The record at `path`, if it was made as this run would be."""
+    record = json.loads(path.read_text())
+    if record["method"] != "base_boxed" and Setting(**record["setting"]) != setting:
+        raise UserError(
+            f"{path} was made with {record['setting']}, this run asks for {asdict(setting)}; take "
+            "another folder, or the same setting."
+        )
+    return record
 
 
 def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
@@ -71,7 +91,7 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     if method == "base_boxed":
         return record | _scored(evaluate(sam, samples, "box", classes), samples)
     model, s = _model(sam, method, classes, seed), setting
-    result = fit(model, data, s.schedule, s.steps, s.batch, s.lr, seed)
+    result = fit(model, data, s.schedule, s.steps, s.batch, s.lr, seed, precision=s.precision)
     record |= {
         "trained_parameters": sum(p.numel() for p in model.trained().values()),
         "training_seconds": round(result.seconds, 1),
@@ -108,6 +128,26 @@ def peak_mb() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, kilobytes here
+
+
+def best_rates(folder: Path) -> dict[str, float]:
+    """Of each method the learning rate of the best mean IoU over all trials in `folder`.
+
+    Raises UserError where the rates of a method were not tried on the same data and seeds.
+    """
+    tried = defaultdict(lambda: defaultdict(dict))
+    for path in sorted(Path(folder).glob("*.json")):
+        r = json.loads(path.read_text())
+        if r["method"] != "base_boxed":
+            place = r["data"], r["setting"]["split"], r["seed"]
+            tried[r["method"]][r["setting"]["lr"]][place] = r["mean"]["iou"]
+    for method, rates in tried.items():
+        if len({frozenset(found) for found in rates.values()}) > 1:
+            raise UserError(
+                f"The learning rates of {method} in {folder} were tried on different data or "
+                "seeds; run the missing trials."
+            )
+    return {m: max(r, key=lambda lr: np.mean(list(r[lr].values()))) for m, r in tried.items()}
 
 
 def recorded(name: str) -> list[dict]:

@@ -22,6 +22,7 @@ from naslora_core.training.losses import cross_entropy_dice
 from naslora_core.training.matching import matched_loss
 from naslora_core.training.state import RunFolder
 
+PRECISIONS = ("fp32", "bf16")
 WARMUP = 0.05  # share of the steps over which the learning rate rises
 
 
@@ -46,11 +47,13 @@ def fit(
     out: str | Path | None = None,
     progress: bool = True,
     on_event: Callable[[dict], None] | None = None,
+    precision: str = "fp32",
 ) -> FitResult:
     """Train `model` (from `adapt`) on `data.train`; a method without alpha only moves weights.
 
     out: a folder for events and state; a run found there, begun with the same arguments, goes on
-    where it stopped. Raises UserError for an unknown schedule, for data with other classes than
+    where it stopped. precision: "fp32" or "bf16" (forward passes under autocast; the weights stay
+    float32). Raises UserError for an unknown schedule, for data with other classes than
     the model's, and with the step and the images' names when the loss is not finite.
     """
     if len(data.classes) != model.classes:
@@ -58,9 +61,12 @@ def fit(
             f"{data.name} has {len(data.classes)} foreground classes, the model draws "
             f"{model.classes}; adapt with classes={len(data.classes)}."
         )
+    if precision not in PRECISIONS:
+        raise UserError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
     schedule = named_schedule(schedule, steps, lr, searches=bool(_alphas(model)))
     arguments = {"steps": steps, "batch": batch, "seed": seed, "schedule": repr(schedule)}
-    run = _Run(model, data.train, schedule, batch, seed)
+    arguments |= {"precision": precision}
+    run = _Run(model, data.train, schedule, batch, seed, precision)
     folder = RunFolder(out, arguments | {"data": data.name, "method": repr(model.method)})
     folder.restore(run)
     start = time.monotonic() - (run.history[-1]["seconds"] if run.history else 0)
@@ -85,7 +91,8 @@ def _alphas(model: nn.Module) -> list[nn.Parameter]:
 class _Run:
     """Model, optimisers and position of one training run."""
 
-    def __init__(self, model, samples: Sequence, schedule: Schedule, batch: int, seed: int):
+    def __init__(self, model, samples: Sequence, schedule: Schedule, batch, seed, precision):
+        self.precision = precision
         self.model, self.samples, self.schedule = model, samples, schedule
         self.batch, self.seed, self.step, self.history = batch, seed, 0, []
         alphas = {id(p) for p in _alphas(model)}
@@ -129,10 +136,11 @@ class _Run:
 
     def _loss(self, images: Tensor, masks: Tensor) -> Tensor:
         device = next(self.model.parameters()).device
-        out, masks = self.model(images.to(device)), masks.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            out, masks = self.model(images.to(device)), masks.to(device)
         if out.classes is None:
-            return cross_entropy_dice(out.masks, masks) + self.model.penalty()
-        return matched_loss(out.low_res, out.classes, masks) + self.model.penalty()
+            return cross_entropy_dice(out.masks.float(), masks) + self.model.penalty()
+        return matched_loss(out.low_res.float(), out.classes.float(), masks) + self.model.penalty()
 
     def _move(self, loss: Tensor, moves: Sequence[str], stage) -> None:
         for optimiser in self.optimisers.values():
