@@ -21,27 +21,35 @@ from naslora_core.adapters.lora import LoRALinear
 from naslora_core.adapters.places import LINEARS, widen
 from naslora_core.adapters.report import Report, Row
 from naslora_core.adapters.ssf import merged
+from naslora_core.adapters.windows import Windows, on_map
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.sam import Segmenter
 
-FORMAT = "naslora-folded-2"
+FORMAT = "naslora-folded-3"
 
 
 class FoldedLinear(nn.Module):
-    """W0' x + Wd (K' * We x): K' has no centre tap, s is in Wd."""
+    """W0' x + Wd (K' * We x): K' has no centre tap, s is in Wd.
 
-    def __init__(self, linear: nn.Module, We: Tensor, kernel: Tensor, Wd: Tensor, margins=(0, 0)):
+    margins as LoRALinear has them, windows as SpatialLoRALinear has them.
+    """
+
+    def __init__(self, linear: nn.Module, We: Tensor, kernel: Tensor, Wd: Tensor, margins, windows):
         super().__init__()
         self.linear, self.margins = linear, tuple(margins)
+        self.windows = Windows(*windows) if windows else None
         self.in_features, self.out_features = linear.in_features, linear.out_features
         for name, value in (("We", We), ("kernel", kernel), ("Wd", Wd)):
             self.register_buffer(name, value.clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        z = (x @ self.We.T).permute(0, 3, 1, 2)
-        z = F.conv2d(z, self.kernel, padding=self.kernel.shape[-1] // 2)
-        return self.linear(x) + widen(z.permute(0, 2, 3, 1) @ self.Wd.T, self.margins)
+        z = on_map(self.convolve, x @ self.We.T, self.windows)
+        return self.linear(x) + widen(z @ self.Wd.T, self.margins)
+
+    def convolve(self, z: Tensor) -> Tensor:
+        """K' * z, `B r H W`."""
+        return F.conv2d(z, self.kernel, padding=self.kernel.shape[-1] // 2)
 
 
 @dataclass(frozen=True)
@@ -93,8 +101,8 @@ class Folded:
                 f"Block {stuck[0].block} did not fold ({stuck[0].why}); keep the adapted model "
                 "with save_adapter."
             )
-        sides = [[r.block, r.linear, r.kernel_side, r.margins] for r in self.report.rows]
-        sides = [side for side, r in zip(sides, self.report.rows, strict=True) if r.side_macs]
+        beside = [r for r in self.report.rows if r.side_macs]
+        sides = [[r.block, r.linear, r.kernel_side, r.margins, r.windows] for r in beside]
         name, classes = self.model.sam.model_name, str(self.classes)
         head = head_name(self.model.head) if self.model.head else "none"
         facts = {"format": FORMAT, "base_name": name, "classes": classes, "head": head}
@@ -131,8 +139,9 @@ def _folded(i: int, name: str, module: nn.Module, rows: list[Row]) -> nn.Module:
     module.base = _folded(i, name, module.base, rows)
     kernel = _kernel(module)
     if kernel is None:
-        names = [o.name for o in getattr(module.cell, "operators", ()) if not o.linear]
-        why = f"{', '.join(names) or 'an expert with GELU'} is no convolution"
+        others = [o for o in getattr(module.cell, "operators", ()) if not o.linear]
+        why = "; ".join(f"{o.name} {o.stays}" for o in others)
+        why = why or "an expert with GELU is no convolution"
         rows.append(Row(i, "nothing", 0, -1, why, name, module.margins))
         return module
     return _fold_linear(i, name, module, trimmed(kernel), rows)
@@ -163,9 +172,10 @@ def _fold_linear(i: int, name: str, adapted: LoRALinear, kernel: Tensor, rows) -
     cost = macs / (root.in_features * root.out_features)
     what = name.split(".")[1]
     why = f"a {side} x {side} field reaches other tokens, a Linear does not ({cost:.2%} of {what})"
-    rows.append(Row(i, "centre tap", side, macs, why, name, adapted.margins))
+    how = adapted.margins, getattr(adapted, "windows", None)
+    rows.append(Row(i, "centre tap", side, macs, why, name, *how))
     wide = adapted.scale * adapted.Wd
-    return FoldedLinear(adapted.base, adapted.We, kernel, wide, adapted.margins)
+    return FoldedLinear(adapted.base, adapted.We, kernel, wide, *how)
 
 
 def _root(module: nn.Module) -> nn.Linear:

@@ -2,24 +2,48 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters.lora import LoRA, Margins
-from naslora_core.adapters.spatial import SpatialLoRALinear
-from naslora_core.search import BlockChoice, Cell, Genotype, project, set_hash
+from naslora_core.adapters.base import selected
+from naslora_core.adapters.lora import Margins
+from naslora_core.adapters.spatial import SpatialLoRA, SpatialLoRALinear
+from naslora_core.errors import UserError
+from naslora_core.search import Cell
+
+SHARES = ("block", "kind", "all")
 
 
 @dataclass(frozen=True)
-class NASLoRA(LoRA):
-    """operators: a set's name or a tuple of names; start: "beside", "identity" or "plain"."""
+class NASLoRA(SpatialLoRA):
+    """operators: a set's name or a tuple of names; start: "beside", "identity" or "plain".
+
+    share: an alpha for every cell ("block"), one for the windowed and one for the global blocks
+    ("kind"), or one for "all". searches: whether alpha moves; if not, it stays uniform.
+    """
 
     operators: str | tuple[str, ...] = "linear"
     start: str = "beside"
+    share: str = "block"
+    searches: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.share not in SHARES:
+            raise UserError(f"Unknown share {self.share!r}; choose one of {', '.join(SHARES)}.")
 
     def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> nn.Module:
         cell = Cell(self.rank, self.operators, self.start)
         return SpatialLoRALinear(linear, self.rank, self.scale, cell, margins)
+
+    def inject(self, encoder: nn.Module) -> None:
+        """Wrap the Linears; then let cells share alpha, and freeze it where nothing is searched."""
+        super().inject(encoder)
+        device, shared = next(encoder.parameters()).device, {}
+        for _, block in selected(encoder, self.blocks):
+            kind = {"kind": block.window_size > 0, "all": "all"}.get(self.share)
+            for cell in (m for m in block.modules() if isinstance(m, Cell)):
+                own = nn.Parameter(cell.arch_alpha.detach().to(device), self.searches)
+                cell.arch_alpha = own if kind is None else shared.setdefault(kind, own)
 
 
 def cells(model: nn.Module) -> dict[str, Cell]:
@@ -27,45 +51,18 @@ def cells(model: nn.Module) -> dict[str, Cell]:
     return {_label(n): m for n, m in model.named_modules() if isinstance(m, Cell)}
 
 
+def decoders(model: nn.Module) -> dict[str, Tensor]:
+    """The columns `d r` of Wd behind each of `cells`: all, or those of the searched channels."""
+    paths = [m for m in model.modules() if isinstance(m, SpatialLoRALinear)]
+    found = {id(c): path for path in paths for c in path.modules() if isinstance(c, Cell)}
+    return {
+        name: found[id(cell)].Wd[:, getattr(found[id(cell)].cell, "searched", slice(None))]
+        for name, cell in cells(model).items()
+    }
+
+
 def _label(name: str) -> str:
     """`...blocks.3.attn.qkv.cell` is "block 3", `...blocks.3.mlp.lin1.cell` "block 3 mlp.lin1"."""
     number, *rest = name.split("blocks.")[1].split(".")
     where = ".".join(r for r in rest if r != "cell").removeprefix("attn.qkv").strip(".")
     return f"block {number} {where}".strip()
-
-
-@torch.no_grad()
-def read_genotype(model: nn.Module, images: Tensor, **circumstances) -> Genotype | None:
-    """Both readings of every cell on the z that `images` (`B 3 S S`, 0..255) send through it.
-
-    circumstances: schedule, data, seed. None where the model has no cell.
-    """
-    found, seen = cells(model), {}
-    hooks = [
-        c.register_forward_pre_hook(lambda m, z: seen.update({m: z[0]})) for c in found.values()
-    ]
-    model(images)
-    for hook in hooks:
-        hook.remove()
-    if not found:
-        return None
-    blocks = [_block(name, cell, seen[cell]) for name, cell in found.items()]
-    names = next(iter(found.values())).names
-    start = model.method.start
-    return Genotype(list(names), set_hash(names), blocks, start, **circumstances)
-
-
-def _block(name: str, cell: Cell, z: Tensor) -> BlockChoice:
-    choice, p = project(cell, z.float()), cell.probabilities().double()
-    first, second = p.topk(2).values if len(p) > 1 else (p[0], p.new_zeros(()))
-    entropy = -(p * p.log()).nan_to_num().sum() / torch.log(p.new_tensor(float(max(len(p), 2))))
-    return BlockChoice(
-        block=name,
-        alpha=cell.arch_alpha.tolist(),
-        probability=p.tolist(),
-        argmax=choice.argmax,
-        projection=choice.projection,
-        residual=choice.residual,
-        margin=float(first - second),
-        entropy=float(entropy),
-    )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Row:
     """block; folded: everything, centre tap or nothing; kernel_side of what was there; side_macs:
     multiply-adds a token that stay (-1: the adapter as it was); why it did not fold; which Linear
-    of the block, and which outputs of it (margins, as LoRALinear has them)."""
+    of the block, and which outputs of it (margins, as LoRALinear has them); the windows that the
+    side branch joins to one map (side, height, width), if it does."""
 
     block: int
     folded: str
@@ -16,6 +17,7 @@ class Row:
     why: str
     linear: str = "attn.qkv"
     margins: tuple[int, int] = (0, 0)
+    windows: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)

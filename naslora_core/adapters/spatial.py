@@ -11,19 +11,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from naslora_core.adapters.base import selected
 from naslora_core.adapters.lora import LoRA, LoRALinear, Margins
+from naslora_core.adapters.windows import Windows, known_place, on_map, windows_of
 from naslora_core.errors import UserError
 
 
 class SpatialLoRALinear(LoRALinear):
-    """LoRA with a `cell` on the low-rank map z = We x, seen as `B' r H W`."""
+    """LoRA with a `cell` on the low-rank map z = We x, seen as `B' r H W`.
+
+    windows: None, or those that are joined to the whole map `B r H W` before the cell.
+    """
 
     def __init__(self, base: nn.Module, rank: int, scale: float, cell: nn.Module, margins=(0, 0)):
         super().__init__(base, rank, scale, margins)
         self.cell = cell
+        self.windows: Windows | None = None
 
     def between(self, z: Tensor) -> Tensor:
-        return self.cell(z.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return on_map(self.cell, z, self.windows)
 
 
 class SkipConv(nn.Module):
@@ -45,7 +51,31 @@ class SkipConv(nn.Module):
 
 
 @dataclass(frozen=True)
-class FixedConv(LoRA):
+class SpatialLoRA(LoRA):
+    """place: the cell sees a "window" alone, as in the papers, or the whole "map" before partition.
+
+    On the map no window has a border of its own, and padding neither writes nor is read. Global
+    blocks, lin1 and lin2 see the whole map anyway.
+    """
+
+    place: str = "window"
+
+    def __post_init__(self):
+        super().__post_init__()
+        known_place(self.place)
+
+    def inject(self, encoder: nn.Module) -> None:
+        """Wrap the Linears, and tell those in windows of the map, where it is wanted."""
+        super().inject(encoder)
+        if self.place == "map":
+            for _, block in selected(encoder, self.blocks):
+                for layer in block.attn.modules():
+                    if isinstance(layer, SpatialLoRALinear):
+                        layer.windows = windows_of(encoder, block)
+
+
+@dataclass(frozen=True)
+class FixedConv(SpatialLoRA):
     """The simplest spatial prior: one `side x side` operator beside a skip, nothing searched.
 
     start of K: "zero", or "random" as a Conv2d has it; Wd is zero, so both begin as the base.

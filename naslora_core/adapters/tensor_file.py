@@ -20,7 +20,7 @@ def write(path: str | Path, tensors: dict[str, Tensor], facts: dict[str, str]) -
     return Path(path)
 
 
-def read(path: str | Path, format: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+def read(path: str | Path, *formats: str) -> tuple[dict[str, str], dict[str, Tensor]]:
     """(description, tensors); UserError for a file that is missing, truncated, altered or of
     another format."""
     path = Path(path)
@@ -30,10 +30,11 @@ def read(path: str | Path, format: str) -> tuple[dict[str, str], dict[str, Tenso
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is not a readable file ({error}); save it anew.") from error
-    if facts.get("format") != format:
+    if facts.get("format") not in formats:
         raise UserError(
             f"{path.name} is a safetensors file of format {facts.get('format')!r}; expected "
-            f"{format!r}: it was written by something else, or by another version."
+            f"{' or '.join(map(repr, formats))}: it was written by something else, or by another "
+            "version."
         )
     found, wanted = facts.pop("digest", ""), digest(tensors, facts)
     if found != wanted:
