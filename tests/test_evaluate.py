@@ -7,8 +7,10 @@ from tiny import squares
 
 from naslora_core.adapters import LoRA, adapt
 from naslora_core.data import Sample
+from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, Segmenter, build_nano
 from naslora_core.training import evaluate, predict, score_masks
+from naslora_core.training.evaluate import METRICS, native_logits
 from naslora_core.training.prompts import box_of
 
 
@@ -63,3 +65,45 @@ def test_the_boxed_base_equals_sam_predictor(sam):
     predictor.set_image(sample.image)
     wanted, _, _ = predictor.predict(box=box_of(sample.mask > 0), multimask_output=False)
     assert np.array_equal(evaluate(sam, [sample], "box").masks[0], wanted[0])
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_asked_for_metrics_are_those_of_the_native_probabilities(sam, classes):
+    samples, model = squares(2, size=90, classes=classes), adapt(sam, LoRA(), classes)
+    scores = evaluate(model, samples, classes=classes, metrics=tuple(METRICS))
+    assert scores.mean.keys() == METRICS.keys() and len(scores.dice) == 2
+    for i, logits in enumerate(native_logits(model, samples)):
+        p, truth = logits.softmax(0).numpy(), samples[i].mask
+        for name in ("mae", "s_measure", "weighted_f", "e_measure"):
+            each = [METRICS[name](p[c], truth == c) for c in range(1, classes + 1)]
+            assert scores.more[name][i] == np.mean(each)
+    plain = evaluate(model, samples, classes=classes)
+    assert plain.mean.keys() == {"dice", "iou"} and np.array_equal(plain.dice, scores.dice)
+    assert all(np.array_equal(a, b) for a, b in zip(plain.masks, scores.masks, strict=True))
+
+
+def test_a_prompted_sam_is_judged_by_its_masks(sam):
+    samples = squares(2, size=150)
+    scores = evaluate(sam, samples, "box", metrics=("mae", "ber"))
+    wrong = [np.mean(m != s.mask) for m, s in zip(scores.masks, samples, strict=True)]
+    assert scores.more["mae"] == pytest.approx(wrong) and 0 <= scores.mean["ber"] <= 1
+
+
+def test_scores_over_all_pixels_stand_beside_those_of_images():
+    samples = squares(2, classes=2)
+    scores = score_masks([samples[0].mask, samples[1].mask * 0], samples, classes=2)
+    assert scores.counts.sum() == 2 * 128 * 128 and scores.counts.shape == (3, 3)
+    assert 0 < scores.overall["iou"] <= scores.overall["dice"] < 1
+    both = [s.mask for s in samples]
+    assert score_masks(both, samples, 2).overall == {"dice": 1.0, "iou": 1.0, "miou": 1.0}
+
+
+def test_predicting_leaves_the_model_in_its_mode(sam):
+    model = adapt(sam, LoRA()).train()
+    predict(model, squares(1))
+    assert model.training
+
+
+def test_an_unknown_metric_names_the_choices_before_anything_runs():
+    with pytest.raises(UserError, match="'f1'; choose from dice, iou, ber, mae, s_measure"):
+        evaluate(None, squares(1), metrics=("f1",))

@@ -18,7 +18,8 @@ from naslora_core.adapters import read_genotype
 from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.search.schedule import Schedule, named_schedule
-from naslora_core.training.losses import cross_entropy_dice
+from naslora_core.training.alphas import Alphas
+from naslora_core.training.losses import DEFAULT, named_loss
 from naslora_core.training.matching import matched_loss
 from naslora_core.training.state import RunFolder
 
@@ -48,13 +49,15 @@ def fit(
     progress: bool = True,
     on_event: Callable[[dict], None] | None = None,
     precision: str = "fp32",
+    loss: str = DEFAULT,
 ) -> FitResult:
     """Train `model` (from `adapt`) on `data.train`; a method without alpha only moves weights.
 
     out: a folder for events and state; a run found there, begun with the same arguments, goes on
     where it stopped. precision: "fp32" or "bf16" (forward passes under autocast; the weights stay
-    float32). Raises UserError for an unknown schedule, for data with other classes than
-    the model's, and with the step and the images' names when the loss is not finite.
+    float32). loss: a name of `losses.LOSSES`; a matched head has its own and takes no other.
+    Raises UserError for an unknown schedule or loss, for data with other classes than the
+    model's, and with the step and the images' names when the loss is not finite.
     """
     if len(data.classes) != model.classes:
         raise UserError(
@@ -63,10 +66,11 @@ def fit(
         )
     if precision not in PRECISIONS:
         raise UserError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
-    schedule = named_schedule(schedule, steps, lr, searches=bool(_alphas(model)))
+    schedule = named_schedule(schedule, steps, lr, bool(Alphas(model).parameters))
     arguments = {"steps": steps, "batch": batch, "seed": seed, "schedule": repr(schedule)}
-    arguments |= {"precision": precision}
-    run = _Run(model, data.train, schedule, batch, seed, precision)
+    arguments |= {"precision": precision, "loss": loss}
+    criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
+    run = _Run(model, data.train, schedule, batch, seed, precision, criterion)
     folder = RunFolder(out, arguments | {"data": data.name, "method": repr(model.method)})
     folder.restore(run)
     start = time.monotonic() - (run.history[-1]["seconds"] if run.history else 0)
@@ -84,23 +88,17 @@ def fit(
     return FitResult(model, _genotype(model, data, schedule, seed), run.history, seconds)
 
 
-def _alphas(model: nn.Module) -> list[nn.Parameter]:
-    return [p for name, p in model.named_parameters() if name.endswith("arch_alpha")]
-
-
 class _Run:
     """Model, optimisers and position of one training run."""
 
-    def __init__(self, model, samples: Sequence, schedule: Schedule, batch, seed, precision):
-        self.precision = precision
+    def __init__(self, model, samples: Sequence, schedule: Schedule, batch, seed, precision, loss):
+        self.precision, self.loss = precision, loss
         self.model, self.samples, self.schedule = model, samples, schedule
         self.batch, self.seed, self.step, self.history = batch, seed, 0, []
-        alphas = {id(p) for p in _alphas(model)}
-        trained = list(model.trained().values())
-        self.groups = {
-            "weights": [p for p in trained if id(p) not in alphas],
-            "alpha": [p for p in trained if id(p) in alphas],
-        }
+        self.alphas = Alphas(model)
+        alphas = {id(p) for p in self.alphas.parameters}
+        weights = [p for p in model.trained().values() if id(p) not in alphas]
+        self.groups = {"weights": weights, "alpha": self.alphas.parameters}
         first = schedule.stages[0]
         self.optimisers = {"weights": torch.optim.AdamW(self.groups["weights"], first.lr)}
         if self.groups["alpha"]:
@@ -119,6 +117,7 @@ class _Run:
         for kind, group in self.groups.items():
             for p in group:
                 p.requires_grad_(kind in moves)
+        self.alphas.heat(self.schedule.temperature(self.step))
         chosen = draw(len(self.samples), half, self.step, self.batch, self.seed)
         part = [self.samples[i] for i in chosen]
         keys = [(self.seed, self.step, i) for i in chosen]
@@ -132,19 +131,21 @@ class _Run:
         self._move(loss, moves, stage)
         self.step += 1
         event = {"step": self.step, "stage": stage.name, "moved": "+".join(moves)}
-        return event | {"loss": round(loss.item(), 5)} | self._alpha_now()
+        return event | {"loss": round(loss.item(), 5)} | self.alphas.event()
 
     def _loss(self, images: Tensor, masks: Tensor) -> Tensor:
         device = next(self.model.parameters()).device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             out, masks = self.model(images.to(device)), masks.to(device)
         if out.classes is None:
-            return cross_entropy_dice(out.masks.float(), masks) + self.model.penalty()
+            return self.loss(out.masks.float(), masks) + self.model.penalty()
         return matched_loss(out.low_res.float(), out.classes.float(), masks) + self.model.penalty()
 
     def _move(self, loss: Tensor, moves: Sequence[str], stage) -> None:
         for optimiser in self.optimisers.values():
             optimiser.zero_grad(set_to_none=True)
+        if "alpha" in moves and stage.entropy:
+            loss = loss + stage.entropy * self.alphas.entropy()
         loss.backward()
         for kind in moves:
             rate = stage.alpha_lr if kind == "alpha" else stage.lr * self._slope()
@@ -158,10 +159,6 @@ class _Run:
         """Warm-up, then linear to zero at the last step."""
         total = self.schedule.steps
         return min(1, (self.step + 1) / (WARMUP * total), (total - self.step) / (0.9 * total))
-
-    def _alpha_now(self) -> dict:
-        alphas = self.groups["alpha"]
-        return {"alpha": [p.detach().softmax(-1).tolist() for p in alphas]} if alphas else {}
 
 
 def draw(count: int, half: str | None, step: int, batch: int, seed: int) -> list[int]:

@@ -1,8 +1,17 @@
-"""What a mask is trained against."""
+"""What a mask is trained against: every loss takes the same two tensors and gives a scalar.
+
+logits `B C h w`, background is the logit 0; labels `B h w`, 0 is background, classes are 1..C.
+`cross_entropy_dice` lets the classes compete; the others ask each class for itself, against all
+the rest, and take the mean over classes. One class is no special case of either.
+"""
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from naslora_core.errors import UserError
 
 
 def with_background(logits: Tensor) -> Tensor:
@@ -16,9 +25,142 @@ def cross_entropy_dice(logits: Tensor, labels: Tensor) -> Tensor:
     logits: `B N h w`, background is the logit 0; labels: `B h w` in 0..N. With N = 1 the first
     term is binary cross-entropy, for softmax over (0, m) is the sigmoid of m.
     """
-    logits = with_background(logits.float())
-    truth = F.one_hot(labels.long(), logits.shape[1]).movedim(-1, 1).float()
-    p, over = logits.softmax(1)[:, 1:], (0, 2, 3)
-    shared = 2 * (p * truth[:, 1:]).sum(over) + 1
-    dice = shared / (p.sum(over) + truth[:, 1:].sum(over) + 1)
-    return F.cross_entropy(logits, labels.long()) + (1 - dice).mean()
+    logits = with_background(_at_least_float32(logits))
+    truth = _one_hot(labels, logits)
+    p = logits.softmax(1)[:, 1:]
+    return F.cross_entropy(logits, labels.long()) + _dice(p, truth[:, 1:])
+
+
+def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of each class against the rest, plus soft Dice: a scalar.
+
+    logits `B C h w`, labels `B h w`. With one class it is `cross_entropy_dice`.
+    """
+    m, truth = against_rest(logits, labels)
+    return F.binary_cross_entropy_with_logits(m, truth) + _dice(m.sigmoid(), truth)
+
+
+def balanced_bce(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy in which object and background weigh alike (HED, Xie & Tu 2015), a scalar.
+
+    logits `B C h w`, labels `B h w`. A pixel weighs the batch's share of the other side, counted
+    for each class. So a batch that shows one side only has loss 0 and teaches nothing.
+    """
+    m, truth = against_rest(logits, labels)
+    share = truth.mean((0, 2, 3), keepdim=True)  # 1 C 1 1, of the object
+    weight = torch.where(truth > 0, 1 - share, share)
+    return F.binary_cross_entropy_with_logits(m, truth, weight)
+
+
+def structure(logits: Tensor, labels: Tensor, window: int = 31, factor: float = 5.0) -> Tensor:
+    """Boundary-weighted cross-entropy plus weighted IoU (F3Net, Wei 2020), a scalar.
+
+    logits `B C h w`, labels `B h w`; each class of each image is judged alone, then the mean. A
+    pixel weighs 1 + factor * |share of the class in the window around it - its own label|. The
+    window is 31 pixels at every size, as published for masks of some 350 pixels: it is a quarter
+    of a mask of 128, so there "boundary" means most of a small object. Outside the image counts
+    as background, so an object that touches the border has a boundary there.
+    """
+    m, truth = against_rest(logits, labels)
+    weight = boundary_weight(truth, window, factor)
+    cross = F.binary_cross_entropy_with_logits(m, truth, reduction="none")
+    return (_weighted_mean(cross, weight) + _weighted_iou(m, truth, weight)).mean()
+
+
+def structure_as_shipped(
+    logits: Tensor, labels: Tensor, window: int = 31, factor: float = 5.0
+) -> Tensor:
+    """`structure` as its code was released and copied since: its cross-entropy has no weights.
+
+    logits `B C h w`, labels `B h w`. The code passes reduce="none". PyTorch takes `reduce` for a
+    truth value, and a filled string is true: the mean is taken before the weights come, so they
+    cancel in the first term. The IoU term keeps them.
+    """
+    m, truth = against_rest(logits, labels)
+    weight = boundary_weight(truth, window, factor)
+    cross = F.binary_cross_entropy_with_logits(m, truth)  # what reduce="none" does: a scalar
+    return (_weighted_mean(cross, weight) + _weighted_iou(m, truth, weight)).mean()
+
+
+def boundary_weight(truth: Tensor, window: int = 31, factor: float = 5.0) -> Tensor:
+    """1 + factor * |mean of the window - truth|, for truth `B C h w` of 0 and 1 (floats)."""
+    if window % 2 == 0 or window < 1:
+        raise UserError(f"The window is {window} pixels; take an odd number, e.g. {window + 1}.")
+    near = _line_sums(_line_sums(truth, window, -1), window, -2) / window**2
+    return 1 + factor * (near - truth).abs()
+
+
+def _line_sums(x: Tensor, window: int, dim: int) -> Tensor:
+    """Sums of `window` values around each along one of the last two axes, 0 outside.
+
+    As differences of running sums: exact for counts, and no dearer for a larger window.
+    """
+    lead, rest = window // 2 + 1, window // 2
+    sides = (lead, rest) if dim == -1 else (0, 0, lead, rest)
+    total, size = F.pad(x, sides).cumsum(dim), x.shape[dim]
+    return total.narrow(dim, window, size) - total.narrow(dim, 0, size)
+
+
+def against_rest(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logit of each class against all others together, and where it is true: both `B C h w`.
+
+    The sigmoid of the first is the softmax over background and classes; one class keeps its logit.
+    """
+    logits = _at_least_float32(logits)
+    every = with_background(logits)
+    truth = _one_hot(labels, every)[:, 1:]
+    if logits.shape[1] == 1:
+        return logits, truth
+    rest = [every[:, [j for j in range(every.shape[1]) if j != c]] for c in range(1, len(every[0]))]
+    return logits - torch.stack([r.logsumexp(1) for r in rest], 1), truth
+
+
+def _one_hot(labels: Tensor, like: Tensor) -> Tensor:
+    return F.one_hot(labels.long(), like.shape[1]).movedim(-1, 1).to(like.dtype)
+
+
+def _at_least_float32(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _dice(p: Tensor, truth: Tensor) -> Tensor:
+    """1 - soft Dice of each class over the whole batch, mean over classes."""
+    over = (0, 2, 3)
+    shared = 2 * (p * truth).sum(over) + 1
+    return (1 - shared / (p.sum(over) + truth.sum(over) + 1)).mean()
+
+
+def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean over the pixels of each mask, `B C`; a scalar `values` comes back as it went in."""
+    return (weight * values).sum((2, 3)) / weight.sum((2, 3))
+
+
+def _weighted_iou(m: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """1 - soft IoU with a weight a pixel, `B C`."""
+    p = m.sigmoid()
+    shared = (p * truth * weight).sum((2, 3))
+    union = ((p + truth) * weight).sum((2, 3)) - shared
+    return 1 - (shared + 1) / (union + 1)
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+DEFAULT = "cross_entropy_dice"
+LOSSES: dict[str, Loss] = {
+    f.__name__: f
+    for f in (cross_entropy_dice, bce_dice, balanced_bce, structure, structure_as_shipped)
+}
+
+
+def named_loss(name: str, matched: bool = False) -> Loss:
+    """The loss of that name; UserError with the choices for another.
+
+    matched: the model's head has a loss of its own, so only the default may be named.
+    """
+    if name not in LOSSES:
+        raise UserError(f"Unknown loss {name!r}; choose from {', '.join(LOSSES)}.")
+    if matched and name != DEFAULT:
+        raise UserError(
+            f"A matched head is trained by its matched loss, not by {name!r}; leave `loss` out, "
+            "or adapt with head='plain'."
+        )
+    return LOSSES[name]

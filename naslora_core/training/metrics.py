@@ -1,4 +1,8 @@
-"""Overlap of masks. Two empty masks agree perfectly: both scores are 1."""
+"""Overlap of masks, image by image or over a whole set, at whatever size the masks have.
+
+Two empty masks agree perfectly: their IoU and Dice are 1. Over a set, a class that no image shows
+and no mask draws says nothing and is left out.
+"""
 
 import numpy as np
 
@@ -15,6 +19,67 @@ def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
     return float(2 * (prediction & truth).sum() / total) if total else 1.0
 
 
+def ber(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Balanced error rate of two boolean masks `H W`, in 0..1: lower is better.
+
+    The mean of the share of object pixels missed and of background pixels drawn. Where the truth
+    is empty or full there is one side only, and its share is the answer.
+    """
+    sides = [(prediction != truth)[side] for side in (truth, ~truth)]
+    return float(np.mean([wrong.mean() for wrong in sides if wrong.size]))
+
+
+def mae(probability: np.ndarray, truth: np.ndarray) -> float:
+    """Mean absolute difference of probabilities `H W` and a boolean mask: lower is better.
+
+    An empty truth is no special case: what was drawn is what is wrong.
+    """
+    return float(np.abs(probability.astype(np.float64) - truth).mean())
+
+
 def per_class(score, prediction: np.ndarray, truth: np.ndarray, classes: int) -> list[float]:
     """`score` of every foreground class 1..classes of two label maps `H W`."""
     return [score(prediction == c, truth == c) for c in range(1, classes + 1)]
+
+
+def confusion(prediction: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+    """Pixels of two label maps `H W`, counted: `C+1 C+1`, a row a true class, 0 is background.
+
+    A label above `classes` counts as background. Sum the counts of images for a set's.
+    """
+    t, p = (np.where(x > classes, 0, x).astype(np.int64).ravel() for x in (truth, prediction))
+    side = classes + 1
+    return np.bincount(t * side + p, minlength=side * side).reshape(side, side)
+
+
+def global_iou(counts: np.ndarray) -> np.ndarray:
+    """IoU of each class, background first, over all pixels of a set: `C+1`.
+
+    counts: of `confusion`. Large objects weigh more than in a mean over images; nan for a class
+    that is in neither truth nor prediction.
+    """
+    right = np.diag(counts)
+    return _shares(right, counts.sum(0) + counts.sum(1) - right)
+
+
+def global_dice(counts: np.ndarray) -> np.ndarray:
+    """Dice of each class, background first, over all pixels of a set: `C+1`, nan as above."""
+    return _shares(2 * np.diag(counts), counts.sum(0) + counts.sum(1))
+
+
+def mean_iou(counts: np.ndarray, background: bool = True) -> float:
+    """Mean over classes of the global IoU, background counted unless told otherwise.
+
+    Classes in neither truth nor prediction are left out; if that is all of them, it is 1.
+    """
+    return mean_present(global_iou(counts)[0 if background else 1 :])
+
+
+def mean_present(values: np.ndarray) -> float:
+    """Mean of what is not nan, and 1 if nothing is left: nothing to find, and nothing drawn."""
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else 1.0
+
+
+def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
