@@ -142,3 +142,41 @@ def test_a_degenerate_input_does_not_break_the_fit():
     z = torch.ones(1, RANK, 6, 6, dtype=torch.float64)
     choice = project(holding(planted("conv_3x3")), z)
     assert all(0 <= v <= 1 + 1e-9 for v in choice.residual.values())
+
+
+def in_another_basis(name, seed, noise=0.0):
+    """A planted kernel as it looks when We and Wd have turned z, and the Wd `20 4` behind it.
+
+    Of rank 4: with three channels a sum of three products explains many a full 3 x 3.
+    """
+    kernel, g = planted(name, seed, 4), torch.Generator().manual_seed(seed)
+    into, out = torch.randn(2, 4, 4, generator=g, dtype=torch.float64)
+    turned = torch.einsum("oa,abyx,bi->oiyx", out, kernel, into)
+    turned = torch.nn.functional.pad(turned, ((5 - turned.shape[-1]) // 2,) * 4)
+    turned = turned + noise * turned.std() * torch.randn(turned.shape, generator=g).double()
+    return turned, torch.randn(20, 4, generator=g, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+@pytest.mark.parametrize("name, seed", list(itertools.product(LINEAR[1:], range(3))))
+def test_a_change_of_basis_by_We_and_Wd_hides_no_operator(name, seed, noise):
+    kernel, Wd = in_another_basis(name, seed, noise)
+    choice = project(holding(kernel, 4), coloured(seed, 4), decoder=Wd)
+    assert choice.projection == {"conv_1x1": "skip"}.get(name, name)  # pointwise is pointwise
+    assert choice.residual[name] < (1e-6 if noise == 0 else 5e-3)
+
+
+def test_a_member_computes_what_the_cell_and_its_decoder_did():
+    kernel, Wd = in_another_basis("sep_conv_5x5", 1)
+    member = project(holding(kernel, 4), coloured(1, 4), decoder=Wd).members["sep_conv_5x5"]
+    assert torch.allclose(member.flat(5), Wd @ kernel.flatten(1), atol=1e-6)
+
+
+def test_energy_counts_behind_the_decoder():
+    """What Wd does not read needs no explanation."""
+    kernel = torch.nn.functional.pad(identity(RANK).double(), (2,) * 4)
+    kernel[0] = torch.randn(RANK, 5, 5, dtype=torch.float64)
+    Wd = torch.randn(20, RANK, dtype=torch.float64)
+    assert project(holding(kernel), coloured(), decoder=Wd).projection != "skip"
+    Wd[:, 0] = 0
+    assert project(holding(kernel), coloured(), decoder=Wd).projection == "skip"

@@ -1,0 +1,189 @@
+"""The best member of an operator's class of kernels, by least squares on the data.
+
+W `o rkk` is a kernel with its taps flattened, C `rkk rkk` the covariance of the patches p that it
+meets, so E|W p|^2 = tr(W C W^T). `own` takes every kernel that the operator can be as it stands.
+
+`free` lets z change its basis too. Between a learned We and a learned Wd the kernels K and B K A
+are one adapter (A goes into We, B into Wd): there skip is any pointwise map, a pool may mix its
+channels, and a separable kernel is a sum of r products  sum_b U[o, b] V[b, i] D[b, t].
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from naslora_core.search.operators import Dense, Fixed, Operator, Separable
+
+ROUNDS = 60  # of alternating least squares; each lowers the error
+
+
+@dataclass(frozen=True)
+class Member:
+    """out `o r`, the operator's own kernel `r r k k`, into `r r`: together out kernel into."""
+
+    out: Tensor
+    kernel: Tensor
+    into: Tensor
+
+    def flat(self, side: int) -> Tensor:
+        """out kernel into, padded to `side`: `o rkk`."""
+        whole = torch.einsum("oa,abyx,bi->oiyx", self.out, self.kernel, self.into)
+        return F.pad(whole, ((side - whole.shape[-1]) // 2,) * 4).flatten(1)
+
+
+def own(op: Operator, W: Tensor, C: Tensor, side: int) -> Tensor:
+    """The kernel nearest to W `r rkk` among those that `op` can be, flattened like W."""
+    if isinstance(op, Fixed):
+        return _scaled(op.constant.double(), W, C, side)
+    if isinstance(op, Separable):
+        return _separable(op, W, C, side)
+    return _supported(taps(op, side), W, C)
+
+
+def free(op: Operator, W: Tensor, C: Tensor, side: int) -> Member:
+    """The member of `op` nearest to W `o rkk` when We and Wd may change the basis of z."""
+    eye = torch.eye(op.rank, dtype=W.dtype)
+    if isinstance(op, Fixed):
+        return _mixed(op.kernel().double(), W, C, side)
+    if isinstance(op, Separable):
+        return _product(op, W, C, side)
+    best = _supported(taps(op, side), W, C)
+    out, kernel = _as_rank(best, op.rank)
+    kernel = kernel.view(op.rank, op.rank, side, side)
+    low = (side - op.side) // 2
+    return Member(out, kernel[..., low : side - low, low : side - low], eye)
+
+
+def taps(op: Operator, side: int) -> Tensor:
+    """Which of the rkk columns a dense or separable operator can use, bool."""
+    if not isinstance(op, Dense | Separable):
+        raise TypeError(f"projection knows no class of kernels for {op.name}; add it to classes.py")
+    mask = torch.zeros(side, side, dtype=torch.bool)
+    low, step = (side - op.side) // 2, getattr(op, "dilation", 1)
+    mask[low : side - low : step, low : side - low : step] = True
+    return mask.flatten().repeat(op.rank)
+
+
+def _inverse(gram: Tensor) -> Tensor:
+    return torch.linalg.pinv(gram, hermitian=True)
+
+
+def _solve(gram: Tensor, right: Tensor) -> Tensor:
+    """gram^-1 right, with a trace of damping, since a gram may be singular."""
+    damped = gram + (1e-12 * gram.trace() / len(gram) + 1e-30) * torch.eye(len(gram)).to(gram)
+    return torch.linalg.solve(damped, right)
+
+
+def _scaled(constant: Tensor, W: Tensor, C: Tensor, side: int) -> Tensor:
+    """c F with c = <F, W>_C / <F, F>_C."""
+    fixed = F.pad(constant, ((side - constant.shape[-1]) // 2,) * 4).flatten(1)
+    norm = torch.einsum("oi,ij,oj->", fixed, C, fixed)
+    return fixed * (torch.einsum("oi,ij,oj->", fixed, C, W) / norm if norm > 0 else 0)
+
+
+def _supported(columns: Tensor, W: Tensor, C: Tensor) -> Tensor:
+    """Least squares on a subset of columns: W_S = W C[:, S] C[S, S]^+."""
+    best = torch.zeros_like(W)
+    best[:, columns] = W @ C[:, columns] @ _inverse(C[columns][:, columns])
+    return best
+
+
+def _separable(op: Separable, W: Tensor, C: Tensor, side: int) -> Tensor:
+    """Alternating least squares for P[o, i] D[i, t], begun at the dense solution's main axis."""
+    r, columns = op.rank, taps(op, side)
+    S, Csub = _supported(columns, W, C)[:, columns].reshape(r, r, -1), C[columns][:, columns]
+    cross = (W @ C[:, columns]).reshape(r, r, -1)  # E[y_o p_it]
+    C4 = Csub.reshape(r, S.shape[-1], r, S.shape[-1])
+    D = torch.stack([torch.linalg.svd(S[:, i], full_matrices=False).Vh[0] for i in range(r)])
+    for _ in range(ROUNDS // 2):
+        P = torch.einsum("oit,it->oi", cross, D) @ _inverse(
+            torch.einsum("it,itju,ju->ij", D, C4, D)
+        )
+        A = torch.einsum("ij,itju->itju", P.T @ P, C4).reshape(Csub.shape)
+        b = torch.einsum("oi,oit->it", P, cross).flatten()
+        D = _solve(A, b).reshape(D.shape)
+    best = torch.zeros_like(W)
+    best[:, columns] = torch.einsum("oi,it->oit", P, D).flatten(1)
+    return best
+
+
+def _mixed(kernel: Tensor, W: Tensor, C: Tensor, side: int) -> Member:
+    """out F with any matrix `out`: least squares of W p on the r features F p."""
+    r = len(kernel)
+    fixed = F.pad(kernel, ((side - kernel.shape[-1]) // 2,) * 4).flatten(1)
+    out = W @ C @ fixed.T @ _inverse(fixed @ C @ fixed.T)
+    return Member(out, kernel, torch.eye(r, dtype=W.dtype))
+
+
+def _as_rank(best: Tensor, r: int) -> tuple[Tensor, Tensor]:
+    """`o n` of rank at most r as `o r` times `r n`."""
+    left, values, right = torch.linalg.svd(best, full_matrices=False)
+    return left[:, :r] * values[:r], right[:r]
+
+
+def _product(op: Separable, W: Tensor, C: Tensor, side: int) -> Member:
+    """The lower of two alternating fits of sum_b U[o, b] V[b, i] D[b, t] (a CP decomposition)."""
+    r, columns = op.rank, taps(op, side)
+    Csub, cross = C[columns][:, columns], W @ C[:, columns]  # cross: E[y_o p_it]
+    K = (cross @ _inverse(Csub)).reshape(len(W), r, -1)  # o i t, the dense fit
+    fits = [_alternate(V, D, Csub, cross) for V, D in (_simultaneous(K), _leading(K))]
+    U, V, D = min(fits, key=lambda fit: _missed(*fit, Csub, cross))
+    kernel = torch.diag_embed(D.T).permute(1, 2, 0).reshape(r, r, op.side, op.side)
+    return Member(U, kernel, V)
+
+
+def _missed(U: Tensor, V: Tensor, D: Tensor, C: Tensor, cross: Tensor) -> float:
+    """The error of a fit, up to the constant E|y|^2."""
+    best = U @ torch.einsum("bi,bt->bit", V, D).flatten(1)
+    return float(((best @ C - 2 * cross) * best).sum())
+
+
+def _alternate(V: Tensor, D: Tensor, C: Tensor, cross: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Least squares for U, V and D in turn, the other two held."""
+    (r, n), C4 = D.shape, C.view(V.shape[1], D.shape[1], V.shape[1], D.shape[1])  # i t j u
+    for _ in range(ROUNDS):
+        U = _outer(V, D, C, cross)
+        both, found = U.T @ U, (U.T @ cross).view(r, -1, n)  # b c, b i t
+        A = torch.einsum("biju,cu->bicj", torch.einsum("bt,itju->biju", D, C4), D)
+        A = (A * both[:, None, :, None]).reshape(V.numel(), -1)
+        V = _solve(A, torch.einsum("bit,bt->bi", found, D).flatten()).view_as(V)
+        A = torch.einsum("btju,cj->btcu", torch.einsum("bi,itju->btju", V, C4), V)
+        A = (A * both[:, None, :, None]).reshape(D.numel(), -1)
+        D = _solve(A, torch.einsum("bit,bi->bt", found, V).flatten()).view_as(D)
+        V, D = F.normalize(V, dim=1), F.normalize(D, dim=1)
+    return _outer(V, D, C, cross), V, D
+
+
+def _outer(V: Tensor, D: Tensor, C: Tensor, cross: Tensor) -> Tensor:
+    """U `o b`, given the r features V and D."""
+    features = torch.einsum("bi,bt->bit", V, D).flatten(1)
+    return cross @ features.T @ _inverse(features @ C @ features.T)
+
+
+def _leading(K: Tensor) -> tuple[Tensor, Tensor]:
+    """A start: every channel as it is, with its main tap pattern."""
+    return torch.eye(K.shape[1], dtype=K.dtype), _main_taps(K)
+
+
+def _main_taps(K: Tensor) -> Tensor:
+    """Of each input channel of `o i t` the pattern of taps with most energy, `i t`."""
+    return torch.linalg.svd(K.transpose(0, 1), full_matrices=False).Vh[:, 0]
+
+
+def _simultaneous(K: Tensor) -> tuple[Tensor, Tensor]:
+    """A start that is exact where K is separable: two slices share their eigenvectors (Jennrich).
+
+    K_s = sum_t s_t K[:, :, t] = U diag(D s) V, so pinv(K_s) K_u has the rows of V as left ones.
+    """
+    g = torch.Generator().manual_seed(0)
+    s, u = torch.randn(2, K.shape[-1], generator=g, dtype=K.dtype)
+    pencil = torch.linalg.pinv(K @ s) @ (K @ u)  # i i
+    V = torch.linalg.eig(pencil.T).eigenvectors.real.T  # rows v with v pencil = lambda v
+    U = torch.linalg.svd(K.flatten(1), full_matrices=False).U  # o r
+    core = torch.einsum("oa,oit,ib->abt", U, K, torch.linalg.pinv(V))  # channels in V's basis
+    D = torch.stack(
+        [torch.linalg.svd(core[:, b], full_matrices=False).Vh[0] for b in range(len(V))]
+    )
+    return F.normalize(V, dim=1), D
