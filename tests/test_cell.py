@@ -154,7 +154,7 @@ def test_starts():
 
 def test_temperature_sharpens():
     cell = made()
-    cell.temperature = 1e-3
+    cell.temperature.fill_(1e-3)
     p = cell.probabilities()
     assert p.max() > 0.999 and p.argmax() == cell.arch_alpha.argmax()
 

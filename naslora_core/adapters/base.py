@@ -42,8 +42,15 @@ class Adapted(Segmenter):
         return self.head.classes
 
     def trained(self) -> dict[str, Tensor]:
-        """Everything that is not the base's: what an adapter file holds, name by name."""
+        """Every parameter that is not the base's, name by name."""
         return {n: self.get_parameter(n) for n in self.trained_names}
+
+    def kept(self) -> dict[str, Tensor]:
+        """What an adapter file holds: `trained()`, and what cells keep beside (batch statistics,
+        temperature), every tensor the model's own."""
+        parameters = {n for n, _ in self.named_parameters(remove_duplicate=False)}
+        state = self.sam.image_encoder.state_dict(prefix="sam.image_encoder.")
+        return self.trained() | {n: t for n, t in state.items() if n not in parameters}
 
     def penalty(self) -> Tensor | float:
         """What the method adds to the task's loss after a forward pass in training; mostly 0."""

@@ -14,13 +14,14 @@ from naslora_core.errors import UserError
 from naslora_core.sam import model_hash
 from naslora_core.search.operators import operator_names, set_hash
 
-FORMAT = "naslora-adapter-2"
+FORMAT = "naslora-adapter-3"
+OLDER = "naslora-adapter-2"  # parameters alone: no temperature, no batch statistics
 NEEDED = ("method", "settings", "base_name", "base_hash", "classes", "head", "seed", "version")
 
 
 def save_adapter(model: Adapted, path: str | Path) -> Path:
     """Write We, Wd, operators, alpha and the trained decoder, with metadata, as safetensors."""
-    return tensor_file.write(path, model.trained(), metadata(model))
+    return tensor_file.write(path, model.kept(), metadata(model))
 
 
 def metadata(model: Adapted) -> dict[str, str]:
@@ -48,7 +49,7 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
     Raises UserError for a file that is missing, truncated or altered, for another base (both
     hashes named), another operator set, and for missing or unknown tensors (named).
     """
-    facts, tensors = tensor_file.read(path, FORMAT)
+    facts, tensors = tensor_file.read(path, FORMAT, OLDER)
     absent = [k for k in NEEDED if k not in facts]
     if absent:
         raise UserError(f"{path} does not say its {', '.join(absent)}; save the adapter anew.")
@@ -60,7 +61,8 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
         )
     shape = int(facts["classes"]), int(facts["seed"]), facts["head"]
     model = adapt(sam, _method(facts, path), *shape)
-    _fill(model, tensors, Path(path).name)
+    wanted = model.trained() if facts["format"] == OLDER else model.kept()
+    _fill(wanted, tensors, Path(path).name)
     return model
 
 
@@ -87,8 +89,7 @@ def _method(facts: dict, path):
     return method
 
 
-def _fill(model: Adapted, tensors: dict, name: str) -> None:
-    wanted = model.trained()
+def _fill(wanted: dict, tensors: dict, name: str) -> None:
     missing, unknown = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
     wrong = [n for n in wanted if n in tensors and wanted[n].shape != tensors[n].shape]
     if missing or unknown or wrong:
@@ -96,5 +97,5 @@ def _fill(model: Adapted, tensors: dict, name: str) -> None:
             f"{name} does not fit its own description: missing {missing[:3]}, unknown "
             f"{unknown[:3]}, of another shape {wrong[:3]}; save the adapter anew."
         )
-    for key, p in wanted.items():
-        p.data.copy_(tensors[key])
+    for key, tensor in wanted.items():
+        tensor.data.copy_(tensors[key])

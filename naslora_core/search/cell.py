@@ -29,7 +29,8 @@ class Cell(nn.Module):
         super().__init__()
         if start not in STARTS:
             raise UserError(f"Unknown start {start!r}; choose one of {', '.join(STARTS)}.")
-        self.rank, self.start, self.temperature = rank, start, 1.0
+        self.rank, self.start = rank, start
+        self.register_buffer("temperature", torch.ones(()))  # of the softmax; kept in files
         self.names = operator_names(operators)
         self.operators = build(self.names, rank)
         self.arch_alpha = nn.Parameter(torch.zeros(len(self.names)))
@@ -37,6 +38,11 @@ class Cell(nn.Module):
         if start == "identity":
             for op in self.operators:
                 op.start_at_identity()
+
+    @property
+    def linear(self) -> bool:
+        """Whether `kernel` is the whole cell: every operator is a convolution."""
+        return all(op.linear for op in self.operators)
 
     @property
     def gain(self) -> float:

@@ -19,7 +19,12 @@ DECISION = 0.3  # a winner's probability below which a search has hardly decided
 @dataclass(frozen=True)
 class Stage:
     """steps; moves: "weights", "alpha", "both" at once, or "alternate" (weights on half A of the
-    images, then alpha on half B, and so on); learning rates and decoupled weight decays."""
+    images, then alpha on half B, and so on); learning rates and decoupled weight decays.
+
+    temperature: of the softmax over alpha, a number or (first, last) of a line over the stage;
+    None leaves it as it stands. entropy: weight of alpha's mean entropy (0 certain, 1 uniform) in
+    the loss of steps that move alpha; above 0 it asks for a decision, below 0 for none.
+    """
 
     name: str
     steps: int
@@ -28,6 +33,8 @@ class Stage:
     alpha_lr: float = ALPHA_LR
     weight_decay: float = 1e-4
     alpha_weight_decay: float = 1e-3
+    temperature: float | tuple[float, float] | None = None
+    entropy: float = 0.0
 
     def __post_init__(self):
         if self.moves not in MOVES or self.steps < 0:
@@ -35,6 +42,22 @@ class Stage:
                 f"Stage {self.name!r} has moves={self.moves!r} and steps={self.steps}; moves is "
                 f"one of {', '.join(MOVES)}, and steps is not negative."
             )
+        if self.temperature is not None and min(self._ends()) <= 0:
+            raise UserError(
+                f"Stage {self.name!r} has temperature={self.temperature}; it is above 0: 1 is the "
+                "plain softmax, less is sharper."
+            )
+
+    def _ends(self) -> tuple[float, float]:
+        t = self.temperature
+        return t if isinstance(t, tuple) else (t, t)
+
+    def temperature_at(self, done: int) -> float | None:
+        """The temperature of the stage's step number `done`, counted from 0."""
+        if self.temperature is None:
+            return None
+        first, last = self._ends()
+        return first + (last - first) * done / max(1, self.steps - 1)
 
     def turn(self, step: int) -> tuple[Sequence[str], str | None]:
         """What moves at this step, and on which half of the images (None: all)."""
@@ -59,6 +82,14 @@ class Schedule:
     def steps(self) -> int:
         """Steps of all stages, alpha's included."""
         return sum(s.steps for s in self.stages)
+
+    def temperature(self, step: int) -> float | None:
+        """The temperature of a step, counted from 0 over all stages; None leaves it."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage.temperature_at(step)
+            step -= stage.steps
+        return None
 
     @property
     def alpha_steps(self) -> int:

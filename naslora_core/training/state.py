@@ -13,7 +13,7 @@ EVERY = 25  # steps between two saved states
 
 
 class RunFolder:
-    """`run.json` (arguments), `state.pt` (trained tensors, optimisers, step), `events.jsonl`.
+    """`run.json` (arguments), `state.pt` (tensors, optimisers, step), `events.jsonl`.
 
     With path None nothing is written. The log is cut back to the state on resuming, so the two
     never disagree; every file is written aside and renamed.
@@ -44,10 +44,10 @@ class RunFolder:
         if not self.path or not (self.path / "state.pt").exists():
             return
         state = torch.load(self.path / "state.pt", weights_only=True)
-        named = dict(run.model.named_parameters())
+        here = _kept(run.model)
         with torch.no_grad():
             for name, value in state["tensors"].items():
-                named[name].copy_(value)
+                here[name].copy_(value)
         for kind, optimiser in run.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][kind])
         run.step = state["step"]
@@ -65,12 +65,15 @@ class RunFolder:
             write_atomic(self.path / "state.pt", _packed(run))
 
 
+def _kept(model) -> dict[str, torch.Tensor]:
+    """What an adapter file would hold; of a U-Net every parameter."""
+    return model.kept() if hasattr(model, "kept") else model.trained()
+
+
 def _packed(run) -> bytes:
-    trained = {id(p) for group in run.groups.values() for p in group}
-    named = run.model.named_parameters()
     buffer = io.BytesIO()
     state = {
-        "tensors": {n: p.detach() for n, p in named if id(p) in trained},
+        "tensors": {n: t.detach() for n, t in _kept(run.model).items()},
         "optimisers": {kind: o.state_dict() for kind, o in run.optimisers.items()},
         "step": run.step,
     }
