@@ -12,8 +12,9 @@ from naslora_core.adapters.full import Full
 from naslora_core.adapters.lora import LoRA
 from naslora_core.adapters.lst import LST
 from naslora_core.adapters.methods import METHODS
-from naslora_core.adapters.nas_lora import NASLoRA, cells, read_genotype
+from naslora_core.adapters.nas_lora import NASLoRA, cells
 from naslora_core.adapters.nas_pc_lora import NASPCLoRA
+from naslora_core.adapters.reading import choices, read_genotype
 from naslora_core.adapters.sam_adapter import SAMAdapter
 from naslora_core.adapters.spatial import FixedConv
 from naslora_core.adapters.ssf import SSF
@@ -38,6 +39,7 @@ __all__ = [
     "SAMAdapter",
     "adapt",
     "cells",
+    "choices",
     "fold",
     "load_adapter",
     "load_folded",

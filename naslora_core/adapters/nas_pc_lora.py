@@ -32,6 +32,11 @@ class PartialCell(nn.Module):
         self.register_buffer("order", order, persistent=False)  # r
 
     @property
+    def searched(self) -> Tensor:
+        """The columns of Wd that read the searched channels."""
+        return self.order.argsort()[: self.cell.rank]
+
+    @property
     def operators(self) -> nn.ModuleList:
         """The operators of the searched channels."""
         return self.cell.operators

@@ -8,6 +8,7 @@ Of a cell alone, S_o is every kernel that operator o can be. Between We and Wd t
 nothing, so there S_o also holds what becomes that operator when We and Wd change it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -43,31 +44,44 @@ def patch_covariance(z: Tensor, side: int) -> Tensor:
     return patches.T @ patches / len(patches)
 
 
-@torch.no_grad()
 def project(
     cell: Cell, z: Tensor, tolerance: float = TOLERANCE, decoder: Tensor | None = None
 ) -> Choice:
     """Both readings of `cell` on its own input z `B r H W`; projection None if no class fits.
 
-    decoder: the Wd `d r` behind the cell; then energy is counted after it, and We and Wd are free.
     Projection reads the mixed kernel, so it says nothing of operators that have none.
     """
-    kernel = cell.kernel().double()
-    covariance = patch_covariance(z, kernel.shape[-1])
-    classes = {op.name: op for op in cell.operators if op.linear}
+    return Choice(argmax(cell), *explain(cell.kernel(), cell.operators, z, tolerance, decoder))
+
+
+@torch.no_grad()
+def explain(
+    kernel: Tensor,
+    operators: Iterable[Operator],
+    z: Tensor,
+    tolerance: float = TOLERANCE,
+    decoder: Tensor | None = None,
+) -> tuple[str | None, dict[str, float], dict[str, Member]]:
+    """The cheapest class that explains a kernel `r r k k` on z `B r H W`, and what each leaves.
+
+    decoder: the Wd `d r` behind it; then energy is counted after it, We and Wd are free, and the
+    nearest member of each class is returned too.
+    """
+    kernel, side = kernel.double(), kernel.shape[-1]
+    covariance = patch_covariance(z, side)
+    classes = {op.name: op for op in operators if op.linear}
     W, members = kernel.flatten(1), {}
     if decoder is None:
-        nearest = {n: own(op, W, covariance, cell.side) for n, op in classes.items()}
+        nearest = {n: own(op, W, covariance, side) for n, op in classes.items()}
     else:
         Q, R = torch.linalg.qr(decoder.double())
         W = R @ W  # r rkk: the energy that it has behind Wd
-        found = {n: free(op, W, covariance, cell.side) for n, op in classes.items()}
-        nearest = {n: m.flat(cell.side) for n, m in found.items()}
+        found = {n: free(op, W, covariance, side) for n, op in classes.items()}
+        nearest = {n: m.flat(side) for n, m in found.items()}
         members = {n: replace(m, out=Q @ m.out) for n, m in found.items()}
     residual = {n: _share(W - best, W, covariance) for n, best in nearest.items()}
     fitting = [n for n in classes if residual[n] <= tolerance]
-    cheapest = min(fitting, key=lambda n: cost(classes[n]), default=None)
-    return Choice(argmax(cell), cheapest, residual, members)
+    return min(fitting, key=lambda n: cost(classes[n]), default=None), residual, members
 
 
 def cost(op: Operator) -> tuple[int, int, str]:

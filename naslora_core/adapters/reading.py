@@ -1,0 +1,63 @@
+"""Read what a search found: both readings of every cell of an adapted model."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from naslora_core.adapters.nas_lora import cells, decoders
+from naslora_core.search import BlockChoice, Cell, Choice, Genotype, argmax, project, set_hash
+
+
+def choices(model: nn.Module, images: Tensor) -> dict[str, Choice]:
+    """Of every cell the readings on the z that `images` (`B 3 S S`, 0..255) send through it."""
+    return read_cells(model, partial(model, images))
+
+
+@torch.no_grad()
+def read_cells(model: nn.Module, run: Callable) -> dict[str, Choice]:
+    """Of every cell the readings on the z that run() sends through it.
+
+    We and Wd are learned, so the basis of z means nothing: projection leaves it free.
+    """
+    found, seen = cells(model), {}
+    hooks = [
+        c.register_forward_pre_hook(lambda m, z: seen.update({m: z[0]})) for c in found.values()
+    ]
+    run()
+    for hook in hooks:
+        hook.remove()
+    Wd = decoders(model)
+    return {n: project(c, seen[c].float(), decoder=Wd[n]) for n, c in found.items()}
+
+
+def read_genotype(model: nn.Module, images: Tensor, **circumstances) -> Genotype | None:
+    """The genotype of a searched model, on `images` (`B 3 S S`, 0..255).
+
+    circumstances: schedule, data, seed. None where the model has no cell.
+    """
+    found = cells(model)
+    if not found:
+        return None
+    read = choices(model, images)
+    blocks = [_block(name, cell, read[name]) for name, cell in found.items()]
+    names = next(iter(found.values())).names
+    start = model.method.start
+    return Genotype(list(names), set_hash(names), blocks, start, **circumstances)
+
+
+def _block(name: str, cell: Cell, choice: Choice) -> BlockChoice:
+    p = cell.probabilities().detach().double()
+    first, second = p.topk(2).values if len(p) > 1 else (p[0], p.new_zeros(()))
+    entropy = -(p * p.log()).nan_to_num().sum() / torch.log(p.new_tensor(float(max(len(p), 2))))
+    return BlockChoice(
+        block=name,
+        alpha=cell.arch_alpha.tolist(),
+        probability=p.tolist(),
+        argmax=choice.argmax,
+        projection=choice.projection,
+        residual=choice.residual,
+        margin=float(first - second),
+        entropy=float(entropy),
+    )
