@@ -132,7 +132,12 @@ def table(arguments):
 
 @command(
     option("data", nargs="+", help="folders with images/ and masks/, or names of domains"),
-    option("--methods", nargs="+", default=["decoder_only", "lora", "nas_lora"]),
+    option(
+        "--methods",
+        nargs="+",
+        default=["decoder_only", "lora", "nas_lora"],
+        help="names of adapters.methods: METHODS, VARIANTS, or unet",
+    ),
     option("--seeds", nargs="+", type=int, default=[0, 1, 2]),
     option("--steps", type=int, default=250, help="batches, forward and backward, of each method"),
     option("--lr", nargs="+", type=float, default=[2e-3], help="learning rates, tried one by one"),

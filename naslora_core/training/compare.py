@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from naslora_core.adapters import DecoderOnly, adapt
-from naslora_core.adapters.methods import METHODS
+from naslora_core.adapters.methods import METHODS, VARIANTS
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.training.evaluate import Scores, evaluate
@@ -54,10 +54,10 @@ def compare(
 
     rates: learning rates by method, where they differ from the setting's.
     """
-    unknown = [m for m in methods if m not in (*METHODS, "unet")]
+    known = (*METHODS, *VARIANTS, "unet")
+    unknown = [m for m in methods if m not in known]
     if unknown:
-        known = ", ".join((*METHODS, "unet"))
-        raise UserError(f"Unknown method {unknown[0]!r}; choose from {known}.")
+        raise UserError(f"Unknown method {unknown[0]!r}; choose from {', '.join(known)}.")
     out.mkdir(parents=True, exist_ok=True)
     jobs = [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]
     records = []
@@ -106,7 +106,7 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
 def _model(sam, method: str, classes: int, seed: int):
     """The adapted model, or a U-Net with as many parameters as the trained decoder has."""
     if method != "unet":
-        return adapt(sam, METHODS[method], classes, seed)
+        return adapt(sam, (METHODS | VARIANTS)[method], classes, seed)
     decoder = adapt(sam, DecoderOnly(), classes).trained().values()
     width = width_for(sum(p.numel() for p in decoder), classes)
     return UNet(sam.image_encoder.img_size, classes, width, seed)
@@ -157,7 +157,7 @@ def recorded(name: str) -> list[dict]:
     if not records:
         known = ", ".join(sorted(p.name for p in RECORDED.iterdir() if p.is_dir()))
         raise UserError(f"Nothing is recorded under {name!r}; recorded are {known}.")
-    rank = {m: i for i, m in enumerate(("base_boxed", *METHODS, "unet"))}
+    rank = {m: i for i, m in enumerate(("base_boxed", *METHODS, *VARIANTS, "unet"))}
     return sorted(records, key=lambda r: (rank[r["method"]], r["seed"]))
 
 
@@ -165,7 +165,7 @@ def line(record: dict) -> str:
     """One record as a line of a table."""
     mean, seconds = record["mean"], record.get("training_seconds", 0.0)
     return (
-        f"{record['data']:>14}  {record['method']:<13} seed {record['seed']}  "
+        f"{record['data']:>14}  {record['method']:<19} seed {record['seed']}  "
         f"dice {mean['dice']:.3f}  iou {mean['iou']:.3f}  {seconds:6.1f} s"
     )
 
