@@ -29,7 +29,12 @@ def read_cells(model: nn.Module, run: Callable) -> dict[str, Choice]:
     for hook in hooks:
         hook.remove()
     Wd = decoders(model)
-    return {n: project(c, seen[c].float(), decoder=Wd[n]) for n, c in found.items()}
+    return {n: _read(c, seen[c].float(), Wd[n]) for n, c in found.items()}
+
+
+def _read(cell: Cell, z: Tensor, decoder: Tensor) -> Choice:
+    """A mixed kernel that is not the whole cell explains nothing: then alpha alone is read."""
+    return project(cell, z, decoder=decoder) if cell.linear else Choice(argmax(cell), None, {})
 
 
 def read_genotype(model: nn.Module, images: Tensor, **circumstances) -> Genotype | None:
