@@ -11,6 +11,7 @@ from naslora_core.viz.panels import panel
 from naslora_core.viz.picture import TEMPLATES, Picture
 from naslora_core.viz.rank import cut, spectrum, surviving
 from naslora_core.viz.sam import ambiguity, ceiling, clicks
+from naslora_core.viz.scales import fields, reach, routes, stairs
 from naslora_core.viz.story import story
 from naslora_core.viz.theme import (
     ADAPTER,
@@ -48,6 +49,7 @@ __all__ = [
     "cut",
     "explore",
     "field",
+    "fields",
     "finding",
     "frames",
     "is_live",
@@ -57,8 +59,11 @@ __all__ = [
     "operators",
     "overlay",
     "panel",
+    "reach",
+    "routes",
     "show_masks",
     "spectrum",
+    "stairs",
     "story",
     "surviving",
     "three_parts",

@@ -51,7 +51,7 @@ def side_by_side(target: np.ndarray, yours: np.ndarray) -> Picture:
     Of more than two dimensions the last two are shown, of the others the first entry.
     """
     pictures = {"target": _flat(target), "yours": _flat(yours)}
-    limit = max(np.nanmax(np.abs(p), initial=0) for p in pictures.values()) or 1
+    limit = max(np.abs(p[np.isfinite(p)]).max(initial=0) for p in pictures.values()) or 1
     if target.shape == yours.shape:
         pictures["yours - target"] = _flat(yours - target)
     figure, axes = canvas(1, 3, height=1.9)

@@ -1,0 +1,131 @@
+"""How far a low-rank path looks and who decides: reach, fields of experts, routes of windows."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from naslora_core.viz.operators import as_array
+from naslora_core.viz.picture import Picture
+from naslora_core.viz.theme import (
+    ADAPTER,
+    INK,
+    OPERATORS,
+    PROMPT_OUT,
+    SEQUENTIAL,
+    WIDTH,
+    blank,
+    canvas,
+    finding,
+)
+
+LETTERS = 14  # points, of an expert's number on its window
+EXPERTS = OPERATORS[1:]
+
+
+def reach(maps: Mapping[int, Tensor], token: tuple[int, int], title: str | None = None) -> Picture:
+    """Which tokens of a map `S S` hear one `token` (row, column), for windows of several sizes.
+
+    maps: by the window's side in tokens, 0 for none; what is not zero hears it.
+    """
+    figure, axes = canvas(1, len(maps), height=WIDTH / len(maps) - 0.3)
+    heard = {window: as_array(found) != 0 for window, found in maps.items()}
+    for ax, (window, found) in zip(axes[0], heard.items(), strict=True):
+        side = len(found)
+        ax.imshow(np.where(found, 0.55, 0.0), cmap="Greys", vmin=0, vmax=1)
+        for i in range(side + 1):
+            strong = window and i % window == 0
+            style = {"color": INK if strong else "#DDDDDD", "lw": 1.6 if strong else 0.5}
+            ax.axhline(i - 0.5, zorder=2 + bool(strong), **style)
+            ax.axvline(i - 0.5, zorder=2 + bool(strong), **style)
+        ax.plot(token[1], token[0], "o", color=PROMPT_OUT, ms=5, zorder=5)
+        blank(ax)
+        where = f"windows of {window} × {window}" if window else "the whole map"
+        ax.set_title(f"{where}: {found.sum()} tokens hear it")
+    counts = [int(found.sum()) for found in heard.values()]
+    title = title or f"Of {max(counts)} tokens around the red one, a border leaves {min(counts)}"
+    finding(figure, title)
+    return Picture(figure, f"{title}. Red: the token that was nudged; grey: those that hear it.")
+
+
+def fields(rows: Mapping[str, Sequence[Tensor]], title: str | None = None) -> Picture:
+    """For every scale 1, 2, ... the weight `n n` that each token has in the middle one's answer.
+
+    rows: by the kind of kernel. Drawn is the root of its share, on one scale for all.
+    """
+    count = len(next(iter(rows.values())))
+    figure, axes = canvas(len(rows), count, height=len(rows) * (WIDTH / count + 0.2) + 0.3)
+    shares = {n: [as_array(f) / as_array(f).sum() for f in row] for n, row in rows.items()}
+    owns = {n: [float(f[len(f) // 2, len(f) // 2]) for f in row] for n, row in shares.items()}
+    for line, (name, row) in zip(axes, shares.items(), strict=True):
+        for ax, share, own in zip(line, row, owns[name], strict=True):
+            ax.imshow(np.sqrt(share), cmap=SEQUENTIAL, vmin=0, vmax=1)
+            ax.set(xticks=[], yticks=[], xlabel=f"own {own:.0%}")
+        line[0].set_ylabel(name)
+    for i, ax in enumerate(axes[0], 1):
+        ax.set_title(f"scale {i}", loc="center")
+    parts = (f"{own[0]:.0%} to {own[-1]:.0%} ({name})" for name, own in owns.items())
+    title = title or f"A token's share in its own answer, scale 1 to {count}: " + ", ".join(parts)
+    finding(figure, title)
+    return Picture(figure, title)
+
+
+def stairs(places: Sequence[float], losses: Mapping[str, Sequence[float]], title=None) -> Picture:
+    """The task's loss along one walk of the router, a panel for every kind of router."""
+    figure, axes = canvas(1, len(losses), height=2.6)
+    flat = {name: sum(a == b for a, b in zip(v, v[1:], strict=False)) for name, v in losses.items()}
+    for ax, (name, values) in zip(axes[0], losses.items(), strict=True):
+        top = name.startswith("top")
+        colour = ADAPTER["conv_lora" if top else "nas_lora"]
+        ax.plot(places, values, "o-", ms=3, lw=0.8, color=colour)
+        ax.set(xlabel="position of the router on its walk", title=name)
+    axes[0, 0].set_ylabel("task loss")
+    parts = (f"{name} {n} of {len(places) - 1}" for name, n in flat.items())
+    title = title or "Steps that leave the loss exactly as it was: " + ", ".join(parts)
+    finding(figure, title)
+    return Picture(figure, f"{title}.")
+
+
+def routes(photo: np.ndarray, chosen: Mapping[str, Tensor], title: str | None = None) -> Picture:
+    """The expert 1, 2, ... of every window, on the square image, a panel for every block.
+
+    photo: uint8 `S S 3`; chosen: by the block's name, the experts of its windows `rows columns`.
+    """
+    columns = min(3, len(chosen))
+    rows = -(-len(chosen) // columns)
+    figure, axes = canvas(rows, columns, height=rows * (WIDTH / columns - 0.3))
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, (name, experts) in zip(axes.flat, chosen.items(), strict=False):
+        _route(ax, photo, as_array(experts))
+        ax.set_title(name)
+    windowed = [as_array(e) for e in chosen.values() if as_array(e).size > 1]
+    apart = sum(len(np.unique(e)) > 1 for e in windowed)
+    title = title or (
+        f"In {apart} of {len(windowed)} windowed blocks, windows of one image go to different "
+        "experts"
+    )
+    finding(figure, title)
+    return Picture(figure, f"{title}. {_in_words(chosen)}")
+
+
+def _route(ax, photo: np.ndarray, experts: np.ndarray) -> None:
+    """One block: its windows over the photo, each in its expert's colour with its number."""
+    high, wide = (photo.shape[i] / experts.shape[i] for i in (0, 1))
+    ax.imshow(photo, alpha=0.7)
+    for (row, column), expert in np.ndenumerate(experts):
+        colour = EXPERTS[(int(expert) - 1) % len(EXPERTS)]
+        place = (column * wide, row * high)
+        fill = {"facecolor": colour, "alpha": 0.3, "edgecolor": "none"}
+        ax.add_patch(Rectangle(place, wide, high, **fill))
+        ax.add_patch(Rectangle(place, wide, high, facecolor="none", edgecolor="white", lw=1.5))
+        middle = (place[0] + wide / 2, place[1] + high / 2)
+        badge = {"boxstyle": "circle,pad=0.2", "fc": "white", "ec": colour, "lw": 3}
+        style = {"ha": "center", "va": "center", "fontsize": LETTERS, "fontweight": "bold"}
+        ax.annotate(str(int(expert)), middle, color=INK, bbox=badge, **style)
+
+
+def _in_words(chosen: Mapping[str, Tensor]) -> str:
+    parts = (f"{name}: {as_array(e).astype(int).tolist()}" for name, e in chosen.items())
+    return "; ".join(parts) + "."

@@ -1,0 +1,109 @@
+"""Lesson 06: its checks name each planted bug, its figures read known maps, its helpers route."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from adapting import random_images, shaken, small_sam
+
+from naslora_core import checks, viz
+from naslora_core.adapters import ConvLoRA, adapt
+from naslora_core.adapters.routing import chosen_experts, one_expert, qkv_inputs
+from naslora_core.exercises.lesson_06 import reference_alarm, suspects
+
+
+@pytest.fixture(autouse=True)
+def solved(tmp_path, monkeypatch):
+    monkeypatch.setenv("NASLORA_SOLVED", str(tmp_path / "solved.json"))
+
+
+def gradients(z, w_gate, answers, target, gates_of):
+    found = []
+    for k in (1, w_gate.shape[1]):
+        w = w_gate.clone().requires_grad_()
+        E = torch.einsum("bm,bmrhw->brhw", gates_of(z.mean((2, 3)) @ w, k), answers)
+        found += torch.autograd.grad(F.mse_loss(z + E, target), w)
+    return found
+
+
+def kept(logits, k):
+    top = logits.topk(k)
+    return torch.zeros_like(logits).scatter(1, top.indices, top.values.softmax(1))
+
+
+def switch(logits, k):
+    return logits.softmax(1) * (logits >= logits.topk(k).values[:, -1:])
+
+
+def test_top_1_has_no_gradient_unless_its_gate_is_the_share_among_all():
+    assert checks.ex_6_1(lambda *a: gradients(*a, kept)).state == checks.SOLVED
+    wrong = checks.ex_6_1(lambda *a: gradients(*a, switch))
+    assert wrong.state == checks.WRONG and "ONE logit" in wrong.sentence
+    assert checks.ex_6_1(lambda *a: gradients(*a, kept)[::-1]).state == checks.WRONG
+
+
+def test_a_sum_that_overflows_is_found():
+    def naive(answers, log_gates):
+        return (log_gates.exp()[..., None, None, None] * answers.exp()).sum(1).log()
+
+    def safe(answers, log_gates):
+        return (answers + log_gates[..., None, None, None]).logsumexp(1)
+
+    assert checks.ex_6_2(naive).state == checks.WRONG
+    assert checks.ex_6_2(safe).state == checks.SOLVED
+
+
+def test_each_suspect_answers_alike_at_first_and_differs_as_planted():
+    x = torch.randn(2, 4, 4, 8)
+    first = [layer(x) for layer in suspects().values()]
+    assert all(torch.allclose(y, first[0], atol=1e-4) for y in first)
+    said = {n: tuple(reference_alarm(s, x).values()) for n, s in suspects().items()}
+    assert said["A"] == ("as it was", "disagree") and said["B"] == ("as it was", "agree")
+    assert said["C"] == ("moved", "agree") and said["D"] == ("moved", "disagree")
+
+
+def only_calls(layer, x):
+    return reference_alarm(layer, x) | {"base": "as it was"}
+
+
+def two_names(layer, x):
+    first, second = layer(x), layer(x)
+    same = torch.allclose(first, second, atol=1e-4)
+    return {"base": "as it was", "calls": "agree" if same else "disagree"}
+
+
+@pytest.mark.parametrize("answer", [only_calls, two_names])
+def test_an_alarm_that_sleeps_is_found(answer):
+    verdict = checks.ex_6_3(answer)
+    assert verdict.state == checks.WRONG and "two names of one tensor" in verdict.sentence
+    assert checks.ex_6_3(reference_alarm).state == checks.SOLVED
+
+
+def test_figures_say_what_they_show():
+    one, nine = torch.zeros(4, 4), torch.ones(4, 4)
+    one[1, 1] = 1
+    assert (
+        "Of 16 tokens around the red one, a border leaves 1"
+        in viz.reach({2: one, 0: nine}, (1, 1)).alt
+    )
+    centre = F.pad(torch.ones(1, 1), (1, 1, 1, 1))
+    assert "11% to 100% (any)" in viz.fields({"any": [torch.ones(3, 3), 5 * centre]}).alt
+    walked = viz.stairs([0, 1, 2], {"top-1": [1.0, 1.0, 2.0], "softmax": [1.0, 2.0, 3.0]})
+    assert "top-1 1 of 2, softmax 0 of 2" in walked.alt
+    photo, apart = torch.zeros(8, 8, 3).byte().numpy(), torch.tensor([[1, 2], [1, 1]])
+    shown = viz.routes(photo, {"a": apart, "b": apart * 0 + 3, "c": torch.ones(1, 1)})
+    assert "In 1 of 2 windowed blocks" in shown.alt
+
+
+def test_experts_are_told_window_by_window_and_can_be_forced():
+    model, images = shaken(adapt(small_sam(), ConvLoRA())), random_images(2)
+    found, blocks = chosen_experts(model, images), model.sam.image_encoder.blocks
+    for x, experts, block in zip(qkv_inputs(model, images), found, blocks, strict=True):
+        assert x.shape[0] == experts.numel()
+        windows = 1 if block.window_size == 0 else experts.shape[1]
+        assert experts.shape == (2, windows, windows) and 1 <= experts.min() <= experts.max() <= 8
+    with torch.no_grad(), one_expert(model, 3):
+        forced = model(images).low_res
+        assert all((e == 3).all() for e in chosen_experts(model, images))
+    with torch.no_grad():
+        free = model(images).low_res
+    assert not torch.equal(forced, free)
