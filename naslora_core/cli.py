@@ -154,6 +154,18 @@ def compare(arguments):
 
 
 @command(
+    option("--inside", action="store_true", help="in two blocks of sam_nano, not on a cell alone"),
+    option("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4]),
+    option("--out", metavar="FOLDER", help="one JSON a search, kept; default: build/planted/..."),
+)
+def planted(arguments):
+    """Plant operators, search for them, and print how often each reading finds them."""
+    from naslora_core.training.commands import planted
+
+    planted(arguments)
+
+
+@command(
     option("--scenes", type=int, default=240_000, help="in all, earlier legs counted"),
     option("--decay", type=float, default=0.1, help="share of the scenes over which lr falls"),
     option("--out", default="build/pretrain", metavar="FOLDER"),

@@ -67,9 +67,10 @@ def explain(
     decoder: the Wd `d r` behind it; then energy is counted after it, We and Wd are free, and the
     nearest member of each class is returned too.
     """
-    kernel, side = kernel.double(), kernel.shape[-1]
-    covariance = patch_covariance(z, side)
     classes = {op.name: op for op in operators if op.linear}
+    side = max([kernel.shape[-1], *(op.side for op in classes.values())])
+    kernel = F.pad(kernel.double(), ((side - kernel.shape[-1]) // 2,) * 4)
+    covariance = patch_covariance(z, side)
     W, members = kernel.flatten(1), {}
     if decoder is None:
         nearest = {n: own(op, W, covariance, side) for n, op in classes.items()}

@@ -1,4 +1,4 @@
-"""What `python -m naslora_core table | compare | bench | pretrain` does."""
+"""What `python -m naslora_core table | compare | bench | planted | pretrain` does."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from naslora_core.files import write_atomic
 from naslora_core.profiles import profile
 from naslora_core.sam import load_sam, manifest
 from naslora_core.sam.registry import WEIGHTS, read_state
+from naslora_core.training import oracle
 from naslora_core.training import pretrain as legs
 from naslora_core.training.benchmark import REFERENCE, SIZES, as_table, measure
 from naslora_core.training.compare import Setting, best_rates, paired, peak_mb
@@ -87,6 +88,14 @@ def bench(arguments: argparse.Namespace) -> None:
         if arguments.out:  # after every size, so that a killed run keeps what it has
             kept |= {"provenance": provenance(command_line())}
             write_atomic(arguments.out, json.dumps(kept, indent=1) + "\n")
+
+
+def planted(arguments: argparse.Namespace) -> None:
+    """Run the missing searches, then print hits of both readings beside chance."""
+    place = "sam_nano" if arguments.inside else "cell"
+    out = Path(arguments.out or f"build/planted/{place}")
+    sam = load_sam() if arguments.inside else None
+    print(oracle.table(oracle.run(arguments.seeds, out, command_line(), sam)))
 
 
 def pretrain(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,102 @@
+"""Planted operators: a search must find what can be known, and the oracle must be able to fail."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from naslora_core.errors import UserError
+from naslora_core.search import planted
+from naslora_core.search.planted import PLANTS, Garden, Race, convolve, features, matrix, rate
+from naslora_core.training import oracle, planted_sam
+from naslora_core.training.planted_sam import Bed
+
+QUICK = Garden(steps=120, batch=8, lr=0.02)
+
+
+def test_every_class_expresses_its_own_teacher_and_none_expresses_all():
+    found = matrix(Garden(), seed=0)
+    for name, residual in found.items():
+        assert residual[name] < 1e-6
+        assert residual["conv_5x5"] < 1e-6 and residual["none"] == pytest.approx(1)
+    assert found["conv_5x5"]["conv_3x3"] > 0.05 and found["conv_3x3"]["skip"] > 0.05
+
+
+def test_a_teacher_has_unit_output_and_depends_on_its_seed():
+    garden = Garden()
+    kernels = [planted.teacher("conv_3x3", garden, seed) for seed in (0, 0, 1)]
+    assert torch.equal(kernels[0], kernels[1]) and not torch.equal(kernels[0], kernels[2])
+    assert convolve(kernels[0], features(garden, 0, 0)).std() == pytest.approx(1, rel=1e-4)
+    with pytest.raises(UserError, match="'none' cannot be planted.*skip"):
+        planted.teacher("none", garden, 0)
+
+
+@pytest.mark.parametrize("name", ["skip", "conv_3x3", "avg_pool_3x3"])
+def test_a_short_search_names_the_cheapest_class_that_fits(name):
+    race = planted.race(name, 0, QUICK)
+    assert race.cheapest == race.projection == name
+    assert race.history[-1]["loss"] < race.history[0]["loss"]
+    assert race.steps_to("projection") <= race.history[-1]["step"]
+
+
+def test_a_search_that_was_too_short_is_no_hit():
+    race = planted.race("avg_pool_3x3", 0, replace(QUICK, steps=2))
+    assert not race.hit("projection") and race.steps_to("projection") is None
+
+
+def test_chance_is_what_dealing_the_readings_out_gives():
+    def race(cheapest, read):
+        return Race("x", 0, cheapest, read, read, {})
+
+    races = [race("a", "a"), race("a", "a"), race("b", "a"), race("b", "b")]
+    assert rate(races, "projection") == {
+        "hits": 0.75,
+        "chance": pytest.approx((2 * 3 + 2 * 1) / 16),
+    }
+
+
+def test_the_step_from_which_a_reading_stays_right():
+    history = [{"step": s, "argmax": a} for s, a in ((1, "a"), (2, "b"), (3, "a"), (4, "a"))]
+    assert Race("x", 0, "a", "a", "a", {}, history).steps_to("argmax") == 3
+    assert Race("x", 0, "b", "a", "a", {}, history).steps_to("argmax") is None
+
+
+def test_inside_a_sam_the_teacher_has_the_wanted_strength_and_the_student_starts_as_the_base(
+    tmp_path,
+):
+    from naslora_core.sam import load_sam
+
+    sam, bed = load_sam(), Bed(blocks=(5,), steps=4, batch=2)
+    samples = list(oracle.domain("polyp", train=4).train)
+    x = planted_sam.tokens(sam, samples, 5)
+    encoder = sam.image_encoder
+    images, _ = planted_sam.to_batch(samples, 128)
+    with torch.no_grad():
+        whole = encoder((images - sam.pixel_mean) / sam.pixel_std)
+        assert torch.allclose(planted_sam.Tail(encoder, 5)(x), whole, atol=1e-5)
+        teacher = planted_sam.plant(sam, "conv_3x3", 0, bed, x)
+        qkv = teacher.sam.image_encoder.blocks[5].attn.qkv
+        z = teacher.sam.image_encoder.blocks[5].norm1(x)
+        path = qkv(z) - qkv.base(z)
+        assert path.std() / qkv.base(z).std() == pytest.approx(bed.strength, rel=1e-3)
+    (race,) = planted_sam.race(sam, samples, "conv_3x3", 0, bed)
+    assert race.place == "block 5" and race.cheapest == "conv_3x3" and race.history
+
+
+def test_a_grid_is_kept_and_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        planted, "race", lambda name, seed: Race(name, seed, name, name, "skip", {})
+    )
+    first = oracle.run([0], tmp_path, "a command", plants=PLANTS[:2])
+    monkeypatch.setattr(planted, "race", None)
+    assert oracle.run([0], tmp_path, "a command", plants=PLANTS[:2]) == first
+    assert oracle.recorded(tmp_path) == first and len(first) == 2
+    assert "projection: 100% hits, by chance 50%" in oracle.table(first)
+
+
+def test_noise_is_the_share_it_says():
+    garden = Garden(noise=0.5)
+    kernel = planted.teacher("skip", garden, 0)
+    z, y = planted.lesson(kernel, garden, 0, 3)
+    assert (y - F.conv2d(z, kernel, padding=2)).std() == pytest.approx(0.5, rel=0.05)
