@@ -85,9 +85,11 @@ def test_inside_a_sam_the_teacher_has_the_wanted_strength_and_the_student_starts
 
 
 def test_a_grid_is_kept_and_read_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        planted, "race", lambda name, seed: Race(name, seed, name, name, "skip", {})
-    )
+    def race(name, seed):
+        history = [{"step": 20, "projection": name, "argmax": "skip"}]
+        return Race(name, seed, name, name, "skip", {}, history)
+
+    monkeypatch.setattr(planted, "race", race)
     first = oracle.run([0], tmp_path, "a command", plants=PLANTS[:2])
     monkeypatch.setattr(planted, "race", None)
     assert oracle.run([0], tmp_path, "a command", plants=PLANTS[:2]) == first
