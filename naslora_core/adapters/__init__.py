@@ -4,6 +4,7 @@ from naslora_core.adapters.base import Adapted, adapt
 from naslora_core.adapters.bitfit import BitFit
 from naslora_core.adapters.bottleneck import BottleneckAdapter
 from naslora_core.adapters.checkpoint import load_adapter, save_adapter
+from naslora_core.adapters.chosen import ChosenLoRA, discretise
 from naslora_core.adapters.conv_lora import ConvLoRA
 from naslora_core.adapters.decoder_only import DecoderOnly
 from naslora_core.adapters.fold import Folded, fold
@@ -28,6 +29,7 @@ __all__ = [
     "Adapted",
     "BitFit",
     "BottleneckAdapter",
+    "ChosenLoRA",
     "ConvLoRA",
     "DecoderOnly",
     "FixedConv",
@@ -40,6 +42,7 @@ __all__ = [
     "adapt",
     "cells",
     "choices",
+    "discretise",
     "fold",
     "load_adapter",
     "load_folded",

@@ -9,6 +9,7 @@ budget moves weights.
 from naslora_core.adapters.base import Method
 from naslora_core.adapters.bitfit import BitFit
 from naslora_core.adapters.bottleneck import BottleneckAdapter
+from naslora_core.adapters.chosen import ChosenLoRA
 from naslora_core.adapters.conv_lora import ConvLoRA
 from naslora_core.adapters.decoder_only import DecoderOnly
 from naslora_core.adapters.full import Full
@@ -51,4 +52,4 @@ VARIANTS: dict[str, Method] = {
     f"single_{name}": NASLoRA(rank=4, operators=(name,), searches=False)
     for name in OPERATOR_SETS["linear"]
 }
-CLASSES = {type(m).__name__: type(m) for m in METHODS.values()}
+CLASSES = {kind.__name__: kind for kind in (*map(type, METHODS.values()), ChosenLoRA)}

@@ -57,6 +57,9 @@ class Operator(nn.Module):
     def start_at_identity(self) -> None:
         """Set learnable weights so that the operator copies its input, where it can."""
 
+    def take(self, kernel: Tensor) -> None:
+        """Set learnable weights so that the operator has this kernel, one that it can have."""
+
     def macs(self) -> int:
         """Multiply-adds per token."""
         return 0
@@ -173,6 +176,9 @@ class Dense(Operator):
     def start_at_identity(self) -> None:
         self.weight.data.copy_(identity(self.rank, self.taps))
 
+    def take(self, kernel: Tensor) -> None:
+        self.weight.data.copy_(kernel[..., :: self.dilation, :: self.dilation])
+
     def macs(self) -> int:
         return self.taps**2 * self.rank**2
 
@@ -220,6 +226,11 @@ class Separable(Operator):
 
     def start_at_identity(self) -> None:
         self.depthwise.data.copy_(identity(1, self.side).expand(self.rank, -1, -1, -1))
+        self.pointwise.data.copy_(identity(self.rank))
+
+    def take(self, kernel: Tensor) -> None:
+        """Of a kernel that mixes no channels: P = I."""
+        self.depthwise.data.copy_(kernel.diagonal().movedim(-1, 0)[:, None])
         self.pointwise.data.copy_(identity(self.rank))
 
     def macs(self) -> int:

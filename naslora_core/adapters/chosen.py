@@ -1,0 +1,102 @@
+"""What is left of a search after choosing: LoRA with one operator a layer.
+
+`discretise` replaces every mixture by the nearest member of the chosen class. That loses what the
+class leaves unexplained (`Choice.residual`); `fit` with weights alone settles the rest.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from naslora_core.adapters.base import Adapted, adapt, head_name
+from naslora_core.adapters.lora import Margins
+from naslora_core.adapters.nas_lora import NASLoRA, cells
+from naslora_core.adapters.nas_pc_lora import NASPCLoRA
+from naslora_core.adapters.reading import choices
+from naslora_core.adapters.spatial import SpatialLoRA, SpatialLoRALinear
+from naslora_core.errors import UserError
+from naslora_core.search import Cell
+
+READINGS = ("projection", "argmax")
+
+
+@dataclass(frozen=True)
+class ChosenLoRA(SpatialLoRA):
+    """chosen: the operator of every adapted Linear, in order of blocks."""
+
+    chosen: tuple[str, ...] = ()
+
+    def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> nn.Module:
+        return SpatialLoRALinear(linear, self.rank, self.scale, nn.Identity(), margins)
+
+    def inject(self, encoder: nn.Module) -> None:
+        """Wrap the Linears, each with a cell of its one operator."""
+        super().inject(encoder)
+        layers = layers_of(encoder)
+        if len(layers) != len(self.chosen):
+            raise UserError(
+                f"{len(self.chosen)} operators are chosen for {len(layers)} Linears; name one for "
+                "each, in order of blocks."
+            )
+        for layer, name in zip(layers, self.chosen, strict=True):
+            layer.cell = Cell(self.rank, (name,), "plain")
+            layer.cell.arch_alpha.requires_grad_(False)
+
+
+def layers_of(module: nn.Module) -> list[SpatialLoRALinear]:
+    """The adapted Linears that hold a cell, in order."""
+    return [m for m in module.modules() if isinstance(m, SpatialLoRALinear)]
+
+
+@torch.no_grad()
+def discretise(
+    sam: nn.Module, model: Adapted, images: Tensor, reading: str = "projection"
+) -> Adapted:
+    """A searched `model` of the base `sam` with one operator a cell, chosen on `images` `B 3 S S`.
+
+    reading: "projection", the cheapest class that explains the mixed kernel, or "argmax", the class
+    of the largest alpha; of either the nearest member, the change of basis absorbed by We and Wd.
+    Raises UserError for a model that was not searched whole, and where no class explains a kernel.
+    """
+    if not isinstance(model.method, NASLoRA) or isinstance(model.method, NASPCLoRA):
+        raise UserError(
+            f"{type(model.method).__name__} has no whole cell to choose from; give a model of "
+            "NASLoRA."
+        )
+    if reading not in READINGS:
+        raise UserError(f"Unknown reading {reading!r}; choose one of {', '.join(READINGS)}.")
+    read = choices(model, images)
+    names = {label: _name(label, getattr(choice, reading)) for label, choice in read.items()}
+    m = model.method
+    method = ChosenLoRA(m.rank, m.scale, m.blocks, m.linears, m.place, tuple(names.values()))
+    chosen = adapt(sam, method, model.classes, model.seed, head_name(model.head))
+    kept = chosen.kept()
+    for name, tensor in model.kept().items():  # the decoder, the head
+        if ".blocks." not in name:
+            kept[name].copy_(tensor)
+    pairs = zip(names.items(), layers_of(model), layers_of(chosen), strict=True)
+    for (label, name), old, new in pairs:
+        _take(old, new, read[label].members[name])
+    return chosen
+
+
+def _name(label: str, name: str | None) -> str:
+    if name is None:
+        raise UserError(
+            f"No operator explains the kernel of {label}; search a set that contains conv_5x5, or "
+            'choose by reading="argmax".'
+        )
+    return name
+
+
+def _take(old: SpatialLoRALinear, new: SpatialLoRALinear, member) -> None:
+    """W_e' = into We and Wd' = out, and the operator between them."""
+    new.We.copy_(member.into.to(old.We) @ old.We)
+    new.Wd.copy_(member.out)
+    new.cell.operators[0].take(member.kernel)
+
+
+def operators_of(model: Adapted) -> dict[str, str]:
+    """The one operator of every cell of a discretised model."""
+    return {label: cell.names[0] for label, cell in cells(model).items()}
