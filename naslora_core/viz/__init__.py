@@ -12,6 +12,7 @@ from naslora_core.viz.picture import TEMPLATES, Picture
 from naslora_core.viz.rank import cut, spectrum, surviving
 from naslora_core.viz.sam import ambiguity, ceiling, clicks
 from naslora_core.viz.scales import fields, reach, routes, stairs
+from naslora_core.viz.space import drift, gains, slid, supports
 from naslora_core.viz.story import story
 from naslora_core.viz.theme import (
     ADAPTER,
@@ -47,11 +48,13 @@ __all__ = [
     "comparison",
     "contact_sheet",
     "cut",
+    "drift",
     "explore",
     "field",
     "fields",
     "finding",
     "frames",
+    "gains",
     "is_live",
     "kernels",
     "losses",
@@ -62,9 +65,11 @@ __all__ = [
     "reach",
     "routes",
     "show_masks",
+    "slid",
     "spectrum",
     "stairs",
     "story",
+    "supports",
     "surviving",
     "three_parts",
     "token_grid",
