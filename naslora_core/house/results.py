@@ -1,6 +1,7 @@
 """The README's tables of results, made from recorded files alone."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from statistics import mean
 
@@ -94,6 +95,42 @@ def method_table(name: str = "kvasir_polyp", core: Path = CORE) -> str:
     return "\n".join(["| method | Dice | IoU | Dice by seed |\n|---|---|---|---|", *rows, "", note])
 
 
+def development_table(core: Path = CORE) -> str:
+    """Validation IoU of every method on the development domains, at equal passes."""
+    files = sorted((core / "recorded" / "methods").glob("*.json"))
+    records = [json.loads(p.read_text()) for p in files]
+    if not records:
+        return ""
+    domains = sorted({r["data"] for r in records})
+    rows = [_development_line(m, records, domains) for m in LABELS]
+    s, p = records[-1]["setting"], records[-1]["provenance"]
+    commands = sorted({f"`{r['provenance']['command']}`" for r in records})
+    head = f"| method | learning rate | {' | '.join(domains)} |\n{'|---' * (len(domains) + 2)}|"
+    note = (
+        f"Validation IoU, mean over seeds (lowest to highest), {s['steps']} steps of {s['batch']} "
+        f"images in {s['precision']}. Of every method three learning rates were tried on "
+        f"camouflage with another seed (`recorded/learning_rates/`). {p['device']}, {p['date']}, "
+        f"commit `{p['commit']}`, {' and '.join(commands)}."
+    )
+    return "\n".join([head, *filter(None, rows), "", note])
+
+
+def _development_line(method: str, records: list[dict], domains: list[str]) -> str:
+    mine = [r for r in records if r["method"] == method]
+    if not mine:
+        return ""
+    cells = [_spread([r["mean"]["iou"] for r in mine if r["data"] == d]) for d in domains]
+    rate = "" if method == "base_boxed" else f"{mine[0]['setting']['lr']:g}"
+    return f"| {LABELS[method]} | {rate} | {' | '.join(cells)} |"
+
+
+def _spread(values: list[float]) -> str:
+    if len(values) < 2:
+        return "".join(f"{v:.3f} (one run)" for v in values)
+    seeds = "" if len(values) == 3 else f", {len(values)} seeds"
+    return f"{mean(values):.3f} ({min(values):.3f} to {max(values):.3f}{seeds})"
+
+
 def cost_table(core: Path = CORE) -> str:
     """Every method: size, start, what folds, and its cost beside LoRA's (`bench`)."""
     path = core / "recorded" / "bench.json"
@@ -123,3 +160,35 @@ def _cost_line(name: str, kept: dict) -> str:
         f"| {LABELS[name]} | {sizes} | {start} | {facts['folds'].partition(':')[0]} | "
         f"{row['step_ratio']:.2f} | {row['inference_ratio']:.2f} | {row['saved_mb']:.1f} |"
     )
+
+
+def planted_table(core: Path = CORE) -> str:
+    """How often each reading of a search names the cheapest class that fits what was planted."""
+    rows, notes = [], []
+    for place, label in (("cell", "a cell alone"), ("sam_nano", "inside `sam_nano`")):
+        files = sorted((core / "recorded" / f"planted_{place}").glob("*.json"))
+        if not files:
+            continue
+        kept = [json.loads(p.read_text()) for p in files]
+        races = [race for record in kept for race in record["races"]]
+        hits = " | ".join(_hits(races, reading) for reading in ("projection", "argmax"))
+        rows.append(f"| {label} | {len(races)} | {hits} |")
+        p = kept[0]["provenance"]
+        notes.append(
+            f"{label}: `{p['command']}`, {p['device']}, {p['date']}, commit `{p['commit']}`"
+        )
+    if not rows:
+        return ""
+    title = "Searches whose right answer is known, and how often each reading finds it:\n"
+    head = "| planted in | searches | projection | argmax alpha |\n|---|---|---|---|"
+    note = "By chance: the same readings dealt out at random. " + "; ".join(notes) + "."
+    return "\n".join([title, head, *rows, "", note])
+
+
+def _hits(races: list[dict], reading: str) -> str:
+    """Share of hits, and what chance would give."""
+    found = Counter(r[reading] for r in races)
+    answers = Counter(r["cheapest"] for r in races)
+    chance = sum(found[c] * answers[c] for c in answers) / len(races) ** 2
+    right = sum(r[reading] == r["cheapest"] for r in races) / len(races)
+    return f"{right:.0%} (by chance {chance:.0%})"

@@ -12,7 +12,13 @@ from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.house.environment import ROOT
 from naslora_core.house.lesson import NOTEBOOKS, Lesson, lessons
-from naslora_core.house.results import base_table, cost_table, method_table
+from naslora_core.house.results import (
+    base_table,
+    cost_table,
+    development_table,
+    method_table,
+    planted_table,
+)
 from naslora_core.house.workbook import RECORDED
 
 
@@ -32,8 +38,9 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
     files = {
         p: fill(p.read_text(), lesson_table(prefix, notebooks), p) for p, prefix in found.items()
     }
-    made = ("base", base_table()), ("methods", method_table()), ("costs", cost_table())
-    for name, table in made:
+    made = {"base": base_table(), "methods": method_table(), "costs": cost_table()}
+    made |= {"development": development_table(), "planted": planted_table()}
+    for name, table in made.items():
         files[root / "README.md"] = fill(files[root / "README.md"], table, root / "README.md", name)
     for lesson in lessons(notebooks):
         line = cost_line(lesson.name)

@@ -33,7 +33,7 @@ class Bed:
     strength: float = 0.5
     noise: float = 0.1
     batch: int = 8
-    steps: int = 400
+    steps: int = 1000
     schedule: str = "joint"
     start: str = "beside"
     lr: float = 5e-3

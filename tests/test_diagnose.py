@@ -1,0 +1,111 @@
+"""What is told of a search is what it did."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from adapting import shaken, small_sam
+from tiny import tiny_data
+
+from naslora_core.adapters import LoRA, NASLoRA, adapt, cells
+from naslora_core.data.transforms import to_batch
+from naslora_core.errors import UserError
+from naslora_core.search.trajectory import trajectory
+from naslora_core.training.diagnose import curvature, diagnose, gap, importance, norms, without
+from naslora_core.training.fit import fit
+from naslora_core.training.losses import cross_entropy_dice
+
+OPERATORS = ("none", "skip", "conv_3x3")
+
+
+@pytest.fixture(scope="module")
+def sam():
+    return small_sam()
+
+
+@pytest.fixture(scope="module")
+def model(sam):
+    return shaken(adapt(sam, NASLoRA(2, operators=OPERATORS, start="plain", blocks=(4, 5))))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return to_batch(tiny_data().val[:2], 128)
+
+
+def event(step, moved, *alpha):
+    return {"step": step, "moved": moved, "alpha": [list(a) for a in alpha]}
+
+
+def test_entropy_margin_winner_and_flips_of_a_written_history():
+    history = [
+        event(1, "weights", (0.5, 0.5), (1.0, 0.0)),
+        event(2, "alpha", (0.6, 0.4), (0.9, 0.1)),
+        event(3, "alpha", (0.4, 0.6), (0.8, 0.2)),
+        event(4, "weights", (0.4, 0.6), (0.8, 0.2)),
+        event(5, "alpha", (0.7, 0.3), (0.8, 0.2)),
+    ]
+    told = trajectory(history)
+    assert told.entropy[0].tolist() == pytest.approx([1, 0])
+    assert told.margin[1].tolist() == pytest.approx([0.2, 0.8])
+    assert told.winner.tolist() == [[0, 0], [0, 0], [1, 0], [1, 0], [0, 0]]
+    assert told.flips.tolist() == [2, 0]
+    assert trajectory([{"step": 1, "moved": "weights", "loss": 1.0}]) is None
+
+
+def test_the_trajectory_of_a_real_search_has_a_row_a_step(sam):
+    model = adapt(sam, NASLoRA(2, operators=OPERATORS, blocks=(1, 2)))
+    result = fit(model, tiny_data(), "joint", steps=4, batch=2, progress=False)
+    told = trajectory(result.history)
+    assert told.probability.shape == (4, 2, 3) and told.steps.tolist() == [1, 2, 3, 4]
+    assert np.allclose(told.probability.sum(-1), 1, atol=1e-6) and told.moved.all()
+
+
+def test_norms_are_of_the_weighted_outputs(model, batch):
+    found = norms(model, batch[0])
+    cell = cells(model)["block 4"]
+    assert set(found) == {"block 4", "block 5"}
+    assert found["block 4"]["none"] == 0
+    assert found["block 4"]["skip"] == pytest.approx(cell.probabilities()[1].item(), rel=1e-5)
+
+
+def test_leaving_an_operator_out_is_the_cell_without_it(model, batch):
+    cell = cells(model)["block 5"]
+    before, images, masks = cell.arch_alpha.detach().clone(), *batch
+    with without(cell, 2), torch.no_grad():
+        assert cell.probabilities()[2] == 0 and cell.probabilities().sum() == pytest.approx(1)
+        loss = float(cross_entropy_dice(model(images).masks, masks))
+    with torch.no_grad():
+        whole = float(cross_entropy_dice(model(images).masks, masks))
+    assert torch.equal(cell.arch_alpha, before)
+    found = importance(model, images, masks)["block 5"]
+    assert found["conv_3x3"] == pytest.approx(loss - whole, abs=1e-6)
+
+
+def test_curvature_is_the_top_eigenvalue_of_the_whole_hessian(model, batch):
+    images, masks = batch
+    alphas = [c.arch_alpha for c in cells(model).values()]
+    found = curvature(model, images, masks, rounds=60)
+
+    slopes = torch.autograd.grad(
+        cross_entropy_dice(model(images).masks, masks), alphas, create_graph=True
+    )
+    slope = torch.cat(slopes)
+    rows = [torch.cat(torch.autograd.grad(s, alphas, retain_graph=True)) for s in slope]
+    values = torch.linalg.eigvalsh(torch.stack(rows))
+    assert found == pytest.approx(float(values[values.abs().argmax()]), rel=0.03)
+
+
+def test_the_gap_stands_beside_the_mixture(sam, model):
+    wide = shaken(adapt(sam, NASLoRA(2, blocks=(5,))))
+    found = gap(sam, wide, tiny_data())
+    assert set(found) == {"mixture", "projection", "argmax"}
+    assert all(math.isfinite(score["dice"]) for score in found.values())
+
+
+def test_one_call_tells_all_and_refuses_what_was_not_searched(sam, model):
+    told = diagnose(model, tiny_data().val[:1])
+    assert set(told) == {"norms", "importance", "curvature"}
+    with pytest.raises(UserError, match="LoRA searches nothing"):
+        diagnose(adapt(sam, LoRA(2)), tiny_data().val)
