@@ -4,10 +4,12 @@ import os
 import tempfile
 from pathlib import Path
 
+from naslora_core.errors import UserError
+
 
 def write_atomic(path: str | Path, content: bytes | str) -> None:
     """Write aside in the same folder, flush to disk, then rename: the old file stays until then."""
-    path = Path(path)
+    path = writable(path)
     data = content.encode() if isinstance(content, str) else content
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -20,3 +22,16 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
     except BaseException:
         os.unlink(aside)
         raise
+
+
+def writable(path: str | Path) -> Path:
+    """The path, if a file can be written there; UserError where it cannot."""
+    path = Path(path)
+    folder = path.parent
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file in it.")
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder} to write {path.name} into; make it first.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{folder} cannot be written to; name another folder for {path.name}.")
+    return path

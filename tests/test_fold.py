@@ -37,6 +37,7 @@ def test_a_fold_equals_the_model_in_windows_and_at_borders(sam, name):
     folded = fold(model)
     assert (before - logits(adapt(sam, METHODS[name]))).abs().max() > 1e-2  # it was shaken
     assert same(model, folded.model)
+    assert same(model, folded.model, multimask=True)
     assert torch.equal(logits(model), before)  # and it is left as it was
     assert folded.vanilla == (name in VANILLA)
 
@@ -138,11 +139,12 @@ def test_what_no_kernel_expresses_stays_and_is_named(sam, monkeypatch, tmp_path)
 
 def test_files_that_cannot_be_are_refused(sam, tmp_path):
     spatial = fold(shaken(adapt(sam, FixedConv())))
-    with pytest.raises(UserError, match=r"3 x 3 field.*\.safetensors"):
+    blocks = r"block 0, 1, 2, 3, 4, 5 \(a 3 x 3 field.*\.safetensors"
+    with pytest.raises(UserError, match=blocks):
         spatial.save(tmp_path / "mine.pth")
     with pytest.raises(UserError, match="several classes"):
         fold(adapt(sam, LoRA(), classes=2)).save(tmp_path / "mine.pth")
-    with pytest.raises(UserError, match=r"mine\.bin.*\.pth or \.safetensors"):
+    with pytest.raises(UserError, match=r"mine\.bin.*\.pth, \.safetensors or \.onnx"):
         spatial.save(tmp_path / "mine.bin")
     assert not list(tmp_path.iterdir())
 

@@ -18,8 +18,7 @@ from naslora_core.adapters import (
     save_adapter,
     tensor_file,
 )
-from naslora_core.adapters.fold import FORMAT
-from naslora_core.adapters.folded_file import OLDER
+from naslora_core.adapters.folded_file import FORMAT, OLDER
 from naslora_core.adapters.spatial import SpatialLoRALinear
 from naslora_core.adapters.windows import Windows, windows_of
 from naslora_core.errors import UserError

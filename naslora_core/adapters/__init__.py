@@ -7,8 +7,8 @@ from naslora_core.adapters.checkpoint import load_adapter, save_adapter
 from naslora_core.adapters.chosen import ChosenLoRA, discretise
 from naslora_core.adapters.conv_lora import ConvLoRA
 from naslora_core.adapters.decoder_only import DecoderOnly
-from naslora_core.adapters.fold import Folded, fold
-from naslora_core.adapters.folded_file import load_folded
+from naslora_core.adapters.fold import fold
+from naslora_core.adapters.folded_file import Folded, load_folded
 from naslora_core.adapters.full import Full
 from naslora_core.adapters.lora import LoRA
 from naslora_core.adapters.lst import LST

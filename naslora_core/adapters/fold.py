@@ -6,107 +6,18 @@ Linear again, and when every block is, the encoder is a vanilla SAM checkpoint.
 """
 
 import copy
-import io
-import json
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.adapters import tensor_file
 from naslora_core.adapters.base import Adapted, head_name, selected
+from naslora_core.adapters.folded_file import Folded
+from naslora_core.adapters.folded_linear import FoldedLinear
 from naslora_core.adapters.lora import LoRALinear
-from naslora_core.adapters.places import LINEARS, widen
+from naslora_core.adapters.places import LINEARS
 from naslora_core.adapters.report import Report, Row
 from naslora_core.adapters.ssf import merged
-from naslora_core.adapters.windows import Windows, on_map
-from naslora_core.errors import UserError
-from naslora_core.files import write_atomic
 from naslora_core.sam import Segmenter
-
-FORMAT = "naslora-folded-3"
-
-
-class FoldedLinear(nn.Module):
-    """W0' x + Wd (K' * We x): K' has no centre tap, s is in Wd.
-
-    margins as LoRALinear has them, windows as SpatialLoRALinear has them.
-    """
-
-    def __init__(self, linear: nn.Module, We: Tensor, kernel: Tensor, Wd: Tensor, margins, windows):
-        super().__init__()
-        self.linear, self.margins = linear, tuple(margins)
-        self.windows = Windows(*windows) if windows else None
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-        for name, value in (("We", We), ("kernel", kernel), ("Wd", Wd)):
-            self.register_buffer(name, value.clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        z = on_map(self.convolve, x @ self.We.T, self.windows)
-        return self.linear(x) + widen(z @ self.Wd.T, self.margins)
-
-    def convolve(self, z: Tensor) -> Tensor:
-        """K' * z, `B r H W`."""
-        return F.conv2d(z, self.kernel, padding=self.kernel.shape[-1] // 2)
-
-
-@dataclass(frozen=True)
-class Folded:
-    """The folded model (a Segmenter) and the report of what folded and what it costs.
-
-    The IoU head was never trained, so the IoU that the model predicts is stale, and so are the
-    masks 1 to 3 of a multimask answer: the decoder they share was trained for mask 0.
-    """
-
-    model: Segmenter
-    report: Report
-    classes: int = field(default=1)
-
-    @property
-    def vanilla(self) -> bool:
-        """Whether `segment_anything` can load and run it as it is."""
-        return self.report.pointwise and self.model.head is None
-
-    def save(self, path: str | Path) -> Path:
-        """`.pth`: official layout, only if vanilla; `.safetensors`: with side branches."""
-        path = Path(path)
-        if path.suffix == ".pth":
-            write_atomic(path, self._official())
-        elif path.suffix == ".safetensors":
-            tensor_file.write(path, self.model.state_dict(), self._facts())
-        else:
-            raise UserError(f"{path.name} has no known ending; use .pth or .safetensors.")
-        return path
-
-    def _official(self) -> bytes:
-        if not self.vanilla:
-            why = (
-                "; ".join(r.why for r in self.report.rows if r.side_macs)
-                or "several classes, or tokens that choose theirs"
-            )
-            raise UserError(
-                f"A .pth for vanilla segment_anything cannot hold this model ({why}); save it as "
-                ".safetensors and load it with load_folded."
-            )
-        buffer = io.BytesIO()
-        torch.save(self.model.sam.state_dict(), buffer)
-        return buffer.getvalue()
-
-    def _facts(self) -> dict[str, str]:
-        stuck = [r for r in self.report.rows if r.side_macs < 0]
-        if stuck:
-            raise UserError(
-                f"Block {stuck[0].block} did not fold ({stuck[0].why}); keep the adapted model "
-                "with save_adapter."
-            )
-        beside = [r for r in self.report.rows if r.side_macs]
-        sides = [[r.block, r.linear, r.kernel_side, r.margins, r.windows] for r in beside]
-        name, classes = self.model.sam.model_name, str(self.classes)
-        head = head_name(self.model.head) if self.model.head else "none"
-        facts = {"format": FORMAT, "base_name": name, "classes": classes, "head": head}
-        return facts | {"sides": json.dumps(sides), "rank": str(self.report.rank)}
 
 
 @torch.no_grad()
@@ -115,21 +26,30 @@ def fold(model: Adapted) -> Folded:
 
     The adapted model is left as it is.
     """
-    sam, rows = merged(model.sam), []  # SSF's scales and shifts go first
+    sam = merged(model.sam)  # SSF's scales and shifts go first
     why = getattr(model.method, "stays", "")
-    for i, block in enumerate(() if why else sam.image_encoder.blocks):
-        for part, name in LINEARS.values():
-            owner = getattr(block, part)
-            setattr(owner, name, _folded(i, f"{part}.{name}", getattr(owner, name), rows))
     if why:
         chosen = selected(sam.image_encoder, model.method.blocks)
         rows = [Row(i, "nothing", 0, -1, why, "block") for i, _ in chosen]
+    else:
+        rows = fold_blocks(sam.image_encoder)
     vanilla_head = model.classes == 1 and head_name(model.head) == "plain"
     head = None if vanilla_head else copy.deepcopy(model.head)
     if head is None:
         model.head.write_back(sam.mask_decoder)
     plain = Segmenter(sam, head).eval().requires_grad_(False)
     return Folded(plain, Report(tuple(rows), getattr(model.method, "rank", 0)), model.classes)
+
+
+@torch.no_grad()
+def fold_blocks(encoder: nn.Module) -> list[Row]:
+    """Fold every Linear of an encoder in place; a row for each adapter that was there."""
+    rows = []
+    for i, block in enumerate(encoder.blocks):
+        for part, name in LINEARS.values():
+            owner = getattr(block, part)
+            setattr(owner, name, _folded(i, f"{part}.{name}", getattr(owner, name), rows))
+    return rows
 
 
 def _folded(i: int, name: str, module: nn.Module, rows: list[Row]) -> nn.Module:

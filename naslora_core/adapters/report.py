@@ -20,6 +20,15 @@ class Row:
     windows: tuple[int, int, int] | None = None
 
 
+def reasons(rows: list[Row]) -> str:
+    """Which blocks, and why: "block 0, 1 mlp.lin1 (a 3 x 3 field ...); block 2 (...)"."""
+    places: dict[str, dict[str, None]] = {}
+    for row in rows:
+        linear = "" if row.linear in ("attn.qkv", "block") else f" {row.linear}"
+        places.setdefault(row.why, {})[f"{row.block}{linear}"] = None
+    return "; ".join(f"block {', '.join(where)} ({why})" for why, where in places.items())
+
+
 @dataclass(frozen=True)
 class Report:
     """One row a block; reads as a table."""
@@ -30,7 +39,15 @@ class Report:
     @property
     def pointwise(self) -> bool:
         """Whether nothing stayed beside the base's own layers."""
-        return all(row.side_macs == 0 for row in self.rows)
+        return not self.beside()
+
+    def beside(self) -> list[Row]:
+        """The rows that left something beside the base's own layers."""
+        return [row for row in self.rows if row.side_macs]
+
+    def stuck(self) -> list[Row]:
+        """The rows that folded nothing: the adapter is there as it was."""
+        return [row for row in self.rows if row.side_macs < 0]
 
     def __str__(self) -> str:
         lines = [

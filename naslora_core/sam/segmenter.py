@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.errors import UserError
-from naslora_core.sam.heads import run_decoder, semantic
+from naslora_core.sam.heads import MaskHead, run_decoder, semantic
 
 
 class Output(NamedTuple):
@@ -72,7 +72,10 @@ class Segmenter(nn.Module):
         if self.head is not None and not multimask:
             return self.head.tokens(decoder), dict(enumerate(self.head.mlps))
         rows = range(1, decoder.num_mask_tokens) if multimask else (0,)
-        return decoder.mask_tokens.weight, {i: decoder.output_hypernetworks_mlps[i] for i in rows}
+        # rows 1 to 3 attend to row 0, so a trained row 0 takes its place, as in a folded model
+        own = isinstance(self.head, MaskHead) and self.head.classes == 1
+        tokens = self.head.tokens(decoder) if own else decoder.mask_tokens.weight
+        return tokens, {i: decoder.output_hypernetworks_mlps[i] for i in rows}
 
     def forward(self, images: Tensor, points=None, boxes=None, multimask: bool = False) -> Output:
         """RGB `B 3 S S` in 0..255 -> Output, logits at input size; no prompt: SAM's empty one."""
