@@ -117,6 +117,18 @@ def bench(arguments):
 
 
 @command(
+    option("file", help="an adapter, or a folded model, as .safetensors"),
+    option("out", help=".onnx: encoder; .pth: for segment_anything itself; .safetensors: folded"),
+    option("--checkpoint", metavar="FILE", help="weights of the adapter's base, if not sam_nano"),
+)
+def export(arguments):
+    """Fold an adapter, say what folded, and write a file that needs no trainer."""
+    from naslora_core.adapters.export import export
+
+    export(arguments)
+
+
+@command(
     option("images", nargs="*", metavar="FOLDER", help="images/ and masks/; default: the scenes"),
     option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h"),
     option("--checkpoint", metavar="FILE", help="weights of that model; sam_nano has its own"),
