@@ -33,8 +33,12 @@ class LoRALinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # y = W0 x + b + s Wd between(We x)
-        path = self.scale * (self.between(x @ self.We.T) @ self.Wd.T)
-        return self.base(x) + widen(path, self.margins)
+        y, z = self.base(x), self.between(x @ self.We.T)
+        if any(self.margins):
+            return y + widen(self.scale * (z @ self.Wd.T), self.margins)
+        # the sum inside the product: no pass over y of its own
+        whole = torch.addmm(y.flatten(0, -2), z.flatten(0, -2), self.Wd.T, alpha=self.scale)
+        return whole.view_as(y)
 
 
 @dataclass(frozen=True)
