@@ -156,3 +156,10 @@ def test_bf16_moves_the_weights_about_as_fp32_and_others_are_refused(sam):
     assert losses["bf16"] != losses["fp32"]
     with pytest.raises(UserError, match="'fp8'.*fp32, bf16"):
         fit(adapt(sam, DecoderOnly()), tiny_data(), precision="fp8", progress=False)
+
+
+def test_a_search_says_beforehand_what_it_can_decide(sam, capsys):
+    for method in (NASLoRA(rank=2, blocks=(5,)), LoRA(rank=2, blocks=(5,))):
+        fit(adapt(sam, method), tiny_data(), "joint", steps=2, batch=1)
+    said = capsys.readouterr().out
+    assert said.count("2 alpha steps at 0.02") == 1 and "A decision is unlikely" in said

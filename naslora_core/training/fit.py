@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from naslora_core.adapters import read_genotype
 from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
-from naslora_core.search.schedule import Schedule, named_schedule
+from naslora_core.search.schedule import Schedule, budget, named_schedule
 from naslora_core.training.alphas import Alphas
 from naslora_core.training.losses import DEFAULT, named_loss
 from naslora_core.training.matching import matched_loss
@@ -53,6 +53,7 @@ def fit(
 ) -> FitResult:
     """Train `model` (from `adapt`) on `data.train`; a method without alpha only moves weights.
 
+    progress: a bar, and before a search what its steps can decide, in plain words.
     out: a folder for events and state; a run found there, begun with the same arguments, goes on
     where it stopped. precision: "fp32" or "bf16" (forward passes under autocast; the weights stay
     float32). loss: a name of `losses.LOSSES`; a matched head has its own and takes no other.
@@ -75,6 +76,8 @@ def fit(
     folder.restore(run)
     start = time.monotonic() - (run.history[-1]["seconds"] if run.history else 0)
     bar = tqdm(run.remaining(), disable=not progress, initial=run.step, total=schedule.steps)
+    if progress and run.alphas.parameters:
+        bar.write(budget(schedule, len(run.alphas.parameters[0])))
     model.train()
     for stage in bar:
         event = run.advance(stage) | {"seconds": round(time.monotonic() - start, 3)}
