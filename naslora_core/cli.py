@@ -110,7 +110,7 @@ def clean(arguments):
     option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit"),
 )
 def bench(arguments):
-    """Time every method's step and inference beside LoRA's, and count what backward keeps."""
+    """Time every method's step and inference beside LoRA's, and folded encoders beside vanilla."""
     from naslora_core.training.commands import bench
 
     bench(arguments)

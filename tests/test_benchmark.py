@@ -9,6 +9,7 @@ from naslora_core.adapters import METHODS, adapt
 from naslora_core.house.results import cost_table
 from naslora_core.training import benchmark, commands
 from naslora_core.training.benchmark import FLOOR, _saved, interleaved, measure
+from naslora_core.training.folded_cost import FOLDED, VANILLA, _folded, measure_folded
 
 
 def test_turns_are_taken_and_the_first_is_not_counted():
@@ -30,6 +31,31 @@ def rows():
     return measure("nano", ["lora", "lst", "nas_lora", "decoder_only"], rounds=1, batch=1)
 
 
+@pytest.fixture(scope="module")
+def folded():
+    return measure_folded("nano", rounds=1, batch=1)
+
+
+def test_folded_encoders_are_timed_beside_the_vanilla_one(folded):
+    assert list(folded) == [VANILLA, *FOLDED]
+    assert folded[VANILLA]["inference_ratio"] == 1
+    for row in folded.values():
+        low, high = row["inference_spread"]
+        assert 0 < low <= row["inference_ratio"] <= high and row["inference_ms"] > 0
+    rank, d = 4, 160
+    macs = [6 * (rank * 4 * d + taps * rank**2) for taps in (8, 24, 24)]
+    assert [row["side_macs"] for row in folded.values()] == [0, 0, *macs]
+
+
+def test_a_pointwise_fold_is_made_of_the_vanilla_modules():
+    encoder = benchmark.build("nano").image_encoder
+    kinds = [type(m) for m in encoder.modules()]
+    pointwise, beside = (_folded(encoder, FOLDED[n])[0] for n in ("pointwise", "5x5 on the map"))
+    assert [type(m) for m in pointwise.modules()] == kinds
+    assert len([m for m in beside.modules() if getattr(m, "windows", None)]) == 4
+    assert not torch.equal(pointwise.blocks[0].attn.qkv.weight, encoder.blocks[0].attn.qkv.weight)
+
+
 def test_a_row_for_every_method_and_the_floor(rows):
     assert list(rows) == [FLOOR, "lora", "lst", "nas_lora", "decoder_only"]
     assert rows["lora"]["step_ratio"] == rows["lora"]["inference_ratio"] == 1
@@ -45,8 +71,11 @@ def test_memory_for_backward_is_ordered_as_the_methods_promise(rows):
     assert rows[FLOOR]["saved_mb"] < rows["lora"]["saved_mb"] < rows["nas_lora"]["saved_mb"]
 
 
-def test_the_command_keeps_its_rows_and_names_unknown_methods(tmp_path, monkeypatch, capsys, rows):
+def test_the_command_keeps_its_rows_and_names_unknown_methods(
+    tmp_path, monkeypatch, capsys, rows, folded
+):
     monkeypatch.setattr(commands, "measure", lambda *a: rows)
+    monkeypatch.setattr(commands, "measure_folded", lambda *a: folded)
     (tmp_path / "recorded").mkdir()
     out = tmp_path / "recorded" / "bench.json"
     assert not main(["bench", "--methods", "lst", "--rounds", "1", "--out", str(out)])
@@ -56,7 +85,9 @@ def test_the_command_keeps_its_rows_and_names_unknown_methods(tmp_path, monkeypa
     assert rows[0].startswith("| LoRA | 15,360 | ") and " | yes | everything | 1.00 | " in rows[0]
     assert rows[1].startswith("| LST | ") and " | yes | nothing | " in rows[1]
     assert len({line.count("|") for line in table if line.startswith("|")}) == 1
-    assert "saved MB" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "saved MB" in said and "of vanilla" in said and "5x5 on the map" in said
+    assert '"folded"' in out.read_text()
     assert main(["bench", "--methods", "lorra"]) == 2
     assert "lorra" in capsys.readouterr().err
     assert benchmark.SIZES[0] == "nano"

@@ -44,7 +44,7 @@ def measure(
     images = torch.randn(batch, 3, side, side, device=device)
     encoders = {name: _encoder(sam, name) for name in (FLOOR, *names)}
     work = {("step", n): partial(_step, e, images, n) for n, e in encoders.items()}
-    work |= {("inference", n): partial(_infer, e, images) for n, e in encoders.items()}
+    work |= {("inference", n): partial(infer, e, images) for n, e in encoders.items()}
     times = interleaved(work, rounds, device)
     rows = {n: _row(n, times) | {"saved_mb": _saved(e, images, n)} for n, e in encoders.items()}
     return {n: row | {"parameters": _count(encoders[n])} for n, row in rows.items()}
@@ -68,7 +68,8 @@ def _step(encoder: nn.Module, images: Tensor, name: str) -> None:
 
 
 @torch.no_grad()
-def _infer(encoder: nn.Module, images: Tensor) -> None:
+def infer(encoder: nn.Module, images: Tensor) -> None:
+    """A forward pass that keeps nothing for backward."""
     encoder.eval()(images)
 
 

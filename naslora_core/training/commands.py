@@ -18,6 +18,7 @@ from naslora_core.training import pretrain as legs
 from naslora_core.training.benchmark import REFERENCE, SIZES, as_table, measure
 from naslora_core.training.compare import Setting, best_rates, paired, peak_mb
 from naslora_core.training.compare import compare as run_compare
+from naslora_core.training.folded_cost import folded_table, measure_folded
 from naslora_core.training.method_facts import facts
 from naslora_core.training.provenance import provenance
 from naslora_core.training.publish import publish
@@ -75,16 +76,22 @@ def _compare(arguments: argparse.Namespace, data, setting: Setting, rates) -> No
 
 
 def bench(arguments: argparse.Namespace) -> None:
-    """Print a row a method: parameters, step, inference and memory beside LoRA's; keep them."""
+    """Print a row a method (parameters, step, inference and memory beside LoRA's) and a row a
+    folded encoder (inference beside vanilla); keep them."""
     names = arguments.methods or list(METHODS)
     names = names if REFERENCE in names else [REFERENCE, *names]
     unknown = [n for n in names if n not in METHODS]
     if unknown:
         raise UserError(f"Unknown method {unknown[0]!r}; choose from {', '.join(METHODS)}.")
-    kept = {"facts": {n: facts(n) for n in names}, "rows": {}, "rounds": arguments.rounds}
+    kept = {"facts": {n: facts(n) for n in names}, "rows": {}, "folded": {}}
+    kept |= {"rounds": arguments.rounds}
     for size, batch in zip(SIZES, (8, 1), strict=True):
         kept["rows"][size] = rows = measure(size, names, arguments.rounds, batch, arguments.device)
         print(as_table(size, rows), flush=True)
+        kept["folded"][size] = rows = measure_folded(
+            size, arguments.rounds, batch, arguments.device
+        )
+        print(folded_table(size, rows), flush=True)
         if arguments.out:  # after every size, so that a killed run keeps what it has
             kept |= {"provenance": provenance(command_line())}
             write_atomic(arguments.out, json.dumps(kept, indent=1) + "\n")
