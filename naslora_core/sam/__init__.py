@@ -9,6 +9,7 @@ heal_torchvision()
 
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
+from naslora_core.sam.attention import fuse
 from naslora_core.sam.heads import MaskHead, MatchedHead
 from naslora_core.sam.nano import build_nano
 from naslora_core.sam.registry import load_sam, manifest, model_hash
@@ -22,6 +23,7 @@ __all__ = [
     "SamPredictor",
     "Segmenter",
     "build_nano",
+    "fuse",
     "heal_torchvision",
     "load_sam",
     "manifest",
