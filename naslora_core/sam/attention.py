@@ -16,11 +16,10 @@ from segment_anything.modeling.image_encoder import (
 from torch import Tensor, nn
 
 
-class FusedAttention(Attention):
-    """The official `Attention`, computed by `scaled_dot_product_attention` on q', k' and v.
+class Parts(nn.Module):
+    """The parts of an official `Attention` under their names, and the way through them.
 
-    It takes over the parts of another under their names and calls `qkv` and `proj` as modules, so
-    state dicts and what wraps those parts stay as they are.
+    `qkv` and `proj` are called as modules, so state dicts and what wraps them stay as they are.
     """
 
     def __init__(self, attention: Attention):
@@ -57,6 +56,10 @@ class FusedAttention(Attention):
         where = torch.cat([row, column], 1).expand(len(k), -1, -1)
         return torch.cat([self.scale * q, rows, columns], -1), torch.cat([k, where], -1)
 
+
+class FusedAttention(Parts, Attention):
+    """The official `Attention`, computed by `scaled_dot_product_attention` on q', k' and v."""
+
     def forward(self, x: Tensor) -> Tensor:
         """`B' H W d` to `B' H W d`, a window or the whole map."""
         q, k, v = self.heads(x)
@@ -80,12 +83,12 @@ def fuse(encoder: nn.Module) -> nn.Module:
     return encoder
 
 
-class PromptedAttention(FusedAttention):
-    """Attention whose windows also attend to learned tokens `p d`; with p = 0 the official one."""
+class PromptedAttention(Parts):
+    """An `Attention` whose windows also attend to learned tokens `p d`; p = 0 is the official."""
 
     def __init__(self, attention: Attention, tokens: Tensor):
         super().__init__(attention)
-        self.tokens, self.fused = nn.Parameter(tokens), type(attention) is FusedAttention
+        self.tokens, self.fused = nn.Parameter(tokens), isinstance(attention, FusedAttention)
 
     def learned(self, windows: int) -> tuple[Tensor, Tensor]:
         """Keys and values of the learned tokens, the same in every window: `B'*heads p c`."""
