@@ -9,6 +9,7 @@ from naslora_core.viz.masks import contact_sheet, overlay, show_masks
 from naslora_core.viz.operators import field, kernels, mosaic, operators
 from naslora_core.viz.panels import panel
 from naslora_core.viz.picture import TEMPLATES, Picture
+from naslora_core.viz.race import budgets, expressions, hits, race, turns, ways
 from naslora_core.viz.rank import cut, spectrum, surviving
 from naslora_core.viz.sam import ambiguity, ceiling, clicks
 from naslora_core.viz.scales import fields, reach, routes, stairs
@@ -41,6 +42,7 @@ __all__ = [
     "alpha_trajectories",
     "ambiguity",
     "attention",
+    "budgets",
     "canvas",
     "ceiling",
     "click",
@@ -50,11 +52,13 @@ __all__ = [
     "cut",
     "drift",
     "explore",
+    "expressions",
     "field",
     "fields",
     "finding",
     "frames",
     "gains",
+    "hits",
     "is_live",
     "kernels",
     "losses",
@@ -62,6 +66,7 @@ __all__ = [
     "operators",
     "overlay",
     "panel",
+    "race",
     "reach",
     "routes",
     "show_masks",
@@ -73,7 +78,9 @@ __all__ = [
     "surviving",
     "three_parts",
     "token_grid",
+    "turns",
     "use_theme",
+    "ways",
 ]
 
 use_theme()
