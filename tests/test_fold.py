@@ -50,7 +50,8 @@ def test_one_layer_on_any_map(sam, side, size):
     x = torch.randn(3, *size, 160)
     folded = fold(model).model.sam.image_encoder.blocks[0].attn.qkv
     with torch.no_grad():
-        assert (model.sam.image_encoder.blocks[0].attn.qkv(x) - folded(x)).abs().max() < 1e-5
+        y = model.sam.image_encoder.blocks[0].attn.qkv(x)
+        assert (y - folded(x)).abs().max() < 2e-6 * y.abs().max()
 
 
 @pytest.mark.parametrize("name", VANILLA)

@@ -97,6 +97,13 @@ def test_a_grid_is_kept_and_read_again(tmp_path, monkeypatch):
     assert "projection: 100% hits, by chance 50%" in oracle.table(first)
 
 
+def test_alpha_moves_at_the_gardens_rate():
+    slow = planted.race("skip", 0, replace(QUICK, steps=20, alpha_lr=0.0))
+    assert slow.history[-1]["probability"] == pytest.approx([1 / 9] * 9)
+    fast = planted.race("skip", 0, replace(QUICK, steps=20, alpha_lr=0.1))
+    assert max(fast.history[-1]["probability"]) > 0.12
+
+
 def test_noise_is_the_share_it_says():
     garden = Garden(noise=0.5)
     kernel = planted.teacher("skip", garden, 0)

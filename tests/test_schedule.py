@@ -28,12 +28,17 @@ def test_a_schedule_has_the_steps_it_was_asked_for_alpha_included(make, steps):
     assert all(s.steps >= 0 for s in schedule.stages)
 
 
-def test_stage_wise_warms_up_then_alternates_then_settles():
+def test_stage_wise_warms_up_then_moves_both_then_settles():
     schedule = stage_wise(100, 1e-3)
     assert [s.name for s in schedule.stages] == ["warm-up", "search", "settle"]
     warm, search, settle = schedule.stages
     for stage in (warm, settle):
         assert stage.turn(0) == stage.turn(1) == (("weights",), None)
+    assert search.turn(0) == search.turn(1) == (("weights", "alpha"), None)
+
+
+def test_bilevel_moves_weights_on_one_half_and_alpha_on_the_other():
+    search = bilevel(100, 1e-3).stages[0]
     assert {search.turn(0), search.turn(1)} == {(("weights",), "A"), (("alpha",), "B")}
 
 

@@ -43,10 +43,14 @@ class LoRALinear(nn.Module):
 
 @dataclass(frozen=True)
 class LoRA:
-    """rank r; scale s (the factor on Wd We); blocks: which; linears: of qkv, q, k, v, proj, ..."""
+    """rank r; scale s (the factor on Wd We); blocks: which; linears: of qkv, q, k, v, proj, ...
+
+    s multiplies what a step of Adam moves the path by. 8 is Conv-LoRA's alpha 32 at rank 4, so that
+    methods are compared at like scales.
+    """
 
     rank: int = 4
-    scale: float = 1.0
+    scale: float = 8.0
     blocks: Blocks = "all"
     linears: tuple[str, ...] = ("qkv",)
 

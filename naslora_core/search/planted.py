@@ -103,7 +103,7 @@ def convolve(kernel: Tensor, z: Tensor) -> Tensor:
 def race(name: str, seed: int, garden: Garden = Garden()) -> Race:
     """Plant `name`, search for it from scratch, read the cell."""
     kernel, cell, history = teacher(name, garden, seed), _student(garden, seed), []
-    schedule = named_schedule(garden.schedule, garden.steps, garden.lr, searches=True)
+    schedule = plan(garden)
     for step, moves, loss in search(cell, partial(lesson, kernel, garden, seed), schedule):
         if step % 20 == 0 or step == schedule.steps:
             read = project(cell, features(garden, seed, step))
@@ -114,6 +114,12 @@ def race(name: str, seed: int, garden: Garden = Garden()) -> Race:
     cheapest = explain(kernel, cell.operators, z)[0]
     read = project(cell, z)
     return Race(name, seed, cheapest, read.projection, read.argmax, read.residual, history)
+
+
+def plan(setting) -> Schedule:
+    """The schedule that a `Garden`, or whatever has its fields, describes."""
+    s = setting
+    return named_schedule(s.schedule, s.steps, s.lr, searches=True, alpha_lr=s.alpha_lr)
 
 
 def _student(garden: Garden, seed: int) -> Cell:

@@ -98,13 +98,17 @@ class Schedule:
 
 
 def stage_wise(steps: int, lr: float, alpha_lr: float = ALPHA_LR) -> Schedule:
-    """Warm-up (weights) a fifth, search (alternating) a half, settle (weights) the rest."""
-    warm, search = steps // 5, steps // 2 // 2 * 2
+    """Warm-up (weights) a fifth, search (weights and alpha) a half, settle (weights) the rest.
+
+    Alpha moves beside the weights on every pass of its stage: in turns on halves of the images, as
+    `bilevel` has it, costs the weights a pass for every alpha step and half of the images.
+    """
+    warm, search = steps // 5, steps // 2
     return Schedule(
         "stage-wise",
         (
             Stage("warm-up", warm, "weights", lr, alpha_lr),
-            Stage("search", search, "alternate", lr, alpha_lr),
+            Stage("search", search, "both", lr, alpha_lr),
             Stage("settle", steps - warm - search, "weights", lr, alpha_lr),
         ),
     )
@@ -128,7 +132,13 @@ def weights_only(steps: int, lr: float) -> Schedule:
 SCHEDULES = {"stage-wise": stage_wise, "joint": joint, "bilevel": bilevel, "weights": weights_only}
 
 
-def named_schedule(schedule: str | Schedule, steps: int, lr: float, searches: bool) -> Schedule:
+def named_schedule(
+    schedule: str | Schedule,
+    steps: int,
+    lr: float,
+    searches: bool,
+    alpha_lr: float = ALPHA_LR,
+) -> Schedule:
     """A Schedule as it is, or the named one of this length; without alpha only weights move.
 
     Raises UserError for an unknown name, and for a Schedule that moves an alpha there is not.
@@ -145,7 +155,9 @@ def named_schedule(schedule: str | Schedule, steps: int, lr: float, searches: bo
         raise UserError(
             f"Unknown schedule {schedule!r}; choose one of {names}, or give a Schedule."
         )
-    return SCHEDULES[schedule if searches else "weights"](steps, lr)
+    if not searches or schedule == "weights":
+        return weights_only(steps, lr)
+    return SCHEDULES[schedule](steps, lr, alpha_lr)
 
 
 def budget(schedule: Schedule, operators: int) -> str:

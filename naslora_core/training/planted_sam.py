@@ -17,8 +17,7 @@ from naslora_core.adapters.reading import read_cells
 from naslora_core.data.transforms import to_batch
 from naslora_core.search.choose import explain
 from naslora_core.search.operators import build, operator_names
-from naslora_core.search.planted import Race, search
-from naslora_core.search.schedule import named_schedule
+from naslora_core.search.planted import Race, plan, search
 
 EVERY = 50  # steps between readings
 
@@ -66,7 +65,7 @@ def tokens(sam: nn.Module, samples, first: int) -> Tensor:
 
 def plant(sam: nn.Module, name: str, seed: int, bed: Bed, x: Tensor):
     """The teacher's model, its Wd scaled so that every path has the wanted strength on x."""
-    method = NASLoRA(bed.rank, operators=(name,), start="plain", blocks=bed.blocks)
+    method = NASLoRA(bed.rank, 1.0, bed.blocks, operators=(name,), start="plain")
     model = adapt(sam, method, seed=1000 + seed)
     g = torch.Generator().manual_seed(1000 + seed)
     with torch.no_grad():
@@ -88,11 +87,11 @@ def race(sam: nn.Module, samples, name: str, seed: int, bed: Bed = Bed()) -> lis
     """Plant `name` in every block of the bed, search there from scratch: one Race a block."""
     x = tokens(sam, samples, min(bed.blocks))
     teacher = plant(sam, name, seed, bed, x)
-    student = adapt(sam, NASLoRA(bed.rank, start=bed.start, blocks=bed.blocks), seed=seed)
+    student = adapt(sam, NASLoRA(bed.rank, 1.0, bed.blocks, start=bed.start), seed=seed)
     guide, tail = (Tail(m.sam.image_encoder, min(bed.blocks)) for m in (teacher, student))
     with torch.no_grad():
         y = guide(x)
-    schedule, events = named_schedule(bed.schedule, bed.steps, bed.lr, searches=True), []
+    schedule, events = plan(bed), []
     for step, moves, loss in search(tail, partial(_draw, x, y, bed, seed), schedule):
         if step % EVERY == 0 or step == schedule.steps:
             read = read_cells(student, partial(tail, x[:16]))

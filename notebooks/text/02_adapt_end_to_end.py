@@ -202,8 +202,8 @@ checks.ex_2_1(lora_size)
 
 # %% [markdown]
 # ## The budget, before it is spent
-# A search alternates: weights on one half of the images, alpha on the other. Each counts as
-# a step, so that NAS-LoRA gets no more passes than LoRA. What can it decide in them?
+# First the weights alone, then alpha beside them, then the weights again. Every step is a pass
+# over a batch, so NAS-LoRA gets no more of them than LoRA. What can it decide in them?
 
 # %%
 schedule = stage_wise(setting.steps, lr=2e-3)

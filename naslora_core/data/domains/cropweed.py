@@ -96,7 +96,7 @@ def _weed(rng, field: Field, place) -> None:
     colour, count, growth = _leaf_colour(rng), rng.integers(5, 9), rng.uniform(0.7, 1.2)
     for turn in rng.uniform(0, 2 * np.pi, count):
         length = growth * rng.uniform(0.08, 0.15)
-        field.blade(place, turn, length, rng.uniform(0.009, 0.014), colour, 2)
+        field.blade(place, turn, length, rng.uniform(0.012, 0.018), colour, 2)
 
 
 def _litter(rng, field: Field) -> None:
@@ -104,7 +104,7 @@ def _litter(rng, field: Field) -> None:
     for _ in range(rng.integers(5, 10)):
         colour = np.array([0.55, 0.47, 0.28]) * rng.uniform(0.6, 1.2)
         length, slim = rng.uniform(0.06, 0.16), rng.random() < 0.7
-        width = 0.008 if slim else 0.3 * length
+        width = 0.012 if slim else 0.3 * length
         field.blade(rng.uniform(0, 1, 2), rng.uniform(0, 7), length, width, colour, 0)
 
 

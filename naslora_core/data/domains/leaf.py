@@ -1,7 +1,7 @@
 """Leaf lesions: several spots on a veined leaf that lies on soil and litter.
 
-A lesion has a dark rim, a dry centre and a yellow halo. Holes that show the soil, crumbs on the
-leaf, yellowing, and litter of the lesions' browns lead astray.
+A lesion has a dark rim, a dry centre and a yellow halo. Splashes of mud, as large and as brown as a
+lesion, holes that show the soil, crumbs, yellowing, and litter of the same browns lead astray.
 """
 
 import numpy as np
@@ -28,6 +28,7 @@ def draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Image `S S 3` uint8 and mask `S S` uint8."""
     along, across, inside = _outline(rng, size)
     leaf = _blade(rng, size, along, across)
+    _splashes(rng, size, leaf, inside)
     sick = _lesions(rng, size, leaf, inside)
     ground, holes = _ground(rng, size), _holes(rng, size, inside)
     lay(leaf, ground * 0.7, holes)
@@ -79,11 +80,18 @@ def _lesions(rng, size: int, leaf: np.ndarray, inside: np.ndarray) -> np.ndarray
         if rng.random() < 0.5:
             place = foci[rng.integers(len(foci))] + rng.normal(0, 0.09, 2)
         height = blob(rng, size, place, np.exp(rng.uniform(-3.5, -2.1)), 0.3, 0.6) + grain
-        lay(leaf, YELLOW * rng.uniform(0.8, 1.1), rng.uniform(0.4, 0.8) * cover(height + 0.4, 0.9))
+        lay(leaf, YELLOW * rng.uniform(0.8, 1.1), rng.uniform(0.6, 0.9) * cover(height + 0.4, 0.9))
         lay(leaf, _brown(rng) * 0.85, cover(height, 0.2))
         lay(leaf, dry, rng.uniform(0, 0.9) * cover(height - 0.45, 0.4))
         sick = np.maximum(sick, cover(height, 0.2))
     return sick
+
+
+def _splashes(rng, size: int, leaf: np.ndarray, inside: np.ndarray) -> None:
+    """Paint mud: a lesion's sizes, shapes and browns, with neither halo nor dry centre."""
+    for place in places(rng, inside > 0.03, rng.integers(6, 14)):
+        height = blob(rng, size, place, np.exp(rng.uniform(-3.5, -2.1)), 0.3, 0.6)
+        lay(leaf, _brown(rng) * rng.uniform(0.7, 1.1), cover(height, 0.2))
 
 
 def _holes(rng, size: int, inside: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from naslora_core.data.domains.fields import (
 
 CLASSES = ("vessel",)
 STEP = 0.008  # of the side, between two points of a path
-THIN, THICK = 0.006, 0.019  # radii
+THIN, THICK = 0.01, 0.03  # radii
 
 
 def draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +80,7 @@ def _trees(rng, disc, size: int) -> tuple[np.ndarray, np.ndarray]:
     points, radii = [], []
     while todo and len(points) < 60:
         start, heading, radius = todo.pop(0)
-        length = rng.uniform(0.15, 0.35) + 14 * (radius - THIN)
+        length = rng.uniform(0.15, 0.35) + 8 * (radius - THIN)
         path, headings = _walk(rng, start, heading, length, 0.09)
         taper = radius * np.linspace(1, 0.72, len(path))
         points.append(path)
@@ -101,7 +101,7 @@ def _spots(rng, size: int) -> np.ndarray:
     centre = rng.uniform(0, 1, (count, 2))
     near = rng.random(count) < 0.5
     centre[near] = rng.uniform(0.1, 0.9, 2) + rng.normal(0, 0.12, (near.sum(), 2))
-    radii = rng.uniform(THIN, 1.6 * THICK, count)
+    radii = rng.uniform(THIN, 1.3 * THICK, count)
     lobes = centre + rng.normal(0, 0.7, (count, 2)) * radii[:, None]
     return stamp(size, np.concatenate([centre, lobes]), np.concatenate([radii, 0.7 * radii]))
 
