@@ -6,6 +6,7 @@ from naslora_core.viz.curves import alpha_trajectories, losses
 from naslora_core.viz.diagram import three_parts
 from naslora_core.viz.live import LivePlot
 from naslora_core.viz.masks import contact_sheet, overlay, show_masks
+from naslora_core.viz.measure import paired_gains, pixels, roulette, scoreboard, watched, weighing
 from naslora_core.viz.operators import field, kernels, mosaic, operators
 from naslora_core.viz.panels import panel
 from naslora_core.viz.picture import TEMPLATES, Picture
@@ -65,10 +66,14 @@ __all__ = [
     "mosaic",
     "operators",
     "overlay",
+    "paired_gains",
     "panel",
+    "pixels",
     "race",
     "reach",
+    "roulette",
     "routes",
+    "scoreboard",
     "show_masks",
     "slid",
     "spectrum",
@@ -80,6 +85,8 @@ __all__ = [
     "token_grid",
     "turns",
     "use_theme",
+    "watched",
+    "weighing",
     "ways",
 ]
 

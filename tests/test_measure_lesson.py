@@ -1,0 +1,100 @@
+"""Lesson 03: its figures say what was measured, its checks catch the bugs that they hunt."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from naslora_core import checks, viz
+from naslora_core.exercises.lesson_03 import TOOLS
+from naslora_core.training.losses import structure
+from naslora_core.training.token_head import token_head_dice
+
+
+@pytest.fixture(autouse=True)
+def solved(tmp_path, monkeypatch):
+    monkeypatch.setenv("NASLORA_SOLVED", str(tmp_path / "solved.json"))
+
+
+def opposed():
+    large, small = np.ones((10, 10), bool), np.zeros((10, 10), bool)
+    small[4, 4] = True
+    half = large.copy()
+    half[:4] = False
+    return [large, small], [half, small], [large, small & False]
+
+
+def test_two_rankings_must_be_opposite():
+    truths, a, b = opposed()
+    assert checks.ex_3_1(opposed).state == checks.SOLVED
+    swapped = checks.ex_3_1(lambda: (truths, b, a))
+    assert swapped.state == checks.WRONG and "'b is ahead'" in swapped.sentence
+    assert "'a tie'" in checks.ex_3_1(lambda: (truths, a, a)).sentence
+    assert "same shapes" in checks.ex_3_1(lambda: (truths, a, b[:1])).sentence
+
+
+def alarm(tool, look=np.array_equal, shape=(20, 30), box=np.s_[3:8, 18:28]):
+    mask = np.zeros(shape, bool)
+    mask[box] = True
+    given = mask.copy()
+    x, y = tool(given)
+    if not look(given, mask):
+        return "paints"
+    return "honest" if x > y else "swaps"
+
+
+def test_every_planted_tool_is_found_and_no_honest_one():
+    assert checks.ex_3_2(alarm).state == checks.SOLVED
+    assert {alarm(tool) for tool in TOOLS.values()} == {"honest", "paints", "swaps"}
+
+
+def same_count(a, b):
+    return a.sum() == b.sum()
+
+
+@pytest.mark.parametrize(
+    "options", [{"look": same_count}, {"shape": (20, 20), "box": np.s_[5:15, 5:15]}]
+)
+def test_a_lazy_alarm_misses_one(options):
+    assert checks.ex_3_2(lambda tool: alarm(tool, **options)).state == checks.WRONG
+
+
+def weighted(logits, truth, weight, reduction="none"):
+    cross = F.binary_cross_entropy_with_logits(logits, truth, reduction=reduction)
+    return ((weight * cross).sum((2, 3)) / weight.sum((2, 3))).mean()
+
+
+def test_a_loss_without_its_weights_is_found_and_drawn():
+    assert checks.ex_3_3(weighted).state == checks.SOLVED
+    shipped = checks.ex_3_3(lambda *a: weighted(*a, reduction="mean"))
+    assert shipped.state == checks.WRONG and shipped.picture
+    assert checks.ex_3_3(lambda *a: weighted(*a).detach()).state == checks.WRONG
+
+
+def test_figures_say_what_was_measured():
+    truth = np.eye(4, dtype=bool)
+    drawn = viz.pixels(truth, {"whole": truth | True}, {"whole": "IoU 0.25"})
+    assert drawn.alt == "The truth has 4 of 16 pixels. whole: IoU 0.25."
+    history = [{"step": i, "loss": 1.0, "val": v} for i, v in enumerate((0.5, 0.4, 0.6), 1)]
+    assert "lowest at step 2 of 3: 0.40" in viz.watched(history).alt
+    table = {"iou": ([0.5, 1.0], True), "mae": ([0.1, 0.2], False)}
+    assert "best by 1, 1 of 2" in viz.scoreboard(truth, {"a": truth, "b": truth}, table).alt
+    ends = {"lora": (0.1, 0.3), "other": (-0.1, 0.1)}
+    said = viz.paired_gains({name: np.zeros(3) for name in ends}, ends).alt
+    assert said.startswith("Intervals that exclude zero: LoRA. LoRA +0.100 to +0.300; other")
+
+
+def test_a_wheel_counts_the_draws_against_the_order():
+    _, axes = viz.canvas()
+    spins = np.array([0.1, 0.2, -0.1, 0.3])
+    assert viz.roulette(axes[0, 0], spins, 0.1, 0.5) == "25% reversed"
+
+
+def test_the_token_head_learns_what_tokens_know_and_repeats_itself():
+    g = torch.Generator().manual_seed(0)
+    labels = torch.zeros(12, 32, 32, dtype=torch.uint8)
+    labels[:, 8:24, 8:24] = 1
+    tokens = labels[:, None, 4::8, 4::8].float()
+    data = tokens + 0.01 * torch.randn(12, 4, 4, 4, generator=g), labels
+    first = token_head_dice(structure, data, data, seed=1)
+    assert first > 0.7 and first == token_head_dice(structure, data, data, seed=1)
