@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny import tiny_data
 
+from naslora_core.adapters import METHODS, LoRA
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.training.compare import Setting, best_rates, compare, paired
@@ -41,6 +42,14 @@ def test_a_record_of_another_setting_is_not_taken_for_this_one(sam, tmp_path):
     compare(sam, tiny_data(), ["decoder_only"], [0], tmp_path, SETTING, "")
     with pytest.raises(UserError, match="'steps': 4.*'steps': 5.*another folder"):
         compare(sam, tiny_data(), ["decoder_only"], [0], tmp_path, Setting(steps=5, batch=2), "")
+
+
+def test_a_record_of_another_adapter_is_not_taken_for_this_one(sam, tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "lora", LoRA(rank=2, blocks=(5,)))
+    compare(sam, tiny_data(), ["lora"], [0], tmp_path, SETTING, "")
+    monkeypatch.setitem(METHODS, "lora", LoRA(rank=3, blocks=(5,)))
+    with pytest.raises(UserError, match=r"LoRA\(rank=2.*LoRA\(rank=3.*another folder"):
+        compare(sam, tiny_data(), ["lora"], [0], tmp_path, SETTING, "")
 
 
 def test_a_method_takes_the_rate_that_did_best_in_trials(tmp_path):

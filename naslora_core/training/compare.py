@@ -76,12 +76,21 @@ def compare(
 def _kept(path: Path, setting: Setting) -> dict:
     """The record at `path`, if it was made as this run would be."""
     record = json.loads(path.read_text())
-    if record["method"] != "base_boxed" and Setting(**record["setting"]) != setting:
+    made, asked = _made_with(record), asdict(setting)
+    asked["adapter"] = repr((METHODS | VARIANTS).get(record["method"]))
+    if record["method"] != "base_boxed" and any(asked[k] != v for k, v in made.items()):
         raise UserError(
-            f"{path} was made with {record['setting']}, this run asks for {asdict(setting)}; take "
-            "another folder, or the same setting."
+            f"{path} was made with {made}, this run asks for {asked}; take another folder, or the "
+            "same setting."
         )
     return record
+
+
+def _made_with(record: dict) -> dict:
+    """The setting of a record, and its adapter where it is one of ours."""
+    made = asdict(Setting(**record["setting"]))
+    known = record["method"] in METHODS | VARIANTS and "adapter" in record
+    return made | ({"adapter": record["adapter"]} if known else {})
 
 
 def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
@@ -93,6 +102,7 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     model, s = _model(sam, method, classes, seed), setting
     result = fit(model, data, s.schedule, s.steps, s.batch, s.lr, seed, precision=s.precision)
     record |= {
+        "adapter": repr(model.method),
         "trained_parameters": sum(p.numel() for p in model.trained().values()),
         "training_seconds": round(result.seconds, 1),
         "peak_mb": round(peak_mb()),
