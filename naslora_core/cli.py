@@ -155,6 +155,7 @@ def table(arguments):
     option("--lr", nargs="+", type=float, default=[2e-3], help="learning rates, tried one by one"),
     option("--rates", metavar="FOLDER", help="trials: each method takes the rate that did best"),
     option("--precision", default="fp32", choices=("fp32", "bf16"), help="of forward passes"),
+    option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
     option("--split", default="test", choices=("val", "test"), help="which images are scored"),
     option("--out", default="build/compare", metavar="FOLDER", help="one JSON a run, kept"),
 )

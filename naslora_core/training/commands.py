@@ -58,8 +58,8 @@ def compare(arguments: argparse.Namespace) -> None:
     for name in arguments.data:
         data = open_data(name, profile("laptop"))
         for lr in arguments.lr:
-            setting = Setting(arguments.steps, lr=lr, split=arguments.split)
-            setting = replace(setting, precision=arguments.precision)
+            setting = Setting(arguments.steps, lr=lr, schedule=arguments.schedule)
+            setting = replace(setting, split=arguments.split, precision=arguments.precision)
             _compare(arguments, data, setting, rates)
 
 
