@@ -89,8 +89,8 @@ def method_table(name: str = "kvasir_polyp", core: Path = CORE) -> str:
     s, reach = one["setting"], one["ceiling_iou"]
     note = (
         f"{len(one['images'])} test images of {one['data']}; {s['steps']} steps of {s['batch']} "
-        f"images a method; ceiling of 64 x 64 masks {reach:.3f} IoU. {p['device']}, {p['date']}, "
-        f"commit `{p['commit']}`, {' and '.join(commands)}."
+        f"images a method in {s.get('precision', 'fp32')}; ceiling of 64 x 64 masks {reach:.3f} "
+        f"IoU. {p['device']}, {p['date']}, commit `{p['commit']}`, {' and '.join(commands)}."
     )
     return "\n".join(["| method | Dice | IoU | Dice by seed |\n|---|---|---|---|", *rows, "", note])
 
