@@ -401,4 +401,4 @@ record(
 #   before it, and the source of the prompt-free recipe.
 # - [LoRA](https://arxiv.org/abs/2106.09685): the low-rank update that both stand on.
 #
-# [<- 01](01_see_sam.ipynb) | [index](README.md) | [README](../README.md)
+# [<- 01](01_see_sam.ipynb) | [index](README.md) | [03 ->](03_train_and_measure.ipynb)

@@ -847,4 +847,4 @@ record(
 # Next: suppose that we may add only a few numbers to this encoder. Where, and how many? That is a
 # question of rank.
 #
-# [<- 02](02_adapt_end_to_end.ipynb) | [index](README.md) | [05 ->](05_lora.ipynb)
+# [<- 03](03_train_and_measure.ipynb) | [index](README.md) | [05 ->](05_lora.ipynb)

@@ -684,4 +684,4 @@ record(
 # Next: a cell between $W_e$ and $W_d$. For however it is trained, the path of this lesson treats
 # every token alone, and never looks at the one beside it.
 #
-# [<- 02](02_adapt_end_to_end.ipynb) | [index](README.md) | [README](../README.md)
+# [<- 04](04_missing_spatial_priors.ipynb) | [index](README.md) | [06 ->](06_conv_lora.ipynb)

@@ -174,7 +174,7 @@ class Neighbours(nn.Module):
 
 # %%
 qkv = blocks[0].attn.qkv
-ours, core = Neighbours(qkv, RANK), FixedConv(RANK).wrap(qkv)
+ours, core = Neighbours(qkv, RANK), FixedConv(RANK, scale=1).wrap(qkv)
 assert torch.equal(ours(xs[0]), qkv(xs[0]))
 
 # %%
@@ -839,4 +839,4 @@ record(
 # Next: the softmax mixture got the gradient that the router lacks. Make its members *linear*
 # operators, and all of them cost one convolution.
 #
-# [<- 05](05_lora.ipynb) | [index](README.md) | [README](../README.md)
+# [<- 05](05_lora.ipynb) | [index](README.md) | [07 ->](07_mix_operators.ipynb)

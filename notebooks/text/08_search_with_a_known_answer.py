@@ -93,8 +93,8 @@ setting
 # | | the paper says | we chose | why |
 # |---|---|---|---|
 # | alpha | trained directly, beside the weights | the same | no decode-and-retrain phase |
-# | order | stage-wise, balancing weights and architecture | weights 1/5, in turns 1/2, weights the rest | its boundaries are in no text that we could read |
-# | data | open | weights on half A, alpha on half B, while searching | DARTS |
+# | order | stage-wise, balancing weights and architecture | weights 1/5, both 1/2, weights the rest | its boundaries are in no text that we could read |
+# | data | open | all images for both; `bilevel` has halves, as DARTS | turns on halves take passes and images from the weights |
 # | optimiser | open | AdamW, decoupled decay, a rate above DARTS' | the two measurements below |
 # | reading | DARTS' argmax of alpha | argmax *and* projection | this lesson |
 
@@ -233,8 +233,8 @@ viz.turns(schedules, ways, {"exact": (2, 2), "first order": (3, 3)})
 # %% [markdown]
 # Orange and grey say who moves; stars are closed forms. Bilevel goes where its gradient sends it, past
 # the exact answer. Joint minimises the sum: another
-# question with another answer. Stage-wise stops searching early, then gives the weights all images,
-# so they leave $w = \alpha$. No order is right as such; a toy says only *that* it matters.
+# question with another answer. Stage-wise minimises that sum too, but lets the weights begin alone and
+# end alone. No order is right as such; a toy says only *that* it matters.
 
 # %% [markdown]
 # ## What a number of steps can decide
