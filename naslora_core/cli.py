@@ -105,6 +105,7 @@ def clean(arguments):
 
 @command(
     option("--methods", nargs="+", metavar="NAME", help="default: every method"),
+    option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b")),
     option("--rounds", type=int, default=9, metavar="N", help="turns that each method takes"),
     option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
     option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit"),

@@ -145,11 +145,18 @@ def cost_table(core: Path = CORE) -> str:
         f"Trained parameters in the encoder (the mask decoder is trained beside all of them). Step "
         f"and inference of `sam_nano`'s encoder as ratios to LoRA's, medians of {kept['rounds']} "
         f"turns taken in one run; the floor, a frozen forward and the backward to its input, is "
-        f"{floor['step_ratio']:.2f}. Saved: megabytes kept for backward, batch 8. {p['device']}, "
+        f"{floor['step_ratio']:.2f}. Saved: megabytes kept for backward, batch 8. "
+        f"{_folded(kept['folded']['nano'])} {p['device']}, "
         f"{p['date']}, commit `{p['commit']}`, `{p['command']}`."
     )
     title = "Every method behind `adapt(sam, method)`, what it adds and what that costs:\n"
     return "\n".join([title, head, "|---" * 10 + "|", *rows, "", note])
+
+
+def _folded(rows: dict) -> str:
+    """Inference of folded encoders beside the vanilla one, in a sentence."""
+    ratios = ", ".join(f"{n} {r['inference_ratio']:.2f}" for n, r in rows.items() if n != "vanilla")
+    return f"Folded, of a vanilla encoder's inference: {ratios}."
 
 
 def _cost_line(name: str, kept: dict) -> str:

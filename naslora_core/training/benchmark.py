@@ -22,7 +22,7 @@ from naslora_core.sam import build_nano
 from naslora_core.sam.nano import ImageEncoderViT
 
 FLOOR, REFERENCE = "floor", "lora"
-SIZES = ("nano", "vit_b blocks")
+SIZES = {"nano": 8, "vit_b": 1}  # images a batch; of ViT-B two blocks at 1024 pixels
 
 
 def build(size: str) -> nn.Module:

@@ -85,7 +85,8 @@ def bench(arguments: argparse.Namespace) -> None:
         raise UserError(f"Unknown method {unknown[0]!r}; choose from {', '.join(METHODS)}.")
     kept = {"facts": {n: facts(n) for n in names}, "rows": {}, "folded": {}}
     kept |= {"rounds": arguments.rounds}
-    for size, batch in zip(SIZES, (8, 1), strict=True):
+    for size in arguments.sizes:
+        batch = SIZES[size]
         kept["rows"][size] = rows = measure(size, names, arguments.rounds, batch, arguments.device)
         print(as_table(size, rows), flush=True)
         kept["folded"][size] = rows = measure_folded(
