@@ -130,7 +130,7 @@ def test_another_operator_set_is_refused(sam, tmp_path, monkeypatch):
 @pytest.mark.parametrize("where", ["description", "tensor"])
 def test_an_altered_file_is_refused(sam, saved, where):
     data = bytearray(saved.read_bytes())
-    place = data.index(b'\\"scale\\": 1.0') + 11 if where == "description" else len(data) - 3
+    place = data.index(b'\\"scale\\": 8.0') + 11 if where == "description" else len(data) - 3
     data[place] ^= 1
     saved.write_bytes(data)
     with pytest.raises(UserError, match="altered"):

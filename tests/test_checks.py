@@ -50,7 +50,7 @@ def test_a_right_answer_is_remembered(solved):
     checks.check("10.2", cumulated, cumulated, cases)
     check(cumulated)
     assert json.loads(solved.read_text()) == ["3.1", "10.2"]
-    assert checks.report()["3.1"] == ("", True)
+    assert checks.report()["3.1"][1] and checks.report()["10.2"] == ("", True)
     assert "<td>10.2</td>" in checks.report()._repr_html_()
 
 
@@ -133,4 +133,4 @@ def test_exercises_are_found_by_name(monkeypatch):
 
 def test_every_exercise_has_a_title_and_stands_in_the_report():
     assert all(title for title in checks.exercises().values())
-    assert list(checks.report()) == list(checks.exercises())
+    assert sorted(checks.report()) == sorted(checks.exercises())

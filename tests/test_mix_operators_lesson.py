@@ -114,6 +114,7 @@ def test_figures_say_what_they_show():
 def test_alphas_are_drawn_without_changing_the_cell(monkeypatch):
     cell, z = Cell(2, ("none", "skip", "avg_pool_3x3"), "plain"), torch.randn(1, 2, 6, 6)
     before = cell.arch_alpha.clone()
+    monkeypatch.setenv(mixing.STATIC, "panel")
     drawn = mixing.alphas(cell, z, raised=("skip",)).alt
     assert "(equal)" in drawn and "(skip)" in drawn
     monkeypatch.setenv(mixing.STATIC, "frames")

@@ -117,7 +117,7 @@ def test_the_refusal_names_the_blocks_that_are_not_pointwise(tmp_path):
 
 @pytest.mark.parametrize("place, names", [("window", POINTWISE), ("map", NAMES[3:6])])
 def test_automatic_masks_of_the_adapted_model_are_those_of_the_folded_one(place, names):
-    model = decided(shaken(adapt(small_sam(), NASLoRA(rank=4, place=place))), names)
+    model = decided(shaken(adapt(small_sam(), NASLoRA(rank=4, scale=1.0, place=place))), names)
     adapted = copy.deepcopy(model.sam)
     assert automatic(adapted)  # with SAM's own token in row 0; now with the trained one:
     model.head.write_back(adapted.mask_decoder)

@@ -14,6 +14,9 @@ def facts(name: str) -> dict:
     with torch.no_grad():
         model = adapt(sam, METHODS[name])
         apart = (model(images).low_res - Segmenter(sam)(images).low_res).abs().max()
+        g = torch.Generator().manual_seed(1)
+        for p in model.trained().values():  # as after a training: at the start much is zero
+            p.add_(0.01 * torch.randn(p.shape, generator=g))
     folded = fold(model)
     return {
         "parameters": {size: parameters(size, name) for size in BUILDERS},
