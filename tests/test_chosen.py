@@ -17,7 +17,7 @@ from naslora_core.adapters import (
     load_adapter,
     save_adapter,
 )
-from naslora_core.adapters.chosen import layers_of, operators_of
+from naslora_core.adapters.chosen import layers_of
 from naslora_core.errors import UserError
 from naslora_core.search import OPERATOR_SETS
 
@@ -28,6 +28,11 @@ BLOCKS = (0, 2)
 @pytest.fixture(scope="module")
 def sam():
     return small_sam()
+
+
+def operators_of(model):
+    """The one operator of every cell of a discretised model."""
+    return {label: cell.names[0] for label, cell in cells(model).items()}
 
 
 def holding(sam, names, place="window"):

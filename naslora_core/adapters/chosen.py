@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from naslora_core.adapters.base import Adapted, adapt, head_name
 from naslora_core.adapters.lora import Margins
-from naslora_core.adapters.nas_lora import NASLoRA, cells
+from naslora_core.adapters.nas_lora import NASLoRA
 from naslora_core.adapters.nas_pc_lora import NASPCLoRA
 from naslora_core.adapters.reading import choices
 from naslora_core.adapters.spatial import SpatialLoRA, SpatialLoRALinear
@@ -95,8 +95,3 @@ def _take(old: SpatialLoRALinear, new: SpatialLoRALinear, member) -> None:
     new.We.copy_(member.into.to(old.We) @ old.We)
     new.Wd.copy_(member.out)
     new.cell.operators[0].take(member.kernel)
-
-
-def operators_of(model: Adapted) -> dict[str, str]:
-    """The one operator of every cell of a discretised model."""
-    return {label: cell.names[0] for label, cell in cells(model).items()}

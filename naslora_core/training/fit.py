@@ -60,13 +60,7 @@ def fit(
     Raises UserError for an unknown schedule or loss, for data with other classes than the
     model's, and with the step and the images' names when the loss is not finite.
     """
-    if len(data.classes) != model.classes:
-        raise UserError(
-            f"{data.name} has {len(data.classes)} foreground classes, the model draws "
-            f"{model.classes}; adapt with classes={len(data.classes)}."
-        )
-    if precision not in PRECISIONS:
-        raise UserError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
+    _suits(model, data, precision)
     schedule = named_schedule(schedule, steps, lr, bool(Alphas(model).parameters))
     arguments = {"steps": steps, "batch": batch, "seed": seed, "schedule": repr(schedule)}
     arguments |= {"precision": precision, "loss": loss}
@@ -74,11 +68,29 @@ def fit(
     run = _Run(model, data.train, schedule, batch, seed, precision, criterion)
     folder = RunFolder(out, arguments | {"data": data.name, "method": repr(model.method)})
     folder.restore(run)
+    _train(run, folder, progress, on_event)
+    seconds = run.history[-1]["seconds"] if run.history else 0.0
+    return FitResult(model, _genotype(model, data, schedule, seed), run.history, seconds)
+
+
+def _suits(model: nn.Module, data, precision: str) -> None:
+    if len(data.classes) != model.classes:
+        raise UserError(
+            f"{data.name} has {len(data.classes)} foreground classes, the model draws "
+            f"{model.classes}; adapt with classes={len(data.classes)}."
+        )
+    if precision not in PRECISIONS:
+        raise UserError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
+
+
+def _train(run: "_Run", folder: RunFolder, progress: bool, on_event: Callable | None) -> None:
+    """Every step that is left, each told to the folder and the listener."""
+    schedule = run.schedule
     start = time.monotonic() - (run.history[-1]["seconds"] if run.history else 0)
     bar = tqdm(run.remaining(), disable=not progress, initial=run.step, total=schedule.steps)
     if progress and run.alphas.parameters:
         bar.write(budget(schedule, len(run.alphas.parameters[0])))
-    model.train()
+    run.model.train()
     for stage in bar:
         event = run.advance(stage) | {"seconds": round(time.monotonic() - start, 3)}
         bar.set_postfix(stage=stage.name, loss=event["loss"])
@@ -86,9 +98,7 @@ def fit(
         folder.write(run, event)
         if on_event:
             on_event(event)
-    model.eval()
-    seconds = run.history[-1]["seconds"] if run.history else 0.0
-    return FitResult(model, _genotype(model, data, schedule, seed), run.history, seconds)
+    run.model.eval()
 
 
 class _Run:
