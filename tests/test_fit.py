@@ -19,7 +19,8 @@ from naslora_core.adapters import DecoderOnly, LoRA, NASLoRA, adapt
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, model_hash
 from naslora_core.search import Schedule, Stage
-from naslora_core.training.fit import draw, fit
+from naslora_core.training.fit import fit
+from naslora_core.training.run import draw
 
 QUIET = {"batch": 2, "progress": False}
 

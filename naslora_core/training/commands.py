@@ -16,9 +16,10 @@ from naslora_core.sam.registry import WEIGHTS, read_state
 from naslora_core.training import oracle
 from naslora_core.training import pretrain as legs
 from naslora_core.training.benchmark import REFERENCE, SIZES, as_table, measure
-from naslora_core.training.compare import Setting, best_rates, paired, peak_mb
+from naslora_core.training.compare import Setting, best_rates, paired
 from naslora_core.training.compare import compare as run_compare
 from naslora_core.training.folded_cost import folded_table, measure_folded
+from naslora_core.training.memory import peak_mb
 from naslora_core.training.method_facts import facts
 from naslora_core.training.provenance import provenance
 from naslora_core.training.publish import publish

@@ -7,7 +7,6 @@ first, on validation images and a seed of their own; `best_rates` reads such a f
 """
 
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,8 +20,9 @@ from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.training.evaluate import Scores, evaluate
 from naslora_core.training.fit import fit
+from naslora_core.training.memory import peak_mb
 from naslora_core.training.provenance import provenance
-from naslora_core.training.table import ceiling
+from naslora_core.training.table import mean_ceiling
 from naslora_core.training.unet import UNet, width_for
 
 RECORDED = Path(__file__).parents[1] / "recorded"
@@ -124,20 +124,11 @@ def _model(sam, method: str, classes: int, seed: int):
 
 def _scored(scores: Scores, samples) -> dict:
     each = zip(scores.names, scores.dice, scores.iou, strict=True)
-    reach = [ceiling(s.mask == c, 64) for s in samples for c in np.unique(s.mask[s.mask > 0])]
     return {
         "mean": {k: round(v, 4) for k, v in scores.mean.items()},
-        "ceiling_iou": round(float(np.mean(reach)), 4),
+        "ceiling_iou": round(mean_ceiling(samples, 64), 4),
         "images": {n: [round(float(d), 4), round(float(i), 4)] for n, d, i in each},
     }
-
-
-def peak_mb() -> float:
-    """Peak resident memory of this process so far, megabytes."""
-    import resource  # not on Windows, where nothing else here needs it
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, kilobytes here
 
 
 def best_rates(folder: Path) -> dict[str, float]:

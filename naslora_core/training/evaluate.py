@@ -69,6 +69,38 @@ def predict(model, samples: Sequence, batch: int = 16) -> list[np.ndarray]:
     return [labels(logits) for logits in native_logits(model, samples, batch)]
 
 
+@torch.no_grad()
+def predict_one(model, sample, box=None, click=None) -> np.ndarray:
+    """Label map `H W` uint8 of one sample at its own size, prompt-free or with a prompt.
+
+    box: x0, y0, x1, y1 and click: x, y, in the sample's pixels (x to the right, y down).
+    Raises UserError for a prompt that lies outside of the image.
+    """
+    image, _ = to_batch([sample], model.image_size)
+    shape, device = sample.mask.shape, next(model.parameters()).device
+    boxes = _inside(box, shape, model.image_size, device) if box else None
+    points = None
+    if click:
+        place = _inside(click, shape, model.image_size, device)[:, None]
+        points = place, torch.ones(1, 1, dtype=torch.int, device=device)
+    was_training = model.training
+    logits = model.eval()(image.to(device), points=points, boxes=boxes).masks.float().cpu()
+    model.train(was_training)
+    return labels(with_background(to_native(logits, shape))[0])
+
+
+def _inside(xy: Sequence[float], shape: tuple[int, int], size: int, device) -> torch.Tensor:
+    """Pixels of the image as pixels of the squeezed square, `1 2` or `1 4`."""
+    h, w = shape
+    place = torch.tensor(xy, dtype=torch.float32, device=device).view(-1, 2)
+    if (place < 0).any() or (place[:, 0] > w).any() or (place[:, 1] > h).any():
+        raise UserError(
+            f"The prompt {' '.join(f'{v:g}' for v in xy)} lies outside of an image {w} wide and "
+            f"{h} high; give x before y, in pixels from the upper left corner."
+        )
+    return (place * size / torch.tensor([w, h], device=device)).view(1, -1)
+
+
 def labels(logits: torch.Tensor) -> np.ndarray:
     """Logits `N+1 H W`, background first, to a label map `H W` uint8."""
     return logits.argmax(0).to(torch.uint8).numpy()

@@ -5,13 +5,12 @@ weights or alpha, so methods with the same number of steps have the same budget.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
 from naslora_core.adapters import read_genotype
@@ -19,12 +18,15 @@ from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.search.schedule import Schedule, budget, named_schedule
 from naslora_core.training.alphas import Alphas
+from naslora_core.training.devices import alone
 from naslora_core.training.losses import DEFAULT, named_loss
-from naslora_core.training.matching import matched_loss
+from naslora_core.training.memory import peak_mb
+from naslora_core.training.run import Run
 from naslora_core.training.state import RunFolder
+from naslora_core.training.watch import Watch
 
-PRECISIONS = ("fp32", "bf16")
-WARMUP = 0.05  # share of the steps over which the learning rate rises
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -50,40 +52,57 @@ def fit(
     on_event: Callable[[dict], None] | None = None,
     precision: str = "fp32",
     loss: str = DEFAULT,
+    accumulate: int = 1,
+    watch: Watch | None = None,
+    fabric: "Fabric | None" = None,
 ) -> FitResult:
     """Train `model` (from `adapt`) on `data.train`; a method without alpha only moves weights.
 
     progress: a bar, and before a search what its steps can decide, in plain words.
-    out: a folder for events and state; a run found there, begun with the same arguments, goes on
-    where it stopped. precision: "fp32" or "bf16" (forward passes under autocast; the weights stay
-    float32). loss: a name of `losses.LOSSES`; a matched head has its own and takes no other.
-    Raises UserError for an unknown schedule or loss, for data with other classes than the
-    model's, and with the step and the images' names when the loss is not finite.
+    out: a folder for events, state and adapter files (`best` by `watch`, and `last`); a run found
+    there, begun with the same arguments, goes on where it stopped. loss: a name of
+    `losses.LOSSES`; a matched head has its own and takes no other.
+    precision: "fp32", or "bf16" and "fp16" for forward passes (the weights stay float32).
+    accumulate: parts that a batch is cut into, one held at a time. fabric: from
+    `devices.launch`, for several processes; it decides device and precision.
+    Raises UserError for an unknown schedule, loss or precision, a batch that cannot be cut, data
+    with other classes than the model's; with the step and the images' names when the loss is not
+    finite; and with the knobs to turn when memory runs out.
     """
-    _suits(model, data, precision)
-    schedule = named_schedule(schedule, steps, lr, bool(Alphas(model).parameters))
-    arguments = {"steps": steps, "batch": batch, "seed": seed, "schedule": repr(schedule)}
-    arguments |= {"precision": precision, "loss": loss}
+    _suits(model, data)
     criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
-    run = _Run(model, data.train, schedule, batch, seed, precision, criterion)
+    schedule = named_schedule(schedule, steps, lr, bool(Alphas(model).parameters))
+    fabric = fabric or alone(next(model.parameters()).device, precision)
+    _cuts(batch, accumulate, fabric.world_size)
+    arguments = {"steps": steps, "batch": batch, "seed": seed, "schedule": repr(schedule)}
+    arguments |= {"precision": precision, "loss": loss, "watch": repr(watch)}
+    arguments |= {"accumulate": accumulate, "processes": fabric.world_size}
+    run = Run(model, data.train, schedule, batch, seed, criterion, fabric, accumulate, precision)
     folder = RunFolder(out, arguments | {"data": data.name, "method": repr(model.method)})
     folder.restore(run)
-    _train(run, folder, progress, on_event)
+    _train(run, data, folder, progress and fabric.is_global_zero, on_event, watch)
+    folder.finish(run)
     seconds = run.history[-1]["seconds"] if run.history else 0.0
     return FitResult(model, _genotype(model, data, schedule, seed), run.history, seconds)
 
 
-def _suits(model: nn.Module, data, precision: str) -> None:
+def _suits(model: nn.Module, data) -> None:
     if len(data.classes) != model.classes:
         raise UserError(
             f"{data.name} has {len(data.classes)} foreground classes, the model draws "
             f"{model.classes}; adapt with classes={len(data.classes)}."
         )
-    if precision not in PRECISIONS:
-        raise UserError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
 
 
-def _train(run: "_Run", folder: RunFolder, progress: bool, on_event: Callable | None) -> None:
+def _cuts(batch: int, accumulate: int, processes: int) -> None:
+    if accumulate < 1 or batch < 1 or batch % (accumulate * processes):
+        raise UserError(
+            f"A batch of {batch} cannot be cut into {accumulate} equal part(s) on {processes} "
+            f"process(es); take a batch that is a multiple of {max(accumulate, 1) * processes}."
+        )
+
+
+def _train(run: Run, data, folder: RunFolder, progress: bool, on_event, watch) -> None:
     """Every step that is left, each told to the folder and the listener."""
     schedule = run.schedule
     start = time.monotonic() - (run.history[-1]["seconds"] if run.history else 0)
@@ -92,103 +111,18 @@ def _train(run: "_Run", folder: RunFolder, progress: bool, on_event: Callable | 
         bar.write(budget(schedule, len(run.alphas.parameters[0])))
     run.model.train()
     for stage in bar:
-        event = run.advance(stage) | {"seconds": round(time.monotonic() - start, 3)}
-        bar.set_postfix(stage=stage.name, loss=event["loss"])
+        if watch and watch.tired(run.history):
+            break
+        event = run.advance(stage)
+        event |= watch.look(run.model, data, run.step) if watch else {}
+        event["seconds"] = round(time.monotonic() - start, 3)
+        memory = f"{peak_mb(run.fabric.device):.0f} MB"
+        bar.set_postfix(stage=stage.name, loss=event["loss"], peak=memory, refresh=False)
         run.history.append(event)
         folder.write(run, event)
-        if on_event:
+        if on_event and run.fabric.is_global_zero:
             on_event(event)
     run.model.eval()
-
-
-class _Run:
-    """Model, optimisers and position of one training run."""
-
-    def __init__(self, model, samples: Sequence, schedule: Schedule, batch, seed, precision, loss):
-        self.precision, self.loss = precision, loss
-        self.model, self.samples, self.schedule = model, samples, schedule
-        self.batch, self.seed, self.step, self.history = batch, seed, 0, []
-        self.alphas = Alphas(model)
-        alphas = {id(p) for p in self.alphas.parameters}
-        weights = [p for p in model.trained().values() if id(p) not in alphas]
-        self.groups = {"weights": weights, "alpha": self.alphas.parameters}
-        first = schedule.stages[0]
-        self.optimisers = {"weights": torch.optim.AdamW(self.groups["weights"], first.lr)}
-        if self.groups["alpha"]:
-            self.optimisers["alpha"] = torch.optim.AdamW(
-                self.groups["alpha"], first.alpha_lr, betas=(0.5, 0.999)
-            )
-
-    def remaining(self) -> Iterator:
-        """The stage of every step from here on."""
-        stages = [stage for stage in self.schedule.stages for _ in range(stage.steps)]
-        return iter(stages[self.step :])
-
-    def advance(self, stage) -> dict:
-        """One step: choose what moves, draw its images, move it; the event that tells of it."""
-        moves, half = stage.turn(self.step)
-        for kind, group in self.groups.items():
-            for p in group:
-                p.requires_grad_(kind in moves)
-        self.alphas.heat(self.schedule.temperature(self.step))
-        chosen = draw(len(self.samples), half, self.step, self.batch, self.seed)
-        part = [self.samples[i] for i in chosen]
-        keys = [(self.seed, self.step, i) for i in chosen]
-        loss = self._loss(*to_batch(part, self.model.image_size, augment_keys=keys))
-        if not torch.isfinite(loss):
-            names = ", ".join(s.name for s in part)
-            raise UserError(
-                f"The loss is {loss.item()} at step {self.step} (images {names}); the last saved "
-                "state is kept. Lower lr, or look at these images."
-            )
-        self._move(loss, moves, stage)
-        self.step += 1
-        event = {"step": self.step, "stage": stage.name, "moved": "+".join(moves)}
-        return event | {"loss": round(loss.item(), 5)} | self.alphas.event()
-
-    def _loss(self, images: Tensor, masks: Tensor) -> Tensor:
-        device = next(self.model.parameters()).device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            out, masks = self.model(images.to(device)), masks.to(device)
-        if out.classes is None:
-            return self.loss(out.masks.float(), masks) + self.model.penalty()
-        return matched_loss(out.low_res.float(), out.classes.float(), masks) + self.model.penalty()
-
-    def _move(self, loss: Tensor, moves: Sequence[str], stage) -> None:
-        for optimiser in self.optimisers.values():
-            optimiser.zero_grad(set_to_none=True)
-        if "alpha" in moves and stage.entropy:
-            loss = loss + stage.entropy * self.alphas.entropy()
-        loss.backward()
-        for kind in moves:
-            rate = stage.alpha_lr if kind == "alpha" else stage.lr * self._slope()
-            decay = stage.alpha_weight_decay if kind == "alpha" else stage.weight_decay
-            for group in self.optimisers[kind].param_groups:
-                group["lr"], group["weight_decay"] = rate, decay
-            torch.nn.utils.clip_grad_norm_(self.groups[kind], 1.0)
-            self.optimisers[kind].step()
-
-    def _slope(self) -> float:
-        """Warm-up, then linear to zero at the last step."""
-        total = self.schedule.steps
-        return min(1, (self.step + 1) / (WARMUP * total), (total - self.step) / (0.9 * total))
-
-
-def draw(count: int, half: str | None, step: int, batch: int, seed: int) -> list[int]:
-    """Images of a step: the next `batch` of an endless row of shuffles keyed by (seed, epoch).
-
-    half "A" or "B" keeps to one fixed half of the images (weights on A, alpha on B, in turn, so a
-    half moves on at every second step); a single image is both halves.
-    """
-    pool = np.random.default_rng([seed, 1]).permutation(count)
-    if half and count > 1:
-        pool = pool[: (count + 1) // 2] if half == "A" else pool[(count + 1) // 2 :]
-    turn, found = step // 2 if half else step, []
-    for position in range(turn * batch, (turn + 1) * batch):
-        epoch, place = divmod(position, len(pool))
-        shuffle = np.random.default_rng([seed, 2, epoch]).permutation(len(pool))
-        found.append(int(pool[shuffle[place]]))
-    return found
 
 
 def _genotype(model, data, schedule: Schedule, seed: int, images: int = 16):

@@ -6,17 +6,20 @@ from pathlib import Path
 
 import torch
 
+from naslora_core.adapters import Adapted, save_adapter
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
+from naslora_core.training.watch import VALUE, best, looks
 
 EVERY = 25  # steps between two saved states
 
 
 class RunFolder:
-    """`run.json` (arguments), `state.pt` (tensors, optimisers, step), `events.jsonl`.
+    """`run.json` (arguments), `state.pt` (tensors, optimiser, step), `events.jsonl`, and adapter
+    files: `last.safetensors` at the end, `best.safetensors` where validation images were looked at.
 
     With path None nothing is written. The log is cut back to the state on resuming, so the two
-    never disagree; every file is written aside and renamed.
+    never disagree; every file is written aside and renamed. Of many processes the first writes.
     """
 
     def __init__(self, path: str | Path | None, arguments: dict):
@@ -48,21 +51,34 @@ class RunFolder:
         with torch.no_grad():
             for name, value in state["tensors"].items():
                 here[name].copy_(value)
-        for kind, optimiser in run.optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][kind])
+        run.optimiser.load_state_dict(state["optimiser"])
+        run.fabric.strategy.precision.load_state_dict(state["precision"])
         run.step = state["step"]
         lines = (self.path / "events.jsonl").read_text().splitlines()[: run.step]
         run.history = [json.loads(line) for line in lines]
         write_atomic(self.path / "events.jsonl", "".join(line + "\n" for line in lines))
 
     def write(self, run, event: dict) -> None:
-        """Append the event; save the state now and then and at the end."""
-        if not self.path:
+        """Append the event; save the state now and then, the best when it comes."""
+        if not self.path or not run.fabric.is_global_zero:
             return
+        seen = looks(run.history)
+        if VALUE in event and best(seen) == len(seen):
+            self._save(run.model, "best")
         with (self.path / "events.jsonl").open("a") as log:
             log.write(json.dumps(event) + "\n")
-        if run.step % EVERY == 0 or run.step == run.schedule.steps:
+        if run.step % EVERY == 0:
             write_atomic(self.path / "state.pt", _packed(run))
+
+    def finish(self, run) -> None:
+        """The adapter and the state as they ended, early or not."""
+        if self.path and run.fabric.is_global_zero:
+            write_atomic(self.path / "state.pt", _packed(run))
+            self._save(run.model, "last")
+
+    def _save(self, model, name: str) -> None:
+        if isinstance(model, Adapted):  # a U-Net is no adapter
+            save_adapter(model, self.path / f"{name}.safetensors")
 
 
 def _kept(model) -> dict[str, torch.Tensor]:
@@ -74,7 +90,8 @@ def _packed(run) -> bytes:
     buffer = io.BytesIO()
     state = {
         "tensors": {n: t.detach() for n, t in _kept(run.model).items()},
-        "optimisers": {kind: o.state_dict() for kind, o in run.optimisers.items()},
+        "optimiser": run.optimiser.state_dict(),
+        "precision": run.fabric.strategy.precision.state_dict(),
         "step": run.step,
     }
     torch.save(state, buffer)

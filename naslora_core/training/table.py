@@ -5,7 +5,7 @@ the best disc of one constant radius around the click (that radius chosen on the
 The ceiling is what masks of the decoder's size (64 x 64 on `sam_nano`) can reach at all.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +80,12 @@ def ceiling(mask: np.ndarray, side: int) -> float:
     low = F.interpolate(full, small, mode="area")
     again = F.interpolate(low, mask.shape, mode="bilinear", align_corners=False)[0, 0] > 0.5
     return iou(again.numpy(), mask)
+
+
+def mean_ceiling(samples: Sequence, side: int) -> float:
+    """Mean `ceiling` over every class of every sample: what masks of this side can reach."""
+    reach = [ceiling(s.mask == c, side) for s in samples for c in np.unique(s.mask[s.mask > 0])]
+    return float(np.mean(reach))
 
 
 def score(sam, cases: Iterable[Case]) -> dict[str, float]:

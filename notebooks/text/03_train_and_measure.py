@@ -147,7 +147,8 @@ def step(embedding, labels):
 # both the same batch, and compare the loss *and* every weight after the step.
 
 # %%
-from naslora_core.training.fit import draw, fit
+from naslora_core.training.fit import fit
+from naslora_core.training.run import draw
 
 chosen = draw(len(data.train), None, 0, setting.batch, SEED)
 keys = [(SEED, 0, i) for i in chosen]  # who is flipped: seed, step, image

@@ -1,0 +1,39 @@
+"""How much memory a run took, and which knobs to turn when it was too much."""
+
+import sys
+
+import torch
+
+from naslora_core.errors import UserError
+
+
+def peak_mb(device: torch.device | None = None) -> float:
+    """Peak memory so far, megabytes: allocated on a GPU, else resident of this process."""
+    if device is not None and device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource  # not on Windows, where nothing else here needs it
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, kilobytes here
+
+
+def out_of_memory(model, batch: int, accumulate: int, precision: str) -> UserError:
+    """What to do, the most effective knob first, each with what it leaves of the activations.
+
+    Activations go with the images held at once, with the blocks that keep them for the backward
+    pass (those before the first adapted block keep none), and with the bytes of a number.
+    """
+    held, knobs = batch // accumulate, []
+    if held > 1:
+        knobs.append((1 / held, f"accumulate={batch} (one image at a time, the same gradients)"))
+    blocks = getattr(getattr(model, "sam", None), "image_encoder", None)
+    depth = len(blocks.blocks) if blocks is not None else 0
+    if depth and getattr(model.method, "blocks", None) == "all":
+        knobs.append((4 / depth, "blocks='late-4' in the method (the last four blocks)"))
+    if precision == "fp32":
+        knobs.append((0.5, "precision='bf16' (or 'fp16' on older GPUs)"))
+    told = "; ".join(f"{what}: about {left:.0%} of it" for left, what in sorted(knobs))
+    return UserError(
+        f"Out of memory with {held} image(s) of {model.image_size} pixels held at once in "
+        f"{precision}; the last saved state is kept. Try {told or 'a smaller model'}."
+    )

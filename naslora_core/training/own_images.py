@@ -1,0 +1,188 @@
+"""What `python -m naslora_core fit | evaluate | predict` does with your images."""
+
+import argparse
+import ast
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from naslora_core.adapters import METHODS, adapt
+from naslora_core.adapters.opening import open_model
+from naslora_core.data import Sample, open_data
+from naslora_core.data.folder import ENDINGS
+from naslora_core.data.reading import read_image
+from naslora_core.errors import UserError
+from naslora_core.files import write_atomic
+from naslora_core.profiles import profile
+from naslora_core.sam import load_sam
+from naslora_core.training.devices import launch
+from naslora_core.training.evaluate import Scores, predict_one
+from naslora_core.training.evaluate import evaluate as run_evaluate
+from naslora_core.training.fit import fit as train
+from naslora_core.training.table import mean_ceiling
+from naslora_core.training.watch import Watch, best, looks
+
+
+def fit(arguments: argparse.Namespace) -> None:
+    """Train, and leave `last.safetensors` and `best.safetensors` with the log in a folder."""
+    a = arguments
+    method = method_of(a.method, a.set)
+    fabric = launch(a.devices, a.nodes, a.precision, a.accelerator)
+    data = open_data(a.data, profile("laptop"), groups=a.groups)
+    out = Path(a.out or f"build/fit/{data.name}-{a.method}-{a.seed}")
+    model = adapt(load_sam(a.model, a.checkpoint), method, len(data.classes), a.seed, a.head)
+    watch = Watch(a.watch, a.patience) if a.watch else None
+    result = train(
+        model, data, a.schedule, a.steps, a.batch, a.lr, a.seed, out, a.quiet is False,
+        precision=a.precision, loss=a.loss, accumulate=a.accumulate, watch=watch, fabric=fabric,
+    )  # fmt: skip
+    if fabric.is_global_zero:
+        _tell(result, a.data, out)
+
+
+def _tell(result, data: str, out: Path) -> None:
+    seen, kept = looks(result.history), "last"
+    if seen:
+        kept = "best"
+        print(f"Validation Dice: best {max(seen):.3f} (look {best(seen)} of {len(seen)}).")
+    if result.genotype:
+        write_atomic(out / "genotype.json", json.dumps(asdict(result.genotype), indent=1) + "\n")
+        print(f"Chosen operators: {out / 'genotype.json'}")
+    print(f"{result.seconds:.0f} s. Next: python -m naslora_core evaluate {data} {out / kept}"
+          ".safetensors")  # fmt: skip
+
+
+def method_of(name: str, settings: list[str]):
+    """The named method with NAME=VALUE settings put in; UserError for what it does not have."""
+    if name not in METHODS:
+        raise UserError(f"Unknown method {name!r}; choose from {', '.join(METHODS)}.")
+    method, given = METHODS[name], {}
+    known = {f.name for f in fields(method)}
+    for setting in settings:
+        key, sign, value = setting.partition("=")
+        if not sign or key not in known:
+            raise UserError(
+                f"--set {setting} is no setting of {name}; write NAME=VALUE with one of "
+                f"{', '.join(sorted(known)) or 'none: it has no settings'}."
+            )
+        given[key] = _value(value)
+    return replace(method, **given)
+
+
+def _value(text: str):
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text  # late-4 is a word
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Print the scores of one split; with `out`, keep a row an image and the worst as pictures."""
+    a = arguments
+    data = open_data(a.data, profile("laptop"), groups=a.groups)
+    samples, classes = getattr(data, a.split), len(data.classes)
+    model = load_sam() if a.file == "sam_nano" else open_model(a.file, a.checkpoint)
+    prompt = "box" if a.file == "sam_nano" else None
+    scores = run_evaluate(model, samples, prompt, classes, a.metrics)
+    print(f"{data.name}, {a.split}, {len(samples)} images; ceiling of 64 x 64 masks: IoU "
+          f"{mean_ceiling(samples, 64):.3f}")  # fmt: skip
+    for name, value in scores.mean.items():
+        print(f"{name:>12}  {value:.3f}  mean of images")
+    for name, value in scores.overall.items():
+        print(f"{name:>12}  {value:.3f}  over all pixels")
+    order = np.argsort(scores.dice)[: a.worst]
+    print("worst: " + ", ".join(f"{scores.names[i]} {scores.dice[i]:.2f}" for i in order))
+    if a.out:
+        _keep(scores, samples, order, Path(a.out))
+
+
+def _keep(scores: Scores, samples, order, out: Path) -> None:
+    from naslora_core import viz  # what draws is not always installed where one trains
+
+    out.mkdir(parents=True, exist_ok=True)
+    columns, text = {"dice": scores.dice, "iou": scores.iou} | scores.more, io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["image", *columns])
+    for i, name in enumerate(scores.names):
+        rows.writerow([name, *(f"{values[i]:.4f}" for values in columns.values())])
+    write_atomic(out / "scores.csv", text.getvalue())
+    some = [samples[int(i)] for i in order]
+    picture = viz.show_masks(
+        [s.image for s in some], [scores.masks[i] for i in order], [s.mask for s in some],
+        [scores.dice[i] for i in order], title=f"The {len(some)} lowest of {len(samples)} images",
+    )  # fmt: skip
+    picture.save(out / "worst.png")
+    print(f"Wrote {out / 'scores.csv'} and {out / 'worst.png'}.")
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Write a mask of every image at its own size: 0/255, or class numbers of several classes."""
+    a = arguments
+    files, out = list(pictures(a.images)), Path(a.out)
+    _apart(files, out)
+    model = open_model(a.file, a.checkpoint)
+    out.mkdir(parents=True, exist_ok=True)
+    for file in _shown(files):
+        image = read_image(file)
+        sample = Sample(image, np.zeros(image.shape[:2], np.uint8), file.stem)
+        mask = predict_one(model, sample, box=a.box, click=a.click)
+        _write(out / f"{file.stem}.png", mask if mask.max(initial=0) > 1 or _many(model)
+               else mask * 255)  # fmt: skip
+        if a.overlay:
+            _write(out / f"{file.stem}_overlay.png", overlaid(image, mask))
+    print(f"Wrote {len(files)} mask(s) into {out}.")
+
+
+def _many(model) -> bool:
+    head = getattr(model, "head", None)
+    return getattr(head, "classes", 1) > 1
+
+
+def pictures(names: list[str]) -> Iterator[Path]:
+    """The picture files that are named, and those of folders that are named."""
+    for name in names:
+        path = Path(name)
+        found = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+        found = [f for f in found if f.suffix.lower() in ENDINGS and not f.name.startswith(".")]
+        if not found:
+            raise UserError(
+                f"{name} is no picture and no folder of pictures; expected files ending in "
+                f"{', '.join(ENDINGS)}."
+            )
+        yield from found
+
+
+def _apart(files: list[Path], out: Path) -> None:
+    """Two masks of one name, or a mask over an image, would lose one of them."""
+    twice = sorted({f.stem for f in files if sum(g.stem == f.stem for g in files) > 1})
+    if twice:
+        raise UserError(f"Several images are called {twice[0]}; predict them into two folders.")
+    if any(f.parent.resolve() == out.resolve() for f in files):
+        raise UserError(f"{out} holds the images themselves; name another folder with --out.")
+
+
+def _shown(files: list[Path]):
+    from tqdm.auto import tqdm
+
+    return tqdm(files, disable=len(files) < 10)
+
+
+def overlaid(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The image with its mask in colour, uint8 `H W 3`."""
+    from naslora_core.viz.masks import tint
+
+    colour = tint(mask)
+    share = colour[..., 3:]
+    return (image * (1 - share) + 255 * colour[..., :3] * share).round().astype(np.uint8)
+
+
+def _write(path: Path, values: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,147 @@
+"""One training run: the model, its optimiser, where it stands, and what one step does."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from naslora_core.data.transforms import to_batch
+from naslora_core.errors import UserError
+from naslora_core.search.schedule import Schedule, Stage
+from naslora_core.training.alphas import Alphas
+from naslora_core.training.devices import average_gradients
+from naslora_core.training.matching import matched_loss
+from naslora_core.training.memory import out_of_memory
+
+WARMUP = 0.05  # share of the steps over which the learning rate rises
+BETAS = {"weights": (0.9, 0.999), "alpha": (0.5, 0.999)}
+
+
+class Run:
+    """Model, optimiser and position of one run; `advance` is one step.
+
+    The optimiser has two groups of one model, weights and alpha; one that does not move has no
+    gradient, so AdamW leaves it as it is, bit for bit.
+    """
+
+    def __init__(
+        self, model: nn.Module, samples: Sequence, schedule: Schedule, batch: int, seed: int,
+        criterion, fabric, accumulate: int = 1, precision: str = "fp32",
+    ):  # fmt: skip
+        self.model, self.samples, self.schedule = model.to(fabric.device), samples, schedule
+        self.batch, self.accumulate, self.seed = batch, accumulate, seed
+        self.criterion, self.fabric, self.precision = criterion, fabric, precision
+        self.step, self.history, self.alphas = 0, [], Alphas(model)
+        alphas = {id(p) for p in self.alphas.parameters}
+        weights = [p for p in model.trained().values() if id(p) not in alphas]
+        groups = {"weights": weights, "alpha": self.alphas.parameters}
+        self.groups = {kind: group for kind, group in groups.items() if group}
+        self.optimiser = torch.optim.AdamW(
+            [{"params": g, "kind": k, "betas": BETAS[k]} for k, g in self.groups.items()]
+        )
+        self._stepping = fabric.setup_optimizers(self.optimiser)
+
+    def remaining(self) -> Iterator[Stage]:
+        """The stage of every step from here on."""
+        stages = [stage for stage in self.schedule.stages for _ in range(stage.steps)]
+        return iter(stages[self.step :])
+
+    def advance(self, stage: Stage) -> dict:
+        """One step: choose what moves, draw its images, move it; the event that tells of it."""
+        moves, _ = stage.turn(self.step)
+        for kind, group in self.groups.items():
+            for p in group:
+                p.requires_grad_(kind in moves)
+        self.alphas.heat(self.schedule.temperature(self.step))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self._gradients(stage, moves)
+        self._move(moves, stage)
+        self.step += 1
+        event = {"step": self.step, "stage": stage.name, "moved": "+".join(moves)}
+        return event | {"loss": round(loss, 5)} | self.alphas.event()
+
+    def _gradients(self, stage: Stage, moves: Sequence[str]) -> float:
+        """Backward over this process's images in `accumulate` parts; the mean loss of all."""
+        half = stage.turn(self.step)[1]
+        chosen = draw(len(self.samples), half, self.step, self.batch, self.seed)
+        sharp = stage.entropy if "alpha" in moves else 0.0
+        with self._noise():
+            loss = self._backward(chosen[self.fabric.global_rank :: self.fabric.world_size], sharp)
+        average_gradients(self.fabric, [p for k in moves for p in self.groups.get(k, ())])
+        if self.fabric.world_size > 1:
+            loss = self.fabric.all_reduce(loss, reduce_op="mean")
+        if not torch.isfinite(loss):
+            names = ", ".join(self.samples[i].name for i in chosen)
+            raise UserError(
+                f"The loss is {loss.item()} at step {self.step} (images {names}); the last saved "
+                "state is kept. Lower lr, or look at these images."
+            )
+        return loss.item()
+
+    @contextmanager
+    def _noise(self) -> Iterator[None]:
+        """Noise (Conv-LoRA's gate) is drawn by seed, step and process alone."""
+        device = self.fabric.device
+        with torch.random.fork_rng([device.index or 0] if device.type == "cuda" else []):
+            torch.manual_seed(hash((self.seed, self.step, self.fabric.global_rank)) % 2**63)
+            yield
+
+    def _backward(self, chosen: Sequence[int], sharp: float) -> Tensor:
+        total, parts = torch.zeros((), device=self.fabric.device), self.accumulate
+        try:
+            for i in range(parts):
+                loss = self._loss(chosen[i::parts])
+                if sharp:
+                    loss = loss + sharp * self.alphas.entropy()
+                self.fabric.backward(loss / parts)
+                total += loss.detach() / parts
+        except torch.OutOfMemoryError as error:
+            told = out_of_memory(self.model, self.batch, parts, self.precision)
+            raise told from error
+        return total
+
+    def _loss(self, chosen: Sequence[int]) -> Tensor:
+        """Task loss of some images, with what the method adds to it."""
+        part = [self.samples[i] for i in chosen]
+        keys = [(self.seed, self.step, i) for i in chosen]
+        images, masks = to_batch(part, self.model.image_size, augment_keys=keys)
+        with self.fabric.autocast():
+            out, masks = self.model(images.to(self.fabric.device)), masks.to(self.fabric.device)
+        if out.classes is None:
+            return self.criterion(out.masks.float(), masks) + self.model.penalty()
+        return matched_loss(out.low_res.float(), out.classes.float(), masks) + self.model.penalty()
+
+    def _move(self, moves: Sequence[str], stage: Stage) -> None:
+        """Learning rates and decays of now, gradients clipped a group, one step of AdamW."""
+        self.fabric.strategy.precision.unscale_gradients(self.optimiser)
+        for group in self.optimiser.param_groups:
+            if group["kind"] == "alpha":
+                group["lr"], group["weight_decay"] = stage.alpha_lr, stage.alpha_weight_decay
+            else:
+                group["lr"], group["weight_decay"] = stage.lr * self._slope(), stage.weight_decay
+            torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
+        self._stepping.step()
+
+    def _slope(self) -> float:
+        """Warm-up, then linear to zero at the last step."""
+        total = self.schedule.steps
+        return min(1, (self.step + 1) / (WARMUP * total), (total - self.step) / (0.9 * total))
+
+
+def draw(count: int, half: str | None, step: int, batch: int, seed: int) -> list[int]:
+    """Images of a step: the next `batch` of an endless row of shuffles keyed by (seed, epoch).
+
+    half "A" or "B" keeps to one fixed half of the images (weights on A, alpha on B, in turn, so a
+    half moves on at every second step); a single image is both halves.
+    """
+    pool = np.random.default_rng([seed, 1]).permutation(count)
+    if half and count > 1:
+        pool = pool[: (count + 1) // 2] if half == "A" else pool[(count + 1) // 2 :]
+    turn, found = step // 2 if half else step, []
+    for position in range(turn * batch, (turn + 1) * batch):
+        epoch, place = divmod(position, len(pool))
+        shuffle = np.random.default_rng([seed, 2, epoch]).permutation(len(pool))
+        found.append(int(pool[shuffle[place]]))
+    return found

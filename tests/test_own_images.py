@@ -1,0 +1,126 @@
+"""From a folder to masks by the shell's commands, and what they refuse."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import squares
+
+from naslora_core.adapters.opening import open_model
+from naslora_core.cli import build_parser
+from naslora_core.data import Sample
+from naslora_core.errors import UserError
+from naslora_core.training.evaluate import predict, predict_one
+from naslora_core.training.own_images import method_of
+
+FAST = ["--steps", "3", "--batch", "2", "--watch", "2", "--quiet"]
+
+
+def call(*words) -> None:
+    arguments = build_parser().parse_args([str(w) for w in words])
+    arguments.run(arguments)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Twelve images of 96 x 64 pixels, their masks 0/255."""
+    root = tmp_path_factory.mktemp("mine")
+    for kind in ("images", "masks"):
+        (root / kind).mkdir()
+    for sample in squares(12, size=96):
+        Image.fromarray(sample.image[:64]).save(root / "images" / f"{sample.name}.png")
+        Image.fromarray(sample.mask[:64] * 255).save(root / "masks" / f"{sample.name}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "one"
+    call("fit", images, "--method", "nas_lora", "--set", "rank=2", *FAST, "--out", out)
+    return out
+
+
+def test_fit_leaves_adapters_log_and_genotype(trained):
+    found = {p.name for p in trained.iterdir()}
+    assert {"best.safetensors", "last.safetensors", "events.jsonl", "genotype.json"} <= found
+    model = open_model(trained / "best.safetensors")
+    assert model.method.rank == 2 and not model.training
+    assert json.loads((trained / "genotype.json").read_text())["seed"] == 0
+
+
+def test_evaluate_prints_means_and_keeps_a_row_an_image(images, trained, tmp_path, capsys):
+    words = ["evaluate", images, trained / "last.safetensors", "--split", "val"]
+    call(*words, "--metrics", "mae", "--out", tmp_path / "scores")
+    said = capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "scores" / "scores.csv").open()))
+    mean = np.mean([float(r["dice"]) for r in rows])
+    assert f"{mean:.3f}  mean of images" in said and "worst: square" in said
+    assert rows[0].keys() == {"image", "dice", "iou", "mae"}
+    with Image.open(tmp_path / "scores" / "worst.png") as picture:
+        assert picture.width > 300
+    call("evaluate", images, "sam_nano", "--split", "val")
+    assert "over all pixels" in capsys.readouterr().out
+
+
+def test_predict_writes_native_masks_of_what_the_model_sees(images, trained, tmp_path):
+    file, out = trained / "last.safetensors", tmp_path / "masks"
+    call("predict", file, images / "images", "--out", out, "--overlay")
+    names = {p.stem for p in (images / "images").iterdir()}
+    assert {p.stem for p in out.iterdir()} == names | {f"{n}_overlay" for n in names}
+    image = np.asarray(Image.open(images / "images" / "square3.png"))
+    wanted = predict(open_model(file), [Sample(image, np.zeros((64, 96), np.uint8), "x")])[0]
+    mask = np.asarray(Image.open(out / "square3.png"))
+    assert mask.shape == (64, 96) and np.array_equal(mask, wanted * 255)
+    over = np.asarray(Image.open(out / "square3_overlay.png"))
+    assert np.array_equal(over[wanted == 0], image[wanted == 0])
+
+
+def test_prompts_are_pixels_of_the_image(images, trained):
+    model = open_model(trained / "last.safetensors")
+    image = np.asarray(Image.open(images / "images" / "square3.png"))
+    sample, seen = Sample(image, np.zeros((64, 96), np.uint8), "x"), []
+    run = type(model).forward
+
+    def listen(self, images, points=None, boxes=None, multimask=False):
+        seen.append((points, boxes))
+        return run(self, images, points, boxes, multimask)
+
+    type(model).forward = listen
+    try:
+        predict_one(model, sample, box=[0, 0, 96, 64])
+        predict_one(model, sample, click=[48, 16])
+    finally:
+        type(model).forward = run
+    assert torch.equal(seen[0][1], torch.tensor([[0.0, 0, 128, 128]])) and seen[0][0] is None
+    assert torch.equal(seen[1][0][0], torch.tensor([[[64.0, 32]]]))
+    for prompt in ({"box": [0, 0, 97, 64]}, {"click": [10, 70]}, {"click": [-1, 0]}):
+        with pytest.raises(UserError, match="outside of an image 96 wide and 64 high"):
+            predict_one(model, sample, **prompt)
+
+
+def test_settings_of_a_method():
+    assert method_of("lora", ["rank=8", "blocks=late-2"]).blocks == "late-2"
+    with pytest.raises(UserError, match="rnak=8 is no setting of lora.*blocks.*rank"):
+        method_of("lora", ["rnak=8"])
+    with pytest.raises(UserError, match="'lorra'; choose from"):
+        method_of("lorra", [])
+    with pytest.raises(UserError, match="it has no settings"):
+        method_of("decoder_only", ["rank=8"])
+
+
+def test_images_that_would_be_lost_are_refused(images, trained, tmp_path):
+    file, folder = trained / "last.safetensors", images / "images"
+    before = {p: p.read_bytes() for p in images.rglob("*.png")}
+    with pytest.raises(UserError, match="holds the images themselves"):
+        call("predict", file, folder, "--out", folder)
+    with pytest.raises(UserError, match="called square0"):
+        call("predict", file, folder, images / "masks", "--out", tmp_path / "x")
+    with pytest.raises(UserError, match="no picture and no folder of pictures"):
+        call("predict", file, images, "--out", tmp_path / "x")
+    with pytest.raises(UserError, match="not a readable file"):
+        call("predict", tmp_path / "none.safetensors", folder, "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+    assert before == {p: p.read_bytes() for p in images.rglob("*.png")}
