@@ -117,6 +117,18 @@ def bench(arguments):
     bench(arguments)
 
 
+@command(
+    option("name", nargs="?", help="an entry of data_manifests; without one, all are listed"),
+    option("--out", metavar="FOLDER", help="default: the system's cache, or $NASLORA_CACHE"),
+    option("--unpack", action="store_true", help="a .zip, into a folder of its name beside it"),
+)
+def fetch(arguments):
+    """Download SAM's checkpoints or an image set, verified, once."""
+    from naslora_core.fetch import command
+
+    command(arguments)
+
+
 GROUPS = option("--groups", metavar="REGEX", help="its first group names the patient or sequence")
 BASE = option("--checkpoint", metavar="FILE", help="weights of the base, where it is not sam_nano")
 

@@ -76,11 +76,17 @@ def test_a_damaged_packaged_checkpoint_names_both_hashes(tmp_path, monkeypatch, 
         load_sam()
 
 
-def test_unknown_and_absent_models_name_the_choices():
+def test_unknown_models_name_the_choices():
     with pytest.raises(UserError, match="vit_x.*sam_nano, vit_b, vit_l, vit_h"):
         load_sam("vit_x")
-    with pytest.raises(UserError, match="checkpoint="):
+
+
+def test_an_official_model_is_fetched_by_its_manifest(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(registry, "fetch", lambda name: asked.append(name) or tmp_path / "no.pth")
+    with pytest.raises(UserError, match="no.pth"):
         load_sam("vit_b")
+    assert asked == ["vit_b"]
 
 
 def test_the_hash_sees_one_bit():

@@ -10,6 +10,7 @@ from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
 from torch import nn
 
 from naslora_core.errors import UserError
+from naslora_core.fetch import fetch
 from naslora_core.sam.nano import build_nano
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -22,18 +23,16 @@ BUILDERS = {
 
 
 def load_sam(name: str = "sam_nano", checkpoint: str | Path | None = None) -> nn.Module:
-    """A frozen SAM in eval mode: `sam_nano` with its packaged weights, or a `vit_*` of yours.
+    """A frozen SAM in eval mode: `sam_nano` with its packaged weights, or an official `vit_*`.
 
-    Raises UserError for an unknown name, and for a checkpoint that is missing, truncated, altered
-    (its sha256 stands in the manifest) or of another model.
+    checkpoint: a file of yours in the official layout; without one, a `vit_*` is fetched once
+    (375 MB to 2.6 GB, see `naslora_core.fetch`). Raises UserError for an unknown name, and for a
+    checkpoint that is missing, truncated, altered (by its checksum) or of another model.
     """
     if name not in BUILDERS:
         raise UserError(f"There is no model {name!r}; choose one of {', '.join(BUILDERS)}.")
     if checkpoint is None and name != "sam_nano":
-        raise UserError(
-            f"The weights of {name} are not in this package; download the official file and "
-            f"call load_sam({name!r}, checkpoint='sam_{name}_....pth')."
-        )
+        checkpoint = fetch(name)
     path = Path(checkpoint or WEIGHTS / "sam_nano.safetensors")
     state = read_state(path, expected=None if checkpoint else manifest()["sha256"])
     sam = BUILDERS[name]()
