@@ -3,12 +3,14 @@ PYTHON ?= python3
 RUN = @$(PYTHON) -m naslora_core
 export TORCH
 
-.PHONY: help workbook test notebooks tables lint clean
+.PHONY: help workbook class reset test notebooks tables lint clean
 .NOTPARALLEL:
 
 help:
 	@echo "make workbook   run all lessons into build/workbook, with pages that open offline"
 	@echo "                LESSON=02 one lesson   DATA=folder your images   PROFILE=smoke|laptop|gpu"
+	@echo "make class      working copies of the lessons in my_notebooks/, outputs cleared"
+	@echo "make reset LESSON=05   that copy from the beginning; the old one is backed up"
 	@echo "make test       ruff and all tests     ARGS=... more words for pytest"
 	@echo "make notebooks  execute changed lessons into notebooks/     LESSON=02 this one, changed or not"
 	@echo "make tables     README tables and cost lines from recorded files"
@@ -18,6 +20,9 @@ help:
 
 workbook:
 	$(RUN) workbook $(if $(LESSON),--lesson $(LESSON)) $(if $(DATA),--data "$(DATA)") $(if $(PROFILE),--profile $(PROFILE))
+
+class reset:
+	$(RUN) $@ $(if $(LESSON),--lesson $(LESSON))
 
 test:
 	$(RUN) test $(ARGS)

@@ -25,7 +25,7 @@ def command(*options, needs_packages: bool = True, takes_more: bool = False):
 
     def register(function: Callable) -> Callable:
         facts = {"needs_packages": needs_packages, "takes_more": takes_more}
-        COMMANDS[function.__name__.replace("_", "-")] = (function, list(options), facts)
+        COMMANDS[function.__name__.rstrip("_").replace("_", "-")] = (function, list(options), facts)
         return function
 
     return register
@@ -85,6 +85,22 @@ def notebooks(arguments):
     from naslora_core.house.refresh import refresh
 
     return refresh(arguments.lesson)
+
+
+@command(LESSON)
+def class_(arguments):
+    """Write cleared working copies of the lessons into my_notebooks; keep what is there."""
+    from naslora_core.house.classroom import hand_out
+
+    hand_out(arguments.lesson)
+
+
+@command(LESSON)
+def reset(arguments):
+    """Restore the working copy of one lesson; the old one is backed up."""
+    from naslora_core.house.classroom import reset
+
+    reset(arguments.lesson)
 
 
 @command()

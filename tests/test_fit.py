@@ -102,6 +102,7 @@ def test_another_run_in_the_same_folder_is_refused_and_nothing_changes(sam, tmp_
     assert before == {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
 
+ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
 RUN = """
 import sys, torch
 sys.path[:0] = {path!r}
@@ -119,25 +120,58 @@ save_adapter(model, sys.argv[2])
 """
 
 
-def test_killed_and_resumed_equals_uninterrupted(tmp_path):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nobody disturbed: its folder, with the adapter beside it."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    subprocess.run(_command(folder), check=True, env=ALONE)
+    return folder
+
+
+def _command(folder: Path) -> list[str]:
     root = Path(__file__).parents[1]
     code = textwrap.dedent(RUN).format(path=[str(root), str(root / "tests")])
-    command = [sys.executable, "-c", code]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    whole, halves = tmp_path / "whole", tmp_path / "halves"
-    subprocess.run([*command, str(whole), str(tmp_path / "a.st")], check=True, env=environment)
-    process = subprocess.Popen([*command, str(halves), str(tmp_path / "b.st")], env=environment)
+    return [sys.executable, "-c", code, str(folder), str(folder.with_suffix(".st"))]
+
+
+def _kill(folder: Path, after: int, wait: float) -> None:
+    """Start a run and end it without warning, `wait` seconds after its event number `after`."""
+    process = subprocess.Popen(_command(folder), env=ALONE)
     deadline = time.monotonic() + 120
-    while not _lines(halves) >= 5 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    while _lines(folder) < after and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(wait)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (tmp_path / "b.st").exists()
-    subprocess.run([*command, str(halves), str(tmp_path / "b.st")], check=True, env=environment)
-    a, b = (load_file(tmp_path / name) for name in ("a.st", "b.st"))
-    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-    strip = [{**json.loads(x), "seconds": 0} for x in (whole / "events.jsonl").open()]
-    assert strip == [{**json.loads(x), "seconds": 0} for x in (halves / "events.jsonl").open()]
+
+
+def _same(a: Path, b: Path) -> bool:
+    """Whether two runs ended with the same bits and told of the same steps."""
+    x, y = (load_file(folder.with_suffix(".st")) for folder in (a, b))
+    events = [
+        [{**json.loads(line), "seconds": 0} for line in (folder / "events.jsonl").open()]
+        for folder in (a, b)
+    ]
+    same = x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
+    return same and events[0] == events[1]
+
+
+def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path):
+    folder = tmp_path / "run"
+    _kill(folder, after=5, wait=0)
+    assert not folder.with_suffix(".st").exists()
+    subprocess.run(_command(folder), check=True, env=ALONE)
+    assert _same(whole, folder)
+
+
+@pytest.mark.slow
+def test_twenty_kills_twenty_identical_results(whole, tmp_path):
+    moments = np.random.default_rng(0)
+    for i in range(20):
+        folder = tmp_path / f"run{i}"
+        _kill(folder, int(moments.integers(0, 12)), moments.uniform(0, 0.3))
+        subprocess.run(_command(folder), check=True, env=ALONE)
+        assert _same(whole, folder), i
 
 
 def _lines(folder):
