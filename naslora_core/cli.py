@@ -103,6 +103,14 @@ def reset(arguments):
     reset(arguments.lesson)
 
 
+@command(option("--steps", type=int, default=200), option("--seed", type=int, default=0))
+def hero(arguments):
+    """Make the README's first figure: train once on camouflage, draw, record."""
+    from naslora_core.house.hero import make
+
+    make(arguments.steps, arguments.seed)
+
+
 @command()
 def tables(arguments):
     """Write the tables of the READMEs and the lessons' cost lines from recorded files."""

@@ -6,44 +6,21 @@ from pathlib import Path
 from statistics import mean
 
 from naslora_core.house.environment import ROOT
+from naslora_core.house.labels import LABELS
 
 CORE = ROOT / "naslora_core"
 COLUMNS = ("box", "ellipse", "click", "disc", "ceiling")
-LABELS = {
-    "base_boxed": "base, a box on every object",
-    "decoder_only": "decoder-only",
-    "full": "full fine-tuning",
-    "bitfit": "BitFit",
-    "bottleneck": "Adapter",
-    "sam_adapter": "SAM-Adapter",
-    "vpt": "VPT",
-    "lst": "LST",
-    "ssf": "SSF",
-    "lora": "LoRA",
-    "conv_lora": "Conv-LoRA",
-    "fixed_conv": "fixed 3x3",
-    "nas_lora": "NAS-LoRA",
-    "nas_pc_lora": "NAS-PC-LoRA",
-    "fixed_5x5": "fixed 5x5",
-    "fixed_map": "fixed 3x3, whole map",
-    "fixed_5x5_map": "fixed 5x5, whole map",
-    "nas_plain": "NAS-LoRA, plain start",
-    "nas_identity": "NAS-LoRA, identity start",
-    "nas_map": "NAS-LoRA, whole map",
-    "nas_shared": "NAS-LoRA, one alpha",
-    "nas_uniform": "NAS-LoRA, alpha uniform",
-    "nas_darts": "NAS-LoRA, DARTS operators",
-    "single_none": "NAS-LoRA, none alone",
-    "single_skip": "NAS-LoRA, skip alone",
-    "single_conv_1x1": "NAS-LoRA, 1x1 alone",
-    "single_conv_3x3": "NAS-LoRA, 3x3 alone",
-    "single_conv_5x5": "NAS-LoRA, 5x5 alone",
-    "single_dil_conv_3x3": "NAS-LoRA, dilated 3x3 alone",
-    "single_sep_conv_3x3": "NAS-LoRA, separable 3x3 alone",
-    "single_sep_conv_5x5": "NAS-LoRA, separable 5x5 alone",
-    "single_avg_pool_3x3": "NAS-LoRA, average pool alone",
-    "unet": "U-Net from scratch",
-}
+
+
+def hero(core: Path = CORE) -> str:
+    """The figure of the README's first screen, with what made it; empty until it was made."""
+    path = core / "recorded" / "hero.json"
+    if not path.exists():
+        return ""
+    kept = json.loads(path.read_text())
+    p = kept["provenance"]
+    made = f"`{p['command']}`, {p['device']}, {p['date']}, commit `{p['commit']}`"
+    return f"![{kept['alt']}](naslora_core/recorded/hero.png)\n\n{kept['caption']} {made}."
 
 
 def base_table(core: Path = CORE) -> str:

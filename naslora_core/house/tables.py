@@ -16,6 +16,7 @@ from naslora_core.house.results import (
     base_table,
     cost_table,
     development_table,
+    hero,
     method_table,
     planted_table,
 )
@@ -40,6 +41,7 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
     }
     made = {"base": base_table(), "methods": method_table(), "costs": cost_table()}
     made |= {"development": development_table(), "planted": planted_table()}
+    made |= {"figure": hero()}
     for name, table in made.items():
         files[root / "README.md"] = fill(files[root / "README.md"], table, root / "README.md", name)
     for lesson in lessons(notebooks):
