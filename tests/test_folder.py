@@ -1,56 +1,17 @@
 """A folder of images and masks: what is read, and every fault named with its file and remedy."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import SHAPE, contents, make, names, picture, save, square
 from PIL import Image
 
 from naslora_core.data import dataset, folder
 from naslora_core.data.splits import hashed_splits
 from naslora_core.errors import UserError
-
-SHAPE = (24, 40)
-
-
-def picture(seed: int = 0, shape: tuple[int, int] = SHAPE) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
-
-
-def square(value: int = 255, shape: tuple[int, int] = SHAPE) -> np.ndarray:
-    mask = np.zeros(shape, np.uint8)
-    mask[4:12, 6:20] = value
-    return mask
-
-
-def save(path: Path, values, **options) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = values if isinstance(values, Image.Image) else Image.fromarray(values)
-    image.save(path, **options)
-
-
-def make(root: Path, count: int = 10, value: int = 255) -> Path:
-    """A faultless folder: p0.png, p1.png, ..."""
-    for i in range(count):
-        save(root / "images" / f"p{i}.png", picture(i))
-        save(root / "masks" / f"p{i}.png", square(value))
-    return root
-
-
-def contents(root: Path) -> dict[str, str]:
-    """Every file's hash, every folder, and their times of change."""
-    found = {}
-    for path in sorted(root.rglob("*")) if root.is_dir() else []:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        found[str(path)] = f"{digest} {path.stat().st_mtime_ns}"
-    return found
-
-
-def names(data) -> list[set[str]]:
-    return [set(split.keys) for split in (data.train, data.val, data.test)]
 
 
 def test_a_binary_folder(tmp_path):
@@ -324,15 +285,23 @@ FAULTS = {
     "split with endings": (_split(val=["p2.png"]), r"\(p2\.png\).*without folder and ending"),
     "split empty": (_split(test=[]), r"split\.json: test is empty"),
     "split overlapping": (_split(val=["p1"]), r"\(p1\) both in train and in val"),
+    "split of numbers in a list of a list": (
+        _split(val=[["p2"]]),
+        r"val names 1 image\(s\) \(\['p2'\]\)",
+    ),
     "split twice": (_split(test=["p3", "p3"]), r"test lists 1 image\(s\) \(p3\) twice"),
 }
 
 
+def spoiled(root: Path, fault: str) -> Path:
+    """A folder with that fault."""
+    FAULTS[fault][0](make(root))
+    return root
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_one_clear_sentence_and_nothing_is_written(tmp_path, fault):
-    root = make(tmp_path / "mine")
-    spoil, words = FAULTS[fault]
-    spoil(root)
+    root, words = spoiled(tmp_path / "mine", fault), FAULTS[fault][1]
     before = contents(root)
     with pytest.raises(UserError) as caught:
         folder(root)

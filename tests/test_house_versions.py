@@ -39,7 +39,7 @@ def test_environment_yml_has_the_same_lower_bounds_and_tested_versions():
 
 def test_every_direct_dependency_is_pinned_above_its_bound():
     tested = pins()
-    for name, bound in bounds("lessons", "notebooks", "export", "test").items():
+    for name, bound in bounds("lessons", "notebooks", "coco", "export", "test").items():
         low, now = (tuple(map(int, v.strip(">=").split("."))) for v in (bound, tested[name]))
         assert now >= low, name
 
@@ -65,6 +65,6 @@ def test_binder_installs_the_tested_cpu_versions():
 
 def test_contributing_gives_a_reason_for_every_dependency():
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    for name in bounds("lessons", "notebooks", "export", "test"):
+    for name in bounds("lessons", "notebooks", "coco", "export", "test"):
         assert name in text, name
     assert len(text.splitlines()) <= 50, "one screen"

@@ -1,17 +1,39 @@
-"""Images and their masks: embedded procedural domains, or a folder of yours."""
+"""Images and their masks: embedded procedural domains, or a folder, csv or COCO file of yours."""
 
+from naslora_core.data.check import check
+from naslora_core.data.coco import coco
 from naslora_core.data.dataset import Dataset, Sample, Split
 from naslora_core.data.domains import DOMAINS, domain
+from naslora_core.data.duplicates import duplicates
 from naslora_core.data.folder import folder
+from naslora_core.data.listing import to_dataset
+from naslora_core.data.opening import list_data
+from naslora_core.data.table_file import csv_table
 from naslora_core.data.transforms import to_batch
 
 
-def open_data(name: str, profile, seed: int = 0) -> Dataset:
-    """An embedded domain with the profile's counts and size, or the folder at the path `name`."""
+def open_data(name: str, profile, seed: int = 0, groups: str | None = None) -> Dataset:
+    """An embedded domain with the profile's counts and size, or your data at the path `name`.
+
+    A folder (see `folder`), a .csv (`csv_table`) or a COCO .json (`coco`); groups as they have it.
+    """
     if name not in DOMAINS:
-        return folder(name)
+        return to_dataset(list_data(name, groups=groups))
     p = profile
     return domain(name, p.train, p.val, p.test, size=p.image_size, seed=seed)
 
 
-__all__ = ["DOMAINS", "Dataset", "Sample", "Split", "domain", "folder", "open_data", "to_batch"]
+__all__ = [
+    "DOMAINS",
+    "Dataset",
+    "Sample",
+    "Split",
+    "check",
+    "coco",
+    "csv_table",
+    "domain",
+    "duplicates",
+    "folder",
+    "open_data",
+    "to_batch",
+]

@@ -9,43 +9,36 @@ from naslora_core.errors import UserError
 
 MOST_CLASSES = 64
 DEEP = ("I", "F")  # Pillow's modes of more than eight bits a pixel begin so
+ORIENTATION = 0x0112  # of EXIF; 1: upright
+FEW = 12  # colours or values that a sentence can list
 
 
-def read_image(path: Path) -> np.ndarray:
-    """An image file as RGB `H W 3` uint8, turned upright by its EXIF orientation.
+class ColourMask(UserError):
+    """A mask in colour; colours: those that it holds, as (R, G, B)."""
 
-    Grey, palette, RGBA and CMYK are converted; 16 bits and more have their own range (lowest to
-    highest finite value) spread over 0..255. Raises UserError for what does not open.
-    """
-    image = _open(path)
-    if image.mode.startswith(DEEP):
-        values = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
-        values -= values.min()
-        image = Image.fromarray((values * (255 / max(values.max(), 1e-9)) + 0.5).astype(np.uint8))
-    return np.asarray(image.convert("RGB"))
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """A mask file as it is, `H W` of numbers; UserError for colours or what does not open."""
-    mask = _open(path)
-    values = np.asarray(mask.convert("L") if mask.mode in ("1", "LA") else mask)
-    if values.ndim == 2:
-        return values
-    colours = values[..., :3]
-    if mask.mode not in ("RGB", "RGBA") or (colours != colours[..., :1]).any():
-        count = len(np.unique(colours.reshape(-1, colours.shape[-1]), axis=0))
-        raise UserError(
-            f"{path} is a mask in colour ({mask.mode}, {count} colours); expected one channel "
-            "with 0/255 or class numbers 0, 1, 2, ...: give each colour a number and save it grey."
+    def __init__(self, path: Path, mode: str, colours: list[tuple[int, ...]]):
+        self.colours = colours
+        super().__init__(
+            f"{path} is a mask in colour ({mode}, {len(colours)} colours); expected one channel "
+            f"with 0/255 or class numbers 0, 1, 2, ...: {renumber(colours)}."
         )
-    return values[..., 0]
 
 
-def _open(path: Path) -> Image.Image:
+def renumber(colours: list[tuple[int, ...]]) -> str:
+    """The remedy for colours."""
+    order = ", ".join(f"{tuple(c)} -> {i}" for i, c in enumerate(colours[:FEW]))
+    if len(colours) > FEW:
+        return f"give each colour a number ({order}, ...) and save it grey, as PNG"
+    return f"give each colour a number, perhaps {order}, and save it grey"
+
+
+def open_picture(path: Path) -> tuple[Image.Image, bool]:
+    """A picture upright, and whether its EXIF orientation turned it; UserError if it is broken."""
     try:
         with Image.open(path) as file:
             file.load()
-            return ImageOps.exif_transpose(file)
+            turned = file.getexif().get(ORIENTATION, 1) != 1
+            return ImageOps.exif_transpose(file), turned
     except Exception as error:  # on a broken file Pillow raises almost anything
         raise UserError(
             f"{path} does not open as an image ({type(error).__name__}: {error}), expected a "
@@ -53,9 +46,39 @@ def _open(path: Path) -> Image.Image:
         ) from error
 
 
-def check_values(path: Path, values: np.ndarray) -> set[int]:
-    """The values of a mask: {0, 255}, or class numbers 0..C; UserError for any others."""
-    found = np.unique(values)
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """A picture as RGB `H W 3` uint8.
+
+    Grey, palette, RGBA and CMYK are converted; 16 bits and more have their own range (lowest to
+    highest finite value) spread over 0..255.
+    """
+    if image.mode.startswith(DEEP):
+        values = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
+        values -= values.min()
+        image = Image.fromarray((values * (255 / max(values.max(), 1e-9)) + 0.5).astype(np.uint8))
+    return np.asarray(image.convert("RGB"))
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image file as `to_rgb` has it, upright; UserError for what does not open."""
+    return to_rgb(open_picture(path)[0])
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """A mask file as it is, `H W` of numbers; UserError for colours or what does not open."""
+    mask = open_picture(path)[0]
+    values = np.asarray(mask.convert("L") if mask.mode in ("1", "LA") else mask)
+    if values.ndim == 2:
+        return values
+    colours = values[..., :3]
+    if mask.mode not in ("RGB", "RGBA") or (colours != colours[..., :1]).any():
+        seen = np.unique(np.asarray(mask.convert("RGB")).reshape(-1, 3), axis=0)
+        raise ColourMask(path, mask.mode, [tuple(c) for c in seen.tolist()])
+    return values[..., 0]
+
+
+def check_values(path: Path | str, found: np.ndarray) -> set[int]:
+    """The (unique) values of a mask: {0, 255}, or class numbers 0..C; UserError for any others."""
     whole = np.isfinite(found).all() and (found == np.round(found)).all() and found.min() >= 0
     if whole and (found.max() <= MOST_CLASSES or set(found.tolist()) <= {0, 255}):
         return {int(v) for v in found}
@@ -67,7 +90,7 @@ def check_values(path: Path, values: np.ndarray) -> set[int]:
 
 
 def _remedy(found: np.ndarray) -> str:
-    if len(found) <= 10:
+    if len(found) <= FEW:
         order = ", ".join(f"{v:g} -> {i}" for i, v in enumerate(found))
         return f"renumber its values, perhaps {order}"
     if found.max() <= 255:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from naslora_core.errors import UserError
@@ -17,12 +17,40 @@ def hashed_splits(names: Collection[str], seed: int = 0) -> dict[str, list[str]]
     """
     if len(names) < len(SHARES):
         raise UserError(
-            f"{len(names)} image(s) are too few for train, val and test; expected 3 or more."
+            f"{len(names)} image(s) are too few for train, val and test; expected 3 or more; add "
+            "some."
         )
     order = sorted(names, key=lambda n: hashlib.sha256(f"{seed}/{n}".encode()).hexdigest())
     val, test = (max(1, round(len(order) * SHARES[s])) for s in ("val", "test"))
     train = len(order) - val - test
     return {"train": order[:train], "val": order[train : train + val], "test": order[-test:]}
+
+
+def grouped_splits(groups: Mapping[str, str], seed: int = 0) -> dict[str, list[str]]:
+    """70/10/20 of the groups by their hash: all images (name -> group) of one fall in one split.
+
+    Raises UserError for fewer than three groups.
+    """
+    members: dict[str, list[str]] = {}
+    for name in sorted(groups):
+        members.setdefault(groups[name], []).append(name)
+    if len(members) < len(SHARES):
+        raise UserError(
+            f"{some(sorted(members), 'group')} are too few for train, val and test; expected 3 or "
+            "more; add images of others, or group by less."
+        )
+    splits = hashed_splits(members, seed)
+    return {split: [n for g in chosen for n in members[g]] for split, chosen in splits.items()}
+
+
+def hashed_at(
+    where: Path, names: Collection[str], seed: int, groups: Mapping[str, str] | None
+) -> dict[str, list[str]]:
+    """A split by hash, of groups if there are any; faults begin with the place."""
+    try:
+        return grouped_splits(groups, seed) if groups else hashed_splits(names, seed)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def read_splits(file: Path, names: Collection[str]) -> dict[str, list[str]]:
@@ -43,7 +71,7 @@ def read_splits(file: Path, names: Collection[str]) -> dict[str, list[str]]:
         ) from error
     splits = {s: [str(n) for n in ids] for s, ids in splits.items()}
     for split, ids in splits.items():
-        _check_ids(file, split, ids, set(names))
+        check_ids(file, split, ids, set(names))
     for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
         if shared := sorted(set(splits[a]) & set(splits[b])):
             raise UserError(
@@ -52,7 +80,8 @@ def read_splits(file: Path, names: Collection[str]) -> dict[str, list[str]]:
     return splits
 
 
-def _check_ids(file: Path, split: str, ids: list[str], names: set[str]) -> None:
+def check_ids(file: Path, split: str, ids: list[str], names: set[str]) -> None:
+    """UserError where a split names an unknown image, none at all, or one twice."""
     unknown = sorted(set(ids) - names)
     if unknown:
         raise UserError(
@@ -66,7 +95,7 @@ def _check_ids(file: Path, split: str, ids: list[str], names: set[str]) -> None:
         raise UserError(f"{file}: {split} lists {some(twice)} twice; list each image once.")
 
 
-def some(names: list[str]) -> str:
+def some(names: list[str], what: str = "image") -> str:
     """How many, and the first three."""
     rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{len(names)} image(s) ({', '.join(names[:3])}{rest})"
+    return f"{len(names)} {what}(s) ({', '.join(names[:3])}{rest})"

@@ -7,20 +7,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from naslora_core.data.augment import vary
 from naslora_core.data.dataset import Sample
+from naslora_core.errors import UserError
 
 SAM_MEAN = (123.675, 116.28, 103.53)  # as padding it becomes 0 once SAM has normalised
+AUGMENTS = ("flips", "full")
 
 
 def to_batch(
-    samples: Sequence[Sample], size: int, augment_keys: Sequence[tuple[int, ...]] | None = None
+    samples: Sequence[Sample],
+    size: int,
+    augment_keys: Sequence[tuple[int, ...]] | None = None,
+    augment: str = "flips",
 ) -> tuple[Tensor, Tensor]:
     """Images `B 3 size size` float32 in 0..255 and masks `B size size` uint8, squeezed to squares.
 
     Images are resized with antialiasing, masks by the nearest pixel, so labels stay exact.
     augment_keys: one tuple of integers a sample, e.g. (seed, step, index); it alone decides which
-    of the two flips are made, so a resumed run draws the same.
+    of the two flips are made, so a resumed run draws the same. augment="full" crops, turns and
+    colours each sample before (see `vary`). Raises UserError for another word.
     """
+    if augment not in AUGMENTS:
+        raise UserError(f"augment is {augment!r}; choose one of {', '.join(AUGMENTS)}.")
+    if augment == "full" and augment_keys:
+        samples = [vary(s, key) for s, key in zip(samples, augment_keys, strict=True)]
     images = torch.cat([resize_image(s.image, (size, size)) for s in samples])
     masks = torch.cat([resize_mask(s.mask, (size, size)) for s in samples])
     for i, key in enumerate(augment_keys or ()):

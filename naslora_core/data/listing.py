@@ -1,0 +1,116 @@
+"""What a folder, a table or a COCO file lists: images, masks and splits, and a dataset of it."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from naslora_core.data.dataset import Dataset, Sample, Split
+from naslora_core.data.reading import check_values, read_image
+from naslora_core.data.splits import SHARES, some
+from naslora_core.errors import UserError
+
+Tell = Callable[[UserError], None]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """images: the file of each name; masks: how a message names its mask; read: its values `H W`;
+    splits: names, in none where a fault was told; where: all masks, as a message names them;
+    mend: what to do about a mask of another size; classes: their names, or none where masks say it.
+    """
+
+    name: str
+    images: Mapping[str, Path]
+    masks: Mapping[str, Path | str]
+    read: Callable[[str], np.ndarray]
+    splits: Mapping[str, list[str]]
+    where: Path | str
+    mend: str = "save the mask at the image's size (nearest neighbour)"
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def stop(error: UserError) -> None:
+    """Tell of a fault by raising it; `check` gathers them instead."""
+    raise error
+
+
+def attempt(tell: Tell, function: Callable, *arguments):
+    """What the function returns; None once its fault was told."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        tell(error)
+
+
+def keep(splits: Mapping[str, list[str]] | None, names) -> dict[str, list[str]]:
+    """The splits with these names only; empty ones where there are no splits."""
+    return {s: [n for n in (splits or {}).get(s, []) if n in names] for s in SHARES}
+
+
+def short_names(where: Path, paths: list[str]) -> list[str]:
+    """A name a path: without folder and ending if that tells them apart, else with more of it.
+
+    Raises UserError for a path that is there twice.
+    """
+    if twice := sorted(path for path, count in Counter(paths).items() if count > 1):
+        raise UserError(f"{where} lists {some(twice)} twice; list each image once.")
+    files = [PurePosixPath(p.replace("\\", "/")) for p in paths]
+    for names in ([f.stem for f in files], [str(f.with_suffix("")) for f in files]):
+        if len(set(names)) == len(names):
+            return names
+    return paths
+
+
+def to_dataset(listing: Listing) -> Dataset:
+    """Look at every image and mask, then give them as samples. UserError for the first fault."""
+    found = {name: _check_pair(listing, name) for name in sorted(listing.images)}
+    classes = listing.classes or class_names(listing, found)
+
+    def read(name: str) -> Sample:
+        values = listing.read(name)
+        mask = (values > 0) if len(classes) == 1 else values
+        return Sample(read_image(listing.images[name]), mask.astype(np.uint8), name)
+
+    return Dataset(listing.name, classes, *(Split(read, listing.splits[s]) for s in SHARES))
+
+
+def _check_pair(listing: Listing, name: str) -> set[int]:
+    size, values = read_image(listing.images[name]).shape[:2], listing.read(name)
+    check_size(listing, name, size, values.shape)
+    return set() if listing.classes else check_values(listing.masks[name], np.unique(values))
+
+
+def check_size(listing: Listing, name: str, size: tuple[int, ...], mask: tuple[int, ...]) -> None:
+    """UserError where the mask's shape is not the image's."""
+    if mask == size:
+        return
+    turned = " (turned upright by its EXIF orientation)" if mask == size[::-1] else ""
+    raise UserError(
+        f"{listing.masks[name]} is {mask[1]}x{mask[0]} pixels, its image "
+        f"{listing.images[name].name} {size[1]}x{size[0]}{turned}; expected the same; "
+        f"{listing.mend}."
+    )
+
+
+def class_names(listing: Listing, found: Mapping[str, set[int]]) -> tuple[str, ...]:
+    """One for binary masks, else one for each number up to the highest of all masks."""
+    every = set().union(*found.values())
+    if every == {0}:
+        raise UserError(
+            f"Every mask in {listing.where} is empty (only the value 0); expected foreground as "
+            "255 or as class numbers from 1; export the masks again."
+        )
+    if every <= {0, 1, 255}:
+        return ("object",)
+    odd = next((name for name, values in found.items() if 255 in values), None)
+    if odd:
+        top = max(every - {255})
+        raise UserError(
+            f"{listing.masks[odd]} holds 255, other masks class numbers up to {top}; expected "
+            f"0..{top} in all of them; give its foreground the number of its class."
+        )
+    return tuple(f"class {c}" for c in range(1, max(every) + 1))

@@ -1,0 +1,20 @@
+"""Data of yours by its path: a folder, a .csv or a .json."""
+
+from pathlib import Path
+
+from naslora_core.data.coco import list_coco
+from naslora_core.data.folder import list_folder
+from naslora_core.data.listing import Listing, Tell, stop
+from naslora_core.data.table_file import list_table
+
+KINDS = {".csv": list_table, ".json": list_coco}
+
+
+def list_data(
+    path: str | Path, split_seed: int = 0, groups: str | None = None, tell: Tell = stop
+) -> Listing:
+    """What the path lists, by its ending; `tell` gets the faults that leave something to read."""
+    kind = KINDS.get(Path(path).suffix.lower(), list_folder)
+    if Path(path).is_dir():
+        kind = list_folder
+    return kind(path, split_seed, groups, tell)

@@ -1,0 +1,72 @@
+"""Stronger augmentation keeps masks exact and aligned, and is a function of its key."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from naslora_core.data.augment import vary
+from naslora_core.data.dataset import Sample
+from naslora_core.data.transforms import to_batch
+from naslora_core.errors import UserError
+
+KEYS = st.tuples(st.integers(0, 9), st.integers(0, 10**6), st.integers(0, 10**4))
+few = settings(max_examples=30, deadline=None)
+
+
+def marked(height: int, width: int, classes: int = 3, seed: int = 0) -> Sample:
+    """A sample whose image shows its mask in greys."""
+    mask = np.random.default_rng([seed, height, width]).integers(0, classes + 1, (height, width))
+    image = np.repeat((60 + 40 * mask)[..., None], 3, 2).astype(np.uint8)
+    return Sample(image, mask.astype(np.uint8), "marked")
+
+
+@few
+@given(st.integers(8, 60), st.integers(8, 60), KEYS)
+def test_the_mask_stays_under_the_image_and_has_only_old_values(height, width, key):
+    one = marked(height, width)
+    other = vary(one, key)
+    assert other.mask.shape == other.image.shape[:2] and other.mask.dtype == np.uint8
+    assert set(np.unique(other.mask)) <= set(np.unique(one.mask))
+    greys = [np.unique(other.image[other.mask == label]) for label in np.unique(other.mask)]
+    assert all(len(grey) == 1 for grey in greys) and len(np.unique(greys)) == len(greys)
+    assert 0.35 < other.mask.size / one.mask.size <= 1  # sides are rounded
+
+
+@few
+@given(KEYS)
+def test_a_crop_is_a_window_of_the_mask(key):
+    one = Sample(np.zeros((30, 40, 3), np.uint8), np.arange(1200).reshape(30, 40) % 251, "counted")
+    other = vary(one, key).mask.astype(int)
+    windows = [np.rot90(other, -turns) for turns in range(4)]
+    steps = [(np.diff(w, axis=1) % 251 == 1).all() for w in windows]  # along a row they count on
+    assert steps.count(True) == 1
+
+
+def test_it_is_a_function_of_the_key_and_leaves_the_generators_alone():
+    one = marked(32, 48)
+    state = torch.get_rng_state()
+    first, again, other = vary(one, (1, 2, 3)), vary(one, (1, 2, 3)), vary(one, (1, 2, 4))
+    assert torch.equal(state, torch.get_rng_state())
+    assert np.array_equal(first.image, again.image) and np.array_equal(first.mask, again.mask)
+    assert first.image.shape != other.image.shape or (first.image != other.image).any()
+    assert np.array_equal(one.image, marked(32, 48).image)
+
+
+def test_all_turns_and_many_sizes_are_drawn():
+    one = Sample(np.zeros((64, 64, 3), np.uint8), np.tri(64, dtype=np.uint8), "triangle")
+    seen = [vary(one, (0, 0, i)).mask for i in range(64)]
+    corners = {tuple(bool(m[y, x]) for y in (0, -1) for x in (0, -1)) for m in seen}
+    assert len({m.shape for m in seen}) > 20 and len(corners) >= 4
+
+
+def test_batches_take_it_as_a_word_and_flips_stay_the_default():
+    samples, keys = [marked(30, 50, seed=i) for i in range(4)], [(0, 1, i) for i in range(4)]
+    images, masks = to_batch(samples, 24, keys, augment="full")
+    assert images.shape == (4, 3, 24, 24) and masks.max() <= 3
+    assert not torch.equal(images, to_batch(samples, 24, keys)[0])
+    assert torch.equal(to_batch(samples, 24, keys)[0], to_batch(samples, 24, keys, "flips")[0])
+    assert torch.equal(to_batch(samples, 24, augment="full")[0], to_batch(samples, 24)[0])
+    with pytest.raises(UserError, match="augment is 'all'; choose one of flips, full"):
+        to_batch(samples, 24, keys, "all")

@@ -1,0 +1,66 @@
+"""Near-duplicates across splits: found after what befalls pictures on their way; no others are."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageFilter
+
+from naslora_core.data import Dataset, Sample, domain, duplicates
+from naslora_core.data.duplicates import near_pairs, print_of
+
+
+def scene(index: int, size: int = 96) -> np.ndarray:
+    return domain("leaf", train=20, size=size).train[index].image
+
+
+def again(image: Image.Image, **how) -> Image.Image:
+    memory = io.BytesIO()
+    image.save(memory, "JPEG", **how)
+    return Image.open(memory)
+
+
+CHANGES = {
+    "the same": lambda image: image,
+    "jpeg": lambda image: again(image, quality=30),
+    "half the size": lambda image: image.resize((48, 48), Image.Resampling.LANCZOS),
+    "another shape": lambda image: image.resize((150, 110)),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.15),
+    "less contrast": lambda image: ImageEnhance.Contrast(image).enhance(0.7),
+    "grey": lambda image: image.convert("L").convert("RGB"),
+    "blurred": lambda image: image.filter(ImageFilter.GaussianBlur(1)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_picture_is_found_again(change):
+    found = 0
+    for i in range(8):
+        image = scene(i)
+        other = np.asarray(CHANGES[change](Image.fromarray(image)))
+        prints = {"train": {"a": print_of(image)}, "test": {"b": print_of(other)}}
+        found += len(near_pairs(prints))
+    assert found >= 7
+
+
+def test_other_pictures_are_not():
+    images = [domain(name, train=12, size=96).train for name in ("polyp", "camouflage", "cropweed")]
+    prints = {str(i): {s.name: print_of(s.image) for s in split} for i, split in enumerate(images)}
+    prints |= {"other": {str(i): print_of(scene(i)) for i in range(12)}}
+    assert near_pairs(prints) == []
+
+
+def test_only_pairs_across_splits_and_the_nearest_first():
+    one, other = Sample(scene(0), scene(0)[..., 0], "a"), Sample(scene(1), scene(1)[..., 0], "b")
+    darker = Sample((scene(1) * 0.8).astype(np.uint8), other.mask, "c")
+    data = Dataset("x", ("object",), [one, one, other], [darker], [one])
+    pairs = duplicates(data)
+    assert {str(p) for p in pairs} == {"train/a ~ test/a", "train/b ~ val/c"}
+    assert all(p.bits <= 2 and p.correlation > 0.99 for p in pairs)
+    assert [p.bits for p in pairs] == sorted(p.bits for p in pairs)
+
+
+def test_a_plain_picture_has_a_print_too():
+    black = np.zeros((20, 30, 3), np.uint8)
+    assert np.isfinite(print_of(black).grey).all() and print_of(black).signs.shape == (64,)
+    assert near_pairs({"train": {"a": print_of(black)}, "val": {}, "test": {}}) == []
