@@ -164,6 +164,7 @@ BASE = option("--checkpoint", metavar="FILE", help="weights of the base, where i
     option("--steps", type=int, default=250),
     option("--batch", type=int, default=8, help="images a step, over all processes"),
     option("--accumulate", type=int, default=1, help="parts of a batch, one held at a time"),
+    option("--checkpointing", action="store_true", help="less memory for a third more time"),
     option("--lr", type=float, default=2e-3),
     option("--seed", type=int, default=0),
     option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),

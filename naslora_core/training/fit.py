@@ -53,6 +53,7 @@ def fit(
     precision: str = "fp32",
     loss: str = DEFAULT,
     accumulate: int = 1,
+    checkpointing: bool = False,
     watch: Watch | None = None,
     fabric: "Fabric | None" = None,
 ) -> FitResult:
@@ -63,7 +64,8 @@ def fit(
     there, begun with the same arguments, goes on where it stopped. loss: a name of
     `losses.LOSSES`; a matched head has its own and takes no other.
     precision: "fp32", or "bf16" and "fp16" for forward passes (the weights stay float32).
-    accumulate: parts that a batch is cut into, one held at a time. fabric: from
+    accumulate: parts that a batch is cut into, one held at a time. checkpointing: keep the inputs
+    of the encoder's blocks alone and compute the rest twice. fabric: from
     `devices.launch`, for several processes; it decides device and precision.
     Raises UserError for an unknown schedule, loss or precision, a batch that cannot be cut, data
     with other classes than the model's; with the step and the images' names when the loss is not
@@ -77,7 +79,10 @@ def fit(
     arguments = {"steps": steps, "batch": batch, "seed": seed, "schedule": repr(schedule)}
     arguments |= {"precision": precision, "loss": loss, "watch": repr(watch)}
     arguments |= {"accumulate": accumulate, "processes": fabric.world_size}
-    run = Run(model, data.train, schedule, batch, seed, criterion, fabric, accumulate, precision)
+    run = Run(
+        model, data.train, schedule, batch, seed, criterion, fabric, accumulate, precision,
+        checkpointing,
+    )  # fmt: skip
     folder = RunFolder(out, arguments | {"data": data.name, "method": repr(model.method)})
     folder.restore(run)
     _train(run, data, folder, progress and fabric.is_global_zero, on_event, watch)

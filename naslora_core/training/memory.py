@@ -6,6 +6,8 @@ import torch
 
 from naslora_core.errors import UserError
 
+INPUTS = 0.12  # share of what a step keeps that is kept beside the blocks' insides (nano, LoRA)
+
 
 def peak_mb(device: torch.device | None = None) -> float:
     """Peak memory so far, megabytes: allocated on a GPU, else resident of this process."""
@@ -17,7 +19,9 @@ def peak_mb(device: torch.device | None = None) -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, kilobytes here
 
 
-def out_of_memory(model, batch: int, accumulate: int, precision: str) -> UserError:
+def out_of_memory(
+    model, batch: int, accumulate: int, precision: str, checkpointing: bool = False
+) -> UserError:
     """What to do, the most effective knob first, each with what it leaves of the activations.
 
     Activations go with the images held at once, with the blocks that keep them for the backward
@@ -30,6 +34,10 @@ def out_of_memory(model, batch: int, accumulate: int, precision: str) -> UserErr
     depth = len(blocks.blocks) if blocks is not None else 0
     if depth and getattr(model.method, "blocks", None) == "all":
         knobs.append((4 / depth, "blocks='late-4' in the method (the last four blocks)"))
+    if depth and not checkpointing:  # the inputs of all blocks, and one block in full
+        knobs.append(
+            (INPUTS + 1 / depth, "checkpointing=True (a third more time, the same gradients)")
+        )
     if precision == "fp32":
         knobs.append((0.5, "precision='bf16' (or 'fp16' on older GPUs)"))
     told = "; ".join(f"{what}: about {left:.0%} of it" for left, what in sorted(knobs))

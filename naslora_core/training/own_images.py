@@ -40,7 +40,8 @@ def fit(arguments: argparse.Namespace) -> None:
     watch = Watch(a.watch, a.patience) if a.watch else None
     result = train(
         model, data, a.schedule, a.steps, a.batch, a.lr, a.seed, out, a.quiet is False,
-        precision=a.precision, loss=a.loss, accumulate=a.accumulate, watch=watch, fabric=fabric,
+        precision=a.precision, loss=a.loss, accumulate=a.accumulate,
+        checkpointing=a.checkpointing, watch=watch, fabric=fabric,
     )  # fmt: skip
     if fabric.is_global_zero:
         _tell(result, a.data, out)

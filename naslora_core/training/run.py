@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
+from naslora_core.sam.checkpointing import checkpointed
 from naslora_core.search.schedule import Schedule, Stage
 from naslora_core.training.alphas import Alphas
 from naslora_core.training.devices import average_gradients
@@ -28,11 +29,12 @@ class Run:
 
     def __init__(
         self, model: nn.Module, samples: Sequence, schedule: Schedule, batch: int, seed: int,
-        criterion, fabric, accumulate: int = 1, precision: str = "fp32",
+        criterion, fabric, accumulate: int = 1, precision: str = "fp32", sparing: bool = False,
     ):  # fmt: skip
         self.model, self.samples, self.schedule = model.to(fabric.device), samples, schedule
         self.batch, self.accumulate, self.seed = batch, accumulate, seed
-        self.criterion, self.fabric, self.precision = criterion, fabric, precision
+        self.criterion, self.fabric = criterion, fabric
+        self.precision, self.sparing = precision, sparing
         self.step, self.history, self.alphas = 0, [], Alphas(model)
         alphas = {id(p) for p in self.alphas.parameters}
         weights = [p for p in model.trained().values() if id(p) not in alphas]
@@ -98,7 +100,7 @@ class Run:
                 self.fabric.backward(loss / parts)
                 total += loss.detach() / parts
         except torch.OutOfMemoryError as error:
-            told = out_of_memory(self.model, self.batch, parts, self.precision)
+            told = out_of_memory(self.model, self.batch, parts, self.precision, self.sparing)
             raise told from error
         return total
 
@@ -107,7 +109,8 @@ class Run:
         part = [self.samples[i] for i in chosen]
         keys = [(self.seed, self.step, i) for i in chosen]
         images, masks = to_batch(part, self.model.image_size, augment_keys=keys)
-        with self.fabric.autocast():
+        encoder = getattr(getattr(self.model, "sam", None), "image_encoder", None)
+        with self.fabric.autocast(), checkpointed(encoder, self.sparing):
             out, masks = self.model(images.to(self.fabric.device)), masks.to(self.fabric.device)
         if out.classes is None:
             return self.criterion(out.masks.float(), masks) + self.model.penalty()

@@ -1,0 +1,50 @@
+"""Blocks that keep their inputs alone: the same bits for less memory."""
+
+import pytest
+import torch
+from tiny import tiny_data
+from torch.autograd.graph import saved_tensors_hooks
+
+from naslora_core.adapters import METHODS, LoRA, adapt
+from naslora_core.sam import build_nano
+from naslora_core.sam.checkpointing import checkpointed
+from naslora_core.training.fit import fit
+from naslora_core.training.memory import INPUTS
+
+
+@pytest.fixture(scope="module")
+def sam():
+    torch.manual_seed(0)
+    return build_nano().eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("name", ["lora", "conv_lora", "nas_lora", "lst"])
+def test_training_ends_with_the_same_bits(sam, name):
+    found = []
+    for on in (False, True):
+        model = adapt(sam, METHODS[name])
+        fit(model, tiny_data(), steps=2, batch=2, progress=False, checkpointing=on)
+        found.append({n: p.detach().clone() for n, p in model.trained().items()})
+        assert not any("forward" in vars(m) for m in model.modules())
+    assert all(torch.equal(a, found[1][n]) for n, a in found[0].items())
+
+
+def test_it_keeps_the_share_that_the_advice_says(sam):
+    encoder = adapt(sam, LoRA(rank=4)).sam.image_encoder.train()
+    images = torch.randn(2, 3, 128, 128)
+    own = {p.untyped_storage().data_ptr() for p in encoder.parameters()}
+
+    def kept(on: bool) -> int:
+        found = {}
+
+        def pack(tensor):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                found[storage.data_ptr()] = storage.nbytes(), tensor
+            return tensor
+
+        with saved_tensors_hooks(pack, lambda t: t), checkpointed(encoder, on):
+            encoder(images)
+        return sum(size for size, _ in found.values())
+
+    assert kept(True) / kept(False) == pytest.approx(INPUTS, abs=0.02)
