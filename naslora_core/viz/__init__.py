@@ -14,6 +14,7 @@ from naslora_core.viz.race import budgets, expressions, hits, race, turns, ways
 from naslora_core.viz.rank import cut, spectrum, surviving
 from naslora_core.viz.sam import ambiguity, ceiling, clicks
 from naslora_core.viz.scales import fields, reach, routes, stairs
+from naslora_core.viz.shipping import borders, clock, discretised, unprompted
 from naslora_core.viz.space import drift, gains, slid, supports
 from naslora_core.viz.story import story
 from naslora_core.viz.theme import (
@@ -43,14 +44,17 @@ __all__ = [
     "alpha_trajectories",
     "ambiguity",
     "attention",
+    "borders",
     "budgets",
     "canvas",
     "ceiling",
     "click",
     "clicks",
+    "clock",
     "comparison",
     "contact_sheet",
     "cut",
+    "discretised",
     "drift",
     "explore",
     "expressions",
@@ -84,6 +88,7 @@ __all__ = [
     "three_parts",
     "token_grid",
     "turns",
+    "unprompted",
     "use_theme",
     "watched",
     "weighing",
