@@ -106,6 +106,8 @@ def test_crowds_are_left_out_and_counted(tmp_path):
     data["annotations"] += [annotation(60 + i, iscrowd=1, shape=box(0, 0, 9, 9)) for i in range(2)]
     with pytest.warns(UserWarning, match=r"2 crowd\(s\) \(iscrowd\) of .*instances\.json"):
         found = coco(write(make(tmp_path), data))
+    with pytest.warns(UserWarning, match=r"2 crowd"):
+        open_data(str(tmp_path / "instances.json"), profile())
     assert not every(found)["p0"].mask[:4].any()
 
 

@@ -285,7 +285,7 @@ FAULTS = {
     "split with endings": (_split(val=["p2.png"]), r"\(p2\.png\).*without folder and ending"),
     "split empty": (_split(test=[]), r"split\.json: test is empty"),
     "split overlapping": (_split(val=["p1"]), r"\(p1\) both in train and in val"),
-    "split of numbers in a list of a list": (
+    "split of lists": (
         _split(val=[["p2"]]),
         r"val names 1 image\(s\) \(\['p2'\]\)",
     ),

@@ -1,5 +1,7 @@
 """Images and their masks: embedded procedural domains, or a folder, csv or COCO file of yours."""
 
+import importlib
+
 from naslora_core.data.check import check
 from naslora_core.data.coco import coco
 from naslora_core.data.dataset import Dataset, Sample, Split
@@ -9,7 +11,6 @@ from naslora_core.data.folder import folder
 from naslora_core.data.listing import to_dataset
 from naslora_core.data.opening import list_data
 from naslora_core.data.table_file import csv_table
-from naslora_core.data.transforms import to_batch
 
 
 def open_data(name: str, profile, seed: int = 0, groups: str | None = None) -> Dataset:
@@ -21,6 +22,12 @@ def open_data(name: str, profile, seed: int = 0, groups: str | None = None) -> D
         return to_dataset(list_data(name, groups=groups))
     p = profile
     return domain(name, p.train, p.val, p.test, size=p.image_size, seed=seed)
+
+
+def __getattr__(name: str):
+    if name != "to_batch":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module("naslora_core.data.transforms").to_batch  # imports torch
 
 
 __all__ = [

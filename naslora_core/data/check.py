@@ -39,8 +39,10 @@ def check(path: str | Path, groups: str | None = None, progress: bool = True) ->
         return Report(str(path), (), faults=tuple(map(str, errors)))
     bar = tqdm(sorted(listing.images), desc="check", unit="image", disable=not progress)
     looks = {name: look(listing, name) for name in bar}
-    whole = {name: set(one.shares) for name, one in looks.items() if one.shares}
-    classes = listing.classes or (whole and attempt(errors.append, class_names, listing, whole))
+    found = {name: set(one.shares) for name, one in looks.items() if one.shares}
+    known = len(found) == len(looks) or set().union(*found.values()) - {0}
+    named = listing.classes or not known
+    classes = listing.classes if named else attempt(errors.append, class_names, listing, found)
     faults = [str(error) for error in errors] + _faults(listing, looks.values())
     rows, notes = _rows(listing, looks, classes or ()), _notes(listing, looks, classes or ())
     return Report(listing.name, tuple(rows), tuple(faults), tuple(notes))

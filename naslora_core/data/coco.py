@@ -3,7 +3,6 @@
 Everything is looked at before anything is returned, and nothing is ever written there.
 """
 
-import warnings
 from collections import defaultdict
 from pathlib import Path
 
@@ -32,10 +31,7 @@ def coco(
     Raises UserError for a malformed json, missing keys or images, objects outside their image, no
     objects at all, and where pycocotools is missing.
     """
-    listing = list_coco(path, split_seed, groups, images=images)
-    for note in listing.notes:
-        warnings.warn(note, stacklevel=2)
-    return to_dataset(listing)
+    return to_dataset(list_coco(path, split_seed, groups, images=images))
 
 
 def list_coco(

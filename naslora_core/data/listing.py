@@ -1,5 +1,6 @@
 """What a folder, a table or a COCO file lists: images, masks and splits, and a dataset of it."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -66,7 +67,12 @@ def short_names(where: Path, paths: list[str]) -> list[str]:
 
 
 def to_dataset(listing: Listing) -> Dataset:
-    """Look at every image and mask, then give them as samples. UserError for the first fault."""
+    """Look at every image and mask, then give them as samples; its notes become warnings.
+
+    Raises UserError for the first fault.
+    """
+    for note in listing.notes:
+        warnings.warn(note, stacklevel=3)
     found = {name: _check_pair(listing, name) for name in sorted(listing.images)}
     classes = listing.classes or class_names(listing, found)
 
