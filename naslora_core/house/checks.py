@@ -8,7 +8,7 @@ from pathlib import Path
 
 from naslora_core.house.environment import ROOT
 
-BUILT = ("build/workbook", ".pytest_cache", ".ruff_cache", ".hypothesis")
+BUILT = ("build/workbook", "build/screenshots", ".pytest_cache", ".ruff_cache", ".hypothesis")
 
 
 def run_tests(more: list[str]) -> int:
