@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "naslora_core.sam": ("load_sam",),
-    "naslora_core.data": ("folder", "domain"),
+    "naslora_core.data": ("folder", "csv_table", "coco", "domain", "check", "open_data"),
     "naslora_core.adapters": (
         "adapt",
         "fold",
@@ -30,8 +30,10 @@ _ROOMS = {
         "SSF",
         "VPT",
     ),
+    "naslora_core.adapters.opening": ("open_model",),
     "naslora_core.training.fit": ("fit",),
-    "naslora_core.training.evaluate": ("evaluate",),
+    "naslora_core.training.evaluate": ("evaluate", "predict"),
+    "naslora_core.training.watch": ("Watch",),
     "naslora_core.profiles": ("profile",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}

@@ -102,6 +102,20 @@ def test_another_run_in_the_same_folder_is_refused_and_nothing_changes(sam, tmp_
     assert before == {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
 
+def test_augmentation_is_chosen_recorded_and_checked(sam, tmp_path):
+    losses = {}
+    for augment in ("flips", "full"):
+        out, model = tmp_path / augment, adapt(sam, LoRA(rank=2))
+        result = fit(model, tiny_data(), steps=2, out=out, augment=augment, **QUIET)
+        assert json.loads((out / "run.json").read_text())["augment"] == augment
+        losses[augment] = result.history[0]["loss"]
+    assert losses["full"] != losses["flips"]
+    with pytest.raises(UserError, match="another augment"):
+        fit(model, tiny_data(), steps=2, out=tmp_path / "flips", augment="full", **QUIET)
+    with pytest.raises(UserError, match="'mirror'; choose one of flips, full"):
+        fit(model, tiny_data(), steps=2, augment="mirror", **QUIET)
+
+
 ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
 RUN = """
 import sys, torch

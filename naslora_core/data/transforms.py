@@ -28,9 +28,7 @@ def to_batch(
     of the two flips are made, so a resumed run draws the same. augment="full" crops, turns and
     colours each sample before (see `vary`). Raises UserError for another word.
     """
-    if augment not in AUGMENTS:
-        raise UserError(f"augment is {augment!r}; choose one of {', '.join(AUGMENTS)}.")
-    if augment == "full" and augment_keys:
+    if named_augment(augment) == "full" and augment_keys:
         samples = [vary(s, key) for s, key in zip(samples, augment_keys, strict=True)]
     images = torch.cat([resize_image(s.image, (size, size)) for s in samples])
     masks = torch.cat([resize_mask(s.mask, (size, size)) for s in samples])
@@ -38,6 +36,13 @@ def to_batch(
         axes = flips(key)
         images[i], masks[i] = images[i].flip(axes), masks[i].flip(axes)
     return images, masks
+
+
+def named_augment(name: str) -> str:
+    """The name, if it is one of AUGMENTS; UserError otherwise."""
+    if name not in AUGMENTS:
+        raise UserError(f"augment is {name!r}; choose one of {', '.join(AUGMENTS)}.")
+    return name
 
 
 def flips(key: tuple[int, ...]) -> list[int]:

@@ -14,7 +14,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from naslora_core.adapters import read_genotype
-from naslora_core.data.transforms import to_batch
+from naslora_core.data.transforms import named_augment, to_batch
 from naslora_core.errors import UserError
 from naslora_core.search.schedule import Schedule, budget, named_schedule
 from naslora_core.training.alphas import Alphas
@@ -55,6 +55,7 @@ def fit(
     accumulate: int = 1,
     checkpointing: bool = False,
     watch: Watch | None = None,
+    augment: str = "flips",
     fabric: "Fabric | None" = None,
 ) -> FitResult:
     """Train `model` (from `adapt`) on `data.train`; a method without alpha only moves weights.
@@ -65,11 +66,12 @@ def fit(
     `losses.LOSSES`; a matched head has its own and takes no other.
     precision: "fp32", or "bf16" and "fp16" for forward passes (the weights stay float32).
     accumulate: parts that a batch is cut into, one held at a time. checkpointing: keep the inputs
-    of the encoder's blocks alone and compute the rest twice. fabric: from
-    `devices.launch`, for several processes; it decides device and precision.
-    Raises UserError for an unknown schedule, loss or precision, a batch that cannot be cut, data
-    with other classes than the model's; with the step and the images' names when the loss is not
-    finite; and with the knobs to turn when memory runs out.
+    of the encoder's blocks alone and compute the rest twice. augment: "flips", or "full", as in
+    `to_batch`. fabric: from `devices.launch`, for several processes; it decides device and
+    precision.
+    Raises UserError for an unknown schedule, loss, precision or augment, a batch that cannot be
+    cut, data with other classes than the model's; with the step and the images' names when the loss
+    is not finite; and with the knobs to turn when memory runs out.
     """
     _suits(model, data)
     criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
@@ -79,9 +81,10 @@ def fit(
     arguments = {"steps": steps, "batch": batch, "seed": seed, "schedule": repr(schedule)}
     arguments |= {"precision": precision, "loss": loss, "watch": repr(watch)}
     arguments |= {"accumulate": accumulate, "processes": fabric.world_size}
+    arguments |= {"augment": named_augment(augment)}
     run = Run(
         model, data.train, schedule, batch, seed, criterion, fabric, accumulate, precision,
-        checkpointing,
+        checkpointing, augment,
     )  # fmt: skip
     folder = RunFolder(out, arguments | {"data": data.name, "method": repr(model.method)})
     folder.restore(run)

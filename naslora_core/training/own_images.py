@@ -41,7 +41,7 @@ def fit(arguments: argparse.Namespace) -> None:
     result = train(
         model, data, a.schedule, a.steps, a.batch, a.lr, a.seed, out, a.quiet is False,
         precision=a.precision, loss=a.loss, accumulate=a.accumulate,
-        checkpointing=a.checkpointing, watch=watch, fabric=fabric,
+        checkpointing=a.checkpointing, watch=watch, augment=a.augment, fabric=fabric,
     )  # fmt: skip
     if fabric.is_global_zero:
         _tell(result, a.data, out)

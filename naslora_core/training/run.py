@@ -30,11 +30,12 @@ class Run:
     def __init__(
         self, model: nn.Module, samples: Sequence, schedule: Schedule, batch: int, seed: int,
         criterion, fabric, accumulate: int = 1, precision: str = "fp32", sparing: bool = False,
+        augment: str = "flips",
     ):  # fmt: skip
         self.model, self.samples, self.schedule = model.to(fabric.device), samples, schedule
         self.batch, self.accumulate, self.seed = batch, accumulate, seed
         self.criterion, self.fabric = criterion, fabric
-        self.precision, self.sparing = precision, sparing
+        self.precision, self.sparing, self.augment = precision, sparing, augment
         self.step, self.history, self.alphas = 0, [], Alphas(model)
         alphas = {id(p) for p in self.alphas.parameters}
         weights = [p for p in model.trained().values() if id(p) not in alphas]
@@ -108,7 +109,7 @@ class Run:
         """Task loss of some images, with what the method adds to it."""
         part = [self.samples[i] for i in chosen]
         keys = [(self.seed, self.step, i) for i in chosen]
-        images, masks = to_batch(part, self.model.image_size, augment_keys=keys)
+        images, masks = to_batch(part, self.model.image_size, keys, self.augment)
         encoder = getattr(getattr(self.model, "sam", None), "image_encoder", None)
         with self.fabric.autocast(), checkpointed(encoder, self.sparing):
             out, masks = self.model(images.to(self.fabric.device)), masks.to(self.fabric.device)
