@@ -104,6 +104,15 @@ def test_the_gap_stands_beside_the_mixture(sam, model):
     assert all(math.isfinite(score["dice"]) for score in found.values())
 
 
+def test_a_model_in_training_keeps_its_batch_statistics_and_its_mode(sam, batch):
+    model = shaken(adapt(sam, NASLoRA(2, operators="darts", blocks=(5,)))).train()
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    norms(model, batch[0])
+    curvature(model, *batch, rounds=1)
+    assert model.training
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+
+
 def test_one_call_tells_all_and_refuses_what_was_not_searched(sam, model):
     told = diagnose(model, tiny_data().val[:1])
     assert set(told) == {"norms", "importance", "curvature"}

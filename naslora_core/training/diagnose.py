@@ -44,7 +44,8 @@ def norms(model: nn.Module, images: Tensor) -> dict[str, dict[str, float]]:
         cell.register_forward_pre_hook(lambda m, z, label=label: listen(label, m, z))
         for label, cell in cells(model).items()
     ]
-    model(images)
+    with resting(model):
+        model(images)
     for hook in hooks:
         hook.remove()
     return found
@@ -110,4 +111,16 @@ def gap(sam: nn.Module, model: nn.Module, data, images: int = 16) -> dict[str, d
 
 
 def _loss(model: nn.Module, images: Tensor, masks: Tensor) -> Tensor:
-    return cross_entropy_dice(model(images).masks, masks)
+    with resting(model):
+        return cross_entropy_dice(model(images).masks, masks)
+
+
+@contextmanager
+def resting(model: nn.Module) -> Iterator[None]:
+    """Inside, the model is in eval mode, so that batch statistics are read and not written."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
