@@ -548,4 +548,4 @@ record(
 #
 # Next: the same search on real images, stage by stage, where nobody knows the answer.
 #
-# [<- 07](07_mix_operators.ipynb) | [index](README.md) | [README](../README.md)
+# [<- 07](07_mix_operators.ipynb) | [index](README.md) | [09 ->](09_stage_wise_search.ipynb)
