@@ -99,8 +99,8 @@ def test_rivals_and_verdicts_count_what_they_show():
     won = {"a": [("skip", 0.5), ("conv_3x3", 0.4)], "b": [("skip", 0.9), ("none", 0.3)]}
     alt = rivals(dice, won).alt
     assert "Mean Dice 0.00 (uniform) to 0.60 (b); all searches name one winner in 1 of 2" in alt
-    alt = verdicts(won).alt
-    assert "skip wins 2 of 4 cells; half of all winners are above 0.45" in alt
+    alt = verdicts(won, 4 / 3).alt
+    assert "Nothing to learn: 3 of 4 winners (by dice 1), 2 skips" in alt
 
 
 def test_operators_without_numbers_are_told_from_those_that_learn():

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import ADAPTER, BASE, INK, PREDICTION, canvas, finding
@@ -14,22 +15,20 @@ NOISE = "#DDDDDD"
 FREE, LEARNED = PREDICTION, ADAPTER["lora"]  # operators without numbers to learn, and with
 
 
-def timeline(schedules: Sequence, title: str | None = None) -> Picture:
+def timeline(schedules: Sequence) -> Picture:
     """At every step of each schedule, what moves and on which half of the images."""
     wide = [3 if len(s.stages) > 1 else 2 for s in schedules]
     figure, (axes,) = canvas(1, len(schedules), 1.9, sharey=True, width_ratios=wide)
     for ax, schedule in zip(axes, schedules, strict=True):
-        turns = [s.turn(i) for s in schedule.stages for i in range(s.steps)]
+        turns = list(enumerate(s.turn(i) for s in schedule.stages for i in range(s.steps)))
         for y, (kind, half) in enumerate(LANES):
-            steps = [
-                i + 0.5 for i, (ms, at) in enumerate(turns) if kind in ms and at in (None, half)
-            ]
+            steps = [i + 0.5 for i, (ms, at) in turns if kind in ms and at in (None, half)]
             ax.bar(steps, 0.8, 1, y - 0.4, color=COLOURS[kind])
         _name_stages(ax, schedule)
         ax.set(xlabel=f"step of {schedule.name}", xlim=(0, schedule.steps), ylim=(3.5, -1.3))
     axes[0].set_yticks(range(len(LANES)), [f"{kind} on {half}" for kind, half in LANES])
     counts = ", ".join(f"{s.alpha_steps} of {s.steps} ({s.name})" for s in schedules)
-    title = title or f"Steps that move alpha: {counts}"
+    title = f"Steps that move alpha: {counts}"
     finding(figure, title)
     return Picture(figure, f"{title}. A and B are the halves of the training images.")
 
@@ -65,6 +64,7 @@ def heard(
     left.plot(steps, 1 - entropy[:, 1:], color=COLOURS["alpha"])
     left.plot(steps, 1 - np.array(steady), color=INK, ls=":", label="steady gradient")
     left.set(xlabel="steps that moved alpha", ylabel="certainty: 1 - entropy", yscale="log")
+    left.set_ylim(bottom=left.get_ylim()[0] / 20)  # room for the legend
     left.legend(loc="lower right")
     right.axvspan(*np.quantile(deaf_steadiness, (0.05, 0.95)), color=NOISE, lw=0)
     right.plot(steadiness, range(len(steadiness)), "o", color=COLOURS["alpha"])
@@ -97,14 +97,18 @@ def rivals(dice: Mapping[str, np.ndarray], winners: Mapping[str, Sequence[tuple]
     return Picture(figure, f"{title}. {_told(winners)}")
 
 
-def verdicts(winners: Mapping[str, Sequence[tuple]], name: str = "skip") -> Picture:
-    """`who_won` in full width; the title counts the cells that `name` has won."""
+def verdicts(winners: Mapping[str, Sequence[tuple]], by_dice: float) -> Picture:
+    """`who_won` in full width; the title counts winners that have nothing to learn.
+
+    by_dice: how many these would be if every operator were as likely.
+    """
     figure, ((ax,),) = canvas(height=0.5 * len(winners) + 0.9)
     who_won(ax, winners)
-    each = [cell for row in winners.values() for cell in row]
-    sure = np.median([p for _, p in each])
-    count = sum(operator == name for operator, _ in each)
-    title = f"{name} wins {count} of {len(each)} cells; half of all winners are above {sure:.2f}"
+    each = [operator for row in winners.values() for operator, _ in row]
+    skips, free = each.count("skip"), sum(map(is_free, each))
+    title = (
+        f"Nothing to learn: {free} of {len(each)} winners (by dice {by_dice:.0f}), {skips} skips"
+    )
     finding(figure, title)
     return Picture(figure, f"{title}. {_told(winners)}")
 
@@ -117,7 +121,8 @@ def who_won(ax: Axes, winners: Mapping[str, Sequence[tuple] | None]) -> str:
     for y, row in enumerate(winners.values()):
         for x, (operator, p) in enumerate(row or ()):
             colour = FREE if is_free(operator) else LEARNED
-            ax.add_patch(_tile(x, y, colour, p))
+            place = (x - 0.47, y - 0.45), 0.94, 0.9
+            ax.add_patch(Rectangle(*place, color=colour, alpha=0.08 + 0.72 * p, lw=0))
             words = operator.removeprefix("darts_").replace("_", " ").replace(" ", "\n", 1)
             ax.text(x, y, words.removesuffix(" 3x3") if "pool" in words else words,
                     ha="center", va="center", fontsize=7, linespacing=0.95)  # fmt: skip
@@ -134,12 +139,6 @@ def who_won(ax: Axes, winners: Mapping[str, Sequence[tuple] | None]) -> str:
 def is_free(operator: str) -> bool:
     """Whether an operator has no numbers to learn."""
     return operator in ("none", "skip") or "pool" in operator
-
-
-def _tile(x: int, y: int, colour: str, p: float):
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, color=colour, alpha=0.08 + 0.72 * p, lw=0)
 
 
 def _told(winners: Mapping[str, Sequence[tuple]]) -> str:
