@@ -7,6 +7,7 @@ and a stage-wise search freezes and releases alpha. What an adapter trains is sm
 backward pass its gradients are averaged in one call.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,7 @@ def launch(
     float32. accelerator: "auto", "cpu", "cuda". Raises UserError for a precision or device count
     that is not there.
     """
-    from lightning_fabric import Fabric
-
+    Fabric = _fabric()
     accelerator = _accelerator(accelerator)
     _possible(precision, accelerator, devices)
     fabric = Fabric(
@@ -47,11 +47,18 @@ def launch(
 
 def alone(device: torch.device, precision: str = "fp32") -> "Fabric":
     """This process and nothing else, on the device where the model is."""
-    from lightning_fabric import Fabric
-
+    Fabric = _fabric()
     _possible(precision, device.type, 1)
     where = [device.index or 0] if device.type == "cuda" else 1
     return Fabric(accelerator=device.type, devices=where, precision=PRECISIONS[precision])
+
+
+def _fabric() -> type["Fabric"]:
+    """Its class; what it tells of itself at every start stays unsaid, its warnings do not."""
+    from lightning_fabric import Fabric
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    return Fabric
 
 
 def _accelerator(name: str) -> str:
