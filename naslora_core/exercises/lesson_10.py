@@ -1,0 +1,168 @@
+"""Exercises of lesson 10: margin and entropy, the cheapest class, genotypes that are compared."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from naslora_core import checks
+from naslora_core.search import BlockChoice, Genotype, set_hash
+
+TOLERANCE = 0.01
+NAMES = ("none", "skip", "conv_1x1", "conv_3x3", "avg_pool_3x3")
+
+
+def ex_10_1(answer):
+    """Margin and entropy"""
+
+    def reference(alpha):
+        p = alpha.double().softmax(0)
+        first, second = p.topk(2).values
+        return [first - second, -torch.xlogy(p, p).sum() / np.log(len(p))]
+
+    rng = np.random.default_rng(0)
+    cases = [(_normal(rng, int(rng.integers(2, 10))),) for _ in range(4)]
+    return checks.check(
+        "10.1",
+        lambda alpha: list(answer(alpha)),
+        reference,
+        [*cases, (torch.zeros(9),), (torch.tensor([0.0, 1.0, -torch.inf]),)],
+        hint=(
+            "Both are of the softmax, not of alpha. Entropy is divided by log n, so that uniform "
+            "is 1; an operator that is left out has p = 0, and 0 log 0 is 0."
+        ),
+        proves="Uniform is (0, 1), certainty (1, 0), and a masked operator breaks neither.",
+    )
+
+
+def _normal(rng: np.random.Generator, *shape: int) -> Tensor:
+    return torch.from_numpy(rng.normal(size=shape))
+
+
+def ex_10_2(answer):
+    """The cheapest class"""
+    rng, cases = np.random.default_rng(0), []
+    for name in (*spans(2), "nothing"):
+        for noise in (0.003, 0.05):
+            cases.append((near(rng, name, noise), spans(2)))
+    return checks.check(
+        "10.2",
+        answer,
+        cheapest,
+        cases,
+        hint=(
+            "Flatten; fit each class by least squares; compare what is left, *squared*, with the "
+            "kernel's square. The first that fits, not the one that fits best: the largest always "
+            'fits best. The words "none fits" where none does.'
+        ),
+        proves="This is projection, on white input: cheapest first, at most 1 % left.",
+    )
+
+
+def spans(rank: int) -> dict[str, Tensor]:
+    """Of four classes the kernels `m r r 3 3` that span each, cheap ones first."""
+    pairs = torch.eye(rank**2, dtype=torch.float64).view(-1, rank, rank, 1, 1)
+    eye = torch.eye(rank, dtype=torch.float64).view(1, rank, rank, 1, 1)
+    centre = torch.zeros(3, 3, dtype=torch.float64)
+    centre[1, 1] = 1
+    cross = torch.zeros(5, 3, 3, dtype=torch.float64)
+    for tap, (y, x) in enumerate(((0, 1), (1, 0), (1, 1), (1, 2), (2, 1))):
+        cross[tap, y, x] = 1
+    return {
+        "skip": eye * centre,
+        "conv_1x1": pairs * centre,
+        "avg_pool_3x3": eye * torch.ones_like(centre) / 9,
+        "cross": (pairs[:, None] * cross[:, None, None]).flatten(0, 1),
+    }
+
+
+def near(rng: np.random.Generator, name: str, noise: float, rank: int = 2) -> Tensor:
+    """A kernel `r r 3 3` of a class (or of none), and noise with that share of its energy."""
+    shape = rank, rank, 3, 3
+    kernel = _normal(rng, *shape)
+    if name in spans(rank):
+        basis = spans(rank)[name]
+        kernel = torch.einsum("m,moiyx->oiyx", _normal(rng, len(basis)), basis)
+    added = _normal(rng, *shape)
+    return kernel + added * kernel.norm() / added.norm() * noise**0.5
+
+
+def cheapest(kernel: Tensor, classes: Mapping[str, Tensor], tolerance: float = TOLERANCE) -> str:
+    """The reference of 10.2: the first class that leaves at most `tolerance`, or "none fits"."""
+    k = kernel.flatten()[:, None]
+    for name, basis in classes.items():
+        A = basis.flatten(1).T
+        left = k - A @ torch.linalg.lstsq(A, k).solution
+        if left.square().sum() <= tolerance * k.square().sum():
+            return name
+    return "none fits"
+
+
+def ex_10_3(answer):
+    """Two genotypes, one search"""
+    cases = []
+    for seed in range(3):
+        one, other = drawn(seed), drawn(seed + 10)
+        cases += [(one, other), (one, reordered(one)), (reordered(one), other)]
+    cases.append((drawn(0), without_none(drawn(1))))
+    return checks.check(
+        "10.3",
+        answer,
+        distance,
+        cases,
+        hint=(
+            "What belongs together has the same name, not the same place: blocks by `.block`, "
+            "probabilities by `.operators`. An operator that only one of them knows has 0 in the "
+            "other."
+        ),
+        proves="A search is at distance 0 from itself, however its file lists the operators.",
+    )
+
+
+def distance(one: Genotype, other: Genotype) -> float:
+    """Half the sum over operators of |p - q|, mean over blocks: 0 the same, 1 nothing shared."""
+    theirs = {block.block: named(block, other) for block in other.blocks}
+    found = []
+    for block in one.blocks:
+        p, q = named(block, one), theirs[block.block]
+        found.append(sum(abs(p.get(n, 0) - q.get(n, 0)) for n in p | q) / 2)
+    return float(np.mean(found))
+
+
+def named(block: BlockChoice, genotype: Genotype) -> Mapping[str, float]:
+    """A block's probabilities by operator."""
+    return dict(zip(genotype.operators, block.probability, strict=True))
+
+
+def reordered(genotype: Genotype) -> Genotype:
+    """The same search with operators and blocks listed backwards."""
+    names = genotype.operators[::-1]
+    blocks = [
+        replace(b, alpha=b.alpha[::-1], probability=b.probability[::-1])
+        for b in genotype.blocks[::-1]
+    ]
+    return replace(genotype, operators=names, operator_hash=set_hash(tuple(names)), blocks=blocks)
+
+
+def without_none(genotype: Genotype) -> Genotype:
+    """The same blocks, renormalised over all operators but the first."""
+    names, blocks = genotype.operators[1:], []
+    for b in genotype.blocks:
+        rest = np.array(b.probability[1:]) / sum(b.probability[1:])
+        blocks.append(replace(b, alpha=b.alpha[1:], probability=rest.tolist()))
+    return replace(genotype, operators=names, operator_hash=set_hash(tuple(names)), blocks=blocks)
+
+
+def drawn(seed: int, blocks: int = 3) -> Genotype:
+    """A genotype of random alphas."""
+    rng, found = np.random.default_rng(seed), []
+    for number in range(blocks):
+        alpha = _normal(rng, len(NAMES))
+        p = alpha.softmax(0).tolist()
+        winner = NAMES[int(alpha.argmax())]
+        found.append(
+            BlockChoice(f"block {number}", alpha.tolist(), p, winner, None, {}, 0.0, 0.0),
+        )
+    return Genotype(list(NAMES), set_hash(NAMES), found, "beside", "joint", "drawn", seed)
