@@ -1,7 +1,8 @@
 """Tables that stand in files but are written by nobody: lessons and costs, from what was recorded.
 
 In a README the lines between `<!-- lessons -->` and `<!-- /lessons -->` are replaced; in a lesson's
-text the line that begins with `**Cost**`.
+text the line that begins with `**Cost**`; in the teachers' guide each lesson's minutes. The
+learning path is a picture that is wholly made here.
 """
 
 import json
@@ -12,6 +13,8 @@ from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.house.environment import ROOT
 from naslora_core.house.lesson import NOTEBOOKS, Lesson, lessons
+from naslora_core.house.minutes import minutes_line
+from naslora_core.house.path_picture import learning_path
 from naslora_core.house.results import (
     base_table,
     cost_table,
@@ -26,7 +29,7 @@ from naslora_core.house.workbook import RECORDED
 def write_tables(root: Path = ROOT) -> int:
     """Bring the READMEs and the texts' cost lines up to date; `notebooks` then takes these over."""
     for path, content in expected(root).items():
-        if path.read_text() != content:
+        if not path.exists() or path.read_text() != content:
             write_atomic(path, content)
             print(f"wrote {path.relative_to(root)}")
     return 0
@@ -44,13 +47,18 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
     made |= {"figure": hero()}
     for name, table in made.items():
         files[root / "README.md"] = fill(files[root / "README.md"], table, root / "README.md", name)
+    guide = notebooks / "TEACHING.md"
+    files[guide] = guide.read_text()
     for lesson in lessons(notebooks):
+        name = f"minutes {lesson.number:02d}"
+        files[guide] = fill(files[guide], minutes_line(lesson), guide, name)
         line = cost_line(lesson.name)
         text = lesson.text.read_text()
         if line:
             files[lesson.text] = re.sub(
                 r"^# \*\*Cost\*\*.*$", f"# {line}", text, flags=re.MULTILINE
             )
+    files[notebooks / "learning_path.svg"] = learning_path(lessons(notebooks))
     return files
 
 

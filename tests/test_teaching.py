@@ -1,0 +1,179 @@
+"""The teachers' guide names what is there, its questions have one answer, the glossary leads on."""
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+
+import pytest
+from lessons import LESSONS, NAMES, markdown, read
+
+from naslora_core.house.lesson import NOTEBOOKS
+from naslora_core.house.minutes import sections
+from naslora_core.house.path_picture import ALT, LANES, learning_path, needs
+
+GUIDE = (NOTEBOOKS / "TEACHING.md").read_text()
+GLOSSARY = (NOTEBOOKS / "GLOSSARY.md").read_text()
+PICTURE = NOTEBOOKS / "learning_path.svg"
+BLOCKS = dict(
+    re.findall(r"^### Lesson (\d\d)\n(.*?)(?=^###? |\Z)", GUIDE, flags=re.MULTILINE | re.DOTALL)
+)
+ENTRIES = re.findall(r"^\*\*(.+?)\*\* · (.+)$", GLOSSARY, flags=re.MULTILINE)
+each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
+
+
+@dataclass
+class Made:
+    """A lesson as the picture needs it."""
+
+    number: int
+    title: str
+    opening: str
+
+
+@cache
+def prose(lesson) -> str:
+    """All its markdown."""
+    return "\n\n".join(cell.source for cell in markdown(read(lesson)))
+
+
+def headings(lesson) -> list[str]:
+    """Every heading below the title."""
+    return re.findall(r"^##+ (.+)$", prose(lesson), flags=re.MULTILINE)
+
+
+def plain_text(text: str) -> str:
+    """Line breaks as spaces."""
+    return " ".join(text.split())
+
+
+def rows() -> list[tuple[str, int, int, list[str]]]:
+    """Course, minutes, lesson and sections of every row of the course tables."""
+    found = []
+    for course in GUIDE.partition("## How to run a class")[0].split("\n### ")[1:]:
+        for line in re.findall(r"^\|.*\]\(\d\d_.*\|$", course, flags=re.MULTILINE):
+            _, minutes, lesson, named, *_ = (cell.strip() for cell in line.strip("|").split(" | "))
+            number = int(re.match(r"\[(\d\d)\]", lesson)[1])
+            found.append((course.partition("\n")[0], int(minutes), number, named.split("; ")))
+    return found
+
+
+@each_lesson
+def test_every_lesson_has_its_block(lesson):
+    block = BLOCKS[f"{lesson.number:02d}"]
+    assert f"[{lesson.title}]({lesson.path.name}) asks:" in plain_text(block)
+    asks = re.search(r"\*\*The question:\*\* (.+?)\n\n", prose(lesson), re.DOTALL)
+    assert plain_text(asks[1]).lower() in plain_text(block).lower()
+    assert "**When late**" in block
+    believed = block.partition("**Students believe**")[2].partition("**Question")[0]
+    assert 2 <= len(re.findall(r"^- ", believed, flags=re.MULTILINE)) <= 4
+
+
+@each_lesson
+def test_what_to_cut_and_to_keep_are_sections(lesson):
+    """At least three headings are named, exercises by their numbers."""
+    late = re.search(r"\*\*When late\*\*, (.+?)\n\n", BLOCKS[f"{lesson.number:02d}"], re.DOTALL)[1]
+    known = headings(lesson)
+    assert sum(plain_text(h).partition(" - ")[0] in plain_text(late) for h in known) >= 3
+
+
+@pytest.mark.parametrize("number", BLOCKS)
+def test_two_questions_with_one_right_answer_each(number):
+    parts = re.split(r"\*\*Question (\d\d[a-z])\.\*\*", BLOCKS[number])[1:]
+    assert parts[::2] == [f"{number}a", f"{number}b"]
+    for question in parts[1::2]:
+        asked, _, fold = question.partition("<details><summary>Answer</summary>")
+        assert re.findall(r"^- ([A-Z])\. ", asked, flags=re.MULTILINE) == list("ABCD")
+        assert len(re.findall(r"\*\*[A-D]\.\*\*", fold)) == 1 and fold.count("</details>") == 1
+        wrong = set("ABCD") - set(re.findall(r"\*\*([A-D])\.\*\*", fold))
+        assert all(re.search(rf"\b{letter}( and [A-D])?:|and {letter}:", fold) for letter in wrong)
+
+
+def test_right_answers_do_not_favour_a_letter():
+    right = re.findall(r"^\*\*([A-D])\.\*\* ", GUIDE, flags=re.MULTILINE)
+    assert len(right) == 2 * len(BLOCKS)
+    assert all(len(right) / 8 <= right.count(letter) <= len(right) / 2 for letter in "ABCD")
+
+
+def test_courses_name_sections_that_exist():
+    known = {lesson.number: headings(lesson) for lesson in LESSONS}
+    for _, _, number, named in rows():
+        for name in named if number in known else []:
+            exercise = re.fullmatch(r"Exercise \d+\.\d+", name)
+            assert any(h == name or exercise and h.startswith(f"{name} - ") for h in known[number])
+
+
+def test_courses_are_as_long_as_they_say():
+    total = {}
+    for course, minutes, _, _ in rows():
+        total[course] = total.get(course, 0) + minutes
+    assert total == {"Two hours": 120, "A day": 6 * 60, "Four weeks": 8 * 90}
+
+
+@pytest.mark.parametrize("name", ["TEACHING.md", "GLOSSARY.md"])
+def test_links_resolve(name):
+    """To files, to headings of the page itself, and to lessons, as far as these exist."""
+    text, there = (NOTEBOOKS / name).read_text(), {lesson.number for lesson in LESSONS}
+    anchors = {
+        re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-")
+        for h in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        lesson = re.fullmatch(r"(\d\d)_\w+\.ipynb", target)
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif not lesson or int(lesson[1]) in there:
+            assert (NOTEBOOKS / target).exists(), target
+
+
+def test_glossary_is_alphabetical_and_leads_to_lessons():
+    terms = [term.casefold() for term, _ in ENTRIES]
+    assert len(terms) >= 30 and all(a < b for a, b in pairwise(terms))
+    assert len(ENTRIES) == len(re.findall(r"^\*\*", GLOSSARY, flags=re.MULTILINE))
+    for term, said in ENTRIES:
+        for number, target in re.findall(r"\[(\d\d)\]\((\d\d)_\w+\.ipynb\)", said):
+            assert number == target
+        assert re.search(r"\]\(\d\d_\w+\.ipynb\)$", said), term
+
+
+def test_the_picture_is_up_to_date_and_has_every_lesson():
+    """`make tables` mends it."""
+    drawn = PICTURE.read_text()
+    assert drawn == learning_path(LESSONS)
+    words = [e.text for e in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
+    assert all(f"{lesson.number:02d}" in words for lesson in LESSONS)
+    for page in (NOTEBOOKS / "README.md", NOTEBOOKS / "TEACHING.md"):
+        assert f"![{ALT}]({PICTURE.name})" in page.read_text()
+
+
+@each_lesson
+def test_what_a_lesson_needs_comes_before_it(lesson):
+    needed = needs(lesson.opening)
+    assert (needed == []) == (lesson.number == 0)
+    assert all(number < lesson.number for number in needed)
+
+
+def test_arrows_go_from_what_is_needed():
+    """A chain, a fork and a leap over lanes: one arrow each, none to a lesson that is missing."""
+    first = LANES[1][1]
+    made = [
+        Made(0, "Zero & one", ""),
+        Made(1, "One", "# 01\n\nNeeds [00](00_zero.ipynb)."),
+        Made(first, "Later", "Needs [00](00_zero.ipynb), [01](01_one.ipynb)."),
+        Made(13, "Last", "Needs [01](01_one.ipynb) and [12](12_missing.ipynb)."),
+    ]
+    picture = learning_path(made)
+    ET.fromstring(picture)
+    assert picture.count("marker-end") == 4
+    assert needs("**The question:** who needs [00](00_zero.ipynb)?") == []
+
+
+@each_lesson
+def test_minutes_are_those_of_the_sections(lesson):
+    """Every heading is counted, and an exercise is at least as long as it says."""
+    minutes = sections(lesson)
+    assert [name for name in minutes if name != "opening"] == headings(lesson)
+    header = re.compile(r"^### (Exercise .+?)\n.+?(\d+) minutes ·", re.MULTILINE | re.DOTALL)
+    for name, stated in header.findall(prose(lesson)):
+        assert minutes[name] >= int(stated)
