@@ -114,3 +114,14 @@ def test_what_cannot_be_chosen_is_refused(sam):
     torch.nn.init.normal_(layers_of(narrow)[0].Wd)
     with pytest.raises(UserError, match="No operator explains the kernel of block 0.*conv_5x5"):
         discretise(sam, narrow, images)
+
+
+def test_none_beside_a_skip_leaves_the_skip(sam):
+    model, images = adapt(sam, NASLoRA(4, blocks=BLOCKS), seed=3), random_images()
+    for layer in layers_of(model):
+        layer.Wd.data.normal_(0, 0.05)
+        layer.cell.arch_alpha.data[LINEAR.index("none")] = 40
+    chosen = discretise(sam, model, images, "argmax")
+    assert set(operators_of(chosen).values()) == {"skip"}
+    with torch.no_grad():
+        assert torch.allclose(chosen(images).low_res, model(images).low_res, atol=1e-4)

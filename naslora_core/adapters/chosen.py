@@ -56,7 +56,8 @@ def discretise(
     """A searched `model` of the base `sam` with one operator a cell, chosen on `images` `B 3 S S`.
 
     reading: "projection", the cheapest class that explains the mixed kernel, or "argmax", the class
-    of the largest alpha; of either the nearest member, the change of basis absorbed by We and Wd.
+    of the largest alpha ("none" beside a skip that no alpha weighs leaves that skip); of either the
+    nearest member, the change of basis absorbed by We and Wd.
     Raises UserError for a model that was not searched whole, and where no class explains a kernel.
     """
     if not isinstance(model.method, NASLoRA) or isinstance(model.method, NASPCLoRA):
@@ -67,8 +68,10 @@ def discretise(
     if reading not in READINGS:
         raise UserError(f"Unknown reading {reading!r}; choose one of {', '.join(READINGS)}.")
     read = choices(model, images)
-    names = {label: _name(label, getattr(choice, reading)) for label, choice in read.items()}
     m = model.method
+    nothing = "skip" if m.start == "beside" else "none"
+    names = {label: _name(label, getattr(choice, reading)) for label, choice in read.items()}
+    names = {label: nothing if name == "none" else name for label, name in names.items()}
     method = ChosenLoRA(m.rank, m.scale, m.blocks, m.linears, m.place, tuple(names.values()))
     chosen = adapt(sam, method, model.classes, model.seed, head_name(model.head))
     kept = chosen.kept()

@@ -545,8 +545,8 @@ Rows(rows | {reading: row for reading, (row, _) in gaps.items()})
 
 # %% [markdown]
 # Projection may lose a per cent of *energy* a block, by definition; the row says what that is in Dice. Argmax promises
-# nothing: where its class left much in the table above, the mixture's work is thrown away, and a `none` closes the path
-# altogether. Training on would repair some of it, at the price of passes.
+# nothing: where its class left much in the table above, the mixture's work is thrown away, and a `none` leaves the bare
+# skip. Training on would repair some of it, at the price of passes.
 
 # %% [markdown]
 # ## Before and after
