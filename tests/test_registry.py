@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
+from segment_anything.modeling.image_encoder import Attention
 
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, load_sam, model_hash, registry
+from naslora_core.sam.attention import FusedAttention
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,16 @@ def test_an_official_model_is_fetched_by_its_manifest(monkeypatch, tmp_path):
     with pytest.raises(UserError, match="no.pth"):
         load_sam("vit_b")
     assert asked == ["vit_b"]
+
+
+def test_the_big_ones_attend_fused_under_the_official_names(monkeypatch):
+    monkeypatch.setitem(registry.BUILDERS, "vit_b", build_nano)
+    big = load_sam("vit_b", registry.WEIGHTS / "sam_nano.safetensors")
+    small = load_sam()
+    assert all(type(b.attn) is FusedAttention for b in big.image_encoder.blocks)
+    assert all(type(b.attn) is Attention for b in small.image_encoder.blocks)
+    assert big.state_dict().keys() == small.state_dict().keys()
+    assert model_hash(big) == model_hash(small)
 
 
 def test_the_hash_sees_one_bit():

@@ -11,6 +11,7 @@ from torch import nn
 
 from naslora_core.errors import UserError
 from naslora_core.fetch import fetch
+from naslora_core.sam.attention import fuse
 from naslora_core.sam.nano import build_nano
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -26,8 +27,9 @@ def load_sam(name: str = "sam_nano", checkpoint: str | Path | None = None) -> nn
     """A frozen SAM in eval mode: `sam_nano` with its packaged weights, or an official `vit_*`.
 
     checkpoint: a file of yours in the official layout; without one, a `vit_*` is fetched once
-    (375 MB to 2.6 GB, see `naslora_core.fetch`). Raises UserError for an unknown name, and for a
-    checkpoint that is missing, truncated, altered (by its checksum) or of another model.
+    (375 MB to 2.6 GB, see `naslora_core.fetch`). Its attention is computed fused: the same values,
+    no N x N tensor. Raises UserError for an unknown name, and for a checkpoint that is missing,
+    truncated, altered (by its checksum) or of another model.
     """
     if name not in BUILDERS:
         raise UserError(f"There is no model {name!r}; choose one of {', '.join(BUILDERS)}.")
@@ -38,6 +40,8 @@ def load_sam(name: str = "sam_nano", checkpoint: str | Path | None = None) -> nn
     sam = BUILDERS[name]()
     _fill(sam, state, name, path)
     sam.model_name = name
+    if name != "sam_nano":  # on maps as small as its, fusing gains nothing
+        fuse(sam.image_encoder)
     return sam.eval().requires_grad_(False)
 
 

@@ -1,0 +1,37 @@
+"""The real size on a CPU: two training steps of ViT-B at 1024 fit into 12 GB."""
+
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import torch
+from naslora_core import NASLoRA, adapt, fit
+from naslora_core.data import Dataset, Sample
+from naslora_core.sam.attention import fuse
+from naslora_core.training.memory import peak_mb
+from segment_anything import build_sam_vit_b
+import numpy as np
+torch.manual_seed(0)
+sam = build_sam_vit_b().eval().requires_grad_(False)
+fuse(sam.image_encoder)
+image, mask = np.zeros((1024, 1024, 3), np.uint8), np.zeros((1024, 1024), np.uint8)
+mask[300:600, 300:600] = 1
+image[mask > 0] = 200
+samples = [Sample(image, mask, "square")]
+model = adapt(sam, NASLoRA(rank=4))
+data = Dataset("one", ("square",), samples, samples, samples)
+fit(model, data, "joint", steps=2, batch=1, progress=False, checkpointing={sparing})
+print(peak_mb())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sparing", [False, True])
+def test_two_steps_at_1024_within_twelve_gigabytes(sparing):
+    code = CODE.format(sparing=sparing)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    peak = float(done.stdout.split()[-1])
+    print(f"checkpointing={sparing}: {peak:.0f} MB")
+    assert peak < 12_000
