@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from naslora_core.errors import UserError
 from naslora_core.training.evaluate import predict, predict_one
 from naslora_core.training.own_images import method_of
 
+ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
 FAST = ["--steps", "3", "--batch", "2", "--watch", "2", "--quiet"]
 
 
@@ -124,3 +128,16 @@ def test_images_that_would_be_lost_are_refused(images, trained, tmp_path):
         call("predict", tmp_path / "none.safetensors", folder, "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()
     assert before == {p: p.read_bytes() for p in images.rglob("*.png")}
+
+
+def test_two_processes_by_the_real_command_leave_one_run(images, tmp_path):
+    out = tmp_path / "two"
+    words = ["fit", images, "--method", "lora", "--steps", "2", "--batch", "2", "--watch", "0"]
+    words += ["--quiet", "--devices", "2", "--accelerator", "cpu", "--out", out]
+    command = [sys.executable, "-m", "naslora_core", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ALONE, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Next: python -m naslora_core evaluate") == 1
+    assert len((out / "events.jsonl").read_text().splitlines()) == 2
+    assert json.loads((out / "run.json").read_text())["processes"] == 2
+    assert open_model(out / "last.safetensors").method.rank == 4
