@@ -1,0 +1,110 @@
+"""Lesson 12: its figures say what was put in, its checks tell the faults that they hunt."""
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from lessons import LESSONS, exercises, read
+
+from naslora_core import checks
+from naslora_core.exercises.lesson_12 import counted, paired_ends, reported, runs
+from naslora_core.training.method_facts import parameters
+from naslora_core.viz import ledger
+
+LESSON = next(lesson for lesson in LESSONS if lesson.number == 12)
+
+
+@pytest.fixture(autouse=True)
+def solved(tmp_path, monkeypatch):
+    monkeypatch.setenv("NASLORA_SOLVED", str(tmp_path / "solved.json"))
+
+
+@pytest.mark.parametrize("exercise", exercises(read(LESSON)), ids=lambda e: e.number)
+def test_solutions_are_right(exercise):
+    names = {"np": np, "defaultdict": __import__("collections").defaultdict}
+    exec(exercise.solution, names)
+    check = getattr(checks, f"ex_{exercise.number.replace('.', '_')}")
+    answer = next(names[n] for n in ("count", "paired_interval", "honest") if n in names)
+    assert check(answer).state == checks.SOLVED
+
+
+def test_counting_modules_agrees_with_whole_models():
+    found = counted(160, 6, 10, 3, 8)
+    assert found == {"VPT": parameters("sam_nano", "vpt"), "Conv-LoRA": 15840}
+    assert found["Conv-LoRA"] == parameters("sam_nano", "conv_lora")
+
+
+def test_a_formula_without_the_gate_is_told():
+    short = checks.ex_12_1(lambda d, L, p, r, M: (L * p * d, L * (4 * r * d + M * (9 * r * r + r))))
+    assert short.state == checks.WRONG and "gate" in short.sentence
+
+
+def test_an_unpaired_interval_is_wider_and_is_told():
+    def unpaired(a, b, picks):
+        means = a.mean(0)[picks].mean(1) - b.mean(0)[picks[::-1]].mean(1)
+        return np.quantile(means, [0.025, 0.975])
+
+    assert checks.ex_12_2(unpaired).state == checks.WRONG
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(0, 0.8, 30)
+    a, b = hard + rng.normal(0, 0.05, (2, 3, 30))
+    picks = rng.integers(30, size=(200, 30))
+    assert np.ptp(unpaired(a, b, picks)) > 2 * np.ptp(paired_ends(a, b, picks))
+
+
+def flattering(records, by="test", drops=True):
+    tried = {}
+    for r in records:
+        if r["test"] > 0 or not drops:
+            tried.setdefault(r["method"], {}).setdefault(r["lr"], []).append((r[by], r["test"]))
+    return {
+        m: float(max(np.mean(v, 0).tolist() for v in of.values())[1]) for m, of in tried.items()
+    }
+
+
+@pytest.mark.parametrize("by, drops", [("test", True), ("test", False), ("val", True)])
+def test_each_planted_fault_is_told(by, drops):
+    assert checks.ex_12_3(lambda records: flattering(records, by, drops)).state == checks.WRONG
+
+
+def test_who_tries_more_rates_looks_better_only_when_it_chooses_by_test():
+    studies = [runs(np.random.default_rng(i)) for i in range(200)]
+    hasty, honest = (
+        [np.mean([f(study)[m] for study in studies]) for m in "ad"] for f in (flattering, reported)
+    )
+    assert hasty[1] - hasty[0] > 0.01 and honest[1] < hasty[1]
+
+
+def test_the_places_name_the_fullest_one():
+    rows = {"LoRA": {"qkv": (15360, False), "decoder": (7, True)}, "LST": {"decoder": (7, True)}}
+    assert "1 of 2 train in qkv" in ledger.touched(rows, ("qkv", "decoder")).alt
+    assert [ledger.brief(n) for n in (12, 1920, 99_600, 1_234_567)] == [
+        "12",
+        "1.9k",
+        "100k",
+        "1.2M",
+    ]
+
+
+def test_intervals_above_are_counted():
+    gains = {"polyp": {"NAS-LoRA": np.array([0.1, 0.2]), "LST": np.array([-0.1, 0.1])}}
+    ends = {"polyp": {"NAS-LoRA": (0.05, 0.2), "LST": (-0.2, 0.2)}}
+    picture = ledger.against(gains, ends, {"polyp": {"floor": -0.3}}, "LoRA")
+    assert "Intervals wholly above LoRA: 1 of 2 on polyp" in picture.alt
+
+
+def test_the_live_scatter_is_a_plotly_figure_with_a_picture_beside_it():
+    prices = {"decoder-only": {"numbers": 0, "step": 0.4}, "LoRA": {"numbers": 15360, "step": 1.0}}
+    scores = {"polyp": {"decoder-only": 0.2, "LoRA": 0.5}}
+    front = {"polyp": ["LoRA", "decoder-only"]}
+    live = ledger.bargains(prices, scores, front, {"polyp": {"U-Net": 0.4}})
+    figure = go.Figure(live._repr_mimebundle_()[ledger.PLOTLY])
+    assert list(figure.data[0].x) == [ledger.NONE_AT, 15360]
+    assert [b.label for b in figure.layout.updatemenus[0].buttons] == ["numbers", "step"]
+    assert live._repr_png_()[1]["alt"].startswith("Methods that none beats")
+
+
+def test_luck_and_rates_say_what_they_were_given():
+    leads = {"polyp": np.linspace(0, 1, 100)}
+    assert "in 50% of studies on polyp" in ledger.luck(leads, {"polyp": 0.5}, 14).alt
+    tried = {"LoRA": {0.003: 0.5, 0.01: 0.0}, "LST": {0.003: 0.1}}
+    assert ledger.rates(tried, "a title").alt.startswith("a title")
