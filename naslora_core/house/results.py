@@ -85,11 +85,18 @@ def development_table(core: Path = CORE) -> str:
     head = f"| method | learning rate | {' | '.join(domains)} |\n{'|---' * (len(domains) + 2)}|"
     note = (
         f"Validation IoU, mean over seeds (lowest to highest), {s['steps']} steps of {s['batch']} "
-        f"images in {s['precision']}. Of every method three learning rates were tried on "
-        f"camouflage with another seed (`recorded/learning_rates/`). {p['device']}, {p['date']}, "
+        f"images in {s['precision']}.{_collapsed(records)} Of every method three learning rates "
+        f"were tried on camouflage with another seed (`recorded/learning_rates/`), a coarse grid "
+        f"at whose end many a choice lies (lesson 12). {p['device']}, {p['date']}, "
         f"commit `{p['commit']}`, {' and '.join(commands)}."
     )
     return "\n".join([head, *filter(None, rows), "", note])
+
+
+def _collapsed(records: list[dict]) -> str:
+    """The runs that ended without a single right pixel, in a sentence."""
+    runs = [f"{LABELS[r['method']]} on {r['data']}" for r in records if not r["mean"]["iou"]]
+    return f" Runs that drew nothing right: {', '.join(runs)}." if runs else ""
 
 
 def _development_line(method: str, records: list[dict], domains: list[str]) -> str:
