@@ -8,6 +8,7 @@ from naslora_core.viz.live import LivePlot
 from naslora_core.viz.masks import contact_sheet, overlay, show_masks
 from naslora_core.viz.measure import paired_gains, pixels, roulette, scoreboard, watched, weighing
 from naslora_core.viz.operators import field, kernels, mosaic, operators
+from naslora_core.viz.own import blame, learning, symptoms
 from naslora_core.viz.panels import panel
 from naslora_core.viz.picture import TEMPLATES, Picture
 from naslora_core.viz.race import budgets, expressions, hits, race, turns, ways
@@ -44,6 +45,7 @@ __all__ = [
     "alpha_trajectories",
     "ambiguity",
     "attention",
+    "blame",
     "borders",
     "budgets",
     "canvas",
@@ -66,6 +68,7 @@ __all__ = [
     "hits",
     "is_live",
     "kernels",
+    "learning",
     "losses",
     "mosaic",
     "operators",
@@ -85,6 +88,7 @@ __all__ = [
     "story",
     "supports",
     "surviving",
+    "symptoms",
     "three_parts",
     "token_grid",
     "turns",

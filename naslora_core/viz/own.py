@@ -1,0 +1,111 @@
+"""Images of one's own: how a run went, what is wrong with its masks, what ill runs look like."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
+
+from naslora_core.viz.curves import NAMES, TIE, loss_line
+from naslora_core.viz.masks import overlay
+from naslora_core.viz.picture import Picture
+from naslora_core.viz.theme import (
+    ADAPTER,
+    BASE,
+    INK,
+    PREDICTION,
+    PROMPT_OUT,
+    TRUTH,
+    WIDTH,
+    blank,
+    canvas,
+    finding,
+)
+
+KINDS = ("missed", "drawn in vain", "another class")
+WRONG = ListedColormap(["#F4F4F4", "#C9CED6", TRUTH, PROMPT_OUT, "#332288"])
+
+
+def learning(histories: Mapping[str, Sequence[dict]]) -> Picture:
+    """Runs that were watched: the training loss, and the validation Dice of every look."""
+    figure, axes = canvas(1, 2, height=2.6)
+    left, right = axes[0]
+    best = {}
+    for method, history in histories.items():
+        name, colour = NAMES.get(method, method), ADAPTER.get(method, INK)
+        loss_line(left, history, colour, name)
+        seen = {e["step"]: e["val_dice"] for e in history if "val_dice" in e}
+        right.plot(list(seen), list(seen.values()), "o-", ms=4, color=colour)
+        best[name] = max(seen.values())
+    left.set(xlabel="step", ylabel="training loss", ylim=(0, None))
+    right.set(xlabel="step", ylabel="validation Dice", ylim=(0, None), xlim=left.get_xlim())
+    left.legend(loc="lower left")
+    title = "Best validation Dice: " + ", ".join(f"{n} {v:.2f}" for n, v in best.items())
+    ends = sorted(best.values())
+    title += ": a tie" if len(ends) > 1 and ends[-1] - ends[-2] < TIE else ""
+    finding(figure, title)
+    return Picture(figure, f"{title}.")
+
+
+def wrong_pixels(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Every pixel of two label maps `H W` judged: 0 background and 1 object, both right; 2 missed,
+    3 drawn in vain, 4 drawn as another class."""
+    kinds = np.where(truth > 0, 1, 0)
+    kinds[(truth > 0) & (mask == 0)] = 2
+    kinds[(truth == 0) & (mask > 0)] = 3
+    kinds[(truth > 0) & (mask > 0) & (truth != mask)] = 4
+    return kinds
+
+
+def blame(samples: Sequence, masks: Sequence, scores: Sequence[float]) -> Picture:
+    """Masks on their images, the truth outlined; below, every wrong pixel by its kind."""
+    tile = WIDTH / len(samples)
+    ratio = max(s.mask.shape[0] / s.mask.shape[1] for s in samples)
+    figure, axes = canvas(2, len(samples), height=2 * tile * ratio + 0.75)
+    counts = np.zeros(5)
+    for i, (sample, mask) in enumerate(zip(samples, masks, strict=True)):
+        overlay(axes[0, i], sample.image, mask, sample.mask).set_title(f"Dice {scores[i]:.2f}")
+        kinds = wrong_pixels(sample.mask, mask)
+        axes[1, i].imshow(kinds, cmap=WRONG, vmin=0, vmax=4)
+        blank(axes[1, i])
+        counts += np.bincount(kinds.ravel(), minlength=5)
+    patches = [Patch(color=WRONG(i), label=n) for i, n in enumerate(("object, right", *KINDS), 1)]
+    figure.legend(handles=patches, loc="outside lower left", ncols=4)
+    shares = counts[2:] / max(counts[2:].sum(), 1)
+    said = ", ".join(f"{share:.0%} {kind}" for share, kind in zip(shares, KINDS, strict=True))
+    title = f"The wrong pixels of the {len(samples)} lowest: {said}"
+    finding(figure, title)
+    return Picture(figure, f"{title}. Dice: {', '.join(f'{s:.2f}' for s in scores)}.")
+
+
+def symptoms(losses: Mapping[str, Sequence[float]], notes: Mapping[str, str]) -> Picture:
+    """Losses of ill runs, a panel each, over that of the first, the healthy one, in grey.
+
+    notes: a line below every panel.
+    """
+    healthy, *ill = losses
+    columns = min(3, len(ill))
+    rows = -(-len(ill) // columns)
+    figure, axes = canvas(rows, columns, height=1.75 * rows + 0.4, sharey=True)
+    top = 1.05 * max(np.max(losses[healthy]), *(min(np.max(losses[n]), 3.0) for n in ill))
+    for ax, name in zip(axes.flat, ill, strict=False):
+        ax.plot(*_line(losses[healthy]), color=BASE, lw=1.2)
+        ax.plot(*_line(losses[name]), color=PREDICTION)
+        ax.set(title=name, xlabel=notes[name], ylim=(0, top), xticks=[])
+    for ax in axes.flat[len(ill) :]:
+        ax.axis("off")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("loss")
+    below = [n for n in ill if np.mean(losses[n][-5:]) < np.mean(losses[healthy][-5:])]
+    title = f"Grey, {healthy}: {notes[healthy]}".replace("\n", ", ") + ".\n"
+    title += f"{len(below)} of {len(ill)} end with a lower loss" + ": " * bool(below)
+    finding(figure, title + ", ".join(below))
+    said = "; ".join(f"{name}: {notes[name]}".replace("\n", ", ") for name in losses)
+    return Picture(figure, f"{len(below)} of {len(ill)} ill runs end with a lower loss. {said}.")
+
+
+def _line(losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Steps, and losses smoothed over five of them."""
+    values, window = np.array(losses, float), np.ones(min(5, len(losses)))
+    smooth = np.convolve(values, window, "same") / np.convolve(values**0, window, "same")
+    return np.arange(1, len(values) + 1), smooth

@@ -1,0 +1,126 @@
+"""Lesson 13: its figures judge pixels and runs rightly, its checks catch the bugs they hunt."""
+
+import re
+
+import numpy as np
+import pytest
+
+from naslora_core import checks, viz
+from naslora_core.data import Sample
+from naslora_core.viz.own import wrong_pixels
+
+
+@pytest.fixture(autouse=True)
+def solved(tmp_path, monkeypatch):
+    monkeypatch.setenv("NASLORA_SOLVED", str(tmp_path / "solved.json"))
+
+
+def test_every_pixel_has_one_kind():
+    truth, mask = np.array([[0, 1, 1, 0, 2]]), np.array([[0, 1, 0, 2, 1]])
+    assert wrong_pixels(truth, mask).tolist() == [[0, 1, 2, 3, 4]]
+
+
+def test_the_worst_images_say_what_is_to_blame():
+    truth = np.zeros((8, 10), np.uint8)
+    truth[2:4, 2:7] = 1
+    picture = np.zeros((8, 10, 3), np.uint8)
+    missed, other = np.zeros_like(truth), 2 * truth
+    samples = [Sample(picture, truth, name) for name in "ab"]
+    alt = viz.blame(samples, [missed, other], [0.0, 0.0]).alt
+    assert "of the 2 lowest: 50% missed, 0% drawn in vain, 50% another class" in alt
+    assert "0% missed, 0% drawn in vain" in viz.blame(samples, [truth, truth], [1, 1]).alt
+
+
+def watched(*dices):
+    return [
+        {"step": i, "loss": 1 / i, **({"val_dice": dices[i // 2 - 1]} if i % 2 == 0 else {})}
+        for i in range(1, 2 * len(dices) + 1)
+    ]
+
+
+def test_the_best_looks_are_compared_and_a_tie_is_told():
+    runs = {"decoder_only": watched(0.2, 0.3), "nas_lora": watched(0.1, 0.5)}
+    assert viz.learning(runs).alt == "Best validation Dice: decoder-only 0.30, NAS-LoRA 0.50."
+    runs["nas_lora"] = watched(0.304)
+    assert viz.learning(runs).alt.endswith(": a tie.")
+
+
+def test_runs_that_look_better_than_the_healthy_one_are_counted():
+    losses = {"healthy": [2, 1.5, 1.2], "high": [2, 3, 2.5], "easy": [2, 0.5, 0.1]}
+    alt = viz.symptoms(losses, dict.fromkeys(losses, "Dice 0.1\nhalf")).alt
+    assert alt.startswith("1 of 2 ill runs end with a lower loss.")
+    assert "easy: Dice 0.1, half" in alt
+
+
+def numbered(mask, colours):
+    numbers = np.full(mask.shape[:2], -1)
+    for number, colour in enumerate(colours):
+        numbers[(mask == np.array(colour)).all(-1)] = number
+    if (numbers < 0).any():
+        raise ValueError("there are colours that are not listed")
+    return numbers
+
+
+def by_one_channel(mask, colours):
+    numbers = np.full(mask.shape[:2], -1)
+    for number, colour in enumerate(colours):
+        numbers[(mask == np.array(colour)).any(-1)] = number
+    return numbers
+
+
+def trusting(mask, colours):
+    return np.argmax([(mask == np.array(c)).all(-1) for c in colours], 0)
+
+
+def test_colours_are_numbered_and_unknown_ones_refused():
+    assert checks.ex_13_1(numbered).state == checks.SOLVED
+    assert checks.ex_13_1(by_one_channel).state == checks.WRONG
+    verdict = checks.ex_13_1(trusting)
+    assert verdict.state == checks.WRONG
+    assert "a colour that is not listed became a class" in verdict.sentence
+
+
+def patients(names, pattern):
+    return {re.search(pattern, n)[1] for n in names}
+
+
+def torn(splits, pattern):
+    a, b, c = (patients(names, pattern) for names in splits.values())
+    return a & b | a & c | b & c
+
+
+def same_names(splits, pattern):
+    return set(splits["train"]) & set(splits["test"])
+
+
+def train_and_test_alone(splits, pattern):
+    return patients(splits["train"], pattern) & patients(splits["test"], pattern)
+
+
+@pytest.mark.parametrize("answer", [same_names, train_and_test_alone, lambda s, p: None])
+def test_patients_in_any_two_splits_are_found(answer):
+    assert checks.ex_13_2(torn).state == checks.SOLVED
+    assert checks.ex_13_2(lambda s, p: sorted(torn(s, p))).state == checks.SOLVED
+    verdict = checks.ex_13_2(answer)
+    assert verdict.state == checks.WRONG and "val and test alone" in verdict.sentence
+
+
+def place(mask, size):
+    y, x = np.argwhere(mask).mean(0)
+    height, width = mask.shape
+    return np.array([x * size / width, y * size / height])
+
+
+def planted(mask, size):
+    return np.argwhere(mask).mean(0) * size / np.array(mask.shape)
+
+
+def turned_too_early(mask, size):
+    return np.argwhere(mask).mean(0)[::-1] * size / np.array(mask.shape)
+
+
+@pytest.mark.parametrize("answer", [planted, turned_too_early])
+def test_the_click_has_two_orders_to_get_wrong(answer):
+    verdict = checks.ex_13_3(answer)
+    assert verdict.state == checks.WRONG and "the width belongs to x" in verdict.sentence
+    assert checks.ex_13_3(place).state == checks.SOLVED
