@@ -40,7 +40,8 @@ def browser():
 
 @contextlib.contextmanager
 def jupyterlab(folder: Path, home: Path):
-    """A JupyterLab over a folder; its address with the token. All cells stay in the page."""
+    """A JupyterLab over a folder; the address of a notebook, to be filled with its name, in a
+    workspace of its own. All cells stay in the page."""
     settings = home / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
     (settings / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
@@ -65,7 +66,7 @@ def jupyterlab(folder: Path, home: Path):
     address = f"http://127.0.0.1:{port}"
     try:
         _wait(f"{address}/api?token={token}", process, home / "jupyter.log")
-        yield f"{address}/lab/tree/{{}}?token={token}"
+        yield f"{address}/lab/workspaces/{{0}}/tree/{{0}}.ipynb?token={token}"
     finally:
         process.terminate()
         process.wait(20)

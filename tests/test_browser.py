@@ -36,7 +36,7 @@ def page(chrome):
 
 
 def opened(page, lab, name: str):
-    page.goto(lab.format(f"{name}.ipynb"))
+    page.goto(lab.format(name))
     run_all(page, timeout=240)
     errors = page.locator(ERRORS).all_inner_texts()
     page.screenshot(path=str(SHOTS / f"lab_{name}.png"))

@@ -9,7 +9,16 @@ import torch
 from adapting import register_max_pool, shaken, small_sam
 
 from naslora_core.__main__ import main
-from naslora_core.adapters import ConvLoRA, NASLoRA, adapt, export, fold, onnx_file, save_adapter
+from naslora_core.adapters import (
+    ConvLoRA,
+    NASLoRA,
+    adapt,
+    export,
+    fold,
+    onnx_file,
+    opening,
+    save_adapter,
+)
 from naslora_core.adapters.onnx_file import difference, export_onnx, run_onnx
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
@@ -91,7 +100,7 @@ def test_what_one_file_cannot_hold_stands_in_two(quick, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("exported", ["map"], indirect=True)
 def test_the_command_folds_reports_and_exports(quick, base, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(export, "load_sam", lambda name, checkpoint: base)
+    monkeypatch.setattr(opening, "load_sam", lambda name, checkpoint: base)
     adapter = str(save_adapter(quick.model, tmp_path / "adapter.safetensors"))
     assert not main(["export", adapter, str(tmp_path / "mine.onnx")])
     said = capsys.readouterr().out
