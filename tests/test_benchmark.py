@@ -6,7 +6,7 @@ from adapting import small_sam
 
 from naslora_core.__main__ import main
 from naslora_core.adapters import METHODS, adapt
-from naslora_core.house.results import cost_table
+from naslora_core.house.costs import cost_table
 from naslora_core.training import benchmark, commands
 from naslora_core.training.benchmark import FLOOR, _saved, interleaved, measure
 from naslora_core.training.folded_cost import FOLDED, VANILLA, _folded, measure_folded

@@ -115,44 +115,6 @@ def _spread(values: list[float]) -> str:
     return f"{mean(values):.3f} ({min(values):.3f} to {max(values):.3f}{seeds})"
 
 
-def cost_table(core: Path = CORE) -> str:
-    """Every method: size, start, what folds, and its cost beside LoRA's (`bench`)."""
-    path = core / "recorded" / "bench.json"
-    if not path.exists():
-        return ""
-    kept = json.loads(path.read_text())
-    rows = [_cost_line(name, kept) for name in kept["facts"]]
-    names = "method nano ViT-B ViT-L ViT-H start=base folds step inference saved".split()
-    head = f"| {' | '.join(names)} |"
-    p, floor = kept["provenance"], kept["rows"]["nano"]["floor"]
-    note = (
-        f"Trained parameters in the encoder (the mask decoder is trained beside all of them). Step "
-        f"and inference of `sam_nano`'s encoder as ratios to LoRA's, medians of {kept['rounds']} "
-        f"turns taken in one run; the floor, a frozen forward and the backward to its input, is "
-        f"{floor['step_ratio']:.2f}. Saved: megabytes kept for backward, batch 8. "
-        f"{_folded(kept['folded']['nano'])} {p['device']}, "
-        f"{p['date']}, commit `{p['commit']}`, `{p['command']}`."
-    )
-    title = "Every method behind `adapt(sam, method)`, what it adds and what that costs:\n"
-    return "\n".join([title, head, "|---" * 10 + "|", *rows, "", note])
-
-
-def _folded(rows: dict) -> str:
-    """Inference of folded encoders beside the vanilla one, in a sentence."""
-    ratios = ", ".join(f"{n} {r['inference_ratio']:.2f}" for n, r in rows.items() if n != "vanilla")
-    return f"Folded, of a vanilla encoder's inference: {ratios}."
-
-
-def _cost_line(name: str, kept: dict) -> str:
-    facts, row = kept["facts"][name], kept["rows"]["nano"][name]
-    sizes = " | ".join(f"{n:,}" for n in facts["parameters"].values())
-    start = "yes" if facts["start_difference"] == 0 else "no"
-    return (
-        f"| {LABELS[name]} | {sizes} | {start} | {facts['folds'].partition(':')[0]} | "
-        f"{row['step_ratio']:.2f} | {row['inference_ratio']:.2f} | {row['saved_mb']:.1f} |"
-    )
-
-
 def planted_table(core: Path = CORE) -> str:
     """How often each reading of a search names the cheapest class that fits what was planted."""
     rows, notes = [], []

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
+from naslora_core.house.costs import cost_table
 from naslora_core.house.environment import ROOT
 from naslora_core.house.lesson import NOTEBOOKS, Lesson, lessons
 from naslora_core.house.minutes import minutes_line
 from naslora_core.house.path_picture import learning_path
 from naslora_core.house.results import (
     base_table,
-    cost_table,
     development_table,
     hero,
     method_table,
