@@ -36,7 +36,7 @@ def test_hits_stand_beside_their_chance_and_what_is_not_recorded_is_said():
     races = [a_race(), a_race(argmax="skip", seed=1)]
     rates = {"cell": {w: rate(races, w) for w in ("projection", "argmax")}}
     alt = viz.hits({"cell": races, "inside": []}, rates).alt
-    assert "median step 20; projection 100% (chance 100%); argmax 50% (chance 50%)" in alt
+    assert "projection 100% (chance 100%); argmax 50% (chance 50%); right from step 20" in alt
     assert "inside, 0 searches; not recorded yet" in alt
     assert "not recorded yet" in viz.hits({"cell": [], "inside": []}, {}).alt
 

@@ -7,6 +7,7 @@ from statistics import mean
 
 from naslora_core.house.environment import ROOT
 from naslora_core.house.labels import LABELS
+from naslora_core.search.planted import PLANTS
 
 CORE = ROOT / "naslora_core"
 COLUMNS = ("box", "ellipse", "click", "disc", "ceiling")
@@ -126,9 +127,10 @@ def planted_table(core: Path = CORE) -> str:
         races = [race for record in kept for race in record["races"]]
         hits = " | ".join(_hits(races, reading) for reading in ("projection", "argmax"))
         rows.append(f"| {label} | {len(races)} | {hits} |")
-        p = kept[0]["provenance"]
+        p, whole = kept[0]["provenance"], 5 * len(PLANTS)
+        part = f" ({len(files)} of {whole} runs so far)" if len(files) < whole else ""
         notes.append(
-            f"{label}: `{p['command']}`, {p['device']}, {p['date']}, commit `{p['commit']}`"
+            f"{label}{part}: `{p['command']}`, {p['device']}, {p['date']}, commit `{p['commit']}`"
         )
     if not rows:
         return ""

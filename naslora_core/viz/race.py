@@ -128,8 +128,8 @@ def hits(places: Mapping[str, Sequence], rates: Mapping[str, Mapping[str, dict]]
             ax.axvline(found["chance"], label="its chance" if ax is axes[0] else None, **style)
         lines = [f"{w} {r['hits']:.0%} (chance {r['chance']:.0%})" for w, r in each]
         taken = [s for s in (r.steps_to("projection") for r in races) if s]
-        steps = f", median step {median(taken):.0f}" if taken else ""
-        lines = [f"{place}, {len(races)} searches{steps}", *(lines or ["not recorded yet", ""])]
+        steps = f"right from step {median(taken):.0f} (median)" if taken else ""
+        lines = [f"{place}, {len(races)} searches", *(lines or ["not recorded yet", ""]), steps]
         said.append("; ".join(filter(None, lines)))
         ax.set(xlabel="share of right answers", xlim=(-0.03, 1.03), title="\n".join(lines))
     axes[0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
