@@ -7,6 +7,7 @@ and a Python that is too old is told so (hence the annotations of the future).
 from __future__ import annotations
 
 import argparse
+import ast
 from collections.abc import Callable
 
 COMMANDS: dict[str, tuple[Callable, list, dict]] = {}
@@ -29,6 +30,14 @@ def command(*options, needs_packages: bool = True, takes_more: bool = False):
         return function
 
     return register
+
+
+def literal(text: str):
+    """The value of NAME=VALUE: a Python literal, or else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 def build_parser() -> argparse.ArgumentParser:

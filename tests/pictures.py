@@ -1,10 +1,14 @@
 """Small pictures on disk, and a folder's state before and after."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from naslora_core.errors import UserError
 
 SHAPE = (24, 40)
 
@@ -49,3 +53,14 @@ def every(data) -> dict:
 
 def names(data) -> list[set[str]]:
     return [set(split.keys) for split in (data.train, data.val, data.test)]
+
+
+def refused(load, file: Path, words: str, root: Path) -> None:
+    """Loading says one clear sentence, with `words` and the folder; nothing changes."""
+    before = contents(root)
+    with pytest.raises(UserError) as caught:
+        load(file)
+    message = str(caught.value)
+    assert re.search(words, message), message
+    assert root.name in message and "\n" not in message and message.endswith(".")
+    assert contents(root) == before

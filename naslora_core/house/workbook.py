@@ -3,7 +3,6 @@
 Everything is made in `.tmp` and moved into place when whole, so stopping at any moment is safe.
 """
 
-import ast
 import json
 import shutil
 import sys
@@ -15,6 +14,7 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
+from naslora_core.cli import literal
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.house import headline
@@ -49,7 +49,7 @@ def given_parameters(data: str | None, profile: str | None, settings: list[str])
         name, sign, value = setting.partition("=")
         if not sign:
             raise UserError(f"--set {setting} lacks a value; write --set NAME=VALUE.")
-        given[name] = _value(value)
+        given[name] = literal(value)
     return given
 
 
@@ -121,14 +121,6 @@ def summary(outcomes: list[Outcome]) -> str:
         rows.append(("all", f"{total[0]:.0f}", f"{total[1]:.0f}", ""))
     wide = max(len(row[0]) for row in rows)
     return "\n".join(f"{a:<{wide}}  {b:>7}  {c:>7}  {d}".rstrip() for a, b, c, d in rows)
-
-
-def _value(text: str):
-    """A Python literal, or else the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return text
 
 
 def _that_take(given: dict, chosen: list[Lesson], number: int | None) -> list[Lesson]:

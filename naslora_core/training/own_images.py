@@ -1,7 +1,6 @@
 """What `python -m naslora_core fit | evaluate | predict` does with your images."""
 
 import argparse
-import ast
 import csv
 import io
 import json
@@ -14,6 +13,7 @@ from PIL import Image
 
 from naslora_core.adapters import METHODS, adapt
 from naslora_core.adapters.opening import open_model
+from naslora_core.cli import literal
 from naslora_core.data import Sample, open_data
 from naslora_core.data.folder import ENDINGS
 from naslora_core.data.reading import read_image
@@ -72,15 +72,8 @@ def method_of(name: str, settings: list[str]):
                 f"--set {setting} is no setting of {name}; write NAME=VALUE with one of "
                 f"{', '.join(sorted(known)) or 'none: it has no settings'}."
             )
-        given[key] = _value(value)
+        given[key] = literal(value)
     return replace(method, **given)
-
-
-def _value(text: str):
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text  # late-4 is a word
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -128,21 +121,16 @@ def predict(arguments: argparse.Namespace) -> None:
     files, out = list(pictures(a.images)), Path(a.out)
     _apart(files, out)
     model = open_model(a.file, a.checkpoint)
+    many = getattr(model.head, "classes", 1) > 1
     out.mkdir(parents=True, exist_ok=True)
     for file in _shown(files):
         image = read_image(file)
         sample = Sample(image, np.zeros(image.shape[:2], np.uint8), file.stem)
         mask = predict_one(model, sample, box=a.box, click=a.click)
-        _write(out / f"{file.stem}.png", mask if mask.max(initial=0) > 1 or _many(model)
-               else mask * 255)  # fmt: skip
+        _write(out / f"{file.stem}.png", mask if many else mask * 255)
         if a.overlay:
             _write(out / f"{file.stem}_overlay.png", overlaid(image, mask))
     print(f"Wrote {len(files)} mask(s) into {out}.")
-
-
-def _many(model) -> bool:
-    head = getattr(model, "head", None)
-    return getattr(head, "classes", 1) > 1
 
 
 def pictures(names: list[str]) -> Iterator[Path]:

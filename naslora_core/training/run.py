@@ -53,21 +53,20 @@ class Run:
 
     def advance(self, stage: Stage) -> dict:
         """One step: choose what moves, draw its images, move it; the event that tells of it."""
-        moves, _ = stage.turn(self.step)
+        moves, half = stage.turn(self.step)
         for kind, group in self.groups.items():
             for p in group:
                 p.requires_grad_(kind in moves)
         self.alphas.heat(self.schedule.temperature(self.step))
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self._gradients(stage, moves)
+        loss = self._gradients(stage, moves, half)
         self._move(moves, stage)
         self.step += 1
         event = {"step": self.step, "stage": stage.name, "moved": "+".join(moves)}
         return event | {"loss": round(loss, 5)} | self.alphas.event()
 
-    def _gradients(self, stage: Stage, moves: Sequence[str]) -> float:
+    def _gradients(self, stage: Stage, moves: Sequence[str], half: str | None) -> float:
         """Backward over this process's images in `accumulate` parts; the mean loss of all."""
-        half = stage.turn(self.step)[1]
         chosen = draw(len(self.samples), half, self.step, self.batch, self.seed)
         sharp = stage.entropy if "alpha" in moves else 0.0
         with self._noise():
