@@ -15,7 +15,8 @@
 # # 12 · Compare everything, and say only what holds
 #
 # > Thirteen methods and a U-Net on one budget: where each sits, what it costs, what it reaches,
-# > and how much of the ranking is luck. The verdict is a rule, written before the numbers.
+# > and how much of the ranking is luck. The verdict is a rule that stands above the numbers it
+# > judges.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/12_compare_everything.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/12_compare_everything.ipynb)
@@ -109,8 +110,9 @@ seeds
 # images: their test twins are for the day when nothing is left to choose.
 #
 # ## A rule before the numbers
-# Whoever reads the table first finds a story for it. So the rule comes now. Gains are differences
-# of IoU to LoRA, with a 95 % interval on each domain:
+# Whoever reads the table first finds a story for it. So the rule comes now. (Its
+# writer had seen the means of two seeds: it is no registered protocol.) Gains are differences of
+# IoU to LoRA, with a 95 % interval on each domain:
 
 
 # %%
