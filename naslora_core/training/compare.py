@@ -18,19 +18,24 @@ from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.adapters.methods import METHODS, VARIANTS
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
+from naslora_core.search import OPERATOR_SETS
 from naslora_core.training.evaluate import Scores, evaluate
 from naslora_core.training.fit import fit
 from naslora_core.training.memory import peak_mb
 from naslora_core.training.provenance import provenance
 from naslora_core.training.table import mean_ceiling
 from naslora_core.training.unet import UNet, width_for
+from naslora_core.training.watch import VALUE, Watch
 
 RECORDED = Path(__file__).parents[1] / "recorded"
+RANDOM = "random_operator"  # a single_X of VARIANTS, drawn by the seed
+KNOWN = (*METHODS, *VARIANTS, RANDOM, "unet")
+LOOKED_AT = 24  # validation images of a look
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs of a comparison share."""
+    """What all runs of a comparison share; looks: steps between two at validation, 0 for none."""
 
     steps: int = 250
     batch: int = 8
@@ -38,6 +43,7 @@ class Setting:
     schedule: str = "stage-wise"
     split: str = "test"
     precision: str = "fp32"
+    looks: int = 0
 
 
 def compare(
@@ -49,15 +55,15 @@ def compare(
     setting: Setting,
     command: str,
     rates: Mapping[str, float] | None = None,
+    facts: Mapping[str, object] | None = None,
 ) -> list[dict]:
     """Run what is missing, return every record; the box-prompted base is a run of its own.
 
-    rates: learning rates by method, where they differ from the setting's.
+    rates: learning rates by method, where they differ from the setting's. facts: more that every
+    new record holds. Runs are on the device of `sam`.
     """
-    known = (*METHODS, *VARIANTS, "unet")
-    unknown = [m for m in methods if m not in known]
-    if unknown:
-        raise UserError(f"Unknown method {unknown[0]!r}; choose from {', '.join(known)}.")
+    for method in methods:
+        known_method(method)
     out.mkdir(parents=True, exist_ok=True)
     jobs = [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]
     records = []
@@ -66,18 +72,34 @@ def compare(
         rate = "" if method == "base_boxed" else f"-{its.lr:g}"
         path = out / f"{data.name}-{its.split}-{method}{rate}-{seed}.json"
         if not path.exists():
-            record = run(sam, data, method, seed, its) | {"provenance": provenance(command)}
+            record = run(sam, data, method, seed, its) | dict(facts or {})
+            record |= {"provenance": provenance(command)}
             write_atomic(path, json.dumps(record, indent=1) + "\n")
         records.append(_kept(path, its))
         print(line(records[-1]), flush=True)
     return records
 
 
+def known_method(name: str) -> str:
+    """The name, if a comparison knows it; UserError with all names otherwise."""
+    if name not in KNOWN:
+        raise UserError(f"Unknown method {name!r}; choose from {', '.join(KNOWN)}.")
+    return name
+
+
+def _method(name: str, seed: int):
+    """The adapter of a name, None for those that are none."""
+    if name == RANDOM:
+        drawn = np.random.default_rng(seed).choice(OPERATOR_SETS["linear"])
+        name = f"single_{drawn}"
+    return (METHODS | VARIANTS).get(name)
+
+
 def _kept(path: Path, setting: Setting) -> dict:
     """The record at `path`, if it was made as this run would be."""
     record = json.loads(path.read_text())
     made, asked = _made_with(record), asdict(setting)
-    asked["adapter"] = repr((METHODS | VARIANTS).get(record["method"]))
+    asked["adapter"] = repr(_method(record["method"], record["seed"]))
     if record["method"] != "base_boxed" and any(asked[k] != v for k, v in made.items()):
         raise UserError(
             f"{path} was made with {made}, this run asks for {asked}; take another folder, or the "
@@ -89,7 +111,7 @@ def _kept(path: Path, setting: Setting) -> dict:
 def _made_with(record: dict) -> dict:
     """The setting of a record, and its adapter where it is one of ours."""
     made = asdict(Setting(**record["setting"]))
-    known = record["method"] in METHODS | VARIANTS and "adapter" in record
+    known = record["method"] not in ("base_boxed", "unet") and "adapter" in record
     return made | ({"adapter": record["adapter"]} if known else {})
 
 
@@ -100,7 +122,10 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     if method == "base_boxed":
         return record | _scored(evaluate(sam, samples, "box", classes), samples)
     model, s = _model(sam, method, classes, seed), setting
-    result = fit(model, data, s.schedule, s.steps, s.batch, s.lr, seed, precision=s.precision)
+    watch = Watch(s.looks, images=LOOKED_AT) if s.looks else None
+    result = fit(
+        model, data, s.schedule, s.steps, s.batch, s.lr, seed, precision=s.precision, watch=watch
+    )
     record |= {
         "adapter": repr(model.method),
         "trained_parameters": sum(p.numel() for p in model.trained().values()),
@@ -110,16 +135,20 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     }
     if result.genotype:
         record["genotype"] = asdict(result.genotype)
+    if watch:
+        looked = [e for e in result.history if VALUE in e]
+        record["looks"] = [[e["step"], e[VALUE], e["seconds"]] for e in looked]
     return record | _scored(evaluate(model, samples, None, classes), samples)
 
 
 def _model(sam, method: str, classes: int, seed: int):
     """The adapted model, or a U-Net with as many parameters as the trained decoder has."""
     if method != "unet":
-        return adapt(sam, (METHODS | VARIANTS)[method], classes, seed)
+        return adapt(sam, _method(method, seed), classes, seed)
     decoder = adapt(sam, DecoderOnly(), classes).trained().values()
     width = width_for(sum(p.numel() for p in decoder), classes)
-    return UNet(sam.image_encoder.img_size, classes, width, seed)
+    device = next(sam.parameters()).device
+    return UNet(sam.image_encoder.img_size, classes, width, seed).to(device)
 
 
 def _scored(scores: Scores, samples) -> dict:
@@ -158,7 +187,7 @@ def recorded(name: str) -> list[dict]:
     if not records:
         known = ", ".join(sorted(p.name for p in RECORDED.iterdir() if p.is_dir()))
         raise UserError(f"Nothing is recorded under {name!r}; recorded are {known}.")
-    rank = {m: i for i, m in enumerate(("base_boxed", *METHODS, *VARIANTS, "unet"))}
+    rank = {m: i for i, m in enumerate(("base_boxed", *KNOWN))}
     return sorted(records, key=lambda r: (rank[r["method"]], r["seed"]))
 
 
