@@ -1,8 +1,8 @@
 """Tables that stand in files but are written by nobody: lessons and costs, from what was recorded.
 
 In a README the lines between `<!-- lessons -->` and `<!-- /lessons -->` are replaced; in a lesson's
-text the line that begins with `**Cost**`; in the teachers' guide each lesson's minutes. The
-learning path is a picture that is wholly made here.
+text the line that begins with `**Cost**`; in the teachers' guide each lesson's minutes; beside the
+lessons' texts what each takes of a reader. The learning path is a picture that is wholly made here.
 """
 
 import json
@@ -23,6 +23,7 @@ from naslora_core.house.results import (
     method_table,
     planted_table,
 )
+from naslora_core.house.style import style_table
 from naslora_core.house.workbook import RECORDED
 
 
@@ -47,6 +48,8 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
     made |= {"figure": hero()}
     for name, table in made.items():
         files[root / "README.md"] = fill(files[root / "README.md"], table, root / "README.md", name)
+    page = notebooks / "text" / "README.md"
+    files[page] = fill(page.read_text(), style_table(notebooks), page, "style")
     guide = notebooks / "TEACHING.md"
     files[guide] = guide.read_text()
     for lesson in lessons(notebooks):
