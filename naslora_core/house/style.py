@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import nbformat
@@ -40,8 +41,32 @@ class Style:
     @property
     def outside(self) -> list[str]:
         """The measures that leave the budget."""
-        ends = " | ".join(f"{a} to {b}" if a > 1 else f"<= {b}" for a, b in BUDGET.values())
+        return [n for n, value in self.found.items() if not BUDGET[n][0] <= value <= BUDGET[n][1]]
 
+
+def measure(lesson: Lesson) -> Style:
+    """Cells and outputs of the committed notebook; words are its prose outside of folds."""
+    notebook = nbformat.read(lesson.path, 4)
+    code = [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
+    prose = "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    lines = [len(c.source.splitlines()) for c in code]
+    found = {
+        "code cells": len(code),
+        "median": median(lines),
+        "longest": max(lines),
+        "words": len(FOLD.sub("", prose).split()),
+        "figures": sum("image/png" in o.get("data", {}) for c in code for o in c.outputs),
+        "exercises": len(re.findall(r"^### Exercise \d", prose, re.MULTILINE)),
+        "MB": round(lesson.path.stat().st_size / 1e6, 1),
+    }
+    return Style(lesson, found)
+
+
+def style_table(notebooks: Path = NOTEBOOKS) -> str:
+    """A row a lesson, what leaves the budget in bold; below, the reasons of these."""
+    styles = [measure(lesson) for lesson in lessons(notebooks)]
+    head = f"| lesson | {' | '.join(BUDGET)} |\n{'|---' * (len(BUDGET) + 1)}|"
+    ends = " | ".join(f"{a} to {b}" if a > 1 else f"<= {b}" for a, b in BUDGET.values())
     rows = [f"| [{s.lesson.name}]({s.lesson.text.name}) | {_cells(s)} |" for s in styles]
     numbers = [f"{s.lesson.number:02d}" for s in styles if s.outside]
     reasons = [f"- {number}: {REASONS[number]}" for number in numbers if number in REASONS]
