@@ -174,6 +174,9 @@ BASE = option("--checkpoint", metavar="FILE", help="weights of the base, where i
     option("--batch", type=int, default=8, help="images a step, over all processes"),
     option("--accumulate", type=int, default=1, help="parts of a batch, one held at a time"),
     option("--checkpointing", action="store_true", help="less memory for a third more time"),
+    option("--cache", metavar="FOLDER", help="keep what frozen early blocks answer, by image"),
+    option("--cache-gb", type=float, default=10.0, metavar="GB", help="that the folder may hold"),
+    option("--cache-half", action="store_true", help="kept in float16: half the size, rounded"),
     option("--lr", type=float, default=2e-3),
     option("--seed", type=int, default=0),
     option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
@@ -273,6 +276,7 @@ def table(arguments):
     option("--precision", default="fp32", choices=("fp32", "bf16"), help="of forward passes"),
     option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
     option("--split", default="test", choices=("val", "test"), help="which images are scored"),
+    option("--looks", type=int, default=0, metavar="STEPS", help="between looks at val; 0: none"),
     option("--out", default="build/compare", metavar="FOLDER", help="one JSON a run, kept"),
 )
 def compare(arguments):
@@ -280,6 +284,23 @@ def compare(arguments):
     from naslora_core.training.commands import compare
 
     compare(arguments)
+
+
+@command(
+    option("--only", nargs="+", default=[], metavar="DOMAIN", help="some of its domains"),
+    option("--methods", nargs="+", default=[], metavar="NAME", help="some of its methods"),
+    option("--seeds", nargs="+", type=int, metavar="N", help="some of its seeds"),
+    option(
+        "--share", default="1/1", metavar="I/N", help="every N-th cell, from the I-th"
+    ),
+    option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
+    option("--verdict", action="store_true", help="run nothing, judge what is there"),
+)
+def protocol(arguments):
+    """Run what is missing of the registered comparison, then judge it. Goes on if killed."""
+    from naslora_core.training.commands import protocol
+
+    protocol(arguments)
 
 
 @command(

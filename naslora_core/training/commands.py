@@ -15,6 +15,7 @@ from naslora_core.sam import load_sam, manifest
 from naslora_core.sam.registry import WEIGHTS, read_state
 from naslora_core.training import oracle
 from naslora_core.training import pretrain as legs
+from naslora_core.training import protocol as registry
 from naslora_core.training.benchmark import REFERENCE, SIZES, as_table, measure
 from naslora_core.training.compare import Setting, best_rates, paired
 from naslora_core.training.compare import compare as run_compare
@@ -24,6 +25,7 @@ from naslora_core.training.method_facts import facts
 from naslora_core.training.provenance import provenance
 from naslora_core.training.publish import publish
 from naslora_core.training.table import component_cases, scene_cases, score
+from naslora_core.training.verdict import told, verdict
 
 
 def command_line() -> str:
@@ -61,6 +63,7 @@ def compare(arguments: argparse.Namespace) -> None:
         for lr in arguments.lr:
             setting = Setting(arguments.steps, lr=lr, schedule=arguments.schedule)
             setting = replace(setting, split=arguments.split, precision=arguments.precision)
+            setting = replace(setting, looks=arguments.looks)
             _compare(arguments, data, setting, rates)
 
 
@@ -97,6 +100,18 @@ def bench(arguments: argparse.Namespace) -> None:
         if arguments.out:  # after every size, so that a killed run keeps what it has
             kept |= {"provenance": provenance(command_line())}
             write_atomic(arguments.out, json.dumps(kept, indent=1) + "\n")
+
+
+def protocol(arguments: argparse.Namespace) -> None:
+    """Run the missing runs of a share of the cells, then print the verdict so far."""
+    a, registered = arguments, registry.read()
+    cells = registry.shared(registered.cells(a.only), a.share)
+    cells = [cell for cell in cells if a.seeds is None or cell[1] in a.seeds]
+    if not a.verdict:
+        sam = load_sam().to(a.device)
+        registry.run(registered, sam, command_line(), cells, a.methods)
+    found = registry.results(registered)
+    print(told(verdict(found, registered), registered, found))
 
 
 def planted(arguments: argparse.Namespace) -> None:

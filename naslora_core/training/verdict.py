@@ -1,0 +1,44 @@
+"""The verdict over a registered comparison: paired differences, and how sure they are."""
+
+from collections.abc import Mapping, Sequence
+
+from naslora_core.training.intervals import Interval, nested
+from naslora_core.training.protocol import Protocol
+
+
+def differences(records: Sequence[Mapping], protocol: Protocol, rival: str) -> dict[str, list]:
+    """subject - rival by domain, one a seed, where both have run."""
+    of = {(r["data"], r["method"], r["seed"]): r["mean"][protocol.metric] for r in records}
+    found = {name: [] for name in protocol.domains}
+    for name, seed in protocol.cells():
+        mine, other = (of.get((name, method, seed)) for method in (protocol.subject, rival))
+        if mine is not None and other is not None:
+            found[name].append(mine - other)
+    return {name: values for name, values in found.items() if values}
+
+
+def verdict(records: Sequence[Mapping], protocol: Protocol) -> dict[str, dict[str, Interval]]:
+    """By rival: the interval over "all" domains, over "test" ones, and of each domain by itself."""
+    table = {}
+    for rival in (m for m in protocol.methods if m != protocol.subject):
+        each = differences(records, protocol, rival)
+        parts = {"all": each, "test": {n: d for n, d in each.items() if n in protocol.test}}
+        parts |= {name: {name: values} for name, values in each.items()}
+        table[rival] = {
+            name: nested(part, protocol.level, protocol.draws)
+            for name, part in parts.items()
+            if part
+        }
+    return {rival: row for rival, row in table.items() if row}
+
+
+def told(
+    table: Mapping[str, Mapping[str, Interval]], protocol: Protocol, records: Sequence[Mapping]
+) -> str:
+    """The verdict as lines of text, after how much of the grid has run."""
+    ran = sum(r["method"] in protocol.methods for r in records)
+    whole = len(protocol.cells()) * len(protocol.methods)
+    lines = [f"{ran} of {whole} runs; {protocol.subject} minus each rival, {protocol.metric}:"]
+    for rival, row in table.items():
+        lines += [f"{rival:>16}  {name:>16}  {interval}" for name, interval in row.items()]
+    return "\n".join(lines)

@@ -1,0 +1,156 @@
+"""The registered comparison: read or refused, test domains only when committed, judged in pairs."""
+
+import json
+import subprocess
+
+import pytest
+import torch
+from tiny import tiny_data
+
+from naslora_core.errors import UserError
+from naslora_core.sam import build_nano
+from naslora_core.training import protocol as registry
+from naslora_core.training.verdict import differences, told, verdict
+
+TEXT = """
+development: [camouflage]
+test: [vessel]
+methods: [decoder_only, lora]
+subject: lora
+seeds: [0, 1]
+setting: {steps: 2, batch: 2, split: test}
+rates: learning_rates
+metric: iou
+level: 0.95
+draws: 200
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "protocol.yml"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sam():
+    torch.manual_seed(0)
+    return build_nano().eval().requires_grad_(False)
+
+
+def commit(path):
+    git = ["git", "-C", str(path.parent), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", path.name], ["commit", "-q", "-m", "Register"]):
+        subprocess.run([*git, *words], check=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("test: [vessel]", "test: [camouflage]", "share one"),
+        ("test: [vessel]", "test: []", "are empty"),
+        ("subject: lora", "subject: nas_lora", "judges 'nas_lora'"),
+        ("seeds: [0, 1]", "seeds: [1, 1]", "listed once"),
+        ("[decoder_only, lora]", "[decoder_only, lora, dora]", "Unknown method 'dora'"),
+        ("draws: 200", "throws: 200", "expected the keys"),
+        ("steps: 2,", "stairs: 2,", "expected the keys"),
+        (TEXT, "nothing", "is no protocol"),
+        (TEXT, "{", "is no protocol"),
+    ],
+)
+def test_a_protocol_that_cannot_be_run_is_refused(file, old, new, told):
+    file.write_text(TEXT.replace(old, new))
+    with pytest.raises(UserError, match=told):
+        registry.read(file)
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"none\.yml is no protocol.*expected the keys"):
+        registry.read(tmp_path / "none.yml")
+
+
+def test_test_domains_wait_for_a_commit_of_the_file_as_it_stands(file, sam, tmp_path):
+    protocol = registry.read(file)
+
+    def run(cells):
+        registry.run(protocol, sam, "", cells, path=file, out=tmp_path / "out")
+
+    for change in (None, lambda: (commit(file), file.write_text(TEXT + "# more\n"))):
+        if change:
+            change()
+        with pytest.raises(UserError, match="not committed as it stands"):
+            run([("camouflage", 0), ("vessel", 0)])
+    assert not (tmp_path / "out").exists()
+    file.write_text(TEXT)
+    assert " of 2" in registry.committed(file)
+
+
+def test_cells_run_once_under_their_digest_and_are_judged(file, sam, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "open_data", lambda *_: tiny_data())
+    protocol, out = registry.read(file), tmp_path / "out"
+    cells = protocol.cells(["camouflage"])
+    registry.run(protocol, sam, "a command", cells, path=file, out=out)
+    records = registry.results(protocol, out)
+    assert {r["protocol"] for r in records} == {protocol.digest} and len(records) == 2 * 2 + 1
+    monkeypatch.setattr("naslora_core.training.compare.run", None)  # nothing may run again
+    registry.run(protocol, sam, "a command", cells, path=file, out=out)
+    file.write_text(TEXT + "# changed\n")
+    with pytest.raises(UserError, match="a changed protocol starts an empty folder"):
+        registry.results(registry.read(file), out)
+
+
+def record(data, method, seed, iou):
+    return {"data": data, "method": method, "seed": seed, "mean": {"iou": iou}}
+
+
+def test_differences_pair_what_has_run_on_both_sides(file):
+    protocol = registry.read(file)
+    records = [record("camouflage", "lora", s, 0.5 + s / 10) for s in (0, 1)]
+    records += [record("camouflage", "decoder_only", 1, 0.2), record("vessel", "lora", 0, 0.9)]
+    found = differences(records, protocol, "decoder_only")
+    assert found == {"camouflage": pytest.approx([0.4])}
+
+
+def test_the_verdict_names_domains_and_keeps_test_domains_apart(file):
+    protocol, records = registry.read(file), []
+    for (name, seed), gain in zip(protocol.cells(), (0.1, 0.2, -0.2, -0.1), strict=True):
+        records += [record(name, "lora", seed, 0.5 + gain), record(name, "decoder_only", seed, 0.5)]
+    row = verdict(records, protocol)["decoder_only"]
+    assert [round(row[n].mean, 6) for n in ("all", "test", "camouflage")] == [0, -0.15, 0.15]
+    assert row["all"].zero and row["vessel"].high < 0
+    lines = told({"decoder_only": row}, protocol, records).splitlines()
+    assert lines[0].startswith("8 of 8 runs; lora minus each rival, iou") and len(lines) == 5
+
+
+def test_shares_part_the_cells(file):
+    cells = registry.read(file).cells()
+    parts = [registry.shared(cells, f"{i}/3") for i in (1, 2, 3)]
+    assert sorted(sum(parts, [])) == sorted(cells) and max(map(len, parts)) == 2
+
+
+@pytest.mark.parametrize("share", ["0/2", "3/2", "half", "1/", "-1/2"])
+def test_a_share_that_is_none_is_told(share):
+    with pytest.raises(UserError, match="write I/N"):
+        registry.shared([], share)
+
+
+def test_unknown_domains_and_missing_images_are_told(file, monkeypatch):
+    with pytest.raises(UserError, match="'mars' is no domain of the protocol"):
+        registry.read(file).cells(["mars"])
+    with pytest.raises(UserError, match="set NASLORA_DATA"):
+        registry.located("mars")
+
+
+def test_real_images_are_found_where_they_are_said_to_be(tmp_path, monkeypatch):
+    (tmp_path / "mars").mkdir()
+    monkeypatch.setenv("NASLORA_DATA", str(tmp_path))
+    assert registry.located("mars") == str(tmp_path / "mars")
+    assert registry.located("vessel") == "vessel"
+
+
+def test_records_are_read_as_json(file, tmp_path):
+    protocol = registry.read(file)
+    made = record("camouflage", "lora", 0, 0.5) | {"protocol": protocol.digest}
+    (tmp_path / "one.json").write_text(json.dumps(made))
+    assert registry.results(protocol, tmp_path) == [made]
