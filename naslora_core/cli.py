@@ -183,6 +183,7 @@ BASE = option("--checkpoint", metavar="FILE", help="weights of the base, where i
     option("--precision", default="fp32", choices=("fp32", "bf16", "fp16")),
     option("--loss", default="cross_entropy_dice", help="a name of training.losses: LOSSES"),
     option("--augment", default="flips", choices=("flips", "full"), help="full: crops, colours"),
+    option("--resize", default="square", choices=("square", "pad"), help="pad: keep the shape"),
     option("--head", default="plain", choices=("plain", "matched"), help="matched: many classes"),
     option("--watch", type=int, default=50, metavar="STEPS", help="between looks at val; 0: none"),
     option("--patience", type=int, metavar="LOOKS", help="stop after so many without a better one"),

@@ -8,7 +8,16 @@ from adapting import METHODS, random_images, register_max_pool, shaken, small_sa
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from naslora_core.adapters import LoRA, NASLoRA, adapt, load_adapter, save_adapter, tensor_file
+from naslora_core.adapters import (
+    LoRA,
+    NASLoRA,
+    adapt,
+    fold,
+    load_adapter,
+    load_folded,
+    save_adapter,
+    tensor_file,
+)
 from naslora_core.adapters.checkpoint import FORMAT
 from naslora_core.errors import UserError
 from naslora_core.sam import model_hash
@@ -40,6 +49,13 @@ def test_save_and_load_are_bit_exact(sam, tmp_path, name, classes):
     assert all(torch.equal(p, again.trained()[n]) for n, p in model.trained().items())
     with torch.no_grad():
         assert torch.equal(model(random_images()).masks, again(random_images()).masks)
+
+
+def test_how_images_come_to_the_square_is_kept_and_goes_into_the_fold(sam, tmp_path):
+    model = adapt(sam, LoRA(rank=2), classes=2, resize="pad")
+    again = load_adapter(sam, save_adapter(model, tmp_path / "mine.safetensors"))
+    folded = load_folded(fold(again).save(tmp_path / "folded.safetensors"))
+    assert (again.resize, folded.resize) == ("pad", "pad")
 
 
 def test_the_file_holds_adapter_and_decoder_but_not_the_base(sam, saved):

@@ -8,9 +8,9 @@ from tiny import squares
 from naslora_core.adapters import LoRA, adapt
 from naslora_core.data import Sample
 from naslora_core.errors import UserError
-from naslora_core.sam import SamPredictor, Segmenter, build_nano
+from naslora_core.sam import SamPredictor, Segmenter, build_nano, load_sam
 from naslora_core.training import evaluate, predict, score_masks
-from naslora_core.training.evaluate import METRICS, native_logits
+from naslora_core.training.evaluate import METRICS, native_logits, predict_one
 from naslora_core.training.prompts import box_of
 
 
@@ -65,6 +65,21 @@ def test_the_boxed_base_equals_sam_predictor(sam):
     predictor.set_image(sample.image)
     wanted, _, _ = predictor.predict(box=box_of(sample.mask > 0), multimask_output=False)
     assert np.array_equal(evaluate(sam, [sample], "box").masks[0], wanted[0])
+
+
+def test_padded_it_draws_what_sam_predictor_draws_on_a_long_image():
+    """The whole way of SAM: longest side, padding, prompt, and back; rounding of pixels apart."""
+    sam, one = load_sam(), squares(1, size=150)[0]
+    long = Sample(one.image[:70], one.mask[:70], "long")
+    box = box_of(long.mask > 0)
+    predictor = SamPredictor(sam)
+    predictor.set_image(long.image)
+    wanted, _, _ = predictor.predict(box=box, multimask_output=False)
+    model = adapt(sam, LoRA(), resize="pad")
+    drawn = predict_one(model, long, box=box.tolist())
+    assert wanted.any() and (drawn == wanted[0]).mean() > 0.999
+    squeezed = predict_one(adapt(sam, LoRA()), long, box=box.tolist())
+    assert (squeezed == wanted[0]).mean() < (drawn == wanted[0]).mean()
 
 
 @pytest.mark.parametrize("classes", [1, 2])

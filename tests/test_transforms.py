@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from naslora_core.data.dataset import Sample
 from naslora_core.data.transforms import (
+    RESIZES,
     SAM_MEAN,
     flips,
     longest_shape,
@@ -15,6 +16,7 @@ from naslora_core.data.transforms import (
     to_batch,
     to_native,
 )
+from naslora_core.errors import UserError
 
 SIDES = st.integers(1, 70)
 KEYS = st.tuples(st.integers(0, 9), st.integers(0, 10**6), st.integers(0, 10**4))
@@ -108,6 +110,24 @@ def test_longest_side_and_pad_fills_one_side_and_pads_with_nothing(height, width
     assert not mask[:, h:].any() and not mask[..., w:].any()
 
 
+@few
+@given(SIDES, SIDES, KEYS)
+def test_a_padded_image_flips_within_itself(height, width, key):
+    """The padding stays at the right and bottom, where SAM has it."""
+    one, (h, w) = sample(height, width), longest_shape((height, width), 32)
+    plain, flipped = (to_batch([one], 32, keys, resize="pad") for keys in (None, [key]))
+    for before, after in zip(plain, flipped, strict=True):
+        assert torch.equal(before[..., :h, :w].flip(flips(key)), after[..., :h, :w])
+        outside = torch.ones(32, 32, dtype=torch.bool)
+        outside[:h, :w] = False
+        assert torch.equal(before[..., outside], after[..., outside])
+
+
+def test_another_way_to_resize_is_told():
+    with pytest.raises(UserError, match="resize is 'crop'; choose one of square, pad"):
+        to_batch([sample(8, 8)], 8, resize="crop")
+
+
 def test_longest_side_is_sams_own():
     transforms = pytest.importorskip("naslora_core.sam") and pytest.importorskip(
         "segment_anything.utils.transforms"
@@ -119,19 +139,19 @@ def test_longest_side_is_sams_own():
 
 
 @few
-@given(st.integers(2, 60), st.integers(2, 60), st.booleans())
-def test_logits_return_at_the_samples_own_size(height, width, padded):
-    back = to_native(torch.randn(2, 3, 32, 32), (height, width), padded)
+@given(st.integers(2, 60), st.integers(2, 60), st.sampled_from(RESIZES))
+def test_logits_return_at_the_samples_own_size(height, width, resize):
+    back = to_native(torch.randn(2, 3, 32, 32), (height, width), resize)
     assert back.shape == (2, 3, height, width)
 
 
 @pytest.mark.parametrize("shape", [(40, 64), (64, 40), (64, 64), (17, 50)])
-@pytest.mark.parametrize("padded", [False, True])
-def test_there_and_back_finds_the_object_again(shape, padded):
+@pytest.mark.parametrize("resize", RESIZES)
+def test_there_and_back_finds_the_object_again(shape, resize):
     """A disc, prepared at the model's size and brought back as logits, overlaps itself."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     disc = (np.hypot(y - 0.45 * shape[0], x - 0.55 * shape[1]) < 0.3 * min(shape)).astype(np.uint8)
     one = Sample(np.repeat(disc[..., None], 3, 2), disc, "disc")
-    mask = resize_longest_pad(one, 128)[1] if padded else to_batch([one], 128)[1]
-    back = to_native(mask[:, None].float() - 0.5, shape, padded)[0, 0].numpy() > 0
+    mask = to_batch([one], 128, resize=resize)[1]
+    back = to_native(mask[:, None].float() - 0.5, shape, resize)[0, 0].numpy() > 0
     assert (back & (disc > 0)).sum() / (back | (disc > 0)).sum() > 0.97

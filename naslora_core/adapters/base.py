@@ -30,8 +30,11 @@ class Method(Protocol):
 class Adapted(Segmenter):
     """A Segmenter whose encoder carries an adapter and whose decoder is trained beside it."""
 
-    def __init__(self, sam: nn.Module, head: nn.Module, method, base_hash: str, seed: int):
+    def __init__(
+        self, sam: nn.Module, head: nn.Module, method, base_hash: str, seed: int, resize: str
+    ):
         super().__init__(sam, head)
+        self.resize = resize
         self.method, self.base_hash, self.seed = method, base_hash, seed
         self.base_name = getattr(sam, "model_name", "unnamed")
         self.trained_names = tuple(n for n, p in self.named_parameters() if p.requires_grad)
@@ -66,14 +69,20 @@ def head_name(head: nn.Module) -> str:
 
 
 def adapt(
-    sam: nn.Module, method: Method, classes: int = 1, seed: int = 0, head: str = "plain"
+    sam: nn.Module,
+    method: Method,
+    classes: int = 1,
+    seed: int = 0,
+    head: str = "plain",
+    resize: str = "square",
 ) -> Adapted:
     """A model that equals `sam` before its first step and trains the method's tensors.
 
     Trained beside every method: the mask decoder; frozen: prompt encoder and IoU head. The head
     "plain" keeps one mask token a class, apart from SAM's; "matched" has ten tokens that choose
     their class, and does not start with SAM's answer. New tensors are drawn from `seed` on the
-    CPU, whatever the global state and the device. A base on the meta device allocates nothing: it
+    CPU, whatever the global state and the device. resize: how images come to the square, "square"
+    or, SAM's own way, "pad". A base on the meta device allocates nothing: it
     is there to be counted.
     """
     like = next(sam.parameters())
@@ -89,7 +98,7 @@ def adapt(
     own(twin.mask_decoder.transformer)
     own(twin.mask_decoder.output_upscaling)
     own(twin.mask_decoder.iou_token)
-    return Adapted(twin, drawing, method, base_hash, seed).eval()
+    return Adapted(twin, drawing, method, base_hash, seed, resize).eval()
 
 
 def frozen_twin(sam: nn.Module) -> nn.Module:

@@ -35,6 +35,7 @@ def metadata(model: Adapted) -> dict[str, str]:
         "classes": str(model.classes),
         "head": head_name(model.head),
         "image_size": str(model.image_size),
+        "resize": model.resize,
         "seed": str(model.seed),
         "version": naslora_core.__version__,
     }
@@ -60,7 +61,7 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
             f"this base is {getattr(sam, 'model_name', 'unnamed')} {here[:12]}; load that base."
         )
     shape = int(facts["classes"]), int(facts["seed"]), facts["head"]
-    model = adapt(sam, _method(facts, path), *shape)
+    model = adapt(sam, _method(facts, path), *shape, facts.get("resize", "square"))
     wanted = model.trained() if facts["format"] == OLDER else model.kept()
     _fill(wanted, tensors, Path(path).name)
     return model

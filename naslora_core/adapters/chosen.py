@@ -73,7 +73,8 @@ def discretise(
     names = {label: _name(label, getattr(choice, reading)) for label, choice in read.items()}
     names = {label: nothing if name == "none" else name for label, name in names.items()}
     method = ChosenLoRA(m.rank, m.scale, m.blocks, m.linears, m.place, tuple(names.values()))
-    chosen = adapt(sam, method, model.classes, model.seed, head_name(model.head))
+    shape = model.classes, model.seed, head_name(model.head), model.resize
+    chosen = adapt(sam, method, *shape)
     kept = chosen.kept()
     for name, tensor in model.kept().items():  # the decoder, the head
         if ".blocks." not in name:

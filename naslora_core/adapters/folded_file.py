@@ -82,6 +82,7 @@ class Folded:
         name, classes = self.model.sam.model_name, str(self.classes)
         head = head_name(self.model.head) if self.model.head else "none"
         facts = {"format": FORMAT, "base_name": name, "classes": classes, "head": head}
+        facts |= {"resize": self.model.resize}
         return facts | {"sides": json.dumps(sides), "rank": str(self.report.rank)}
 
 
@@ -104,6 +105,7 @@ def load_folded(path: str | Path) -> Segmenter:
         sam.set_submodule(place, FoldedLinear(linear, *parts, margins, *windows or [None]))
     head = HEADS.get(facts["head"])
     model = Segmenter(sam, head and head(sam.mask_decoder, int(facts["classes"])))
+    model.resize = facts.get("resize", "square")
     model.load_state_dict(state)
     sam.model_name = facts["base_name"]
     return model.eval().requires_grad_(False)

@@ -13,6 +13,7 @@ from naslora_core.errors import UserError
 
 SAM_MEAN = (123.675, 116.28, 103.53)  # as padding it becomes 0 once SAM has normalised
 AUGMENTS = ("flips", "full")
+RESIZES = ("square", "pad")
 
 
 def to_batch(
@@ -20,22 +21,43 @@ def to_batch(
     size: int,
     augment_keys: Sequence[tuple[int, ...]] | None = None,
     augment: str = "flips",
+    resize: str = "square",
 ) -> tuple[Tensor, Tensor]:
-    """Images `B 3 size size` float32 in 0..255 and masks `B size size` uint8, squeezed to squares.
+    """Images `B 3 size size` float32 in 0..255 and masks `B size size` uint8.
 
-    Images are resized with antialiasing, masks by the nearest pixel, so labels stay exact.
+    resize: "square" squeezes them, "pad" keeps their shape (see `resize_longest_pad`). Images are
+    resized with antialiasing, masks by the nearest pixel, so labels stay exact.
     augment_keys: one tuple of integers a sample, e.g. (seed, step, index); it alone decides which
     of the two flips are made, so a resumed run draws the same. augment="full" crops, turns and
     colours each sample before (see `vary`). Raises UserError for another word.
     """
     if named_augment(augment) == "full" and augment_keys:
         samples = [vary(s, key) for s, key in zip(samples, augment_keys, strict=True)]
-    images = torch.cat([resize_image(s.image, (size, size)) for s in samples])
-    masks = torch.cat([resize_mask(s.mask, (size, size)) for s in samples])
+    pairs = [_resized(s, size, resize) for s in samples]
+    images, masks = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     for i, key in enumerate(augment_keys or ()):
-        axes = flips(key)
-        images[i], masks[i] = images[i].flip(axes), masks[i].flip(axes)
+        axes, (h, w) = flips(key), filled(samples[i].mask.shape, size, resize)
+        images[i, :, :h, :w] = images[i, :, :h, :w].flip(axes)
+        masks[i, :h, :w] = masks[i, :h, :w].flip(axes)
     return images, masks
+
+
+def _resized(sample: Sample, size: int, resize: str) -> tuple[Tensor, Tensor]:
+    if named_resize(resize) == "pad":
+        return resize_longest_pad(sample, size)
+    return resize_image(sample.image, (size, size)), resize_mask(sample.mask, (size, size))
+
+
+def filled(shape: tuple[int, int], size: int, resize: str) -> tuple[int, int]:
+    """Height and width of the square's part that an image of this shape fills."""
+    return longest_shape(shape, size) if resize == "pad" else (size, size)
+
+
+def named_resize(name: str) -> str:
+    """The name, if it is one of RESIZES; UserError otherwise."""
+    if name not in RESIZES:
+        raise UserError(f"resize is {name!r}; choose one of {', '.join(RESIZES)}.")
+    return name
 
 
 def named_augment(name: str) -> str:
@@ -85,12 +107,10 @@ def resize_longest_pad(sample: Sample, size: int) -> tuple[Tensor, Tensor]:
     return image, mask
 
 
-def to_native(logits: Tensor, sample_size: tuple[int, int], padded: bool = False) -> Tensor:
+def to_native(logits: Tensor, sample_size: tuple[int, int], resize: str = "square") -> Tensor:
     """Logits `B N S S` of a squeezed (or, SAM's way, padded) image to `B N H W` of its own size.
 
     Resize logits first and decide afterwards: a threshold before would leave steps.
     """
-    if padded:
-        h, w = longest_shape(sample_size, logits.shape[-1])
-        logits = logits[..., :h, :w]
-    return F.interpolate(logits, sample_size, mode="bilinear", align_corners=False)
+    h, w = filled(sample_size, logits.shape[-1], resize)
+    return F.interpolate(logits[..., :h, :w], sample_size, mode="bilinear", align_corners=False)

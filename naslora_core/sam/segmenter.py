@@ -24,7 +24,10 @@ class Segmenter(nn.Module):
 
     `Sam.forward` runs under `no_grad` and its decoder takes one image at a time; this calls the
     same three parts on any batch. Given the same prompt it returns what `SamPredictor` returns.
+    resize: how images come to its square, "square" or "pad" (see `data.transforms.to_batch`).
     """
+
+    resize = "square"
 
     def __init__(self, sam: nn.Module, head: nn.Module | None = None):
         super().__init__()

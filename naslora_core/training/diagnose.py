@@ -22,7 +22,7 @@ def diagnose(model: nn.Module, samples: Sequence) -> dict:
     """Norms, importance and curvature of a searched model on `samples`, by block and operator."""
     if not cells(model):
         raise UserError(f"{type(model.method).__name__} searches nothing; give a NASLoRA model.")
-    images, masks = to_batch(samples, model.image_size)
+    images, masks = to_batch(samples, model.image_size, resize=model.resize)
     return {
         "norms": norms(model, images),
         "importance": importance(model, images, masks),
@@ -102,7 +102,9 @@ def curvature(
 def gap(sam: nn.Module, model: nn.Module, data, images: int = 16) -> dict[str, dict[str, float]]:
     """Mean validation scores of the mixture, and of what is left after choosing by each reading."""
     batch, _ = to_batch(
-        [data.train[i] for i in range(min(images, len(data.train)))], model.image_size
+        [data.train[i] for i in range(min(images, len(data.train)))],
+        model.image_size,
+        resize=model.resize,
     )
     found = {"mixture": evaluate(model, data.val).mean}
     for reading in ("projection", "argmax"):

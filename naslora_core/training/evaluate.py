@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from naslora_core.data.transforms import to_batch, to_native
+from naslora_core.data.transforms import filled, to_batch, to_native
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor
 from naslora_core.training import metrics as overlap
@@ -76,29 +76,30 @@ def predict_one(model, sample, box=None, click=None) -> np.ndarray:
     box: x0, y0, x1, y1 and click: x, y, in the sample's pixels (x to the right, y down).
     Raises UserError for a prompt that lies outside of the image.
     """
-    image, _ = to_batch([sample], model.image_size)
+    image, _ = to_batch([sample], model.image_size, resize=model.resize)
     shape, device = sample.mask.shape, next(model.parameters()).device
-    boxes = _inside(box, shape, model.image_size, device) if box else None
+    boxes = _inside(box, shape, model, device) if box else None
     points = None
     if click:
-        place = _inside(click, shape, model.image_size, device)[:, None]
+        place = _inside(click, shape, model, device)[:, None]
         points = place, torch.ones(1, 1, dtype=torch.int, device=device)
     was_training = model.training
     logits = model.eval()(image.to(device), points=points, boxes=boxes).masks.float().cpu()
     model.train(was_training)
-    return labels(with_background(to_native(logits, shape))[0])
+    return labels(with_background(to_native(logits, shape, model.resize))[0])
 
 
-def _inside(xy: Sequence[float], shape: tuple[int, int], size: int, device) -> torch.Tensor:
-    """Pixels of the image as pixels of the squeezed square, `1 2` or `1 4`."""
-    h, w = shape
+def _inside(xy: Sequence[float], shape: tuple[int, int], model, device) -> torch.Tensor:
+    """Pixels of the image as pixels of the model's square, `1 2` or `1 4`."""
+    (h, w), (high, wide) = shape, filled(shape, model.image_size, model.resize)
     place = torch.tensor(xy, dtype=torch.float32, device=device).view(-1, 2)
     if (place < 0).any() or (place[:, 0] > w).any() or (place[:, 1] > h).any():
         raise UserError(
             f"The prompt {' '.join(f'{v:g}' for v in xy)} lies outside of an image {w} wide and "
             f"{h} high; give x before y, in pixels from the upper left corner."
         )
-    return (place * size / torch.tensor([w, h], device=device)).view(1, -1)
+    scale = torch.tensor([wide / w, high / h], device=device)
+    return (place * scale).view(1, -1)
 
 
 def labels(logits: torch.Tensor) -> np.ndarray:
@@ -115,12 +116,12 @@ def native_logits(model, samples: Sequence, batch: int = 16) -> Iterator[torch.T
     was_training = model.training
     for start in range(0, len(samples), batch):
         part = [samples[i] for i in range(start, min(start + batch, len(samples)))]
-        images, _ = to_batch(part, model.image_size)
+        images, _ = to_batch(part, model.image_size, resize=model.resize)
         model.eval()
         logits = model(images.to(next(model.parameters()).device)).masks.float().cpu()
         model.train(was_training)
         for one, sample in zip(logits, part, strict=True):
-            yield with_background(to_native(one[None], sample.mask.shape))[0]
+            yield with_background(to_native(one[None], sample.mask.shape, model.resize))[0]
 
 
 def predict_boxed(sam, samples: Sequence) -> list[np.ndarray]:

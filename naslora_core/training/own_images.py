@@ -17,6 +17,7 @@ from naslora_core.cli import literal
 from naslora_core.data import Sample, open_data
 from naslora_core.data.folder import ENDINGS
 from naslora_core.data.reading import read_image
+from naslora_core.data.transforms import named_resize
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.profiles import profile
@@ -24,6 +25,7 @@ from naslora_core.sam import load_sam
 from naslora_core.training.devices import launch
 from naslora_core.training.evaluate import Scores, predict_one
 from naslora_core.training.evaluate import evaluate as run_evaluate
+from naslora_core.training.feature_cache import FeatureCache
 from naslora_core.training.fit import fit as train
 from naslora_core.training.table import mean_ceiling
 from naslora_core.training.watch import Watch, best, looks
@@ -36,12 +38,15 @@ def fit(arguments: argparse.Namespace) -> None:
     fabric = launch(a.devices, a.nodes, a.precision, a.accelerator)
     data = open_data(a.data, profile("laptop"), groups=a.groups)
     out = Path(a.out or f"build/fit/{data.name}-{a.method}-{a.seed}")
-    model = adapt(load_sam(a.model, a.checkpoint), method, len(data.classes), a.seed, a.head)
+    sam, classes = load_sam(a.model, a.checkpoint), len(data.classes)
+    model = adapt(sam, method, classes, a.seed, a.head, named_resize(a.resize))
     watch = Watch(a.watch, a.patience) if a.watch else None
+    cache = FeatureCache(a.cache, a.cache_gb, a.cache_half) if a.cache else None
     result = train(
         model, data, a.schedule, a.steps, a.batch, a.lr, a.seed, out, a.quiet is False,
         precision=a.precision, loss=a.loss, accumulate=a.accumulate,
         checkpointing=a.checkpointing, watch=watch, augment=a.augment, fabric=fabric,
+        cache=cache,
     )  # fmt: skip
     if fabric.is_global_zero:
         _tell(result, a.data, out)

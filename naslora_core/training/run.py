@@ -108,7 +108,7 @@ class Run:
         """Task loss of some images, with what the method adds to it."""
         part = [self.samples[i] for i in chosen]
         keys = [(self.seed, self.step, i) for i in chosen]
-        images, masks = to_batch(part, self.model.image_size, keys, self.augment)
+        images, masks = to_batch(part, self.model.image_size, keys, self.augment, self.model.resize)
         encoder = getattr(getattr(self.model, "sam", None), "image_encoder", None)
         with self.fabric.autocast(), checkpointed(encoder, self.sparing):
             out, masks = self.model(images.to(self.fabric.device)), masks.to(self.fabric.device)
