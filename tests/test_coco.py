@@ -136,6 +136,21 @@ def test_groups_and_opening_by_the_ending(tmp_path):
         coco(file, groups="(q)")
 
 
+def test_a_split_json_beside_it_is_kept_and_its_faults_are_told(tmp_path):
+    file = write(make(tmp_path / "mine"), instances())
+    lists = {"train": ["p0", "p1", "p2"], "val": ["p9"], "test": ["p4", "p3"]}
+    (file.parent / "split.json").write_text(json.dumps(lists))
+    data = coco(file)
+    assert {s: [x.name for x in getattr(data, s)] for s in lists} == lists
+    for change, told in (
+        ({"val": []}, "val is empty"),
+        ({"val": ["p0"]}, "both in train and in val"),
+    ):
+        (file.parent / "split.json").write_text(json.dumps(lists | change))
+        with pytest.raises(UserError, match=told):
+            coco(file)
+
+
 def test_without_pycocotools_its_command_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(coco_draw, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="python -m pip install pycocotools"):

@@ -9,9 +9,9 @@ from pathlib import Path
 from naslora_core.data.coco_draw import draw, need_pycocotools
 from naslora_core.data.coco_file import load
 from naslora_core.data.dataset import Dataset
-from naslora_core.data.groups import groups_by
+from naslora_core.data.groups import splits_of
 from naslora_core.data.listing import Listing, Tell, attempt, keep, short_names, stop, to_dataset
-from naslora_core.data.splits import hashed_at, some
+from naslora_core.data.splits import some
 from naslora_core.errors import UserError
 
 MEND = "correct width and height in the json, or export it for upright images"
@@ -23,7 +23,8 @@ def coco(
     split_seed: int = 0,
     groups: str | None = None,
 ) -> Dataset:
-    """The images of a COCO json, split by a hash of their names (or of `groups`, see `folder`).
+    """The images of a COCO json, split by the `split.json` beside it (image names, without folder
+    and ending), or else by a hash of their names (or of `groups`, see `folder`).
 
     images: the folder of the files; default: the json's, or images/ in it or beside it. Categories
     become 1..C in the order of their ids and keep their names; later objects lie over earlier ones;
@@ -51,7 +52,7 @@ def list_coco(
     root = Path(images) if images else _root(file, data["images"])
     files = _files(file, root, data["images"], tell)
     entries = dict(zip(files, data["images"], strict=True))
-    splits = attempt(tell, _splits, file, files, split_seed, groups)
+    splits = attempt(tell, splits_of, file, file.parent / "split.json", files, split_seed, groups)
     files = {name: path for name, path in files.items() if path.is_file()}
 
     def read(name: str):
@@ -116,7 +117,3 @@ def _files(file: Path, root: Path, images: list[dict], tell: Tell) -> dict[str, 
             )
         )
     return dict(zip(short_names(file, paths), (root / path for path in paths), strict=True))
-
-
-def _splits(file: Path, names, seed: int, pattern: str | None) -> dict[str, list[str]]:
-    return hashed_at(file, names, seed, groups_by(pattern, names) if pattern else None)

@@ -6,10 +6,10 @@ Everything is looked at before anything is returned, and nothing is ever written
 from pathlib import Path
 
 from naslora_core.data.dataset import Dataset
-from naslora_core.data.groups import groups_by, no_shared_groups
+from naslora_core.data.groups import splits_of
 from naslora_core.data.listing import Listing, Tell, attempt, keep, stop, to_dataset
 from naslora_core.data.reading import read_mask
-from naslora_core.data.splits import hashed_at, read_splits, some
+from naslora_core.data.splits import some
 from naslora_core.errors import UserError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -35,7 +35,8 @@ def list_folder(
     if not root.is_dir():
         raise UserError(f"There is no folder {root}; expected one with images/ and masks/ in it.")
     images, masks = _files(root / "images", tell), _files(root / "masks", tell)
-    splits = attempt(tell, _splits, root, images, split_seed, groups)
+    split = root / "split.json"
+    splits = attempt(tell, splits_of, root / "images", split, images, split_seed, groups)
     lonely = sorted(images.keys() - masks.keys())
     if lonely:
         tell(
@@ -71,14 +72,3 @@ def _files(where: Path, tell: Tell) -> dict[str, Path]:
     if not found:
         raise UserError(f"{where} holds no picture; expected files ending in {', '.join(ENDINGS)}.")
     return found
-
-
-def _splits(root: Path, names, seed: int, pattern: str | None) -> dict[str, list[str]]:
-    groups = groups_by(pattern, names) if pattern else None
-    file = root / "split.json"
-    if not file.exists():
-        return hashed_at(root / "images", names, seed, groups)
-    splits = read_splits(file, names)
-    if groups:
-        no_shared_groups(file, splits, groups)
-    return splits

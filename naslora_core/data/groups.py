@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 
-from naslora_core.data.splits import some
+from naslora_core.data.splits import hashed_at, read_splits, some
 from naslora_core.errors import UserError
 
 EXAMPLE = r"^(patient\d+)_"
@@ -36,6 +36,23 @@ def groups_by(pattern: str, names: Iterable[str]) -> dict[str, str]:
             "widen the pattern or rename them."
         )
     return {name: match[1] for name, match in found.items()}
+
+
+def splits_of(
+    where: Path, file: Path, names: Iterable[str], seed: int, pattern: str | None
+) -> dict[str, list[str]]:
+    """The splits of `file` where there is one, else by a hash; groups stay in one split.
+
+    where: what a fault of the hash names.
+    """
+    names = list(names)
+    groups = groups_by(pattern, names) if pattern else None
+    if not file.exists():
+        return hashed_at(where, names, seed, groups)
+    splits = read_splits(file, names)
+    if groups:
+        no_shared_groups(file, splits, groups)
+    return splits
 
 
 def no_shared_groups(
