@@ -91,7 +91,7 @@ def test_a_block_is_heard_where_it_ends_below_the_noise():
     entropy = np.stack([steps, steps**8], 1)
     deaf = 1 - 0.02 * noise.random((5, 40)) - 0.1 * np.arange(5)[:, None] / 5
     picture = heard(entropy, [0.3, 0.9], deaf, noise.random(40) / 2, steps**9)
-    assert "1 of 2 blocks end surer than a search that hears noise" in picture.alt
+    assert "1 of 2 blocks end surer than 19 in 20 searches that hear noise" in picture.alt
 
 
 def test_rivals_and_verdicts_count_what_they_show():
@@ -100,7 +100,7 @@ def test_rivals_and_verdicts_count_what_they_show():
     alt = rivals(dice, won).alt
     assert "Mean Dice 0.00 (uniform) to 0.60 (b); all searches name one winner in 1 of 2" in alt
     alt = verdicts(won, 4 / 3).alt
-    assert "Nothing to learn: 3 of 4 winners (by dice 1), 2 skips" in alt
+    assert "Nothing to learn: 3 of 4 winners (by chance 1), 2 skips" in alt
 
 
 def test_operators_without_numbers_are_told_from_those_that_learn():

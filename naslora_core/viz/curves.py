@@ -80,7 +80,9 @@ def alpha_trajectories(
     for ax in axes[:, 0]:
         ax.set_ylabel("probability")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=6, handlelength=1)
+    legend = figure.legend(handles, labels, loc="outside lower left", ncols=6, handlelength=1)
+    for line in legend.get_lines():
+        line.set_linewidth(1.2)  # block 0 has its winner bold
     title = title or f"Winners end between {alpha[-1].max(1).min():.2f} and {alpha[-1].max():.2f}"
     finding(figure, f"{title}; uniform is {1 / len(operators):.2f}")
     return Picture(figure, f"{title}. Uniform is {1 / len(operators):.2f}.")

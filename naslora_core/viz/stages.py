@@ -72,7 +72,7 @@ def heard(
     right.set(xlabel="steadiness: way made / way walked", xlim=(0, 1.04), ylabel="block")
     right.set(yticks=range(len(steadiness)), ylim=(len(steadiness) - 0.5, -0.5))
     count = int((entropy[-1] < low[-1]).sum())
-    title = f"{count} of {entropy.shape[1]} blocks end surer than a search that hears noise"
+    title = f"{count} of {entropy.shape[1]} blocks end surer than 19 in 20 searches that hear noise"
     finding(figure, title)
     ends = f"{entropy[-1].min():.2f} to {entropy[-1].max():.2f}"
     return Picture(figure, f"{title}. Entropy {ends}, noise {low[-1]:.2f} to {high[-1]:.2f}.")
@@ -97,18 +97,17 @@ def rivals(dice: Mapping[str, np.ndarray], winners: Mapping[str, Sequence[tuple]
     return Picture(figure, f"{title}. {_told(winners)}")
 
 
-def verdicts(winners: Mapping[str, Sequence[tuple]], by_dice: float) -> Picture:
+def verdicts(winners: Mapping[str, Sequence[tuple]], by_chance: float) -> Picture:
     """`who_won` in full width; the title counts winners that have nothing to learn.
 
-    by_dice: how many these would be if every operator were as likely.
+    by_chance: how many these would be if every operator were as likely.
     """
     figure, ((ax,),) = canvas(height=0.5 * len(winners) + 0.9)
     who_won(ax, winners)
     each = [operator for row in winners.values() for operator, _ in row]
     skips, free = each.count("skip"), sum(map(is_free, each))
-    title = (
-        f"Nothing to learn: {free} of {len(each)} winners (by dice {by_dice:.0f}), {skips} skips"
-    )
+    title = f"Nothing to learn: {free} of {len(each)} winners (by chance {by_chance:.0f})"
+    title += f", {skips} skips"
     finding(figure, title)
     return Picture(figure, f"{title}. {_told(winners)}")
 

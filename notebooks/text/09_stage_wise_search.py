@@ -25,15 +25,16 @@
 # Needs [08](08_search_with_a_known_answer.ipynb).
 
 # %% [markdown]
-# **The question:** NAS-LoRA trains weights and alpha in stages. What does the search do step by step, and
-# when does it fail?
+# **The question:** NAS-LoRA trains weights and alpha in stages. What does the search do step
+# by step, and when does it fail?
 #
-# **You will build** the staged search by hand, equal to `fit`; and a control for it: a search that is deaf.
+# **You will build** the staged search by hand, equal to `fit`; and its control: a search that
+# hears only noise.
 #
 # **You will be able to**
 # - say what moves when, on which images, and prove that the rest kept every bit;
 # - state before a search how far its softmax can get;
-# - read a trajectory: entropy, margin, flips, steadiness;
+# - read alpha's way: entropy, margin, changes of winner, steadiness;
 # - tell a decision from a random walk;
 # - name a failed search by its symptoms.
 #
@@ -71,7 +72,7 @@ ALPHA_LR = 0.1  # of the live searches; the core's is 0.02
 from naslora_core.data import open_data, to_batch
 from naslora_core.exercises.lesson_09 import STAGES, steadiness, suspects
 from naslora_core.house.headline import record
-from naslora_core.search import bilevel, budget, joint, stage_wise, weights_only
+from naslora_core.search import bilevel, joint, stage_wise, weights_only
 from naslora_core.search.operators import operator_names
 from naslora_core.search.schedule import reachable
 from naslora_core.search.trajectory import trajectory
@@ -81,8 +82,8 @@ from naslora_core.viz.stages import heard, is_free, rivals, timeline, verdicts
 
 # %% [markdown]
 # ## What each setting decides
-# `PROFILE` chooses model, images and steps, `SEED` draws everything, `DATA` is what is learned. `ALPHA_LR` is
-# above the core's rate because the runs here are short: a choice that will have its price.
+# `PROFILE` chooses model, images and steps, `SEED` draws everything, `DATA` is what is learned.
+# `ALPHA_LR` is above the core's rate because the runs here are short: a choice with a price.
 
 # %%
 setting, names = profile(PROFILE), operator_names("linear")
@@ -90,37 +91,33 @@ STEPS, BATCH, LR = setting.steps // 2, setting.batch // 2, 3e-3
 METHOD = NASLoRA(rank=4)
 sam, data = load_sam(setting.model), open_data(DATA, setting, seed=SEED)
 
-# %%
-plans = [make(STEPS, LR, ALPHA_LR) for make in (stage_wise, joint, bilevel)]
-stages = {f"{p.name}: {s.name}": s for p in plans for s in p.stages}
-Rows({name: {"steps": s.steps, "moves": s.moves} for name, s in stages.items()})
-
 # %% [markdown]
 # ## What is searched, and when
-# Each block's qkv has a cell, each cell its own alpha: as many small votes as there are blocks. Of the
-# stages the paper says *why*, so that weights and architecture are balanced, and not *when*:
+# Each block's qkv has a cell, and each cell its own alpha. The paper says *why* there are stages, to
+# balance weights and architecture; *when* they begin is in no text that we could read:
 #
-# | | the paper says | we chose | why |
-# |---|---|---|---|
-# | boundaries | nothing in any text we could read | a fifth, a half, the rest | others freeze alpha first, too: PC-DARTS for 15 of 50 epochs, DrNAS for 10 of 25 |
-# | warm-up | stages | weights alone | with $W_d = 0$ alpha has no gradient; random kernels deserve no vote |
-# | search | stages | both, all images | turns on halves cost passes; `bilevel` has them |
-# | settle | stages | weights alone, under the mixture as it stands | discretising is a lossy step of its own |
-# | cost | training 24.14 % cheaper, than what is open | every pass counts, alpha's too | else a search looks free |
+# | | we chose | why |
+# |---|---|---|
+# | warm-up, a fifth | weights alone | with $W_d = 0$ alpha has no gradient; random kernels deserve no vote. Others freeze alpha first, too: PC-DARTS for 15 of 50 epochs, DrNAS for 10 of 25 |
+# | search, a half | both, on all images | turns on two halves cost passes; `bilevel` takes them |
+# | settle, the rest | weights alone, under the mixture as it stands | discretising is a lossy step of its own |
+# | cost | every pass counts, alpha's too | else a search looks free. The paper's training is 24.14 % cheaper: than what is open |
 #
-# Lesson 08 wrote the schedules as values. On images a further thing matters: *which* of them.
+# Lesson 08's schedules on images: A and B are two halves of the training set, one for the weights
+# and one for alpha under `bilevel`.
 
 # %%
+plans = [make(STEPS, LR, ALPHA_LR) for make in (stage_wise, joint, bilevel)]
 timeline(plans)
 
 # %% [markdown]
-# Read down: where grey and orange stand above each other, one pass moves both. Under `bilevel` no image
-# ever moves both kinds, at the price of half of the weights' steps.
+# Where grey and orange stand above each other, one pass moves both. Under `bilevel` no image does,
+# at the price of half of the weights' steps.
 
 # %% [markdown]
 # ## One step by hand
-# Freeze what rests, forward, backward, clip, step: lesson 03's loop, with two optimisers. (`slope` is the
-# rise and fall of the weights' rate.)
+# Freeze what rests, forward, backward, clip, step: lesson 03's loop, with two optimisers. (`slope`
+# lets the weights' rate rise, then fall.)
 
 
 # %%
@@ -147,8 +144,8 @@ def step(model, optimisers, stage, number, total, samples):
 # %% [markdown]
 # A whole search in five steps, with a snapshot at every border.
 #
-# > **Predict first.** What has changed after each stage, bit for bit: alpha, the other trained tensors, the
-# > base?
+# > **Predict first.** What has changed after each stage, bit for bit: alpha, the other trained
+# > tensors, the base?
 
 
 # %%
@@ -188,8 +185,8 @@ assert all(row["weights"] and not row["base"] for row in changed.values())
 Rows(changed)
 
 # %% [markdown]
-# "False" is exact. Optimisers leave a tensor without a gradient alone; one whose gradient is *zero* they
-# may move, as the last exercise shows. Is this what `fit` does?
+# "False" means not one bit. An optimiser leaves a tensor alone that has *no* gradient; one whose
+# gradient is *zero* it may move, as the last exercise shows. Is this what `fit` does?
 
 # %%
 core = adapt(sam, METHOD, classes=len(data.classes), seed=SEED)
@@ -204,15 +201,8 @@ same_losses, same_alphas
 # The same losses and the same alphas, up to rounding.
 #
 # ## Before you search
-# Say what the steps can decide, at the core's rate and at ours:
-
-# %%
-rates = (0.02, ALPHA_LR)
-{rate: budget(stage_wise(STEPS, LR, rate), len(names)) for rate in rates}
-
-# %% [markdown]
-# Entropy says the same of the whole softmax: 1 at uniform, 0 at certainty. A path of steps × rate bounds
-# it from below, if gradients are steady:
+# Lesson 08's budget, and a second reading of a softmax: its *entropy*, 1 at uniform and 0 at
+# certainty. How far can our steps get, at the core's rate and at ours, if gradients are steady?
 
 
 # %%
@@ -222,24 +212,29 @@ def entropy(p):
 
 
 def steady(steps, rate, n):
-    """The entropy that a steady gradient reaches."""
+    """The winner's probability after steady steps, and the entropy."""
     top = reachable(steps * rate, n)
-    return entropy(np.array([top] + [(1 - top) / (n - 1)] * (n - 1)))
+    return top, entropy(np.array([top] + [(1 - top) / (n - 1)] * (n - 1)))
 
 
-# %%
 alpha_steps = plans[0].alpha_steps
-{rate: round(float(steady(alpha_steps, rate, len(names))), 2) for rate in rates}
+allowed = {rate: steady(alpha_steps, rate, len(names)) for rate in (0.02, ALPHA_LR)}
+Rows(
+    {r: {"winner": f"{p:.2f}", "entropy": f"{e:.2f}"} for r, (p, e) in allowed.items()}
+)
 
 # %% [markdown]
+# The same steps, and the larger rate could get much further. Whether it *will* is another question.
+#
 # ### Exercise 9.1 - the fewest steps
 # Difficulty 2 of 5 ·
 # importance 4 of 5 ·
 # 8 minutes ·
 # use `np.log`, `np.floor`
 #
-# The other way round: you want the winner above p. How many steady steps must you pay for? Checked against
-# an AdamW that walks.
+# You want the winner's probability above p. After t steady steps its logit is $2 t\,lr$ above the
+# other n - 1, which are equal. What is the least whole t? (0, if p lies below uniform.) The check
+# lets an AdamW walk there.
 
 
 # %%
@@ -254,7 +249,7 @@ checks.ex_9_1(fewest)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# $p = 1 / (1 + (n - 1) e^{-2 t\,lr})$. What is $2 t\,lr$? And what if p lies below uniform?
+# $p = 1 / (1 + (n - 1) e^{-2 t\,lr})$. Solve for $2 t\,lr$, then take the next whole number.
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -270,48 +265,43 @@ checks.ex_9_1(fewest)
 
 # %% [markdown]
 # ## The search
-# > **Predict first.** The budget is generous. Will every block decide? Will winners stay winners?
+# > **Predict first.** Our budget is generous. Will every block decide? Will winners stay winners?
 
 
-# %%
-def search(schedule, method=METHOD, seed=SEED, batch=BATCH, on_event=None):
+# %% tags=["nbval-ignore-output"]
+def search(schedule, method=METHOD, seed=SEED, batch=BATCH):
     """A model adapted and trained through a schedule."""
     model = adapt(sam, method, classes=len(data.classes), seed=seed)
-    same = {"seed": seed, "progress": False, "on_event": on_event}
-    return fit(model, data, schedule, batch=batch, **same)
+    return fit(model, data, schedule, batch=batch, seed=seed, progress=viz.is_live())
 
 
-# %% tags=["nbval-ignore-output"]
-live = viz.LivePlot()
-runs = {"stage-wise": search(plans[0], on_event=live)}
-live
-
-# %% tags=["nbval-ignore-output"]
+runs = {"stage-wise": search(plans[0])}
+history = runs["stage-wise"].history
 blocks = [b.block for b in runs["stage-wise"].genotype.blocks]
-viz.alpha_trajectories(runs["stage-wise"].history, names, blocks)
+viz.alpha_trajectories(history, names, blocks)
 
 # %% [markdown]
-# Alpha rests, moves on the grey ground, rests again. Compare the bold lines' ends with the budget. Lines that cross
-# are winners that changed. In numbers, by hand and by the core's `trajectory`:
+# Alpha rests, moves on the grey ground, rests again. Compare the ends of the bold lines with the
+# table above. In numbers, by hand and by the core's `trajectory`: the *margin* is the lead over the
+# second, a *flip* a change of winner.
 
 # %% tags=["nbval-ignore-output"]
-way = trajectory(runs["stage-wise"].history)
+way = trajectory(history)
 p = way.probability[way.moved]  # steps blocks operators
 first, second = np.sort(p[-1], -1)[:, :-3:-1].T
 flips = (np.diff(p.argmax(-1), axis=0) != 0).sum(0)
 assert np.allclose(entropy(p), way.entropy[way.moved]) and (flips == way.flips).all()
 assert np.allclose(first - second, way.margin[-1])
 read = {"entropy": entropy(p[-1]), "margin": first - second, "flips": flips}
+table = zip(*(v.round(2).tolist() for v in read.values()), strict=True)
 Rows(
-    {
-        b: {n: round(v[i].item(), 2) for n, v in read.items()}
-        for i, b in enumerate(blocks)
-    }
+    {b: dict(zip(read, row, strict=True)) for b, row in zip(blocks, table, strict=True)}
 )
 
 # %% [markdown]
-# Some entropy has gone, some winner leads. Is that a decision? Every walk ends *somewhere*. So build the
-# control: a search that is **deaf**. Same optimiser, rate and steps, but its gradients are noise.
+# Some entropy has gone, some winner leads. Is that a decision? Every walk ends *somewhere*. So
+# build the control, a search that is **deaf**: same optimiser, rate and steps, but its gradients
+# are noise. Nine in ten of them end between the outer two entropies:
 
 
 # %%
@@ -328,24 +318,23 @@ def deaf(steps, rate, n, draws=500):
     return torch.stack(way).numpy()
 
 
-# %%
 silence = deaf(alpha_steps, ALPHA_LR, len(names))
 np.quantile(entropy(silence[-1]), [0.05, 0.5, 0.95]).round(2).tolist()
 
 # %% [markdown]
-# Noise alone takes that much entropy away. And a second measure, which no rate can inflate: how much of
-# alpha's way led anywhere?
-
-# %% [markdown]
+# Noise alone takes that much away. A second measure, which no rate can inflate: how much of alpha's
+# way led anywhere?
+#
 # ### Exercise 9.2 - steadiness
 # Difficulty 3 of 5 ·
 # importance 4 of 5 ·
 # 10 minutes ·
 # use `np.log`, `np.diff(..., prepend=...)`
 #
-# From the probabilities of one alpha compute way made / way walked: the sum over operators of
-# $|\alpha_T - \alpha_0|$, over that of all single moves. Alpha is known up to a constant a step, so centre it
-# (mean zero); it starts at uniform.
+# From the probabilities of one alpha compute way made / way walked,
+# $\sum_i |\alpha_{T,i}| \; / \; \sum_{t,i} |\alpha_{t,i} - \alpha_{t-1,i}|$, over steps t and
+# operators i. Row t - 1 of the array is the softmax *after* step t; before the first, alpha is 0.
+# A softmax fixes alpha only up to a constant: centre every row (mean zero).
 
 
 # %%
@@ -372,94 +361,71 @@ checks.ex_9_2(steady_share)
 #     moves = np.diff(alpha, axis=0, prepend=np.zeros_like(alpha[:1]))
 #     return np.abs(alpha[-1]).sum() / np.abs(moves).sum()
 # ```
-# 1: never turned round, the budget's case. A walk of T coin tosses is near $1 / \sqrt T$. Twice the rate doubles
-# both sums.
+# 1: never turned round, the budget's case. A walk of T coin tosses is near $1 / \sqrt T$. Twice
+# the rate doubles both sums.
 # </details>
 
 # %% [markdown]
-# > **Predict first.** Will the blocks lie inside the grey, or above and right of it?
+# > **Predict first.** Will the blocks end surer, and walk steadier, than searches that hear noise?
 
 # %% tags=["nbval-ignore-output"]
-pace = [steady(t + 1, ALPHA_LR, len(names)) for t in range(alpha_steps)]
+pace = [steady(t + 1, ALPHA_LR, len(names))[1] for t in range(alpha_steps)]
 heard(entropy(p), steadiness(p), entropy(silence), steadiness(silence), pace)
 
 # %% [markdown]
-# Grey holds nine of ten deaf searches. By chance alone one block in twenty ends above it, so one such
-# block of several is weak evidence, and none says: *at this budget, this search cannot be told from noise*.
-# The dotted line is what the budget allowed. The gap is the price of gradients that change their mind
-# with every batch.
+# Grey holds nine of ten deaf searches. By chance one block in twenty ends above it, so one such
+# block of several is weak evidence, and none says: *at this budget, this search cannot be told from
+# noise*. Dots left of the grey turned back more often than noise does. Dotted is what the budget
+# allowed; the gap is the price of gradients that change their mind with every batch.
 
 # %% [markdown]
 # ## Three orders, equal passes
-# Count passes, alpha's included. Beside them the control that lesson 08 asked for: alpha frozen at
-# uniform.
-
-
-# %%
-def passes(schedule):
-    """Passes in all, and those that move weights and alpha."""
-    turns = [s.turn(i)[0] for s in schedule.stages for i in range(s.steps)]
-    each = {k: BATCH * sum(k in moves for moves in turns) for k in ("weights", "alpha")}
-    return {"passes": BATCH * len(turns)} | each
-
-
-# %%
-Rows({plan.name: passes(plan) for plan in plans})
-
-# %% [markdown]
+# All three take the same steps of as many images. The control: alpha frozen at uniform.
+#
 # > **Predict first.** Which order wins? Does any beat uniform?
 
+# %% tags=["nbval-ignore-output"]
+uniform = replace(weights_only(STEPS, LR), name="uniform")
+runs |= {plan.name: search(plan) for plan in (*plans[1:], uniform)}
 
-# %%
+
 def winners(run):
     """Each block's argmax of alpha, and its probability."""
     return [(b.argmax, max(b.probability)) for b in run.genotype.blocks]
 
 
-# %% tags=["nbval-ignore-output"]
-runs |= {plan.name: search(plan) for plan in plans[1:]}
-runs["uniform"] = search(weights_only(STEPS, LR))
-
-# %% tags=["nbval-ignore-output"]
 classes = len(data.classes)
 dice = {n: evaluate(r.model, data.val, classes=classes).dice for n, r in runs.items()}
 won = {n: winners(run) for n, run in runs.items() if n != "uniform"}
 rivals(dice, won)
 
 # %% [markdown]
-# Dots are images, diamonds means; a tile is a block's winner, the darker the surer. Differences on the
-# same images, from uniform, with lesson 03's bootstrap:
+# Dots are images, diamonds means; a tile is a block's winner, the darker the surer. Differences from
+# uniform, image by image, with lesson 03's bootstrap:
 
 
-# %%
-def interval(gain, draws=2000):
-    """Where 95 % of means lie when images are drawn again."""
+# %% tags=["nbval-ignore-output"]
+def verdict(gain, draws=2000):
+    """The mean, where 95 % of means of redrawn images lie, what may be said."""
     picks = np.random.default_rng(SEED).integers(len(gain), size=(draws, len(gain)))
-    return np.quantile(gain[picks].mean(1), [0.025, 0.975])
-
-
-def verdict(gain):
-    """The mean, its interval, and what may be said."""
-    low, high = interval(gain)
+    low, high = np.quantile(gain[picks].mean(1), [0.025, 0.975])
     said = "above uniform" if low > 0 else "below uniform" if high < 0 else "a tie"
     ends = {"gain": gain.mean(), "from": low, "to": high}
     return {name: f"{end:+.3f}" for name, end in ends.items()} | {"so": said}
 
 
-# %% tags=["nbval-ignore-output"]
 Rows({name: verdict(dice[name] - dice["uniform"]) for name in won})
 
 # %% [markdown]
-# The last column is all that may be said, and only of these images: an interval over images holds the seed
-# still, so even "above uniform" would not show that alpha *chose*. A deaf alpha lands on some side of uniform,
-# too. One seed and few steps prove nothing about schedules. What is not luck: `bilevel` moved weights half as
-# often.
+# The last column is all that may be said. The interval holds the seed still, so even "above uniform"
+# would not show that alpha *chose*: a deaf alpha lands on some side of uniform, too. What is not
+# luck: `bilevel` moved weights half as often.
 
 # %% [markdown]
 # ## Failures, on purpose
-# DARTS' best-known failure is *skip collapse*: since a skip needs no training, it wins before kernels are
-# any good. Provoke it: no warm-up, alpha in a hurry, and the `plain` start of lesson 07, where nothing but skip
-# carries LoRA's own path. Below it the same with another seed, and over DARTS' operators.
+# DARTS' best-known failure is *skip collapse*: a skip needs no training, and wins before kernels are
+# any good. Provoke it: no warm-up, alpha in a hurry, and the `plain` start of lesson 07, where only
+# skip carries LoRA's own path. Then the same with another seed, and with DARTS' operators.
 #
 # > **Predict first.** Where will skip win? Will two seeds agree?
 
@@ -473,47 +439,40 @@ trials = {
 rash = {n: search(hasty, method, s, BATCH // 2) for n, (method, s) in trials.items()}
 
 # %% tags=["nbval-ignore-output"]
-free = {n: sum(map(is_free, run.genotype.operators)) for n, run in rash.items()}
-sizes = {n: len(run.genotype.operators) for n, run in rash.items()}
-by_dice = len(blocks) * sum(free[n] / sizes[n] for n in rash)
-verdicts({name: winners(run) for name, run in rash.items()}, by_dice)
+sets = [run.genotype.operators for run in rash.values()]
+by_chance = len(blocks) * sum(sum(map(is_free, s)) / len(s) for s in sets)
+verdicts({name: winners(run) for name, run in rash.items()}, by_chance)
 
 # %% [markdown]
-# The title counts the skips, and all blue tiles beside what dice would give them. Rows full of skip would be
-# the published collapse, which others met in long searches. More blue than dice explain is a milder form
-# of it: what needs no training is ready first. And how sure are they, and do seeds agree?
-
-
-# %%
-def agreement(one, other):
-    """In how many blocks two searches have the same winner."""
-    return sum(a[0] == b[0] for a, b in zip(winners(one), winners(other), strict=True))
-
+# Blue operators (skip, pool, none) have no number to learn. Rows full of skip would be the published
+# collapse, which others met in long searches. More blue than chance explains is a milder form: what
+# needs no training is ready first. How sure are they, and do two seeds agree?
 
 # %% tags=["nbval-ignore-output"]
+one, other = (winners(rash[name]) for name in ("plain", "plain, next seed"))
+agree = sum(a[0] == b[0] for a, b in zip(one, other, strict=True))
 noise = deaf(hasty.steps, 3 * ALPHA_LR, len(names))[-1].max(-1)
-seeds = agreement(rash["plain"], rash["plain, next seed"])
 surest = {n: max(q for _, q in winners(run)) for n, run in rash.items()}
 {
-    "two seeds agree": f"{seeds} of {len(blocks)} blocks",
-    "by dice": f"{len(blocks) / len(names):.1f}",
+    "two seeds agree": f"{agree} of {len(blocks)} blocks",
+    "by chance": f"{len(blocks) / len(names):.1f}",
     "surest winner": {n: round(q, 2) for n, q in surest.items()},
     "deaf, median and 95 %": np.quantile(noise, [0.5, 0.95]).round(2).tolist(),
 }
 
 # %% [markdown]
-# **Haste.** At this rate even a deaf search is often sure of itself. Where a real one is surer, it did hear
-# something, perhaps the early gradients, which agree while $W_d$ leaves zero; but about kernels that were
-# still random. Seeds that disagree say what such a verdict is worth. A margin measures rate × steps first, evidence second.
+# **Haste.** At this rate even a deaf search is often sure of itself. A real one that is surer did
+# hear something, but about kernels that were still random; seeds that disagree say what that is
+# worth. A margin measures rate × steps first, evidence second.
 #
 # | symptom | look at | failure |
 # |---|---|---|
-# | entropy stays at 1 | the budget | too few steps, too small a rate |
+# | entropy stays near 1 | the budget | too few steps, too small a rate |
 # | entropy *exactly* 1 | what moved | alpha is in no optimiser |
 # | falls as in a deaf search | steadiness | no evidence; more images a step, more steps |
 # | falls at once | two seeds | haste: warm up, lower the rate |
 # | alpha moves while it should rest | snapshots | a leak, below |
-# | skips and pools nearly everywhere | dice, `diagnose` | collapse; warm up, stop early, read by projection |
+# | skips and pools nearly everywhere | what chance gives | collapse; warm up, stop early, read by projection |
 
 # %% [markdown]
 # ### Exercise 9.3 - a bug hunt: four trainers, one honest
@@ -522,9 +481,9 @@ surest = {n: max(q for _, q in winners(run)) for n, run in rash.items()}
 # 12 minutes ·
 # use `moved`, `snapshot`
 #
-# Each has `model` (a small cell) and `run(stage)`, and promises warm-up, search, settle. One gave its weights' optimiser
-# `model.parameters()`, one freezes by gradients of zero, one replaced alpha after making the
-# optimiser. All learn:
+# Each has a `model` (a small cell, its alpha named `arch_alpha`) and `run(stage)`, and promises
+# warm-up, search, settle. One gave its weights' optimiser `model.parameters()`, one freezes by
+# gradients of zero, one replaced alpha after making the optimiser. In all of them the loss falls:
 
 # %%
 learned = {}
@@ -537,7 +496,7 @@ learned
 
 # %%
 def alarm(trainer, stages):
-    """Alpha "left out", moves "too early" or "too late", or the trainer is "honest"."""
+    """What alpha is: "left out", moved "too early" or "too late", or "honest"."""
     raise NotImplementedError("Exercise 9.3")
 
 
@@ -547,7 +506,8 @@ checks.ex_9_3(alarm)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Run one stage at a time. In which of the three is "arch_alpha" among the names that moved?
+# Go through `stages` one `trainer.run(stage)` at a time. In which of the three is "arch_alpha"
+# among the names that moved?
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -565,8 +525,8 @@ checks.ex_9_3(alarm)
 #         return "left out"
 #     return "too late" if found["settle"] else "honest"
 # ```
-# A gradient of zero is not no gradient: Adam's momentum rolls on through the settling. In warm-up, without any
-# momentum yet, the same trainer looks honest. Set gradients to None.
+# A gradient of zero is not no gradient: Adam's momentum rolls on through the settling. In warm-up,
+# without any momentum yet, the same trainer looks honest. Set gradients to None.
 # </details>
 
 # %% tags=["nbval-ignore-output"]
@@ -582,30 +542,29 @@ record(
 
 # %% [markdown]
 # ## Recap
-# *What does the search do, and when does it fail?* It warms kernels up, lets small votes drift while the weights
-# move on, and settles. It fails wherever the votes would have drifted so without images.
+# *What does the search do, and when does it fail?* It warms kernels up, lets alpha drift while the
+# weights move on, and settles. It fails wherever alpha would have drifted so without images.
 # - What a stage freezes keeps every bit; that is a test, not a hope.
-# - Budgets bound what alpha can reach; gradients that change their mind reach far less.
-# - Entropy and margin grow with the rate; steadiness does not. A deaf search says what is noise.
-# - At equal passes orders are compared with uniform alpha, image by image, ties called ties.
-# - A failure is counted against dice and seeds before it is named. Haste shows first.
+# - Budgets bound what alpha can reach; gradients that change their mind reach less.
+# - Entropy and margin move with the rate, steadiness does not. A deaf search says what is noise.
+# - Orders are compared with uniform alpha, failures with chance and a second seed.
 
 # %% [markdown]
 # ## In practice
 # - Run two seeds before you read any genotype. Where they disagree, report that.
-# - A search that ties with uniform is no scandal: the mixture itself, one cheap kernel, may be what helps.
+# - A search that ties with uniform is no scandal: the mixture, one cheap kernel, may be what helps.
 # - To give alpha a real chance raise steps first, then the batch, the rate last.
 #
-# **Try it on your own data:** set `DATA` to a folder with `images/` and `masks/`; or set `ALPHA_LR` to the
-# core's and `PROFILE` to `laptop`, and look at the grey band again.
+# **Try it on your own data:** set `DATA` to a folder with `images/` and `masks/`; or set `ALPHA_LR`
+# to the core's and `PROFILE` to `laptop`, and look at the grey band again.
 #
 # ## Further reading
 # - [NAS-LoRA](https://arxiv.org/abs/2512.03499): the stages, in its words.
 # - [P-DARTS](https://arxiv.org/abs/1904.12760): skips that win too much, and stages against them.
-# - [NAS-Bench-201](https://arxiv.org/abs/2001.00326): skip collapse against a known optimum.
 # - [RobustDARTS](https://arxiv.org/abs/1909.09656): curvature as an early warning.
 # - [Random search](https://arxiv.org/abs/1902.07638): a control that searches have to beat.
 #
-# Next: alpha has settled, and may know little. What does the trained kernel itself say, and how do we read it?
+# Next: alpha has settled, and may know little. What does the trained kernel itself say, and how do
+# we read it?
 #
 # [<- 08](08_search_with_a_known_answer.ipynb) | [index](README.md) | [10 ->](10_read_the_result.ipynb)
