@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from naslora_core.search import operators
 from naslora_core.search.cell import Cell
 from naslora_core.search.choose import argmax, patch_covariance, project
 from naslora_core.search.operators import OPERATOR_SETS, build, identity
@@ -129,6 +130,29 @@ def test_a_skip_beside_the_mixture_counts_as_part_of_the_kernel():
     cell = Cell(RANK, "linear", "beside").double()
     cell.arch_alpha.data[LINEAR.index("none")] = 1e4
     assert project(cell, coloured()).projection == "skip"
+
+
+def test_an_operator_of_an_unknown_class_is_searched_but_never_named(monkeypatch):
+    """A learnable kernel that is neither dense nor separable, e.g. depthwise alone."""
+    monkeypatch.setattr(operators, "REGISTRY", dict(operators.REGISTRY))
+
+    @operators.operator("depthwise")
+    class Depthwise(operators.Operator):
+        side = 3
+
+        def __init__(self, rank):
+            super().__init__(rank)
+            self.weight = torch.nn.Parameter(torch.ones(rank, 3, 3))
+
+        def kernel(self):
+            return torch.diag_embed(self.weight.permute(1, 2, 0)).permute(2, 3, 0, 1)
+
+    cell, z = Cell(3, ("depthwise", "conv_3x3"), "plain"), torch.randn(2, 3, 6, 6)
+    cell.arch_alpha.data[0] = 9.0
+    read = project(cell, z)
+    assert (read.argmax, read.projection) == ("depthwise", "conv_3x3")
+    assert read.residual.keys() == {"conv_3x3"}
+    assert project(cell, z, decoder=torch.randn(7, 3)).projection == "conv_3x3"
 
 
 def test_nothing_fits_is_said():

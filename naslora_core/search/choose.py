@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from naslora_core.search.cell import Cell
-from naslora_core.search.classes import Member, free, own
+from naslora_core.search.classes import Member, free, has_class, own
 from naslora_core.search.operators import Operator
 
 TOLERANCE = 0.01
@@ -49,7 +49,8 @@ def project(
 ) -> Choice:
     """Both readings of `cell` on its own input z `B r H W`; projection None if no class fits.
 
-    Projection reads the mixed kernel, so it says nothing of operators that have none.
+    Projection reads the mixed kernel, so it says nothing of operators that have none, and never
+    names one whose class of kernels is unknown (learnable, and neither Dense nor Separable).
     """
     return Choice(argmax(cell), *explain(cell.kernel(), cell.operators, z, tolerance, decoder))
 
@@ -67,7 +68,7 @@ def explain(
     decoder: the Wd `d r` behind it; then energy is counted after it, We and Wd are free, and the
     nearest member of each class is returned too.
     """
-    classes = {op.name: op for op in operators if op.linear}
+    classes = {op.name: op for op in operators if has_class(op)}
     side = max([kernel.shape[-1], *(op.side for op in classes.values())])
     kernel = F.pad(kernel.double(), ((side - kernel.shape[-1]) // 2,) * 4)
     covariance = patch_covariance(z, side)

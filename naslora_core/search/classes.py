@@ -33,6 +33,11 @@ class Member:
         return F.pad(whole, ((side - whole.shape[-1]) // 2,) * 4).flatten(1)
 
 
+def has_class(op: Operator) -> bool:
+    """Whether it is known which kernels `op` can be; so of Fixed, Dense and Separable ones."""
+    return op.linear and isinstance(op, Fixed | Dense | Separable)
+
+
 def own(op: Operator, W: Tensor, C: Tensor, side: int) -> Tensor:
     """The kernel nearest to W `r rkk` among those that `op` can be, flattened like W."""
     if isinstance(op, Fixed):
@@ -58,8 +63,6 @@ def free(op: Operator, W: Tensor, C: Tensor, side: int) -> Member:
 
 def taps(op: Operator, side: int) -> Tensor:
     """Which of the rkk columns a dense or separable operator can use, bool."""
-    if not isinstance(op, Dense | Separable):
-        raise TypeError(f"projection knows no class of kernels for {op.name}; add it to classes.py")
     mask = torch.zeros(side, side, dtype=torch.bool)
     low, step = (side - op.side) // 2, getattr(op, "dilation", 1)
     mask[low : side - low : step, low : side - low : step] = True

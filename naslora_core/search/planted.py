@@ -137,7 +137,11 @@ def lesson(kernel: Tensor, garden: Garden, seed: int, step: int) -> tuple[Tensor
 
 
 def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tuple]:
-    """Train what is free in `model` on draw(step) = (x, y): (step, what moved, loss) of each."""
+    """Train what is free in `model` on draw(step) = (x, y): (step, what moved, loss) of each.
+
+    Of a stage only steps, moves and rates count: every step draws data of its own, so there are no
+    halves to keep apart; decay is AdamW's own, and the softmax stays as it is.
+    """
     free = {n: p for n, p in model.named_parameters() if p.requires_grad}
     alphas = [p for n, p in free.items() if n.endswith("arch_alpha")]
     weights = [p for n, p in free.items() if not n.endswith("arch_alpha")]
