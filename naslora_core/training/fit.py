@@ -19,6 +19,7 @@ from naslora_core.errors import UserError
 from naslora_core.search.schedule import Schedule, budget, named_schedule
 from naslora_core.training.alphas import Alphas
 from naslora_core.training.devices import alone
+from naslora_core.training.feature_cache import FeatureCache, cached, cut_of, named_cache
 from naslora_core.training.losses import DEFAULT, named_loss
 from naslora_core.training.memory import peak_mb
 from naslora_core.training.run import Run
@@ -57,6 +58,7 @@ def fit(
     watch: Watch | None = None,
     augment: str = "flips",
     fabric: "Fabric | None" = None,
+    cache: str | Path | FeatureCache | None = None,
 ) -> FitResult:
     """Train `model` (from `adapt`) on `data.train`; a method without alpha only moves weights.
 
@@ -68,27 +70,34 @@ def fit(
     accumulate: parts that a batch is cut into, one held at a time. checkpointing: keep the inputs
     of the encoder's blocks alone and compute the rest twice. augment: "flips", or "full", as in
     `to_batch`. fabric: from `devices.launch`, for several processes; it decides device and
-    precision.
+    precision. cache: a folder for what blocks before the first adapted one answer, each image's
+    computed once; the run ends the same (see `feature_cache`).
     Raises UserError for an unknown schedule, loss, precision or augment, a batch that cannot be
-    cut, data with other classes than the model's; with the step and the images' names when the loss
-    is not finite; and with the knobs to turn when memory runs out.
+    cut, data with other classes than the model's, a cache that would keep nothing; with the step
+    and the images' names when the loss is not finite; and with the knobs to turn when memory runs
+    out.
     """
     _suits(model, data)
     criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
     schedule = named_schedule(schedule, steps, lr, bool(Alphas(model).parameters))
+    cache = named_cache(cache, named_augment(augment))
+    if cache:
+        cut_of(model)
     fabric = fabric or alone(next(model.parameters()).device, precision)
     _cuts(batch, accumulate, fabric.world_size)
     arguments = {"steps": steps, "batch": batch, "seed": seed, "schedule": repr(schedule)}
     arguments |= {"precision": precision, "loss": loss, "watch": repr(watch)}
     arguments |= {"accumulate": accumulate, "processes": fabric.world_size}
-    arguments |= {"augment": named_augment(augment)}
+    arguments |= {"augment": named_augment(augment), "resize": model.resize}
+    arguments |= {"features": "half" if cache and cache.half else None}  # else the run is the same
     run = Run(
         model, data.train, schedule, batch, seed, criterion, fabric, accumulate, precision,
         checkpointing, augment,
     )  # fmt: skip
     folder = RunFolder(out, arguments | {"data": data.name, "method": repr(model.method)})
     folder.restore(run)
-    _train(run, data, folder, progress and fabric.is_global_zero, on_event, watch)
+    with cached(model, cache, fabric.world_size):
+        _train(run, data, folder, progress and fabric.is_global_zero, on_event, watch)
     folder.finish(run)
     seconds = run.history[-1]["seconds"] if run.history else 0.0
     return FitResult(model, _genotype(model, data, schedule, seed), run.history, seconds)
@@ -136,6 +145,6 @@ def _train(run: Run, data, folder: RunFolder, progress: bool, on_event, watch) -
 def _genotype(model, data, schedule: Schedule, seed: int, images: int = 16):
     """Both readings on the first training images."""
     part = [data.train[i] for i in range(min(images, len(data.train)))]
-    batch, _ = to_batch(part, model.image_size)
+    batch, _ = to_batch(part, model.image_size, resize=model.resize)
     device = next(model.parameters()).device
     return read_genotype(model, batch.to(device), schedule=schedule.name, data=data.name, seed=seed)
