@@ -93,8 +93,8 @@ sam, data = load_sam(setting.model), open_data(DATA, setting, seed=SEED)
 
 # %% [markdown]
 # ## What is searched, and when
-# Each block's qkv has a cell, and each cell its own alpha. The paper says *why* there are stages, to
-# balance weights and architecture; *when* they begin is in no text that we could read:
+# Each block's qkv has a cell, and each cell its own alpha. The paper says *why* there are stages,
+# to balance weights and architecture; *when* they begin is in no text that we could read:
 #
 # | | we chose | why |
 # |---|---|---|
@@ -400,8 +400,8 @@ won = {n: winners(run) for n, run in runs.items() if n != "uniform"}
 rivals(dice, won)
 
 # %% [markdown]
-# Dots are images, diamonds means; a tile is a block's winner, the darker the surer. Differences from
-# uniform, image by image, with lesson 03's bootstrap:
+# Dots are images, diamonds means; a tile is a block's winner, the darker the surer. Differences
+# from uniform, image by image, with lesson 03's bootstrap:
 
 
 # %% tags=["nbval-ignore-output"]
@@ -417,15 +417,15 @@ def verdict(gain, draws=2000):
 Rows({name: verdict(dice[name] - dice["uniform"]) for name in won})
 
 # %% [markdown]
-# The last column is all that may be said. The interval holds the seed still, so even "above uniform"
-# would not show that alpha *chose*: a deaf alpha lands on some side of uniform, too. What is not
-# luck: `bilevel` moved weights half as often.
+# The last column is all that may be said. The interval holds the seed still, so even "above
+# uniform" would not show that alpha *chose*: a deaf alpha lands on some side of uniform, too. What
+# is not luck: `bilevel` moved weights half as often.
 
 # %% [markdown]
 # ## Failures, on purpose
-# DARTS' best-known failure is *skip collapse*: a skip needs no training, and wins before kernels are
-# any good. Provoke it: no warm-up, alpha in a hurry, and the `plain` start of lesson 07, where only
-# skip carries LoRA's own path. Then the same with another seed, and with DARTS' operators.
+# DARTS' best-known failure is *skip collapse*: a skip needs no training, and wins before kernels
+# are any good. Provoke it: no warm-up, alpha in a hurry, and the `plain` start of lesson 07, where
+# only skip carries LoRA's own path. Then the same with another seed, and with DARTS' operators.
 #
 # > **Predict first.** Where will skip win? Will two seeds agree?
 
@@ -444,9 +444,9 @@ by_chance = len(blocks) * sum(sum(map(is_free, s)) / len(s) for s in sets)
 verdicts({name: winners(run) for name, run in rash.items()}, by_chance)
 
 # %% [markdown]
-# Blue operators (skip, pool, none) have no number to learn. Rows full of skip would be the published
-# collapse, which others met in long searches. More blue than chance explains is a milder form: what
-# needs no training is ready first. How sure are they, and do two seeds agree?
+# Blue operators (skip, pool, none) have no number to learn. Rows full of skip would be the
+# published collapse, which others met in long searches. More blue than chance explains is a milder
+# form: what needs no training is ready first. How sure are they, and do two seeds agree?
 
 # %% tags=["nbval-ignore-output"]
 one, other = (winners(rash[name]) for name in ("plain", "plain, next seed"))
