@@ -8,6 +8,7 @@ import torch
 from tiny import tiny_data
 
 from naslora_core.errors import UserError
+from naslora_core.house.registered import registered_table
 from naslora_core.sam import build_nano
 from naslora_core.training import protocol as registry
 from naslora_core.training.verdict import differences, told, verdict
@@ -19,7 +20,7 @@ methods: [decoder_only, lora]
 subject: lora
 seeds: [0, 1]
 setting: {steps: 2, batch: 2, split: test}
-rates: learning_rates
+rates: [learning_rates]
 metric: iou
 level: 0.95
 draws: 200
@@ -119,8 +120,29 @@ def test_the_verdict_names_domains_and_keeps_test_domains_apart(file):
     row = verdict(records, protocol)["decoder_only"]
     assert [round(row[n].mean, 6) for n in ("all", "test", "camouflage")] == [0, -0.15, 0.15]
     assert row["all"].zero and row["vessel"].high < 0
-    lines = told({"decoder_only": row}, protocol, records).splitlines()
-    assert lines[0].startswith("8 of 8 runs; lora minus each rival, iou") and len(lines) == 5
+    lines = told(records, protocol).splitlines()
+    assert lines[0] == "lora minus each rival, iou:" and len(lines) == 5
+    assert told(records[1:], protocol) == "7 of 8 runs; the verdict waits for all of them."
+
+
+def test_the_readme_waits_for_all_runs_and_counts_domains_then(file, tmp_path):
+    protocol = registry.read(file)
+    facts = {"command": "c", "device": "d", "date": "2026-01-01", "commit": "abc"}
+    for i, (name, seed) in enumerate(protocol.cells()):
+        for method, iou in (
+            ("lora", 0.5 + (0.1 if name == "vessel" else 0)),
+            ("decoder_only", 0.5),
+        ):
+            made = record(name, method, seed, iou)
+            made |= {"protocol": protocol.digest, "provenance": facts}
+            (tmp_path / f"{i}-{method}.json").write_text(json.dumps(made))
+        if not i:
+            assert registered_table(file, tmp_path).startswith("So far 2 of 8 runs")
+    table = registered_table(file, tmp_path)
+    assert (
+        "| decoder-only | +0.050 (+0.000 to +0.100) | +0.100 (+0.100 to +0.100) | 1 | 0 |" in table
+    )
+    assert "95% intervals" in table and "`abc`" in table
 
 
 def test_shares_part_the_cells(file):

@@ -16,6 +16,7 @@ from naslora_core.house.environment import ROOT
 from naslora_core.house.lesson import NOTEBOOKS, Lesson, lessons
 from naslora_core.house.minutes import minutes_line
 from naslora_core.house.path_picture import learning_path
+from naslora_core.house.registered import registered_table
 from naslora_core.house.results import (
     base_table,
     development_table,
@@ -45,7 +46,7 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
     }
     made = {"base": base_table(), "methods": method_table(), "costs": cost_table()}
     made |= {"development": development_table(), "planted": planted_table()}
-    made |= {"figure": hero()}
+    made |= {"figure": hero(), "registered": registered_table()}
     for name, table in made.items():
         files[root / "README.md"] = fill(files[root / "README.md"], table, root / "README.md", name)
     page = notebooks / "text" / "README.md"

@@ -25,7 +25,7 @@ from naslora_core.training.method_facts import facts
 from naslora_core.training.provenance import provenance
 from naslora_core.training.publish import publish
 from naslora_core.training.table import component_cases, scene_cases, score
-from naslora_core.training.verdict import told, verdict
+from naslora_core.training.verdict import told
 
 
 def command_line() -> str:
@@ -110,8 +110,7 @@ def protocol(arguments: argparse.Namespace) -> None:
     if not a.verdict:
         sam = load_sam().to(a.device)
         registry.run(registered, sam, command_line(), cells, a.methods)
-    found = registry.results(registered)
-    print(told(verdict(found, registered), registered, found))
+    print(told(registry.results(registered), registered))
 
 
 def planted(arguments: argparse.Namespace) -> None:

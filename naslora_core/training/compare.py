@@ -160,13 +160,13 @@ def _scored(scores: Scores, samples) -> dict:
     }
 
 
-def best_rates(folder: Path) -> dict[str, float]:
-    """Of each method the learning rate of the best mean IoU over all trials in `folder`.
+def best_rates(*folders: Path) -> dict[str, float]:
+    """Of each method the learning rate of the best mean IoU over all trials in the folders.
 
     Raises UserError where the rates of a method were not tried on the same data and seeds.
     """
     tried = defaultdict(lambda: defaultdict(dict))
-    for path in sorted(Path(folder).glob("*.json")):
+    for path in sorted(p for folder in folders for p in Path(folder).glob("*.json")):
         r = json.loads(path.read_text())
         if r["method"] != "base_boxed":
             place = r["data"], r["setting"]["split"], r["seed"]
@@ -174,7 +174,7 @@ def best_rates(folder: Path) -> dict[str, float]:
     for method, rates in tried.items():
         if len({frozenset(found) for found in rates.values()}) > 1:
             raise UserError(
-                f"The learning rates of {method} in {folder} were tried on different data or "
+                f"The learning rates of {method} in {folders[0]} were tried on different data or "
                 "seeds; run the missing trials."
             )
     return {m: max(r, key=lambda lr: np.mean(list(r[lr].values()))) for m, r in tried.items()}

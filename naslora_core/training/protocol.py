@@ -28,7 +28,7 @@ RESULTS = RECORDED / "protocol"
 @dataclass(frozen=True)
 class Protocol:
     """development, test: domains; subject: the method that is judged against the others in
-    `methods`; setting, seeds and rates (a folder of trials) are those of `compare`; level, draws:
+    `methods`; setting, seeds and rates (folders of trials) are those of `compare`; level, draws:
     of the intervals, over `metric`."""
 
     development: tuple[str, ...]
@@ -37,7 +37,7 @@ class Protocol:
     subject: str
     seeds: tuple[int, ...]
     setting: Setting
-    rates: str
+    rates: tuple[str, ...]
     metric: str
     level: float
     draws: int
@@ -143,7 +143,8 @@ def run(
         committed(path)
     places = {name: located(name) for name, _ in cells}
     results(protocol, out)
-    rates, facts = best_rates(RECORDED / protocol.rates), {"protocol": protocol.digest}
+    rates = best_rates(*(RECORDED / name for name in protocol.rates))
+    facts = {"protocol": protocol.digest}
     for name, seed in cells:
         data = open_data(places[name], profile("laptop"))
         chosen = methods or protocol.methods

@@ -32,13 +32,21 @@ def verdict(records: Sequence[Mapping], protocol: Protocol) -> dict[str, dict[st
     return {rival: row for rival, row in table.items() if row}
 
 
-def told(
-    table: Mapping[str, Mapping[str, Interval]], protocol: Protocol, records: Sequence[Mapping]
-) -> str:
-    """The verdict as lines of text, after how much of the grid has run."""
+def waiting(records: Sequence[Mapping], protocol: Protocol) -> str:
+    """How many runs are missing, in a sentence; empty once all are there.
+
+    Nobody should be tempted to stop where the answer pleases, so there is no verdict before.
+    """
     ran = sum(r["method"] in protocol.methods for r in records)
     whole = len(protocol.cells()) * len(protocol.methods)
-    lines = [f"{ran} of {whole} runs; {protocol.subject} minus each rival, {protocol.metric}:"]
-    for rival, row in table.items():
+    return "" if ran == whole else f"{ran} of {whole} runs; the verdict waits for all of them."
+
+
+def told(records: Sequence[Mapping], protocol: Protocol) -> str:
+    """The verdict as lines of text, or what it waits for."""
+    if waiting(records, protocol):
+        return waiting(records, protocol)
+    lines = [f"{protocol.subject} minus each rival, {protocol.metric}:"]
+    for rival, row in verdict(records, protocol).items():
         lines += [f"{rival:>16}  {name:>16}  {interval}" for name, interval in row.items()]
     return "\n".join(lines)
