@@ -4,6 +4,7 @@ from naslora_core.viz.click import click
 from naslora_core.viz.comparison import comparison
 from naslora_core.viz.curves import alpha_trajectories, losses
 from naslora_core.viz.diagram import three_parts
+from naslora_core.viz.landscape import landscape
 from naslora_core.viz.live import LivePlot
 from naslora_core.viz.masks import contact_sheet, overlay, show_masks
 from naslora_core.viz.measure import paired_gains, pixels, roulette, scoreboard, watched, weighing
@@ -68,6 +69,7 @@ __all__ = [
     "hits",
     "is_live",
     "kernels",
+    "landscape",
     "learning",
     "losses",
     "mosaic",

@@ -4,17 +4,18 @@ from collections.abc import Callable
 
 import numpy as np
 
+from naslora_core.viz.baked import BakedClicks
 from naslora_core.viz.masks import overlay
 from naslora_core.viz.panels import panel
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import WIDTH, canvas
-from naslora_core.viz.widgets import is_live
+from naslora_core.viz.widgets import is_baked, is_live
 
 PLACES = ((0.5, 0.5), (0.3, 0.4), (0.7, 0.6))  # of the clicks on a static page, as x, y shares
 
 
 def click(predict, image, places=PLACES):
-    """An image that answers clicks where that is live, else three clicks side by side.
+    """An image that answers clicks, by a kernel or from a store; else three clicks side by side.
 
     predict: a SamPredictor after `set_image(image)`, or a function (points `P 2` as x, y in pixels,
     labels `P`, 1 in and 0 out) -> mask `H W`; image: uint8 `H W 3`; places: clicks of the static
@@ -23,6 +24,8 @@ def click(predict, image, places=PLACES):
     predict = best_mask(predict) if hasattr(predict, "predict") else predict
     if is_live():
         return _clickable(predict, np.asarray(image))
+    if is_baked():
+        return BakedClicks(predict, np.asarray(image), places[0])
     height, width = np.shape(image)[:2]
 
     def draw(ax, place):

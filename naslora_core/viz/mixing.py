@@ -2,7 +2,6 @@
 
 import copy
 import html
-import os
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -12,7 +11,7 @@ from naslora_core.viz.operators import as_array, field, mosaic, padded
 from naslora_core.viz.panels import single
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import ADAPTER, SEQUENTIAL, WIDTH, blank, canvas, finding
-from naslora_core.viz.widgets import STATIC, frames, is_live
+from naslora_core.viz.widgets import frames, is_baked, is_live
 
 ROOM = 9  # side of the map on which an impulse is answered
 RAISED = 3.0  # alpha of the one operator that a picture raises above the others
@@ -89,9 +88,9 @@ def alphas(cell, z: Tensor, raised: Sequence[str] = ()):
     """
     if is_live():
         return _sliders(cell, z)
-    states = ["equal", *(cell.names if os.environ.get(STATIC) == "frames" else raised)]
+    states = ["equal", *(cell.names if is_baked() else raised)]
     cells = {s: _with(cell, [RAISED * (n == s) for n in cell.names]) for s in states}
-    if os.environ.get(STATIC) == "frames":
+    if is_baked():
         return frames(lambda axes, state: mixture(axes, cells[state], z), states, "alpha", axes=3)
     figure, axes = canvas(3, len(states), height=3 * WIDTH / max(4, len(states)) + 0.5)
     for column, each in zip(axes.T, cells.values(), strict=True):

@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 from naslora_core.viz.masks import overlay
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import PROMPT_OUT, canvas, finding
+from naslora_core.viz.widgets import explore, is_baked, is_live
 
 
 def token_grid(predictor, photo, token=None, title: str | None = None) -> Picture:
@@ -33,25 +34,51 @@ def token_grid(predictor, photo, token=None, title: str | None = None) -> Pictur
     return Picture(figure, f"{title}; a global block shows it {seen[1]}.")
 
 
-def attention(predictor, photo, token, title: str | None = None) -> Picture:
+def attention(predictor, photo, token, title: str | None = None):
     """Where one token looks, in the first windowed and the first global block.
 
-    token: (row, column) on the token map. Mean over heads; each map sums to 1.
+    token: (row, column) on the token map. Mean over heads; each map sums to 1. Live, and on pages
+    that can be moved, a slider takes the token along its row.
     """
-    encoder = predictor.model.image_encoder
-    side, image = tokens_a_side(encoder), model_input(predictor, photo)
-    maps = [attention_map(predictor, photo, i, token) for i in kinds(encoder)]
+    if is_live() or is_baked():
+        return _along(predictor, photo, token[0])
+    maps = _both(predictor, photo, token)
     figure, axes = canvas(1, 2, height=3.6)
-    for ax, index, weights in zip(axes[0], kinds(encoder), maps, strict=True):
-        shown = _spotlight(ax, image, weights, np.max(maps))
-        _mark(ax, token, image.shape[0] / side)
-        kind = "windowed" if encoder.blocks[index].window_size else "global"
-        ax.set_title(f"block {index}, {kind}: spread over {spread(weights):.0f} tokens")
+    shown = _looks(axes[0], predictor, photo, token, maps, np.max(maps))
     figure.colorbar(shown, ax=axes, shrink=0.8, aspect=30, label="attention weight")
     title = title or "A token's attention stops at its window, or spans the map"
     finding(figure, title)
     tokens = " and ".join(f"{spread(w):.0f}" for w in maps)
     return Picture(figure, f"{title}. It is spread over {tokens} tokens.")
+
+
+def _along(predictor, photo, row: int):
+    """The same for every second token of a row, on one scale, under a slider."""
+    columns = range(0, tokens_a_side(predictor.model.image_encoder), 2)
+    maps = {column: _both(predictor, photo, (row, column)) for column in columns}
+    most = max(np.max(pair) for pair in maps.values())
+
+    def draw(axes, column):
+        _looks(axes, predictor, photo, (row, column), maps[column], most)
+        return axes[0].get_title("left")
+
+    return explore(draw, columns, f"token in row {row}, column", axes=2)
+
+
+def _both(predictor, photo, token) -> list[np.ndarray]:
+    return [attention_map(predictor, photo, i, token) for i in kinds(predictor.model.image_encoder)]
+
+
+def _looks(axes, predictor, photo, token, maps, most: float) -> ScalarMappable:
+    """Draw both maps on the photograph, and the token."""
+    encoder = predictor.model.image_encoder
+    side, image = tokens_a_side(encoder), model_input(predictor, photo)
+    for ax, index, weights in zip(axes, kinds(encoder), maps, strict=True):
+        shown = _spotlight(ax, image, weights, most)
+        _mark(ax, token, image.shape[0] / side)
+        kind = "windowed" if encoder.blocks[index].window_size else "global"
+        ax.set_title(f"block {index}, {kind}: spread over {spread(weights):.0f} tokens")
+    return shown
 
 
 def spread(weights: np.ndarray) -> float:

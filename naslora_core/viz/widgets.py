@@ -30,18 +30,29 @@ def is_live() -> bool:
     return bool(parent.get("content", {}).get("allow_stdin"))
 
 
+def is_baked() -> bool:
+    """Whether pictures are made for a page that has no kernel but can be moved."""
+    return os.environ.get(STATIC) == "frames"
+
+
 def explore(
-    draw: Callable, values: Sequence, label: str = "", title: str | None = None, axes: int = 1
+    draw: Callable,
+    values: Sequence,
+    label: str = "",
+    title: str | None = None,
+    axes: int = 1,
+    few: Sequence | None = None,
 ):
     """`draw(ax, value)` under a slider where that is live, else for all values side by side.
 
-    Arguments as `panel`'s. Displays nothing by itself: end the cell with it.
+    Arguments as `panel`'s; few: the values to show where nothing moves, by default all.
+    Displays nothing by itself: end the cell with it.
     """
     if is_live():
         return _slider(draw, values, label, axes)
-    if os.environ.get(STATIC) == "frames":
+    if is_baked():
         return frames(draw, values, label, axes)
-    return panel(draw, values, label, title, axes=axes)
+    return panel(draw, few or values, label, title, axes=axes)
 
 
 def _slider(draw: Callable, values: Sequence, label: str, axes: int):

@@ -130,8 +130,8 @@ viz.show_masks(
 viz.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 
 # %% [markdown]
-# With a running kernel the last cell takes your clicks; on a static page it shows
-# three.
+# With a running kernel the last cell takes your clicks, and on a page of `make workbook`
+# the nearest of a hundred that it keeps (or Tab, then arrow keys). Here it shows three.
 
 # %% [markdown]
 # ## One special kind of image

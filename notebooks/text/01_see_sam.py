@@ -176,7 +176,8 @@ viz.attention(predictor, photo, token)
 
 # %% [markdown]
 # Attention weights sum to 1 in either map, over one window or over all tokens,
-# padding included. How does the code keep windows apart?
+# padding included. Where a kernel runs, a slider takes the token along its row: watch
+# the left map jump at the border. How does the code keep windows apart?
 
 # %%
 from segment_anything.modeling.image_encoder import window_partition
@@ -349,8 +350,8 @@ positions = sam.prompt_encoder.get_dense_pe()  # where each place of the embeddi
 viz.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 
 # %% [markdown]
-# With a running kernel the photograph takes your clicks; a static page shows three of
-# them.
+# With a running kernel the photograph takes your clicks, and on a page of `make workbook`
+# the nearest of a hundred that it keeps; here you see three.
 #
 # ## The same model, with gradients
 # `SamPredictor` computes without gradients and decodes one image at a time. For

@@ -605,7 +605,7 @@ def slide(ax, column):
 title = (
     f"Dice lost across the border: {round(missed[0], 3) + 0:+.3f}, mean of eight discs"
 )
-viz.explore(slide, COLUMNS if viz.is_live() else [3, 6, 7, 10], "column", title)
+viz.explore(slide, COLUMNS, "column", title, few=[3, 6, 7, 10])
 
 # %% [markdown]
 # The white line is the border. The interval above, of Dice *lost*, says whether the wall shows in

@@ -612,23 +612,39 @@ def dice_with(adapter):
 
 # %% [markdown]
 # Compare the rows number by number: each data set should score higher with its own adapter than
-# with the other's. Where the margin is thin, training was short. On images, with the adapter swapped between the second and the third:
+# with the other's. Where the margin is thin, training was short. Two images of each, around the
+# median of their own adapter:
+
 
 # %% tags=["nbval-ignore-output"]
-shown, drawings = [], []
-for name, each in sets.items():
+def middle(name):
+    """The two test images of a data set on which its own adapter does middling well."""
     swap(core, adapters[name])
-    scores = evaluate(core, each.test, classes=classes)
-    middle = scores.dice.argsort(kind="stable")[len(scores.dice) // 2 :][:2]
-    shown += [each.test[i] for i in middle]
-    drawings += [(scores.masks[i], scores.dice[i]) for i in middle]
-viz.show_masks(
-    [sample.image for sample in shown],
-    [mask for mask, _ in drawings],
-    [sample.mask for sample in shown],
-    [score for _, score in drawings],
-    "One base, two skills: the median test images of each",
-)
+    order = evaluate(core, sets[name].test, classes=classes).dice.argsort(kind="stable")
+    return [sets[name].test[i] for i in order[len(order) // 2 :][:2]]
+
+
+shown = [sample for name in sets for sample in middle(name)]
+
+
+def wear(axes, adapter):
+    """All four under one adapter: the same base, other pointers."""
+    swap(core, adapters[adapter])
+    found = evaluate(core, shown, classes=classes)
+    for ax, sample, mask, score in zip(
+        axes, shown, found.masks, found.dice, strict=True
+    ):
+        viz.overlay(ax, sample.image, mask, sample.mask)
+        ax.set_xlabel(f"Dice {score:.2f}")
+
+
+# %% tags=["nbval-ignore-output"]
+title = "One base, two skills: a row wears one adapter"
+viz.explore(wear, list(adapters), "adapter", title, axes=4)
+
+# %% [markdown]
+# Live, the slider swaps while you watch. Yellow outlines the truth: where the wrong adapter is worn,
+# blue should leave it.
 
 # %% [markdown]
 # And the base, after four trainings, a merge, a dial and all these swaps?
