@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from naslora_core.data import Dataset, Sample, domain, duplicates
+from naslora_core.data import Dataset, Sample, domain, duplicates, folder
 from naslora_core.data.duplicates import near_pairs, print_of
 
 
@@ -48,6 +48,23 @@ def test_other_pictures_are_not():
     prints = {str(i): {s.name: print_of(s.image) for s in split} for i, split in enumerate(images)}
     prints |= {"other": {str(i): print_of(scene(i)) for i in range(12)}}
     assert near_pairs(prints) == []
+
+
+@pytest.mark.parametrize("name", ["kvasir_polyp", "cwfid_cropweed"])
+def test_photographs_are_told_apart_and_their_copies_found(real_data, name):
+    """The thresholds, on images of development domains."""
+    train = folder(real_data / name).train
+    images = {str(i): train[i].image for i in range(min(len(train), 150))}
+    prints = {key: print_of(image) for key, image in images.items()}
+    each = {key: {key: one} for key, one in prints.items()}  # every image a split of its own
+    assert near_pairs(each) == []
+    found = 0
+    for change in CHANGES.values():
+        copies = {k: np.asarray(change(Image.fromarray(images[k]))) for k in list(images)[:20]}
+        found += sum(
+            bool(near_pairs({"a": each[k], "b": {k: print_of(c)}})) for k, c in copies.items()
+        )
+    assert found >= 0.95 * 20 * len(CHANGES)
 
 
 def test_only_pairs_across_splits_and_the_nearest_first():
