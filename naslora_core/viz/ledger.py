@@ -43,11 +43,8 @@ def brief(number: int) -> str:
     """1234567 as 1.2M."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if number >= size:
-            return (
-                f"{number / size:.2g}{letter}"
-                if number < 99.5 * size
-                else f"{number / size:.0f}{letter}"
-            )
+            digits = ".2g" if number < 99.5 * size else ".0f"
+            return f"{number / size:{digits}}{letter}"
     return str(number)
 
 
@@ -121,11 +118,11 @@ def bargains(prices: Mapping, scores: Mapping, fronts: Mapping, lines: Mapping) 
     on = "; ".join(f"{d}: {len(f)} of {len(at)}" for d, f in fronts.items())
     title = f"Methods that none beats in IoU for as few numbers - {on}"
     finding(figure, title)
-    return Live(figure, f"{title}.", _plot(prices, scores))
+    return Live(figure, f"{title}.", _plot(prices, scores, fronts))
 
 
-def _plot(prices: Mapping, scores: Mapping) -> dict:
-    """The same as plotly's JSON, with a menu of prices."""
+def _plot(prices: Mapping, scores: Mapping, fronts: Mapping) -> dict:
+    """The same as plotly's JSON, with a menu of prices; fronts are drawn for the first of them."""
     kinds, names = list(next(iter(prices.values()))), list(prices)
 
     def x(kind):
@@ -135,22 +132,31 @@ def _plot(prices: Mapping, scores: Mapping) -> dict:
     told = [[", ".join(f"{k} {v:g}" for k, v in p.items())] for p in prices.values()]
     hover = "%{text}: IoU %{y:.3f}<br>%{customdata[0]}<extra></extra>"
     same = {"type": "scatter", "mode": "markers", "text": names, "customdata": told}
+    colours = dict(zip(scores, (ADAPTER["lora"], PREDICTION, ADAPTER["fixed_conv"]), strict=False))
     data = [
         same | {"x": x(kinds[0]), "y": [round(float(of[m]), 4) for m in prices], "name": domain,
-                "hovertemplate": hover, "marker": {"size": 10}}
+                "hovertemplate": hover, "marker": {"size": 10, "color": colours.get(domain, BASE)}}
         for domain, of in scores.items()
     ]  # fmt: skip
+    at, steps = dict(zip(names, x(kinds[0]), strict=True)), []
+    for domain, front in fronts.items():
+        way, of = sorted(front, key=at.get), scores[domain]
+        ends = {"x": [at[m] for m in way], "y": [round(float(of[m]), 4) for m in way]}
+        line = {"line": {"shape": "hv", "width": 1, "color": colours.get(domain, BASE)}}
+        steps.append(same | ends | line | {"mode": "lines", "hoverinfo": "skip", "name": "front"})
 
     def axis(kind):
         return {"title": {"text": kind}, "type": "log" if kind == kinds[0] else "linear"}
 
-    buttons = [
-        {"label": k, "method": "update", "args": [{"x": [x(k)] * len(data)}, {"xaxis": axis(k)}]}
-        for k in kinds
-    ]
+    def change(kind):
+        shown = [True] * len(data) + [kind == kinds[0]] * len(steps)
+        ways = [x(kind)] * len(data) + [step["x"] for step in steps]
+        return [{"x": ways, "visible": shown}, {"xaxis": axis(kind)}]
+
+    buttons = [{"label": k, "method": "update", "args": change(k)} for k in kinds]
     layout = {"xaxis": axis(kinds[0]), "yaxis": {"title": {"text": "validation IoU"}}}
     menu = {"buttons": buttons, "x": 0, "y": 1.2, "xanchor": "left", "direction": "right"}
-    return {"data": data, "layout": layout | {"updatemenus": [menu | {"type": "buttons"}]}}
+    return {"data": data + steps, "layout": layout | {"updatemenus": [menu | {"type": "buttons"}]}}
 
 
 def rates(tried: Mapping[str, Mapping[float, float]], title: str) -> Picture:
@@ -183,11 +189,8 @@ def luck(leads: Mapping[str, np.ndarray], seen: Mapping[str, float], count: int)
         )
         ax.axvline(seen[domain], color=PREDICTION, lw=2)
         ax.locator_params(axis="x", nbins=4)
-        ax.set(
-            title=f"{domain}: {seen[domain]:.3f} recorded",
-            yticks=[],
-            xlabel="IoU of the first minus the second",
-        )
+        ax.set(title=f"{domain}: {seen[domain]:.3f} recorded", yticks=[])
+        ax.set(xlabel="IoU of the first minus the second")
         ax.spines["left"].set_visible(False)
     told = " and ".join(f"{p:.0%} of studies on {d}" for d, p in share.items())
     title = f"{count} equals would show such a lead in {told}"

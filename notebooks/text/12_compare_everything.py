@@ -83,8 +83,7 @@ DRAWS = 10_000  # of every bootstrap
 
 # %% [markdown]
 # `PROFILE` chooses the model that is opened up and timed here; the trainings are recorded.
-# `SEED` draws starts and bootstraps. `AGAINST` is the rival: LoRA is what everything else claims
-# to improve.
+# `SEED` draws starts and bootstraps. `AGAINST` is the rival that the others claim to improve.
 
 # %%
 setting, kept = profile(PROFILE), recorded("methods")
@@ -92,27 +91,20 @@ trained = [r for r in kept if r["method"] != "base_boxed"]
 runs = {(r["data"], LABELS[r["method"]], r["seed"]): r for r in trained}
 names = list(dict.fromkeys(LABELS[r["method"]] for r in trained))
 rival, domains = LABELS[AGAINST], sorted({d for d, _, _ in runs})
+pairs = [(d, n) for d in domains for n in names]
+seeds = sorted({s for _, _, s in runs})
+seeds = [s for s in seeds if all((d, n, s) in runs for d, n in pairs)]
 shared = {k: v for k, v in trained[0]["setting"].items() if k != "lr"}
-{"methods": len(names), "domains": domains, "rival": rival} | shared
-
-
-# %%
-def complete(seed):
-    """Whether every method has this seed on every domain."""
-    return all((d, n, seed) in runs for d in domains for n in names)
-
-
-seeds = [seed for seed in sorted({s for _, _, s in runs}) if complete(seed)]
-seeds
+{"methods": len(names), "domains": domains, "seeds": seeds, "rival": rival} | shared
 
 # %% [markdown]
-# Only seeds that *every* method has are used, or pairs would be broken. These are validation
-# images: their test twins are for the day when nothing is left to choose.
+# Only seeds that *every* method has are used, or pairs would be broken. The images are validation
+# images: the test waits for the day when nothing is left to choose.
 #
 # ## A rule before the numbers
-# Whoever reads the table first finds a story for it. So the rule comes now. (Its
-# writer had seen the means of two seeds: it is no registered protocol.) Gains are differences of
-# IoU to LoRA, with a 95 % interval on each domain:
+# Whoever reads the table first finds a story for it, so the rule comes now. (Its writer had seen
+# the means of two seeds: it is no registered protocol.) Gains are differences of IoU to LoRA, with
+# a 95 % interval on each domain:
 
 
 # %%
@@ -133,18 +125,15 @@ zero, up = (-0.1, 0.1), (0.1, 0.2)
 [verdict({"a": up, "b": up}, False), verdict({"a": up, "b": zero}, True)]
 
 # %% [markdown]
-# *Cheaper* means fewer trained numbers *and* fewer bytes kept for backward: both are counted,
-# not timed. And the search is worth it if it beats the **fixed 3x3**, which searches nothing, by the
-# same rule. What would refute that: a tie.
+# *Cheaper* means fewer trained numbers *and* fewer bytes kept for backward: both are counted, not
+# timed. And the search is worth it if it beats the **fixed 3x3**, which searches nothing, by the
+# same rule. A tie would refute that.
 #
 # ## What each method touches
-# No need to trust a diagram: adapt the base with each, and look where the trained tensors are.
-
-# %%
-sam = load_sam(setting.model)
-models = {LABELS[n]: adapt(sam, method, seed=SEED) for n, method in METHODS.items()}
-own = dict(sam.named_parameters())
-OUTSIDE = {"patch_embed": "patches", "pos_embed": "position", "neck": "neck"}
+# Some rivals are new here. BitFit trains biases; SSF a scale and a shift on every output of a
+# block; Adapter adds a small MLP to each block, VPT tokens to its attention; LST is a small network
+# *beside* the encoder, and SAM-Adapter one that tells every block of the image's fine detail.
+# Adapt the base with each, and look where the trained tensors are.
 
 
 # %%
@@ -160,6 +149,9 @@ def place(name):
     return {"mlp": "MLP"}.get(rest[1], "norms")
 
 
+OUTSIDE = {"patch_embed": "patches", "pos_embed": "position", "neck": "neck"}
+
+
 # %%
 def touched(model):
     """place -> how many numbers, and whether they are the base's own."""
@@ -170,18 +162,21 @@ def touched(model):
     return {where: (count, moved[where]) for where, count in counts.items()}
 
 
-# %%
+sam = load_sam(setting.model)
+models = {LABELS[n]: adapt(sam, method, seed=SEED) for n, method in METHODS.items()}
+own = dict(sam.named_parameters())
 PLACES = "patches position norms qkv attention proj MLP neck beside decoder".split()
 ledger.touched({name: touched(model) for name, model in models.items()}, PLACES)
 
 # %% [markdown]
-# The LoRA family fights over one column: its members differ in what stands *between* We and Wd, which
-# no diagram of places shows. And the last column is the same for all: the decoder is trained
-# beside every method, and outweighs most of them.
+# The LoRA family fights over one column: its members differ in what stands *between* We and Wd. And
+# the last column is the same for all: the decoder is trained beside every method, and outweighs
+# most of them.
 #
 # ## Parameters, by formula
-# Width d, L blocks; at the settings compared here (r = 4, m = 64). Nine operators of the cell hold
-# 46 r² + 34 r numbers and 9 alphas. A formula is worth something once it survives counting:
+# Width d, L blocks, rank r = 4, an Adapter's width m = 64. The nine operators of a cell hold
+# 46 r² + 34 r numbers and 9 alphas; SSF's outputs are 11 d wide in all. A formula is worth
+# something once it survives counting:
 
 # %%
 r, m = 4, 64
@@ -200,29 +195,26 @@ assert all(parameters("sam_nano", n) == row["sam_nano"] for n, row in sizes.item
 assert parameters("vit_b", "nas_lora") == sizes["nas_lora"]["vit_b"]
 assert parameters("vit_h", "fixed_conv") == sizes["fixed_conv"]["vit_h"]
 
-# %%
 more = {s: f"{sizes['nas_lora'][s] / sizes['lora'][s] - 1:.0%}" for s in SIZES}
 Rows({LABELS[n]: row for n, row in sizes.items()} | {"NAS-LoRA over LoRA": more})
 
 # %% [markdown]
-# (Of the large models nothing was loaded: the meta device has shapes and no memory.) The cell's
-# numbers do not grow with d. What looks like a surcharge on the small model, in the last row, nearly
-# vanishes on the large one: a toy exaggerates the price of a search.
-
-# %% [markdown]
+# The cell's numbers do not grow with d: the surcharge in the last row nearly vanishes on the large
+# model.
+#
 # ### Exercise 12.1 - two more formulas
 # Difficulty 2 of 5 ·
 # importance 3 of 5 ·
 # 8 minutes ·
 # use `+` and `*`; the check counts real modules
 #
-# VPT: p tokens a block. Conv-LoRA: We and Wd of rank r, M convolutions r → r of 3 × 3 with a bias,
-# and a gate of two matrices r × M.
+# VPT has p tokens of width d in every block. Conv-LoRA, in every block's fused qkv (d to 3 d), has
+# We and Wd of rank r, M convolutions r → r of 3 × 3 with a bias, and two gate matrices r × M.
 
 
 # %%
 def count(d, L, p, r, M):
-    """Trained numbers of VPT, and of Conv-LoRA on the fused qkv (d to 3 d)."""
+    """Trained numbers in the encoder: a pair, VPT and Conv-LoRA."""
     raise NotImplementedError("Exercise 12.1")
 
 
@@ -241,21 +233,14 @@ checks.ex_12_1(count)
 # def count(d, L, p, r, M):
 #     return L * p * d, L * (4 * r * d + M * (9 * r * r + r) + 2 * r * M)
 # ```
-# Eight experts cost little beside $4rd$: at rank 3, Conv-LoRA is smaller than LoRA at rank 4 on ViT-B
-# and larger on the small model. "Parameter-efficient" depends on d.
+# Eight experts cost little beside $4rd$: at rank 3, Conv-LoRA is smaller than LoRA at rank 4 on
+# ViT-B and larger on the small model. "Parameter-efficient" depends on d.
 # </details>
 
 # %% [markdown]
 # ## Where it starts, and what of it folds
-# Two properties that are not a matter of degree. Masks before the first step against the base's; then
-# every trained number is moved a little, as training would, and the model folded.
-
-# %%
-images, _ = to_batch(
-    domain(domains[0], 2, 0, 0, setting.image_size).train, setting.image_size
-)
-with torch.no_grad():
-    start = Segmenter(sam)(images).masks
+# Two properties that are not a matter of degree. Masks before the first step against the base's;
+# then every trained number is moved a little, as training would, and the model folded.
 
 
 # %%
@@ -270,17 +255,20 @@ def start_and_fold(model):
     return {"starts as the base": same, "folds": where, "why not all": why}
 
 
-# %%
+images = domain(domains[0], 2, 0, 0, setting.image_size).train
+images, _ = to_batch(images, setting.image_size)
+with torch.no_grad():
+    start = Segmenter(sam)(images).masks
 facts = {name: start_and_fold(model) for name, model in models.items()}
 Rows(facts)
 
 # %% [markdown]
-# "No inference cost" is true where the middle column says *everything*, a side branch where it says
-# *centre tap*, and untrue elsewhere.
+# "No inference cost" is true where the middle column says *everything*. *Centre tap* leaves a side
+# branch (in brackets its multiply-adds, as a share of qkv's), *nothing* the whole method.
 #
 # ## What each costs
-# Time two things one after the other, and you time the machine's mood. Let them take turns, and compare
-# within each turn:
+# Time two things one after the other, and you time the machine's mood. Let them take turns, and
+# compare within each turn:
 
 # %% tags=["nbval-ignore-output"]
 pair = {name: models[name].sam.image_encoder.train() for name in ("LoRA", "NAS-LoRA")}
@@ -290,62 +278,55 @@ for _ in range(7):
         began = time.perf_counter()
         encoder(images).square().mean().backward()
         times[name].append(1000 * (time.perf_counter() - began))
-
-# %% tags=["nbval-ignore-output"]
 ratios = np.divide(times["NAS-LoRA"], times["LoRA"])[1:]  # the first turn warms up
 step = {"median": np.median(ratios), "lowest": ratios.min(), "highest": ratios.max()}
 {name: round(float(value), 2) for name, value in step.items()}
 
 # %% [markdown]
-# The spread of ratios is the instrument's error. Where it holds 1, nobody has shown that a step costs
-# more. The recorded benchmark does this for all methods, in one run:
+# The spread of ratios is the instrument's error. Where it holds 1, nobody has shown that a step
+# costs more. The recorded benchmark does this for all methods, in one run:
 
 # %% tags=["nbval-ignore-output"]
 bench = json.loads((RECORDED / "bench.json").read_text())
 cost = {LABELS[n]: row for n, row in bench["rows"]["nano"].items() if n in LABELS}
-
-
-def priced(row):
-    """The recorded costs of a method, as they are shown."""
-    low, high = row["step_spread"]
-    saved = f"{row['saved_mb']:.1f}"
-    sure = {"step clear of 1": low > 1 or high < 1, "MB for backward": saved}
-    inference = f"{row['inference_ratio']:.2f}"
-    times = {"step": f"{row['step_ratio']:.2f} ({low:.2f} to {high:.2f})"}
-    return {"numbers": row["parameters"]} | times | sure | {"inference": inference}
+keys = "command", "device", "date", "commit"
+{"turns": bench["rounds"]} | {key: bench["provenance"][key] for key in keys}
 
 
 # %% tags=["nbval-ignore-output"]
+def priced(row):
+    """The recorded costs of a method, as they are shown."""
+    low, high = row["step_spread"]
+    return {
+        "numbers": row["parameters"],
+        "step": f"{row['step_ratio']:.2f} ({low:.2f} to {high:.2f})",
+        "clear of 1": low > 1 or high < 1,
+        "MB for backward": f"{row['saved_mb']:.1f}",
+        "inference": f"{row['inference_ratio']:.2f}",
+    }
+
+
 Rows({name: priced(row) for name, row in cost.items()})
 
-# %%
-where = bench["provenance"]
-keys = "command", "device", "date", "commit"
-{"turns": bench["rounds"]} | {key: where[key] for key in keys}
-
 # %% [markdown]
-# Step and inference are ratios to LoRA. *False* in the fourth column is a tie, whatever the median.
-# What is clear: nothing in the encoder is cheap, and so is standing beside it, since both spare the
-# backward pass. Megabytes are counted exactly and need no turns.
+# Step and inference are ratios to LoRA; a step that is not *clear of 1* is a tie, whatever its
+# median. Cheap is what spares the backward pass through the encoder: decoder-only trains nothing in
+# it, LST stands beside it. Megabytes are counted exactly and need no turns.
 #
 # ## What each reaches
 # Scores as `seeds images`, and two yardsticks: an encoder-free floor (paint *everything*), and the
 # untrained base given a box around every object.
 
-# %%
-scores = {
-    d: {
-        n: np.array(
-            [[iou for _, iou in runs[d, n, s]["images"].values()] for s in seeds]
-        )
-        for n in names
-    }
-    for d in domains
-}
 
 # %%
-count = scores[domains[0]][rival].shape[1]
-held = {d: domain(d, 0, count, 0, 128).val for d in domains}
+def iou(d, n):
+    """IoU of every image, `seeds images`."""
+    each = [runs[d, n, s]["images"].values() for s in seeds]
+    return np.array([[iou for _, iou in images] for images in each])
+
+
+scores = {d: {n: iou(d, n) for n in names} for d in domains}
+held = {d: domain(d, 0, scores[d][rival].shape[1], 0, 128).val for d in domains}
 floor = {d: np.mean([(x.mask > 0).mean() for x in held[d]]) for d in domains}
 boxed = {r["data"]: r["mean"]["iou"] for r in kept if r["method"] == "base_boxed"}
 marks = {d: {"all painted": floor[d], "boxes": boxed[d]} for d in domains}
@@ -361,28 +342,24 @@ yardsticks = {y: {d: f"{marks[d][y]:.3f}" for d in domains} for y in marks[domai
 Rows({name: by_seed(name) for name in names} | yardsticks)
 
 # %% [markdown]
-# One number a seed. Look twice at those near the floor: a model that paints every pixel scores as much, and
-# *which* of two such methods is ahead means nothing. And at the zeros: runs that broke, and draw nothing
-# at all. They count. What would a table show that "left out failed runs"?
+# One number a seed. A model that paints every pixel is as good as those near the floor: *which* of
+# two such methods is ahead means nothing. At zero are runs that broke, and draw nothing. They
+# count. What would a table show that "left out failed runs"?
 
 # %%
-BROKEN = 0.01
-broken = {
-    f"{n} on {d}": {"all seeds": x.mean(), "those that worked": x[x > BROKEN].mean()}
-    for d in domains
-    for n, x in ((n, of.mean(1)) for n, of in scores[d].items())
-    if x.min() < BROKEN < x.max()
-}
-Rows(
-    {n: {k: f"{v:.3f}" for k, v in row.items()} for n, row in broken.items()}
-    or {"none": {}}
-)
+BROKEN, broken = 0.01, {}
+for d, n in pairs:
+    x = scores[d][n].mean(1)
+    if x.min() < BROKEN < x.max():
+        told = {"all seeds": x.mean(), "those that worked": x[x > BROKEN].mean()}
+        broken[f"{n} on {d}"] = {k: f"{v:.3f}" for k, v in told.items()}
+Rows(broken or {"none": {}})
 
 # %% [markdown]
 # The right column belongs to nobody: a reader's runs will break as often as these.
 #
-# > **Predict first.** Subtract LoRA, seed by seed and image by image. What will the interval of the mean
-# > depend on: drawing images again, seeds, or both?
+# > **Predict first.** Subtract LoRA, seed by seed and image by image, and draw again: images,
+# > seeds, or both. Which interval of the mean will be the widest?
 
 
 # %%
@@ -408,7 +385,6 @@ def t_interval(gain):
     return each.mean() - half, each.mean() + half
 
 
-# %%
 one_gain = scores[domains[-1]]["NAS-LoRA"] - scores[domains[-1]][rival]
 several = {
     "images": interval(one_gain, seeds=False),
@@ -421,18 +397,17 @@ Rows({n: {"from": f"{a:+.3f}", "to": f"{b:+.3f}"} for n, (a, b) in several.items
 # %% [markdown]
 # Four answers to four questions, for NAS-LoRA on the last domain. *Images*: would these very models
 # differ as much on other images? *Seeds*: would other trainings, on these images? *Both* is what a
-# claim about methods needs. But a bootstrap draws only the seeds that it has, and never leaves their
-# range. Student's t allows for how few they are; where these happen to agree, even it is too sure.
-
-# %% [markdown]
+# claim about methods needs. But a bootstrap never leaves the range of the few seeds that it has;
+# Student's t allows for how few they are.
+#
 # ### Exercise 12.2 - a paired bootstrap over images
 # Difficulty 3 of 5 ·
 # importance 5 of 5 ·
 # 10 minutes ·
 # use indexing with `picks`, `.mean` and `np.quantile`
 #
-# a and b are scores of two methods on the same seeds and images, and `picks` says which images each
-# draw takes.
+# a and b are scores of two methods on the same seeds and images. Every row of `picks` is one draw:
+# the images that it takes. The seeds stay as they are.
 
 
 # %%
@@ -457,27 +432,21 @@ checks.ex_12_2(paired_interval)
 #     gain = (a - b).mean(0)
 #     return np.quantile(gain[picks].mean(1), [0.025, 0.975])
 # ```
-# Drawing images for a and for b apart would let one of them have the hard ones: the interval grows, and
-# a real gain drowns.
+# Drawing images for a and for b apart would let one of them have the hard ones: the interval grows,
+# and a real gain drowns.
 # </details>
 
 # %%
-gain = {
-    d: {n: x - of[rival] for n, x in of.items() if n != rival}
-    for d, of in scores.items()
-}
+gain = {d: {n: of[n] - of[rival] for n in of if n != rival} for d, of in scores.items()}
 ends = {d: {n: interval(x) for n, x in of.items()} for d, of in gain.items()}
-
-# %%
 means = {d: {n: x.mean(1) for n, x in of.items()} for d, of in gain.items()}
-apart = {
-    d: {k: x - scores[d][rival].mean() for k, x in marks[d].items()} for d in domains
-}
+base = {d: scores[d][rival].mean() for d in domains}
+apart = {d: {k: x - base[d] for k, x in marks[d].items()} for d in domains}
 ledger.against(means, ends, apart, rival)
 
 # %% [markdown]
-# Dots are seeds, bars intervals over both. A bar across the black line is a tie. What stands by *all
-# painted* has not learnt the task in this budget; dots far apart are luck with seeds.
+# Dots are seeds, bars intervals over both. A bar across the black line is a tie. What stands by
+# *all painted* has not learnt the task in this budget; dots far apart are luck with seeds.
 #
 # ## What a gain costs
 # A bargain is a method that no other beats in IoU for as few numbers.
@@ -486,23 +455,18 @@ ledger.against(means, ends, apart, rival)
 # %%
 def front(price, score):
     """Names that none beats: as cheap and better, or as good and cheaper."""
-    return [
-        n
-        for n in price
-        if not any(
-            price[o] <= price[n]
-            and score[o] >= score[n]
-            and (price[o], score[o]) != (price[n], score[n])
-            for o in price
-        )
-    ]
+
+    def beaten(n):
+        others = (o for o in price if (price[o], score[o]) != (price[n], score[n]))
+        return any(price[o] <= price[n] and score[o] >= score[n] for o in others)
+
+    return sorted((n for n in price if not beaten(n)), key=price.get)
 
 
-# %%
 means_of = {d: {n: float(x.mean()) for n, x in scores[d].items()} for d in domains}
 numbers = {n: row["parameters"] for n, row in cost.items()}
 fronts = {d: front(numbers, means_of[d]) for d in domains}
-fronts
+Rows({d: {"beaten by none, cheapest first": ", ".join(of)} for d, of in fronts.items()})
 
 # %%
 shown = {"numbers": "parameters", "step": "step_ratio"}
@@ -512,13 +476,13 @@ lines = {d: {"U-Net": means_of[d]["U-Net from scratch"]} for d in domains}
 ledger.bargains(prices, means_of, fronts, lines)
 
 # %% [markdown]
-# In a live notebook, hover, and take another price. The front is drawn through means: a step that is
-# smaller than the bars above is no step. The U-Net is a line: all its numbers are its own. Its mean counts
-# every run.
+# In a live notebook or page, hover, and take another price. The front is drawn through means: a
+# step that is smaller than the bars above is no step. The U-Net is not among the points: all its
+# numbers are its own.
 #
 # ## Was it fair?
-# Equal by construction: images, passes, batch, decoder. Tuned: the learning rate, on the first domain's
-# validation images, with one other seed; the second domain borrows it.
+# Equal by construction: images, passes, batch, decoder. Tuned: the learning rate, on one domain's
+# validation images, with one other seed; the other domain borrows it.
 
 # %%
 tried, chosen = defaultdict(dict), best_rates(RECORDED / "learning_rates")
@@ -527,46 +491,22 @@ for run in recorded("learning_rates"):
         tried[LABELS[run["method"]]][run["setting"]["lr"]] = run["mean"]["iou"]
 best = {LABELS[n]: rate for n, rate in chosen.items()}
 assert all(runs[d, n, s]["setting"]["lr"] == best[n] for d, n, s in runs)
-
-# %%
 edge = [n for n, row in tried.items() if best[n] in (min(row), max(row))]
-ledger.rates(
-    tried, f"{len(edge)} of {len(tried)} chosen rates lie at an end of the grid"
-)
+said = f"{len(edge)} of {len(tried)} chosen rates lie at an end of the grid"
+ledger.rates(tried, said)
 
 # %% [markdown]
-# A best rate at the end of its grid is not bracketed. And where a neighbour falls to the floor, or to
-# nothing, the grid is too coarse to find a best at all. So many scores above are *lower* bounds, and
-# "worse" means "worse as tuned". Nor is one grid the same for all: a path's scale multiplies its steps.
-
-# %%
-{LABELS[n]: round(x.scale, 2) for n, x in METHODS.items() if hasattr(x, "scale")}
-
-# %% [markdown]
-# What was chosen for being high is flattered, too. Trial minus the other seeds, same images and rate:
-
-# %%
-lab = next(r["data"] for r in recorded("learning_rates"))
-flattery = {n: tried[n][best[n]] - means_of[lab][n] for n in names}
-top = sorted(flattery, key=flattery.get, reverse=True)[:3]
-(
-    {n: round(flattery[n], 3) for n in top},
-    round(float(np.mean(list(flattery.values()))), 3),
-)
-
-# %% [markdown]
-# The last number is the mean of all methods. Where a large gap goes with broken seeds, one lucky run won a
-# rate that others could not use.
+# A best rate at the end of its grid is not bracketed; and where its neighbour falls to the floor,
+# or to nothing, the grid is too coarse. So many scores above are *lower* bounds, and "worse" means
+# "worse as tuned".
 #
-# Then the base. Where full fine-tuning, or a U-Net from scratch that did not break, stand near or above the
-# adapters, they say what this base is worth: `sam_nano` has seen drawn scenes alone: little to preserve,
-# and a U-Net has no pre-training to lose. Frozen weights are an asset only where they hold what few images
-# and few steps cannot teach. A base trained on millions of masks, fewer images, or longer runs may
-# each turn this order round; nothing here says which.
+# Then the base. `sam_nano` has seen drawn scenes alone: full fine-tuning has little to destroy, and
+# a U-Net from scratch little to envy. A base trained on millions of masks, fewer images, or longer
+# runs may each turn this order round; nothing here says which.
 #
 # ## The best of fourteen
-# > **Predict first.** Give all methods the *same* true IoU and each its recorded scatter over seeds.
-# > How far ahead will the first look?
+# > **Predict first.** Give all methods the *same* true IoU and each its recorded scatter over
+# > seeds. How far ahead will the first look?
 
 
 # %%
@@ -577,47 +517,37 @@ def equals(of):
     return rng.normal(0, scatter, (DRAWS, len(seeds), len(of))).mean(1)
 
 
-# %%
-leads, seen, winners = {}, {}, {}
+leads, seen, firsts = {}, {}, {}
 for d, of in scores.items():
-    drawn = equals(of)
+    drawn, means = equals(of), means_of[d]
     second, first = np.sort(drawn, 1)[:, -2:].T
-    leads[d] = first - second
-    seen[d] = float(np.subtract(*sorted(means_of[d].values())[:-3:-1]))
-    winners[d] = names[np.bincount(drawn.argmax(1)).argmax()]
-
-# %%
+    leads[d], usual = first - second, names[np.bincount(drawn.argmax(1)).argmax()]
+    seen[d] = float(np.subtract(*sorted(means.values())[:-3:-1]))
+    firsts[d] = {
+        "first here": max(means, key=means.get),
+        "most often, of equals": usual,
+    }
 ledger.luck(leads, seen, len(names))
 
-
 # %%
-def first_is(d):
-    """Who is first in the record, and who would be most often among equals."""
-    return {"recorded": max(means_of[d], key=means_of[d].get), "equals": winners[d]}
-
-
-Rows({d: first_is(d) for d in domains})
+Rows(firsts)
 
 # %% [markdown]
-# Among equals the most erratic wins most often: a table sorted by the mean rewards
-# scatter. Intervals have the same disease: of many at 95 %, some exclude zero by luck. Ask for a level
-# that allows for all of them (Bonferroni), or for the sceptic's t:
-
-# %%
-many = len(domains) * (len(names) - 1)
-strict = 1 - 0.05 / many
-pairs = [x for of in gain.values() for x in of.values()]
-ways = {"at 95 %": interval, "allowing for all": lambda x: interval(x, level=strict)}
-ways["by Student's t"] = t_interval
+# Among equals the most erratic wins most often: a table sorted by the mean rewards scatter.
+# Intervals have the same disease: of many at 95 %, some exclude zero by luck. Ask for a level that
+# allows for all of them (Bonferroni), or for the sceptic's t:
 
 
 # %%
 def clear_of_zero(way):
     """How many intervals lie wholly above zero, and how many below."""
-    lows, highs = np.transpose([way(x) for x in pairs])
+    lows, highs = np.transpose([way(x) for of in gain.values() for x in of.values()])
     return {"above": int((lows > 0).sum()), "below": int((highs < 0).sum())}
 
 
+many = len(domains) * (len(names) - 1)
+ways = {"at 95 %": interval, "by Student's t": t_interval}
+ways["allowing for all"] = lambda x: interval(x, level=1 - 0.05 / many)
 clear = {name: clear_of_zero(way) for name, way in ways.items()}
 Rows(clear | {f"of {many}, by luck": {"above": many * 0.025, "below": many * 0.025}})
 
@@ -630,7 +560,8 @@ Rows(clear | {f"of {many}, by luck": {"above": many * 0.025, "below": many * 0.0
 # 12 minutes ·
 # use `max` with a key
 #
-# Runs of four methods that are *equal*, with 2, 3, 4 and 8 learning rates tried. Somebody reports:
+# Runs of four methods that are *equal*, with 2, 3, 4 and 8 learning rates tried; three seeds of
+# each rate. Somebody reports:
 
 
 # %%
@@ -648,13 +579,13 @@ studies = [equal_runs(np.random.default_rng(i)) for i in range(200)]
 tables = [hasty(study) for study in studies]
 truth = np.mean([r["test"] for study in studies for r in study])
 
-# %%
 tested = {n: round(float(np.mean([t[n] for t in tables])), 3) for n in "abcd"}
 tested | {"truth": round(float(truth), 3)}
 
 # %% [markdown]
-# All are above the truth, and whoever tried more stands higher. Each record has `method`, `lr`, `seed`,
-# `val`, `test`; a run that broke has 0 in both. Mend both faults.
+# All are above the truth, and whoever tried more stands higher. Each record has `method`, `lr`,
+# `seed`, `val`, `test`; a run that broke has 0 in the last two. Two faults are in `hasty`: mend
+# both.
 
 
 # %%
@@ -710,13 +641,12 @@ def row(name, over=rival):
     return told | {"folds": keeps, "verdict": verdict(its, cheaper)}
 
 
-# %%
 judged = {name: row(name) for name in names if name != rival}
 Rows(judged)
 
 # %% [markdown]
-# "Worse" stands beside "as tuned", "better" beside "on these two, with this base". Now the
-# question of the search, against a rival that looks at neighbours and searches nothing:
+# Read "worse" as "worse as tuned", "better" as "on these two, with this base". Now the question of
+# the search, against a rival that looks at neighbours and searches nothing:
 
 # %%
 fixed, family = LABELS["fixed_conv"], ("NAS-LoRA", "NAS-PC-LoRA", "Conv-LoRA", "LoRA")
@@ -724,11 +654,11 @@ searches = {name: row(name, fixed) for name in family}
 Rows(searches)
 
 # %% [markdown]
-# Two claims, not one. The last row, read backwards, says whether *a neighbourhood* helps over plain LoRA; the first,
-# whether *searching* for one does. Anything but "better" in the first row means that, here,
-# choosing 3x3 beforehand was as good as finding out.
+# Two claims, not one. The first row says whether *searching* for a neighbourhood helps: anything
+# but "better" means that, here, choosing 3x3 beforehand was as good as finding out. The last row,
+# read backwards, says whether *a neighbourhood* helps over plain LoRA.
 #
-# One replication is recorded: photographs, test images, one rate for all.
+# One replication is recorded: photographs of polyps, test images, one rate for all.
 
 # %%
 photos = {(r["method"], r["seed"]): r["images"] for r in recorded("kvasir_polyp")}
@@ -750,29 +680,18 @@ def replicated(a, b):
 
 # %%
 claims = {"neighbours": ("fixed_conv", "lora"), "search": ("nas_lora", "fixed_conv")}
-answers = {
-    f"{claim}: {LABELS[a]} over {LABELS[b]}": {
-        "drawn domains": row(LABELS[a], LABELS[b])["verdict"],
-        "photographs": replicated(a, b)["verdict"],
-        "gain there": replicated(a, b)["gain"],
-    }
-    for claim, (a, b) in claims.items()
-}
+answers = {}
+for claim, (a, b) in claims.items():
+    drawn, there = row(LABELS[a], LABELS[b])["verdict"], replicated(a, b)
+    both = drawn == there["verdict"] == "better"
+    told = {"drawn domains": drawn, "photographs": there["verdict"]}
+    told |= {"gain there": there["gain"], "so": "shown" if both else "not shown"}
+    answers[f"{claim}: {LABELS[a]} over {LABELS[b]}"] = told
 Rows(answers)
 
-
-# %%
-def shown_by(answer):
-    """Whether a claim holds in both tables."""
-    both = answer["drawn domains"] == answer["photographs"] == "better"
-    return "shown" if both else "not shown"
-
-
-{claim: shown_by(answer) for claim, answer in answers.items()}
-
 # %% [markdown]
-# A claim that holds in one table and not in the other is not a finding yet. *Not shown* is no proof of
-# the contrary: the intervals say how large a gain could still hide in them.
+# *Shown* asks for "better" in both; one alone is no finding yet. *Not shown* is no proof of the
+# contrary: the intervals say how large a gain could still hide in them.
 
 # %% tags=["nbval-ignore-output"]
 searched = [(scores[d]["NAS-LoRA"] - scores[d][fixed]).mean() for d in domains]
@@ -788,27 +707,26 @@ record(
 
 # %% [markdown]
 # ## Recap
-# *What does each touch, cost, reach, and is the search worth it?* The tables above say it, by a rule that
-# did not know them.
-# - Most methods of this family differ not in place but in what stands between two thin matrices.
-# - A formula is checked by counting; what a cell adds does not grow with the width.
-# - Ratios are taken in turns, and a spread that holds 1 is a tie; counted costs need no spread.
+# *What does each touch, cost, reach, and is the search worth it?* The tables say it, by a rule that
+# stood above them.
+# - The LoRA family differs not in place but in what stands between two thin matrices.
+# - What a cell adds does not grow with the width; on large models it nearly vanishes.
 # - An interval answers one question: which was drawn again? A few seeds answer little.
 # - Rates at the end of a grid, borrowed rates and a weak base limit what "worse" may mean.
-# - The first of many is flattered, the erratic most. Against a fixed 3x3, the search has to be *better*.
+# - The first of many is flattered, the erratic most. A search has to be *better* than a fixed 3x3.
 
 # %% [markdown]
 # ## In practice
 # - Take the cheapest method that ties with the best on *your* validation images.
-# - `python -m naslora_core compare my_images --methods lora fixed_conv nas_lora --seeds 0 1 2` makes
-#   such records of your data; killed, it goes on where it stopped.
+# - `python -m naslora_core compare my_images --methods lora fixed_conv nas_lora --seeds 0 1 2`
+#   makes such records of your data; killed, it goes on where it stopped.
 # - Spend the next hour on seeds and rates of two methods, not on a fifteenth method.
 #
-# **Try it on your own data:** set `AGAINST` to `"fixed_conv"` or `"unet"`, and see which verdicts change.
+# **Try it:** set `AGAINST` to `"fixed_conv"` or `"unet"`, and see which verdicts change.
 #
 # ## Further reading
 # - [Show your work](https://arxiv.org/abs/1909.03004): a result is a function of how much was tried.
-# - [Accounting for variance](https://arxiv.org/abs/2103.03098): which sources of noise a comparison should draw again.
+# - [Accounting for variance](https://arxiv.org/abs/2103.03098): which noise to draw again.
 # - [NAS evaluation is frustratingly hard](https://arxiv.org/abs/1912.12522): how often a search beats a
 #   random or fixed choice once all else is equal.
 #
