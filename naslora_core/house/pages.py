@@ -16,6 +16,7 @@ from traitlets.config import Config
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
+from naslora_core.house.folding import fold_results, sections
 from naslora_core.house.lesson import SLUG, TAG, Lesson
 
 HERE = Path(__file__).parent
@@ -28,14 +29,15 @@ def publish(out: Path, lessons: list[Lesson]) -> Path:
     """Write a page for every lesson that `out` holds executed, and index.html; its path."""
     built = [x for x in lessons if (out / x.path.name).exists()]
     notebooks = [nbformat.read(out / x.path.name, 4) for x in built]
-    order = [None, *built, None]
+    order, pages = [None, *built, None], []
     for i, (lesson, notebook) in enumerate(zip(built, notebooks, strict=True)):
-        write_atomic(out / f"{lesson.name}.html", page(lesson, notebook, order[i], order[i + 2]))
+        pages.append(page(lesson, notebook, order[i], order[i + 2]))
+        write_atomic(out / f"{lesson.name}.html", pages[i])
     (out / "assets").mkdir(exist_ok=True)
     if not (out / "assets" / "plotly.min.js").exists():
         script = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
         write_atomic(out / "assets" / "plotly.min.js", script.read_bytes())
-    write_atomic(out / "index.html", index(built, notebooks))
+    write_atomic(out / "index.html", index(built, notebooks, pages))
     return out / "index.html"
 
 
@@ -46,14 +48,17 @@ def page(lesson: Lesson, notebook, before: Lesson | None, after: Lesson | None) 
     metadata = {"name": lesson.title, "path": str(lesson.path.parent)}
     house = {"before": before, "after": after, "plots": plots}
     html, _ = OfflineExporter().from_notebook_node(notebook, {"metadata": metadata, "house": house})
-    return _local_links(html)
+    soup = BeautifulSoup(html, "html.parser")
+    _make_links_local(soup)
+    fold_results(soup)
+    return str(soup)
 
 
-def index(lessons: list[Lesson], notebooks: list) -> str:
-    """The list of built lessons with what each promises, contains and cost."""
+def index(lessons: list[Lesson], notebooks: list, pages: list[str]) -> str:
+    """The list of built lessons with what each promises and cost, and a search of its sections."""
     entries = [
-        {"lesson": x, "cost": n.metadata.get("naslora", {}), "headings": _headings(n)}
-        for x, n in zip(lessons, notebooks, strict=True)
+        {"lesson": x, "cost": n.metadata.get("naslora", {}), "sections": sections(html)}
+        for x, n, html in zip(lessons, notebooks, pages, strict=True)
     ]
     templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     return templates.get_template("index.html.j2").render(entries=entries)
@@ -129,15 +134,8 @@ def _plot(name: str, figure: dict) -> str:
     return f'<div id="{name}"></div><script>Plotly.newPlot("{name}", {safe})</script>'
 
 
-def _headings(notebook) -> list[str]:
-    text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
-    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    return re.findall(r"^##+ +(.+)$", text, flags=re.MULTILINE)
-
-
-def _local_links(html: str) -> str:
+def _make_links_local(soup: BeautifulSoup) -> None:
     """Lessons link to pages, files of the repository to the web, and remote pictures to words."""
-    soup = BeautifulSoup(html, "html.parser")
     for link in soup.select("a[href]"):
         target = link["href"]
         if target.startswith("../"):
@@ -148,4 +146,3 @@ def _local_links(html: str) -> str:
             link["href"] = target.replace(".ipynb", ".html")
     for picture in soup.select('img[src^="http"]'):
         picture.replace_with(picture.get("alt", ""))
-    return str(soup)
