@@ -1,10 +1,14 @@
 """pyproject.toml, environment.yml, binder/ and the tested versions say the same."""
 
+import asyncio
 import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,6 +65,44 @@ def test_binder_installs_the_tested_cpu_versions():
     assert "-c .ci/constraints.txt" in text
     assert "https://download.pytorch.org/whl/cpu" in text
     assert '".[lessons]"' in text
+
+
+def conda_lines(path: str) -> list[str]:
+    """What an environment file asks of conda, without what it leaves to pip."""
+    lines = yaml.safe_load((ROOT / path).read_text())["dependencies"]
+    return [line for line in lines if isinstance(line, str)]
+
+
+@pytest.mark.parametrize("path", ["environment.yml", "binder/environment.yml"])
+def test_conda_reads_every_line(path):
+    rattler = pytest.importorskip("rattler", reason="py-rattler is not installed")
+    names = [rattler.MatchSpec(x, strict=True).name.normalized for x in conda_lines(path)]
+    assert names == [re.match(r"[a-z0-9-]+", line)[0] for line in conda_lines(path)]
+
+
+@pytest.mark.parametrize("path", ["environment.yml", "binder/environment.yml"])
+def test_conda_finds_packages_that_agree(path):
+    rattler = pytest.importorskip("rattler", reason="py-rattler is not installed")
+    from rattler.exceptions import GatewayError
+
+    specs = [rattler.MatchSpec(line, strict=True) for line in conda_lines(path)]
+    where = {"platforms": [rattler.Platform("linux-64"), rattler.Platform("noarch")]}
+    where |= {"virtual_packages": rattler.VirtualPackage.detect()}
+    try:
+        found = asyncio.run(rattler.solve(["conda-forge"], specs, **where))
+    except GatewayError as error:
+        pytest.skip(f"conda-forge cannot be reached: {str(error).splitlines()[0]}")
+    assert {spec.name for spec in specs} <= {record.name for record in found}
+
+
+def test_binder_builds_from_its_folder():
+    """repo2docker's own plan: our Python, our postBuild, nothing of the root's environment.yml."""
+    pytest.importorskip("repo2docker", reason="jupyter-repo2docker is not installed")
+    words = [sys.executable, "-m", "repo2docker", "--no-build", "--debug", str(ROOT)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT.parent, check=True)
+    plan = done.stdout + done.stderr
+    assert "python=3.12" in plan and 'env update -p ${NB_PYTHON_PREFIX} --file "binder/' in plan
+    assert "RUN ./binder/postBuild" in plan and "src/environment.yml" not in plan
 
 
 def test_contributing_gives_a_reason_for_every_dependency():
