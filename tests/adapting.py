@@ -4,8 +4,9 @@ import torch
 
 from naslora_core.adapters import DecoderOnly, FixedConv, LoRA, NASLoRA
 from naslora_core.sam import build_nano
-from naslora_core.search import operators
-from naslora_core.search.operators import Operator, operator
+from naslora_core.search import registry
+from naslora_core.search.operators import Operator
+from naslora_core.search.registry import operator
 
 POINTWISE = ("none", "skip", "conv_1x1")
 METHODS = {
@@ -58,7 +59,7 @@ def trained_step(model, images, steps=2):
 
 def register_max_pool(monkeypatch):
     """An operator that no kernel can express, for the length of one test."""
-    monkeypatch.setattr(operators, "REGISTRY", dict(operators.REGISTRY))
+    monkeypatch.setattr(registry, "REGISTRY", dict(registry.REGISTRY))
 
     @operator("max_pool_3x3")
     class MaxPool(Operator):

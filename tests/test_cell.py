@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naslora_core.errors import UserError
-from naslora_core.search import operators
+from naslora_core.search import registry
 from naslora_core.search.cell import STARTS, Cell
-from naslora_core.search.operators import OPERATOR_SETS, REGISTRY, Operator, operator
+from naslora_core.search.operators import Operator
+from naslora_core.search.registry import OPERATOR_SETS, REGISTRY, operator
 
 LINEAR = OPERATOR_SETS["linear"]
 
@@ -160,7 +161,7 @@ def test_temperature_sharpens():
 
 
 def test_an_operator_without_a_kernel_runs_beside_the_mixed_kernel(monkeypatch):
-    monkeypatch.setattr(operators, "REGISTRY", dict(REGISTRY))
+    monkeypatch.setattr(registry, "REGISTRY", dict(REGISTRY))
 
     @operator("max_pool_3x3")
     class MaxPool(Operator):

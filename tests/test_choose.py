@@ -5,10 +5,11 @@ import itertools
 import pytest
 import torch
 
-from naslora_core.search import operators
+from naslora_core.search import registry
 from naslora_core.search.cell import Cell
 from naslora_core.search.choose import argmax, patch_covariance, project
-from naslora_core.search.operators import OPERATOR_SETS, build, identity
+from naslora_core.search.operators import Operator, identity
+from naslora_core.search.registry import OPERATOR_SETS, build
 
 LINEAR = OPERATOR_SETS["linear"]
 RANK = 3
@@ -134,10 +135,10 @@ def test_a_skip_beside_the_mixture_counts_as_part_of_the_kernel():
 
 def test_an_operator_of_an_unknown_class_is_searched_but_never_named(monkeypatch):
     """A learnable kernel that is neither dense nor separable, e.g. depthwise alone."""
-    monkeypatch.setattr(operators, "REGISTRY", dict(operators.REGISTRY))
+    monkeypatch.setattr(registry, "REGISTRY", dict(registry.REGISTRY))
 
-    @operators.operator("depthwise")
-    class Depthwise(operators.Operator):
+    @registry.operator("depthwise")
+    class Depthwise(Operator):
         side = 3
 
         def __init__(self, rank):

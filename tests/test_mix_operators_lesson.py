@@ -9,7 +9,7 @@ from naslora_core import checks
 from naslora_core.exercises.lesson_07 import over_maps, reference_alarm, suspects
 from naslora_core.search import OPERATOR_SETS, Cell
 from naslora_core.search.counting import convolutions, processor_ms
-from naslora_core.search.operators import build
+from naslora_core.search.registry import build
 from naslora_core.viz import mixing
 
 LESSON = next(lesson for lesson in LESSONS if lesson.number == 7)
@@ -114,10 +114,10 @@ def test_figures_say_what_they_show():
 def test_alphas_are_drawn_without_changing_the_cell(monkeypatch):
     cell, z = Cell(2, ("none", "skip", "avg_pool_3x3"), "plain"), torch.randn(1, 2, 6, 6)
     before = cell.arch_alpha.clone()
-    monkeypatch.setenv(mixing.STATIC, "panel")
+    monkeypatch.setenv("NASLORA_STATIC", "panel")
     drawn = mixing.alphas(cell, z, raised=("skip",)).alt
     assert "(equal)" in drawn and "(skip)" in drawn
-    monkeypatch.setenv(mixing.STATIC, "frames")
+    monkeypatch.setenv("NASLORA_STATIC", "frames")
     assert mixing.alphas(cell, z).labels == ["equal", *cell.names]
     assert torch.equal(cell.arch_alpha, before)
     assert type(mixing._sliders(cell, z)).__name__ == "VBox"

@@ -12,7 +12,7 @@ from naslora_core.adapters.base import Adapted, adapt, head_name
 from naslora_core.adapters.methods import CLASSES
 from naslora_core.errors import UserError
 from naslora_core.sam import model_hash
-from naslora_core.search.operators import operator_names, set_hash
+from naslora_core.search.registry import operator_names, set_hash
 
 FORMAT = "naslora-adapter-3"
 OLDER = "naslora-adapter-2"  # parameters alone: no temperature, no batch statistics

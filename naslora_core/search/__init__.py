@@ -4,7 +4,8 @@ from naslora_core.search import darts  # noqa: F401  (its operators enter the re
 from naslora_core.search.cell import STARTS, Cell
 from naslora_core.search.choose import Choice, argmax, project
 from naslora_core.search.genotype import BlockChoice, Genotype
-from naslora_core.search.operators import OPERATOR_SETS, REGISTRY, Operator, operator, set_hash
+from naslora_core.search.operators import Operator
+from naslora_core.search.registry import OPERATOR_SETS, REGISTRY, operator, set_hash
 from naslora_core.search.schedule import (
     Schedule,
     Stage,

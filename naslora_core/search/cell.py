@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.errors import UserError
-from naslora_core.search.operators import build, identity, operator_names
+from naslora_core.search.operators import identity
+from naslora_core.search.registry import build, operator_names
 
 STARTS = ("plain", "identity", "beside")
 

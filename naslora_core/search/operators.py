@@ -4,30 +4,13 @@ A linear operator is its kernel `r r k k` (out, in, rows, columns): the cell mix
 convolves once. An operator that is not linear overrides `forward` and leaves `kernel` out.
 """
 
-import hashlib
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.errors import UserError
-
-REGISTRY: dict[str, type["Operator"]] = {}
-OPERATOR_SETS: dict[str, tuple[str, ...]] = {
-    "linear": (
-        "none",
-        "skip",
-        "conv_1x1",
-        "conv_3x3",
-        "conv_5x5",
-        "dil_conv_3x3",
-        "sep_conv_3x3",
-        "sep_conv_5x5",
-        "avg_pool_3x3",
-    )
-}
+from naslora_core.search.registry import operator
 
 
 class Operator(nn.Module):
@@ -63,40 +46,6 @@ class Operator(nn.Module):
     def macs(self) -> int:
         """Multiply-adds per token."""
         return 0
-
-
-def operator(name: str) -> Callable[[type[Operator]], type[Operator]]:
-    """Enter a class into the registry: it then appears in search, genotype, plots and tables."""
-
-    def enter(cls: type[Operator]) -> type[Operator]:
-        cls.name = name
-        REGISTRY[name] = cls
-        return cls
-
-    return enter
-
-
-def build(names: tuple[str, ...], rank: int) -> nn.ModuleList:
-    """One operator of every name; UserError for an unknown one."""
-    unknown = [n for n in names if n not in REGISTRY]
-    if unknown:
-        raise UserError(f"Unknown operator {unknown[0]!r}; registered are {', '.join(REGISTRY)}.")
-    return nn.ModuleList(REGISTRY[n](rank) for n in names)
-
-
-def operator_names(operators: str | tuple[str, ...]) -> tuple[str, ...]:
-    """The names in a set (by its name), or the names themselves; UserError for an unknown set."""
-    if not isinstance(operators, str):
-        return tuple(operators)
-    if operators not in OPERATOR_SETS:
-        sets = ", ".join(OPERATOR_SETS)
-        raise UserError(f"Unknown operator set {operators!r}; sets are {sets}.")
-    return OPERATOR_SETS[operators]
-
-
-def set_hash(names: tuple[str, ...]) -> str:
-    """Twelve hex digits that name an ordered operator set in files."""
-    return hashlib.sha256(",".join(names).encode()).hexdigest()[:12]
 
 
 def identity(rank: int, side: int = 1) -> Tensor:

@@ -16,8 +16,8 @@ from naslora_core.adapters.nas_lora import cells, decoders
 from naslora_core.adapters.reading import read_cells
 from naslora_core.data.transforms import to_batch
 from naslora_core.search.choose import explain
-from naslora_core.search.operators import build, operator_names
 from naslora_core.search.planted import Race, plan, search
+from naslora_core.search.registry import build, operator_names
 
 EVERY = 50  # steps between readings
 
