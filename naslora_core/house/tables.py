@@ -12,6 +12,7 @@ from pathlib import Path
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.house.costs import cost_table
+from naslora_core.house.doors import doors
 from naslora_core.house.environment import ROOT
 from naslora_core.house.lesson import NOTEBOOKS, Lesson, lessons
 from naslora_core.house.minutes import minutes_line
@@ -46,7 +47,7 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
     }
     made = {"base": base_table(), "methods": method_table(), "costs": cost_table()}
     made |= {"development": development_table(), "planted": planted_table()}
-    made |= {"figure": hero(), "registered": registered_table()}
+    made |= {"figure": hero(), "registered": registered_table(), "doors": doors()}
     for name, table in made.items():
         files[root / "README.md"] = fill(files[root / "README.md"], table, root / "README.md", name)
     page = notebooks / "text" / "README.md"
