@@ -21,6 +21,7 @@ subject: lora
 seeds: [0, 1]
 setting: {steps: 2, batch: 2, split: test}
 rates: [learning_rates]
+trials: [0.0003, 0.003, 0.01]
 metric: iou
 level: 0.95
 draws: 200
@@ -99,6 +100,13 @@ def test_cells_run_once_under_their_digest_and_are_judged(file, sam, tmp_path, m
     file.write_text(TEXT + "# changed\n")
     with pytest.raises(UserError, match="a changed protocol starts an empty folder"):
         registry.results(registry.read(file), out)
+
+
+def test_a_method_that_was_tried_less_than_others_does_not_run(file, sam, tmp_path):
+    file.write_text(TEXT.replace("0.01]", "0.01, 0.5]"))
+    protocol = registry.read(file)
+    with pytest.raises(UserError, match=r"decoder_only was not tried.*0\.5.*the same trials"):
+        registry.run(protocol, sam, "", [("camouflage", 0)], path=file, out=tmp_path / "out")
 
 
 def record(data, method, seed, iou):

@@ -165,19 +165,25 @@ def best_rates(*folders: Path) -> dict[str, float]:
 
     Raises UserError where the rates of a method were not tried on the same data and seeds.
     """
-    tried = defaultdict(lambda: defaultdict(dict))
-    for path in sorted(p for folder in folders for p in Path(folder).glob("*.json")):
-        r = json.loads(path.read_text())
-        if r["method"] != "base_boxed":
-            place = r["data"], r["setting"]["split"], r["seed"]
-            tried[r["method"]][r["setting"]["lr"]][place] = r["mean"]["iou"]
-    for method, rates in tried.items():
+    trials = tried(*folders)
+    for method, rates in trials.items():
         if len({frozenset(found) for found in rates.values()}) > 1:
             raise UserError(
                 f"The learning rates of {method} in {folders[0]} were tried on different data or "
                 "seeds; run the missing trials."
             )
-    return {m: max(r, key=lambda lr: np.mean(list(r[lr].values()))) for m, r in tried.items()}
+    return {m: max(r, key=lambda lr: np.mean(list(r[lr].values()))) for m, r in trials.items()}
+
+
+def tried(*folders: Path) -> dict[str, dict[float, dict]]:
+    """Of each method and learning rate the mean IoU of every trial, by data, split and seed."""
+    found = defaultdict(lambda: defaultdict(dict))
+    for path in sorted(p for folder in folders for p in Path(folder).glob("*.json")):
+        r = json.loads(path.read_text())
+        if r["method"] != "base_boxed":
+            place = r["data"], r["setting"]["split"], r["seed"]
+            found[r["method"]][r["setting"]["lr"]][place] = r["mean"]["iou"]
+    return found
 
 
 def recorded(name: str) -> list[dict]:

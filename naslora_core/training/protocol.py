@@ -19,7 +19,14 @@ from pathlib import Path
 from naslora_core.data import DOMAINS, open_data
 from naslora_core.errors import UserError
 from naslora_core.profiles import profile
-from naslora_core.training.compare import RECORDED, Setting, best_rates, compare, known_method
+from naslora_core.training.compare import (
+    RECORDED,
+    Setting,
+    best_rates,
+    compare,
+    known_method,
+    tried,
+)
 
 FILE = RECORDED / "protocol.yml"
 RESULTS = RECORDED / "protocol"
@@ -28,7 +35,8 @@ RESULTS = RECORDED / "protocol"
 @dataclass(frozen=True)
 class Protocol:
     """development, test: domains; subject: the method that is judged against the others in
-    `methods`; setting, seeds and rates (folders of trials) are those of `compare`; level, draws:
+    `methods`; setting and seeds are those of `compare`; rates: folders of trials, trials: the
+    learning rates that each method must have been tried with there; level, draws:
     of the intervals, over `metric`."""
 
     development: tuple[str, ...]
@@ -38,6 +46,7 @@ class Protocol:
     seeds: tuple[int, ...]
     setting: Setting
     rates: tuple[str, ...]
+    trials: tuple[float, ...]
     metric: str
     level: float
     draws: int
@@ -143,12 +152,25 @@ def run(
         committed(path)
     places = {name: located(name) for name, _ in cells}
     results(protocol, out)
-    rates = best_rates(*(RECORDED / name for name in protocol.rates))
-    facts = {"protocol": protocol.digest}
+    rates, facts = _rates(protocol, methods), {"protocol": protocol.digest}
     for name, seed in cells:
         data = open_data(places[name], profile("laptop"))
         chosen = methods or protocol.methods
         compare(sam, data, chosen, [seed], out, protocol.setting, command, rates, facts)
+
+
+def _rates(protocol: Protocol, methods: Sequence[str]) -> dict[str, float]:
+    """Each method's learning rate; UserError where some have had fewer trials than others."""
+    folders = [RECORDED / name for name in protocol.rates]
+    of = tried(*folders)
+    for method in methods or protocol.methods:
+        if missing := set(protocol.trials) - set(of.get(method, ())):
+            rates = " ".join(f"{r:g}" for r in sorted(missing))
+            raise UserError(
+                f"{method} was not tried with the learning rate(s) {rates} in {folders[-1]}; every "
+                f"method has the same trials: compare DOMAIN --methods {method} --lr {rates} ..."
+            )
+    return best_rates(*folders)
 
 
 def results(protocol: Protocol, out: Path = RESULTS) -> list[dict]:
