@@ -25,11 +25,11 @@
 # Needs [09](09_stage_wise_search.ipynb).
 
 # %% [markdown]
-# **The question:** a search has ended. What did it choose, can one believe it, and what did the chosen
-# operators do?
+# **The question:** a search has ended. What did it choose, can one believe it, and what did the
+# chosen operators do?
 #
-# **You will build** a verdict on a search: both readings, their stability, the worth of every operator,
-# the gap of choosing, and a probe of what the encoder knows now.
+# **You will build** a verdict on a search: both readings, their stability, the worth of every
+# operator, the gap of choosing, and a probe of what the encoder knows now.
 #
 # **You will be able to**
 # - read a cell by alpha and by projection, and say why they differ;
@@ -88,9 +88,9 @@ from naslora_core.viz.verdict import kinship, listening, probed, worth
 
 # %% [markdown]
 # ## What each setting decides
-# `PROFILE` chooses model, images and steps. `DATA` is the search that we read; it is run again with the next
-# seed, and on `OTHER` with both seeds. Only the last four blocks are adapted, two windowed and two global,
-# and alpha walks fast: short runs, so that four of them fit into this lesson.
+# `PROFILE` chooses model, images and steps. `DATA` is the search that we read; it is run again with
+# the next seed, and on `OTHER` with both seeds. Only the last four blocks are adapted, two windowed
+# and two global, and alpha walks fast: short runs, so that four of them fit into this lesson.
 
 # %%
 setting = profile(PROFILE)
@@ -106,11 +106,9 @@ Rows({name: {"train": len(d.train), "test": len(d.test)} for name, d in sets.ite
 def train(name, method, seed=SEED):
     """A method trained on a domain: what `fit` returns."""
     model = adapt(sam, method, classes=len(sets[name].classes), seed=seed)
-    plan = (
-        stage_wise(STEPS, LR, ALPHA_LR)
-        if method is SEARCHED
-        else weights_only(STEPS, LR)
-    )
+    plan = weights_only(STEPS, LR)
+    if method is SEARCHED:
+        plan = stage_wise(STEPS, LR, ALPHA_LR)
     return fit(model, sets[name], plan, batch=BATCH, seed=seed, progress=False)
 
 
@@ -121,52 +119,14 @@ genotype = runs[DATA, SEED].genotype
 viz.operators(genotype)
 
 # %% [markdown]
-# Bars are alpha's softmax, the dotted line is uniform, the diamond is what projection says. How sure is
-# alpha?
-
-# %% [markdown]
-# ### Exercise 10.1 - margin and entropy
-# Difficulty 1 of 5 ·
-# importance 4 of 5 ·
-# 6 minutes ·
-# use `softmax`, `topk`, `torch.xlogy`
+# Bars are alpha's softmax, the dotted line is uniform. The diamond is the second reading:
 #
-# The winner's probability minus the second's, and the entropy as a share of log n. An alpha of minus
-# infinity is an operator that was left out.
-
-
-# %%
-def margin_and_entropy(alpha):
-    """Margin, and entropy (1 uniform, 0 certain), of an alpha `n`."""
-    raise NotImplementedError("Exercise 10.1")
-
-
-# %%
-checks.ex_10_1(margin_and_entropy)
-
-# %% [markdown]
-# <details><summary>Hint</summary>
-#
-# `torch.xlogy(p, p)` is p log p, and 0 where p is 0.
-# </details>
-#
-# <details><summary>Solution and why</summary>
-#
-# ```python
-# def margin_and_entropy(alpha):
-#     p = alpha.double().softmax(0)
-#     first, second = p.topk(2).values
-#     return first - second, -torch.xlogy(p, p).sum() / np.log(len(p))
-# ```
-# Margin asks about two operators, entropy about all. Lesson 09: both grow with rate × steps, evidence or not.
-# </details>
-
-# %% [markdown]
 # ## Projection by hand
-# Alpha is one reading. The other asks the trained kernel K itself: *which neighbours do you need?* A class of
-# operators is a list of neighbours that a token may hear. Take what the path adds to the layer, $y = W_d (K * z)$,
-# and fit it by least squares on those neighbours alone. What is left over is what the class cannot say. (Any
-# matrix may stand behind, since $W_e$ and $W_d$ are learned: the basis of z means nothing.)
+# It asks the trained kernel K itself: *which neighbours do you need?* A class of operators is a
+# list of neighbours that a token may hear. Take what the path adds to the layer, $y = W_d (K * z)$,
+# and fit it by least squares on those neighbours alone. What is left over, as a share of the sum of
+# squares, is what the class cannot say. (The fit may use any matrix: $W_e$ and $W_d$ are learned,
+# and the basis of z means nothing.)
 
 
 # %%
@@ -206,19 +166,20 @@ assert all(abs(by_hand[n] - read[last].residual[n]) < 1e-3 for n in hears)
 {name: f"{share:.2%}" for name, share in by_hand.items()}
 
 # %% [markdown]
-# The core's `choices` finds the same, and knows separable kernels, too. The first class, cheap ones first, that leaves at most
-# 1 % is the reading. If `skip` leaves
-# little, the block hardly *needs* its neighbours, whatever alpha says.
+# The core's `choices` finds the same, and knows separable kernels, too. The first class, cheap ones
+# first, that leaves at most 1 % is the reading. If `skip` leaves little, the block hardly *needs*
+# its neighbours, whatever alpha says.
 
 # %% [markdown]
-# ### Exercise 10.2 - the cheapest class
+# ### Exercise 10.1 - the cheapest class
 # Difficulty 3 of 5 ·
 # importance 5 of 5 ·
 # 10 minutes ·
 # use `torch.linalg.lstsq`, `flatten`
 #
-# The same on white input, where energy is simply the sum of squares of a kernel. `classes` has by name the
-# kernels that span each class, cheap classes first: `skip`, `conv_1x1`, `avg_pool_3x3` and a `cross` of five taps.
+# The same without images: fit the kernel itself, and compare sums of its squares. Each class is
+# given by the kernels that span it, cheap classes first: `skip`, `conv_1x1`, `avg_pool_3x3` and a
+# `cross` of five taps.
 
 
 # %%
@@ -227,11 +188,11 @@ def cheapest(kernel, classes, tolerance=0.01):
 
     kernel: `r r 3 3`; classes: name -> spanning kernels `m r r 3 3`.
     """
-    raise NotImplementedError("Exercise 10.2")
+    raise NotImplementedError("Exercise 10.1")
 
 
 # %%
-checks.ex_10_2(cheapest)
+checks.ex_10_1(cheapest)
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -251,14 +212,14 @@ checks.ex_10_2(cheapest)
 #             return name
 #     return "none fits"
 # ```
-# The best fit is always the largest class: order and tolerance make a choice of it. Both are ours, and with
-# another tolerance another operator may be named.
+# The best fit is always the largest class: order and tolerance make a choice of it. Both are ours,
+# and with another tolerance another operator may be named.
 # </details>
 
 # %% [markdown]
 # ## Side by side
-# > **Predict first.** In how many blocks will both readings agree? Where they do not, which one names the
-# > larger operator?
+# > **Predict first.** In how many blocks will both readings agree? Where they do not, which one
+# > names the larger operator?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -280,19 +241,23 @@ def row(block, found):
 Rows({b.block: row(b, read[b.block]) for b in genotype.blocks})
 
 # %% [markdown]
-# Read the two columns of what is left unexplained. An argmax that leaves nearly nothing is *possible*, not proven: large classes can
-# be anything. One that leaves much contradicts its own kernel. How can that be?
-# - **Scale.** Doubling a kernel and halving its weight is the same cell. Alpha sees only the weight.
-# - **Nesting.** The 5x5 can do what any other should have done, at any alpha (lesson 08 dressed one function
-#   in nine alphas).
-# - **The skip beside.** Our start keeps z outside the softmax. There `none` means "nothing *more*": the path lives
-#   on, and projection calls the same cell `skip`.
+# Read the columns *leaves*, what is left unexplained. An argmax that leaves nearly nothing is
+# *possible*, not proven: large classes can be anything. One that leaves much contradicts its own
+# kernel. How can that be?
+# - **Scale.** Doubling a kernel and halving its weight is the same cell. Alpha sees only the
+#   weight.
+# - **Nesting.** The 5x5 can do what any other should have done (lesson 08 dressed one function in
+#   nine alphas).
+# - **The skip beside.** Our start keeps z outside the softmax. There `none` means "nothing *more*":
+#   the path lives on, and projection calls the same cell `skip`.
 #
-# So alpha is a free parameter's shadow, projection a statement about the function, on this data, within 1 %.
+# So alpha is where a free parameter came to rest; projection speaks of the function, on this data,
+# within 1 %.
 
 # %% [markdown]
 # ## A genotype is a file
-# It names the operator set (with a hash), schedule, data and seed: without them an alpha is nine numbers.
+# It names the operator set (with a hash), schedule, data and seed: without them an alpha is nine
+# numbers.
 
 # %%
 with TemporaryDirectory() as folder:
@@ -319,18 +284,18 @@ other = runs[OTHER, SEED].genotype
 Rows({name: changes(genotype, other, name) for name in ("argmax", "projection")})
 
 # %% [markdown]
-# Arrows invite a story ("thin lines want ..."). Resist. First a number, the distance of two softmaxes:
-# half the sum of $|p_i - q_i|$, mean over blocks.
-
-# %% [markdown]
-# ### Exercise 10.3 - a bug hunt: a search unlike itself
+# Arrows invite a story ("thin lines want ..."). Resist. First a number, the distance of two
+# softmaxes: half the sum of $|p_i - q_i|$ over operators, mean over blocks.
+#
+# ### Exercise 10.2 - a bug hunt: a search unlike itself
 # Difficulty 2 of 5 ·
 # importance 4 of 5 ·
 # 10 minutes ·
 # use `dict`, `zip`
 #
-# Somebody wrote that distance, and it passed a test: zero for a genotype and its copy. `reordered` is the same search
-# again, its operators and blocks listed backwards, as another release might.
+# Somebody wrote that distance, and it passed a test: zero for a genotype and its copy. `reordered`
+# is the same search again, its operators and blocks listed backwards, as another release might.
+# Mend it; an operator that one genotype does not know has probability 0 there.
 
 
 # %%
@@ -348,18 +313,17 @@ twice = genotype, reordered(genotype)
 
 # %%
 def mended(one, other):
-    """The distance of two genotypes, also where only one of them knows an operator."""
-    raise NotImplementedError("Exercise 10.3: mend the lines above")
+    """The distance of two genotypes, in whatever order they list things."""
+    raise NotImplementedError("Exercise 10.2: mend hasty")
 
 
 # %%
-checks.ex_10_3(mended)
+checks.ex_10_2(mended)
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `dict(zip(one.operators, block.probability))`, and a dict of the other's blocks by `.block`. An operator that
-# is not there has probability 0.
+# `dict(zip(one.operators, block.probability))`, and a dict of the other's blocks by `.block`.
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -373,14 +337,14 @@ checks.ex_10_3(mended)
 #         found.append(sum(abs(p.get(n, 0) - q.get(n, 0)) for n in p | q) / 2)
 #     return np.mean(found)
 # ```
-# A place is not a name. The copy could not show it, for its places agree; `operator_hash` exists to refuse
-# such comparisons early.
+# A place is not a name. The copy could not show it, for its places agree; `operator_hash` exists to
+# refuse such comparisons early.
 # </details>
 
 # %% [markdown]
 # ## Fingerprint of a domain, or of a seed?
-# Two domains, two seeds: six pairs. If genotypes speak of the data, searches on the *same domain* are near each other.
-# But the seed draws the kernels that alpha learns about.
+# Two domains, two seeds: six pairs. If genotypes speak of the data, searches on the *same domain*
+# are near each other. But the seed draws the kernels that alpha learns about.
 #
 # > **Predict first.** Which pairs are closest: same domain, same seed, or neither?
 
@@ -404,9 +368,10 @@ for pair in combinations(runs, 2):
 kinship(pairs)
 
 # %% [markdown]
-# Only if the first row lay clearly left of the others would an arrow of the table above be about the domain. If
-# *same seed* is as near, alpha remembers its start; if all rows overlap, there is nothing to
-# explain. Two pairs a row decide little. So also longer searches on real polyps (Kvasir), recorded:
+# Dots are pairs, the stroke is their mean. Only if the first row lay clearly left of the others
+# would an arrow above be about the domain. If *same seed* is as near, alpha remembers its start; if
+# all rows overlap, there is nothing to explain. Two pairs a row decide little, so also longer
+# searches on real polyps (Kvasir), recorded: in how many blocks do two seeds agree?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -427,22 +392,21 @@ made = {"seeds": len(searches), "recorded on": "; ".join(made)}
 Rows({n: agreement(searches, n) | made for n in ("argmax", "projection")})
 
 # %% [markdown]
-# Compare each row with *its* shuffle. A reading that names the same few classes everywhere agrees often by habit.
+# Compare each row with *its* shuffle: a reading that names the same few classes everywhere agrees
+# often by habit.
 
 # %% [markdown]
 # ## Take operators out
-# What would an operator's *worth* be? Leave it out and measure again, on images that trained nothing: set its
-# alpha to minus infinity, so that the others share its weight.
+# What would an operator's *worth* be? Leave it out and measure again, on images that trained
+# nothing: set its alpha to minus infinity, so that the others share its weight.
 
 
 # %%
 @torch.no_grad()
 def rise(model, cell, number, images, masks):
     """How much the loss rises without operator `number` of a cell."""
-    whole, before = (
-        cross_entropy_dice(model(images).masks, masks),
-        cell.arch_alpha.clone(),
-    )
+    whole = cross_entropy_dice(model(images).masks, masks)
+    before = cell.arch_alpha.clone()
     cell.arch_alpha[number] = -torch.inf
     without_it = cross_entropy_dice(model(images).masks, masks)
     cell.arch_alpha.copy_(before)
@@ -458,18 +422,10 @@ assert np.isclose(by_hand, found[last][genotype.operators[favourite]], atol=1e-5
 round(by_hand, 4)
 
 # %% [markdown]
-# A third candidate needs no masking: how loud an operator is, $|a_i O_i(z)| / |z|$. For `skip` that is its weight itself.
-
-# %%
-loud, cell = norms(model, judged[0]), cells(model)[last]
-weight = (cell.gain * cell.probabilities())[cell.names.index("skip")]
-same = bool(np.isclose(loud[last]["skip"], weight.item(), rtol=1e-4))
-assert same
-same
-
-# %% [markdown]
-# > **Predict first.** Rank the operators of each block by alpha, by loudness and by importance. How well do the
-# > first two guess the third? (1: perfectly, 0: not at all.)
+# A third guide, beside alpha and masking, is how *loud* an operator is, $|a_i O_i(z)| / |z|$.
+#
+# > **Predict first.** Rank the operators of each block by alpha, by loudness and by importance (the
+# > rise). How well do the first two guess the third? (1: perfectly, 0: not at all, -1: backwards.)
 
 
 # %% tags=["nbval-ignore-output"]
@@ -479,7 +435,7 @@ def guess(values, target):
     return np.corrcoef(*ranks)[0, 1]
 
 
-names = genotype.operators
+names, loud = genotype.operators, norms(model, judged[0])
 rises, volume = (np.array([[d[b][n] for n in names] for b in d]) for d in (found, loud))
 p = np.array([block.probability for block in genotype.blocks])
 measures = {"probability": p, "loudness": volume}
@@ -489,8 +445,10 @@ rho = {name: guess(values, rises) for name, values in measures.items()}
 worth(names, measures, rises, rho, np.quantile(np.abs(shuffled), 0.95))
 
 # %% [markdown]
-# A point below zero is an operator the model does *better* without. Beware: without a loud operator the whole path is quieter, so
-# masking measures an operator and a volume at once, and a ranking may even point the wrong way. The honest test is to act on it. Leave one operator out of *every* block, chosen by each ranking, and score the test images:
+# A point below zero is an operator the model does *better* without. Beware: without a loud operator
+# the whole path is quieter, so masking measures an operator and a volume at once. The honest test
+# is to act on it. Leave one operator out of *every* block, chosen by each ranking, and score the
+# test images; positive is lost Dice:
 
 
 # %% tags=["nbval-ignore-output"]
@@ -509,13 +467,14 @@ drops = {name: mixture - dice_without(numbers) for name, numbers in left_out.ite
 {name: f"{drop.mean():+.3f}" for name, drop in drops.items()}
 
 # %% [markdown]
-# Drops of Dice. A good ranking tears a hole with its first choice. Is "most important" still the worst loss, on images that did not
-# choose it? If all four drops are near zero, no single operator matters, and the genotype describes a crowd.
+# A good ranking tears a hole with its first choice. Is "most important" still the worst loss, on
+# images that did not choose it? If all four drops are near zero, no single operator matters, and
+# the genotype describes a crowd.
 
 # %% [markdown]
 # ## The gap of choosing
-# To *choose* is to keep one operator a block: `discretise` puts the nearest member of the named class there, and
-# nothing is retrained.
+# To *choose* is to keep one operator a block: `discretise` puts the nearest member of the named
+# class there, and nothing is retrained.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -526,27 +485,19 @@ def interval(values, draws=2000):
     return np.nanmean(values), *np.quantile(means, [0.025, 0.975])
 
 
-# %% tags=["nbval-ignore-output"]
-def chosen(reading):
-    """Dice of the test images, and its distance to the mixture's, after choosing."""
-    found = evaluate(
-        discretise(sam, model, images, reading), data.test, classes=classes
-    )
-    said = "{:+.3f} ({:+.3f} to {:+.3f})".format(*interval(found.dice - mixture))
-    return {
-        "Dice": f"{found.dice.mean():.3f}",
-        "to the mixture": said,
-    }, found.dice.mean()
-
-
-gaps = {reading: chosen(reading) for reading in ("projection", "argmax")}
-rows = {"mixture": {"Dice": f"{mixture.mean():.3f}", "to the mixture": "-"}}
-Rows(rows | {reading: row for reading, (row, _) in gaps.items()})
+gaps, rows = {}, {"mixture": {"Dice": f"{mixture.mean():.3f}", "to the mixture": "-"}}
+for reading in ("projection", "argmax"):
+    kept = discretise(sam, model, images, reading)
+    dice = evaluate(kept, data.test, classes=classes).dice
+    gaps[reading], low, high = interval(dice - mixture)
+    said = f"{gaps[reading]:+.3f} ({low:+.3f} to {high:+.3f})"
+    rows[reading] = {"Dice": f"{dice.mean():.3f}", "to the mixture": said}
+Rows(rows)
 
 # %% [markdown]
-# Projection may lose a per cent of *energy* a block, by definition; the row says what that is in Dice. Argmax promises
-# nothing: where its class left much in the table above, the mixture's work is thrown away, and a `none` leaves the bare
-# skip. Training on would repair some of it, at the price of passes.
+# Projection may lose a per cent of *energy* a block, by definition; the row says what that is in
+# Dice. Argmax promises nothing: where its class left much above, the mixture's work is thrown away.
+# Training on would repair some of it, at the price of passes.
 
 # %% [markdown]
 # ## Before and after
@@ -561,9 +512,8 @@ medians = dict.fromkeys(scores[name].median_image for name in ("LoRA", "NAS-LoRA
 def draw(axes, image):
     """One test image under all models."""
     for ax, (name, found) in zip(axes, scores.items(), strict=True):
-        viz.overlay(
-            ax, data.test[image].image, found.masks[image], data.test[image].mask
-        )
+        sample = data.test[image]
+        viz.overlay(ax, sample.image, found.masks[image], sample.mask)
         ax.set_title(f"{name}, Dice {found.dice[image]:.2f}")
     return axes[0].get_title(loc="left")
 
@@ -572,9 +522,12 @@ means = ", ".join(f"{name} {found.dice.mean():.2f}" for name, found in scores.it
 viz.panel(draw, list(medians), title=f"Mean Dice without a prompt: {means}", axes=3)
 
 # %% [markdown]
+# Two images are a look, not a result; the title has the mean over all.
+#
 # ## What the operator did
-# In LoRA every token speaks for itself. Split what NAS-LoRA's last cell adds to its layer: the kernel's centre tap
-# hears the token, all other taps its neighbours. Norms behind $W_d$ do not depend on the basis of z.
+# In LoRA every token speaks for itself. Split what NAS-LoRA's last cell adds to its layer: the
+# kernel's centre tap hears the token, all other taps its neighbours. (Norms behind $W_d$ do not
+# depend on the basis of z.)
 
 
 # %%
@@ -590,8 +543,8 @@ def parts(layer, x):
 
 
 # %% [markdown]
-# And its frequency response: how strongly does the whole path, $W_d \hat K(\omega) W_e$, pass waves across and down?
-# A path without neighbours passes all alike.
+# And its frequency response: how strongly does the whole path, $W_d \hat K(\omega) W_e$, pass waves
+# across and down? A path without neighbours passes all alike.
 
 
 # %%
@@ -614,25 +567,23 @@ middle = data.test[scores["NAS-LoRA"].median_image]
 one, _ = to_batch([middle], setting.image_size)
 added = parts(layer, qkv_inputs(model, one)[-1])
 waves = np.linspace(0, 0.5, 17)
-adapted = [
-    b.attn.qkv for b in model.sam.image_encoder.blocks if hasattr(b.attn.qkv, "cell")
-]
-passed = {"LoRA": np.ones(17)} | dict(
-    zip(cells(model), map(response, adapted), strict=True)
-)
+paths = [b.attn.qkv for b in model.sam.image_encoder.blocks]
+curves = [response(path) for path in paths if hasattr(path, "cell")]
+passed = {"LoRA": np.ones(17)} | dict(zip(cells(model), curves, strict=True))
 listening(middle, added, waves, passed)
 
 # %% [markdown]
-# The median image again. A line that falls is a smoother, one that rises an edge finder, a flat one a LoRA with a longer
-# name. This is what the search *did*, and it needs no operator's name. Set the share in the title against what `skip` left of
-# this block above: neighbours resemble the token, so a pointwise map can imitate most of what they add.
+# The median image again, both maps on one colour scale. A line that falls is a smoother, one that
+# rises an edge finder, a flat one a LoRA with a longer name: what the search *did*, without an
+# operator's name. Set the share in the title against what `skip` left of this block above:
+# neighbours resemble the token, so a pointwise map can imitate most of what they add.
 
 # %% [markdown]
 # ## Easier to read?
-# NAS-LoRA is meant to let the encoder learn semantics gradually. Then the answer should be easier to read off its
-# features. Ask the simplest reader: a linear probe from one token of the embedding to the share of foreground in
-# that token's patch. Fitted on training images, scored on test images: the correlation of the two, image by
-# image.
+# NAS-LoRA is meant to let the encoder learn semantics gradually. Then the answer should be easier
+# to read off its features. Ask the simplest reader: a linear probe from one token of the embedding
+# to the share of foreground in that token's patch. Fitted on training images; scored on test images
+# by the correlation of the two, image by image.
 
 
 # %%
@@ -646,23 +597,22 @@ def tokens(model, samples):
 
 
 def probe(model, ridge=10):
-    """Correlations, image by image, on the images that fitted it and on test images."""
+    """Of every test image the correlation of the probe with the truth."""
     x, y = tokens(model, data.train[:])
     gram = torch.einsum("nti,ntj->ij", x, x) + ridge * torch.eye(x.shape[-1])
     w = torch.linalg.solve(gram, torch.einsum("nti,nt->i", x, y))
-    both = [(x, y), tokens(model, data.test[:])]
-    pairs = [zip((x @ w).numpy(), y.numpy(), strict=True) for x, y in both]
-    return [np.array([np.corrcoef(*pair)[0, 1] for pair in each]) for each in pairs]
+    x, y = tokens(model, data.test[:])
+    pairs = zip((x @ w).numpy(), y.numpy(), strict=True)
+    return np.array([np.corrcoef(*pair)[0, 1] for pair in pairs])
 
 
 # %% [markdown]
-# > **Predict first.** LoRA trained on these labels, so it should beat the base. Does NAS-LoRA beat LoRA? By more than
-# > its own next seed differs from it?
+# > **Predict first.** LoRA trained on these labels, so it should beat the base. Does NAS-LoRA beat
+# > LoRA? By more than its own next seed differs from it?
 
 # %% tags=["nbval-ignore-output"]
 models |= {"NAS-LoRA, next seed": runs[DATA, SEED + 1].model}
-seen, tested = zip(*map(probe, models.values()), strict=True)
-tested = dict(zip(models, tested, strict=True))
+tested = {name: probe(m) for name, m in models.items()}
 gains = {
     "LoRA over base": tested["LoRA"] - tested["base"],
     "NAS-LoRA over LoRA": tested["NAS-LoRA"] - tested["LoRA"],
@@ -671,47 +621,44 @@ gains = {
 each, paired = ({n: interval(v) for n, v in d.items()} for d in (tested, gains))
 probed(each, paired, "correlation with the truth, test images")
 
-# %% tags=["nbval-ignore-output"]
-flattered = {n: np.nanmean(s) - each[n][0] for n, s in zip(models, seen, strict=True)}
-{name: f"{by:+.3f}" for name, by in flattered.items()}
-
 # %% [markdown]
-# Intervals are over images, *not* over seeds: one seed is one seed, and only where both agree is there more than an
-# anecdote. The row above is what each probe would have flattered itself by, scored on the images that fitted it.
+# Intervals are over images, *not* over seeds: only where both seeds agree is there more than an
+# anecdote.
 
 # %% tags=["nbval-ignore-output"]
+near = {k: float(np.mean([d for d, _ in v])) for k, v in pairs.items()}
 record(
     readings_agree=sum(b.argmax == b.projection for b in genotype.blocks),
-    **{
-        f"distance_{k.replace(' ', '_')}": np.mean([d for d, _ in v])
-        for k, v in pairs.items()
-    },
+    **{f"distance_{k.replace(' ', '_')}": d for k, d in near.items()},
     rank_correlation_alpha=float(rho["probability"]),
     rank_correlation_loudness=float(rho["loudness"]),
-    gap_projection=float(gaps["projection"][1] - mixture.mean()),
-    gap_argmax=float(gaps["argmax"][1] - mixture.mean()),
+    gap_projection=float(gaps["projection"]),
+    gap_argmax=float(gaps["argmax"]),
     probe_nas_lora_over_lora=float(paired["NAS-LoRA over LoRA"][0]),
 )
 
 # %% [markdown]
 # ## Recap
-# *What did the search choose, can one believe it, and what did it do?* It trained a kernel; its alpha names an operator, which may
-# have little to do with that kernel.
-# - Projection says which neighbours the kernel needs, within a tolerance; argmax says where a free parameter came to rest.
-# - A genotype is comparable by names, and worth comparing only beside another seed.
-# - A large alpha is a guess at importance; masking measures it, and acting on the ranking tests the measure.
-# - Choosing loses something; the gap says how much, reading by reading.
+# *What did the search choose, can one believe it, and what did it do?* It trained a kernel; its
+# alpha names an operator, which may have little to do with that kernel.
+# - Projection says which neighbours the kernel needs, within a tolerance; argmax says where a free
+#   parameter came to rest.
+# - A genotype is compared by names, and beside another seed.
+# - A large alpha is a guess at importance; masking measures it, and acting on the ranking tests the
+#   measure.
+# - Choosing may lose something; the gap says how much, reading by reading.
 # - The kernel's response and a linear probe say what was done, without naming an operator.
 
 # %% [markdown]
 # ## In practice
-# - Report both readings, a second seed, and the gap. `naslora_core.training.diagnose` has norms, masking, gap, and
-#   the curvature in alpha, an early warning that costs too much for this lesson.
-# - Mask on images that trained nothing, in `eval()`. On training images an operator that memorised looks important.
-# - Tokens of one image are no independent witnesses: split and draw by image, here as everywhere.
+# - Report both readings, a second seed, and the gap. `naslora_core.training.diagnose` has norms,
+#   masking, gap, and the curvature in alpha, an early warning that costs too much for this lesson.
+# - Mask on images that trained nothing, in `eval()`: on others an operator that memorised looks
+#   important.
+# - Tokens of one image are no independent witnesses: draw by image, here as everywhere.
 #
-# **Try it on your own data:** set `DATA` to a folder with `images/` and `masks/`, or `PROFILE` to `laptop`, and see whether
-# the rows of the kinship figure part.
+# **Try it on your own data:** set `DATA` to a folder with `images/` and `masks/`, or `PROFILE` to
+# `laptop`, and see whether the rows of the kinship figure part.
 #
 # ## Further reading
 # - [Rethinking architecture selection](https://arxiv.org/abs/2108.04392): masking against magnitude, for DARTS.
@@ -720,6 +667,7 @@ record(
 # - [Linear probes](https://arxiv.org/abs/1610.01644): what they can say of a layer, and what not.
 # - [NAS-LoRA](https://arxiv.org/abs/2512.03499): the claim about semantics, in its words.
 #
-# Next: the mixture needs no choosing to be shipped. What folds into the base, exactly, and what does not?
+# Next: the mixture needs no choosing to be shipped. What folds into the base, exactly, and what
+# does not?
 #
 # [<- 09](09_stage_wise_search.ipynb) | [index](README.md) | [11 ->](11_fold_and_ship.ipynb)
