@@ -1,0 +1,117 @@
+"""Plans held against what is then measured, on this machine.
+
+    python -m naslora_core measure plan --sizes nano vit_b
+
+Peak memory of whole training steps of `sam_nano`, and of steps of one windowed and one global block
+of ViT-B at 1024, by the profiler's memory events; their time by a calibration made just before.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from naslora_core.adapters import METHODS, adapt
+from naslora_core.adapters.base import frozen_twin
+from naslora_core.sam import build_nano, fuse
+from naslora_core.sam.checkpointing import checkpointed
+from naslora_core.training.allocated import whole_peak
+from naslora_core.training.benchmark import build
+from naslora_core.training.calibration import Calibration, calibrate, seconds
+from naslora_core.training.footprint import footprint
+from naslora_core.training.plan import placed, training_loss
+
+
+@dataclass(frozen=True)
+class Case:
+    """method: a name of METHODS; fused: the attention of ViT-B's blocks (nano's is official)."""
+
+    size: str
+    method: str
+    batch: int = 1
+    precision: str = "fp32"
+    checkpointing: bool = False
+    blocks: str = "all"
+    fused: bool = True
+
+
+CASES = (
+    Case("nano", "lora", 1),
+    Case("nano", "lora", 8),
+    Case("nano", "lora", 8, blocks="late-2"),
+    Case("nano", "lora", 8, checkpointing=True),
+    Case("nano", "nas_lora", 4, "bf16"),
+    Case("nano", "nas_lora", 8),
+    Case("nano", "conv_lora", 4),
+    Case("nano", "full", 4),
+    Case("nano", "lst", 8),
+    Case("nano", "decoder_only", 8),
+    Case("vit_b", "lora"),
+    Case("vit_b", "lora", checkpointing=True),
+    Case("vit_b", "nas_lora"),
+    Case("vit_b", "lora", fused=False),
+)
+
+
+def held(case: Case, rates: Calibration, rounds: int = 2) -> dict:
+    """Predicted and measured peak bytes and seconds of a case, with their ratios."""
+    module, forward = _module(case)
+    need = footprint(module, forward)
+    trained = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained)
+
+    def step():
+        forward(module).backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    step()  # the states are there from now on
+    peak, taken = whole_peak(module, optimiser, step), seconds(step, rounds=rounds)
+    said = {"peak": need.peak, "seconds": round(rates.seconds(need), 4)}
+    found = {"peak": peak, "seconds": round(taken, 4)}
+    ratio = {k: round(said[k] / found[k], 4) for k in said}
+    return vars(case) | {"predicted": said, "measured": found, "ratio": ratio}
+
+
+def _module(case: Case) -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
+    """A model with its loss of one step."""
+    method = METHODS[case.method]
+    method = placed(method, case.blocks) if case.blocks != "all" else method
+    how = case.batch, case.precision, case.checkpointing
+    if case.size == "nano":
+        model = adapt(build_nano().eval().requires_grad_(False), method).train()
+        return model, lambda m: training_loss(m, *how)
+    encoder = frozen_twin(build(case.size)).image_encoder
+    encoder = fuse(encoder) if case.fused else encoder
+    encoder = method.inject(encoder) or encoder
+    return encoder.train(), lambda e: _encoder_loss(e, case)
+
+
+def _encoder_loss(encoder: nn.Module, case: Case) -> Tensor:
+    images = torch.zeros(case.batch, 3, encoder.img_size, encoder.img_size)
+    with checkpointed(encoder, case.checkpointing):
+        return encoder(images).square().mean()
+
+
+def hold(sizes, rounds: int = 2) -> list[dict]:
+    """The rows of all cases of these sizes."""
+    rates, rows = {}, []
+    for case in (c for c in CASES if c.size in sizes):
+        kind = "sam_nano" if case.size == "nano" else case.size, case.precision
+        rates[kind] = rates.get(kind) or calibrate(*kind)
+        rows.append(held(case, rates[kind], rounds))
+        print(line(rows[-1]), flush=True)
+    return rows
+
+
+def line(row: dict) -> str:
+    """A case as a line: what was asked, what was measured, prediction over measurement."""
+    words = [row["size"], row["method"], f"batch {row['batch']}", row["precision"]]
+    words += ["checkpointing"] * row["checkpointing"] + [row["blocks"]] * (row["blocks"] != "all")
+    words += ["official attention"] * (not row["fused"])
+    found, ratio = row["measured"], row["ratio"]
+    return (
+        f"{' '.join(words):<48} {found['peak'] / 1e6:9.1f} MB ({ratio['peak']:.3f})"
+        f"  {found['seconds']:7.2f} s ({ratio['seconds']:.2f})"
+    )

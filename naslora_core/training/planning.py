@@ -1,0 +1,37 @@
+"""What `python -m naslora_core plan` prints."""
+
+import argparse
+
+import torch
+
+from naslora_core.errors import UserError
+from naslora_core.training.calibration import calibrate
+from naslora_core.training.own_images import method_of
+from naslora_core.training.plan import ROOM, Plan, propose
+from naslora_core.training.plan import plan as predict
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    """Print what the setting asked for needs, part by part, and what fits."""
+    a = arguments
+    method = method_of(a.method, a.set)
+    if a.batch < 1:
+        raise UserError(f"A batch of {a.batch} holds no image; take at least 1.")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rates = None if a.no_time else calibrate(a.model, a.precision, device)
+    asked = predict(a.model, method, a.batch, a.precision, a.checkpointing, calibration=rates)
+    print(f"{a.model}, {a.method}, {asked}")
+    print(_parts(asked))
+    where = "" if device == "cuda" else ": no GPU is here, its kernels may keep a little more"
+    print(f"Kernels and time of this machine's {device}{where}.")
+    if a.card:
+        found = propose(asked, a.card, rates)
+        print(f"Into {a.card:g} GB ({ROOM:.0%} of them used) fits: {found}")
+
+
+def _parts(asked: Plan) -> str:
+    """Where the bytes go."""
+    need = asked.need
+    parts = {"weights": need.weights, "AdamW": need.states, "gradients": need.gradients}
+    parts |= {"kept for backward": need.kept, "largest moment beside weights": need.working}
+    return "  " + ", ".join(f"{name} {size / 1e9:.3f} GB" for name, size in parts.items())
