@@ -151,6 +151,53 @@ def bench(arguments):
 
 
 @command(
+    option("model", help="sam_nano, vit_b, vit_l or vit_h"),
+    option("--method", default="nas_lora", help="a name of adapters.methods: METHODS"),
+    option("--set", action="append", default=[], metavar="NAME=VALUE", help="blocks=late-4 ..."),
+    option("--batch", type=int, default=4, help="images a step"),
+    option("--precision", default="fp32", choices=("fp32", "bf16", "fp16")),
+    option("--checkpointing", action="store_true", help="less memory for a third more time"),
+    option("--card", type=float, metavar="GB", help="propose what fits into so much memory"),
+    option("--no-time", action="store_true", help="leave out the calibration: memory alone"),
+)
+def plan(arguments):
+    """Predict memory and time of a training step from shapes, and propose what fits a card."""
+    from naslora_core.training.planning import plan
+
+    plan(arguments)
+
+
+@command(
+    option("what", choices=("cache", "attention", "plan"), help="which question"),
+    option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b")),
+    option("--rounds", type=int, default=5, metavar="N", help="turns"),
+    option("--device", default="cpu", metavar="NAME", help="of attention: cpu or cuda"),
+    option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit"),
+)
+def measure(arguments):
+    """Measure what a cache saves, the forms of attention, or how far plans are off."""
+    from naslora_core.training.measuring import measure
+
+    measure(arguments)
+
+
+@command(
+    option("--sizes", nargs="+", default=["vit_b_1024", "vit_h_1024"], metavar="NAME"),
+    option("--batches", nargs="+", type=int, default=[2, 4], metavar="N"),
+    option("--methods", nargs="+", metavar="NAME", help="legs of these alone"),
+    option("--precision", default="bf16", choices=("fp32", "bf16", "fp16")),
+    option("--rounds", type=int, default=9, metavar="N", help="turns of each method and LoRA"),
+    option("--device", default="cuda", metavar="NAME", help="cuda, or cpu to try it out"),
+    option("--out", default="build/gpu", metavar="FOLDER", help="one JSON a leg, kept"),
+)
+def gpu_table(arguments):
+    """Time whole training steps of the real SAM and measure their memory. Goes on if killed."""
+    from naslora_core.training.measuring import gpu_table
+
+    gpu_table(arguments)
+
+
+@command(
     option("name", nargs="?", help="an entry of data_manifests; without one, all are listed"),
     option("--out", metavar="FOLDER", help="default: the system's cache, or $NASLORA_CACHE"),
     option("--unpack", action="store_true", help="a .zip, into a folder of its name beside it"),
@@ -291,9 +338,7 @@ def compare(arguments):
     option("--only", nargs="+", default=[], metavar="DOMAIN", help="some of its domains"),
     option("--methods", nargs="+", default=[], metavar="NAME", help="some of its methods"),
     option("--seeds", nargs="+", type=int, metavar="N", help="some of its seeds"),
-    option(
-        "--share", default="1/1", metavar="I/N", help="every N-th cell, from the I-th"
-    ),
+    option("--share", default="1/1", metavar="I/N", help="every N-th cell, from the I-th"),
     option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
     option("--verdict", action="store_true", help="run nothing, judge what is there"),
 )

@@ -8,7 +8,7 @@ from naslora_core.__main__ import main
 from naslora_core.adapters import METHODS, adapt
 from naslora_core.house.costs import cost_table
 from naslora_core.training import benchmark, commands
-from naslora_core.training.benchmark import FLOOR, _saved, interleaved, measure
+from naslora_core.training.benchmark import FLOOR, interleaved, measure, saved_mb
 from naslora_core.training.folded_cost import FOLDED, VANILLA, _folded, measure_folded
 
 
@@ -23,7 +23,7 @@ def test_saved_bytes_of_a_layer_whose_answer_is_known():
     layer = torch.nn.Sequential(torch.nn.Linear(256, 512, bias=False), torch.nn.ReLU())
     x = torch.randn(64, 256)
     # the weight's gradient needs x (the input, not counted), ReLU's needs its own output
-    assert _saved(layer, x, "lora") == round(64 * 512 * 4 / 2**20, 3)
+    assert saved_mb(layer, x, "lora") == round(64 * 512 * 4 / 2**20, 3)
 
 
 @pytest.fixture(scope="module")

@@ -42,15 +42,20 @@ class Parts(nn.Module):
         y = y.view(B, self.num_heads, H, W, -1).permute(0, 2, 3, 1, 4)
         return self.proj(y.reshape(B, H, W, -1))
 
-    def placed(self, q: Tensor, k: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """q' and k' `B'*heads H*W c+H+W`: places as further dimensions of the heads."""
+    def biases(self, q: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """q R_h `B'*heads H*W H` and q R_w `B'*heads H*W W`: what a row, a column adds."""
         (H, W), c = size, q.shape[-1]
-        if not self.use_rel_pos:
-            return self.scale * q, k
         R_h, R_w = get_rel_pos(H, H, self.rel_pos_h), get_rel_pos(W, W, self.rel_pos_w)
         grid = q.view(-1, H, W, c)
         rows = torch.einsum("bhwc,hkc->bhwk", grid, R_h).flatten(1, 2)
-        columns = torch.einsum("bhwc,wkc->bhwk", grid, R_w).flatten(1, 2)
+        return rows, torch.einsum("bhwc,wkc->bhwk", grid, R_w).flatten(1, 2)
+
+    def placed(self, q: Tensor, k: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """q' and k' `B'*heads H*W c+H+W`: places as further dimensions of the heads."""
+        H, W = size
+        if not self.use_rel_pos:
+            return self.scale * q, k
+        rows, columns = self.biases(q, size)
         row = torch.eye(H, device=q.device, dtype=k.dtype).repeat_interleave(W, 0)  # HW H
         column = torch.eye(W, device=q.device, dtype=k.dtype).repeat(H, 1)  # HW W
         where = torch.cat([row, column], 1).expand(len(k), -1, -1)

@@ -46,7 +46,7 @@ def measure(
     work = {("step", n): partial(_step, e, images, n) for n, e in encoders.items()}
     work |= {("inference", n): partial(infer, e, images) for n, e in encoders.items()}
     times = interleaved(work, rounds, device)
-    rows = {n: _row(n, times) | {"saved_mb": _saved(e, images, n)} for n, e in encoders.items()}
+    rows = {n: _row(n, times) | {"saved_mb": saved_mb(e, images, n)} for n, e in encoders.items()}
     return {n: row | {"parameters": _count(encoders[n])} for n, row in rows.items()}
 
 
@@ -100,15 +100,22 @@ def milliseconds(call: Callable[[], object], device: str = "cpu") -> float:
 def _row(name: str, times: dict) -> dict[str, float]:
     row = {}
     for kind in ("step", "inference"):
-        mine, reference = times[kind, name], times[kind, REFERENCE]
-        ratios = [a / b for a, b in zip(mine, reference, strict=True)]  # paired by round
-        row[f"{kind}_ms"] = round(statistics.median(mine), 2)
-        row[f"{kind}_ratio"] = round(statistics.median(ratios), 4)
-        row[f"{kind}_spread"] = [round(min(ratios), 4), round(max(ratios), 4)]
+        found = summary(times[kind, name], times[kind, REFERENCE])
+        row |= {f"{kind}_{key}": value for key, value in found.items()}
     return row
 
 
-def _saved(encoder: nn.Module, images: Tensor, name: str) -> float:
+def summary(mine: Sequence[float], reference: Sequence[float]) -> dict:
+    """Median milliseconds, and the ratios of each turn's pair: median, lowest and highest."""
+    ratios = [a / b for a, b in zip(mine, reference, strict=True)]
+    return {
+        "ms": round(statistics.median(mine), 2),
+        "ratio": round(statistics.median(ratios), 4),
+        "spread": [round(min(ratios), 4), round(max(ratios), 4)],
+    }
+
+
+def saved_mb(encoder: nn.Module, images: Tensor, name: str) -> float:
     """Megabytes that a step keeps for its backward pass, parameters and input not counted.
 
     Exact: every saved tensor's storage once, seen by saved-tensor hooks.

@@ -1,0 +1,61 @@
+"""What `python -m naslora_core measure cache | attention | plan` and `gpu-table` do."""
+
+import argparse
+import json
+from pathlib import Path
+
+from naslora_core.errors import UserError
+from naslora_core.files import write_atomic
+from naslora_core.training import gpu_table as table
+from naslora_core.training.attention_forms import SHAPES, compare
+from naslora_core.training.cached_cost import LATE, measure_cached
+from naslora_core.training.commands import command_line
+from naslora_core.training.plan_error import hold
+from naslora_core.training.provenance import provenance
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Print the rows of one question, and keep them."""
+    a = arguments
+    rows = {"cache": _cache, "attention": _attention, "plan": _plan}[a.what](a)
+    if a.out:
+        kept = {"rounds": a.rounds, "rows": rows, "provenance": provenance(command_line())}
+        write_atomic(a.out, json.dumps(kept, indent=1) + "\n")
+
+
+def _cache(a) -> dict:
+    rows = {}
+    for name in LATE:
+        rows |= measure_cached([name], a.rounds)
+        told = (f"{way} {r['ratio']:.3f} (loss {r['loss_difference']:.0e})"
+                for way, r in rows[name].items())  # fmt: skip
+        print(f"{name:>16}: a step, {', '.join(told)}", flush=True)
+    return rows
+
+
+def _attention(a) -> dict:
+    rows = {}
+    for where in SHAPES:
+        rows[where] = compare(where, a.rounds, a.device)
+        for form, row in rows[where].items():
+            print(f"{where:>9} {form:>17}: {json.dumps(row)}", flush=True)
+    return rows
+
+
+def _plan(a) -> list:
+    return hold(a.sizes, a.rounds)
+
+
+def gpu_table(arguments: argparse.Namespace) -> None:
+    """Measure the missing legs, print all, and what NAS-LoRA removes of Conv-LoRA's overhead."""
+    a = arguments
+    legs = list(table.legs(a.sizes, a.batches, a.precision))
+    unknown = set(a.methods or ()) - {leg.method for leg in legs}
+    if unknown:
+        known = ", ".join(dict.fromkeys(leg.method for leg in legs))
+        raise UserError(f"No leg is of method {min(unknown)!r}; choose from {known}.")
+    legs = [leg for leg in legs if not a.methods or leg.method in a.methods]
+    records = table.run(legs, Path(a.out), command_line(), a.device, a.rounds)
+    for released, way in ((True, "released"), (False, "fastest")):
+        for name, share in table.removed(records, released).items():
+            print(f"{name}: NAS-LoRA removes {share:.0%} of the {way} Conv-LoRA's overhead")
