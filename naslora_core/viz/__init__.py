@@ -15,7 +15,7 @@ from naslora_core.viz.picture import TEMPLATES, Picture
 from naslora_core.viz.race import budgets, expressions, hits, race, turns, ways
 from naslora_core.viz.rank import cut, spectrum, surviving
 from naslora_core.viz.sam import ambiguity, ceiling, clicks
-from naslora_core.viz.scales import fields, reach, routes, stairs
+from naslora_core.viz.scales import fields, routes, stairs
 from naslora_core.viz.shipping import borders, clock, discretised, unprompted
 from naslora_core.viz.space import drift, gains, slid, supports
 from naslora_core.viz.story import story
@@ -79,7 +79,6 @@ __all__ = [
     "panel",
     "pixels",
     "race",
-    "reach",
     "roulette",
     "routes",
     "scoreboard",

@@ -1,4 +1,4 @@
-"""How far a low-rank path looks and who decides: reach, fields of experts, routes of windows."""
+"""How far a low-rank path looks and who decides: fields of experts, routes of windows."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,41 +12,14 @@ from naslora_core.viz.theme import (
     ADAPTER,
     INK,
     OPERATORS,
-    PROMPT_OUT,
     SEQUENTIAL,
     WIDTH,
-    blank,
     canvas,
     finding,
 )
 
 LETTERS = 14  # points, of an expert's number on its window
 EXPERTS = OPERATORS[1:]
-
-
-def reach(maps: Mapping[int, Tensor], token: tuple[int, int], title: str | None = None) -> Picture:
-    """Which tokens of a map `S S` hear one `token` (row, column), for windows of several sizes.
-
-    maps: by the window's side in tokens, 0 for none; what is not zero hears it.
-    """
-    figure, axes = canvas(1, len(maps), height=WIDTH / len(maps) - 0.3)
-    heard = {window: as_array(found) != 0 for window, found in maps.items()}
-    for ax, (window, found) in zip(axes[0], heard.items(), strict=True):
-        side = len(found)
-        ax.imshow(np.where(found, 0.55, 0.0), cmap="Greys", vmin=0, vmax=1)
-        for i in range(side + 1):
-            strong = window and i % window == 0
-            style = {"color": INK if strong else "#DDDDDD", "lw": 1.6 if strong else 0.5}
-            ax.axhline(i - 0.5, zorder=2 + bool(strong), **style)
-            ax.axvline(i - 0.5, zorder=2 + bool(strong), **style)
-        ax.plot(token[1], token[0], "o", color=PROMPT_OUT, ms=5, zorder=5)
-        blank(ax)
-        where = f"windows of {window} × {window}" if window else "the whole map"
-        ax.set_title(f"{where}: {found.sum()} tokens hear it")
-    counts = [int(found.sum()) for found in heard.values()]
-    title = title or f"Of {max(counts)} tokens around the red one, a border leaves {min(counts)}"
-    finding(figure, title)
-    return Picture(figure, f"{title}. Red: the token that was nudged; grey: those that hear it.")
 
 
 def fields(rows: Mapping[str, Sequence[Tensor]], title: str | None = None) -> Picture:

@@ -377,8 +377,8 @@ viz.panel(draw, list(shown), title=title.format(**share))
 
 # %% [markdown]
 # Where the first share is the smaller, training has turned the lost directions to where images
-# have little. And ViT-B maps 768 numbers to 768: there nothing *has* to be lost. The honest claim is about resolution, one token a patch,
-# not about blindness.
+# have little. And ViT-B maps 768 numbers to 768: there nothing *has* to be lost. The honest claim
+# is about resolution, one token a patch, not about blindness.
 
 # %% [markdown]
 # ## A window is a wall
@@ -825,13 +825,11 @@ record(
 #   the larger experiment; a probe of frozen features is only its cheapest stand-in.
 # - A 3 × 3 that must be learned is freedom as well as a prior. Always print an operator beside a
 #   fixed one, and beside one with the wrong neighbours.
-# - What was *not* settled before we looked: pilot runs on this domain and on `polyp` led us from the
-#   probe's Dice, whose sign was mixed, to AUC with weighted classes; to the number of steps; to
-#   the fixed mean; and to the .01 of claim 6. For a test of your own, set another `SEED` (fresh
-#   images) or `DATA`.
-# - We did so once, when all was settled, with `SEED` 1: claim 8 was then undecided rather than
-#   refuted (the gain did not shrink there either), and the fixed mean beat the learned kernel.
-#   One domain, one test set a run: take a verdict as a reason to look again, not as a law.
+# - What was *not* settled before we looked: pilot runs, here and on `polyp`, led us from the probe's
+#   Dice to AUC with weighted classes, to the number of steps, to the fixed mean, to the .01 of
+#   claim 6. Once all was settled we ran `SEED` 1: claim 8 was undecided rather than refuted (the
+#   gain did not shrink there either), and the fixed mean beat the learned kernel. A verdict of one
+#   domain and one test set is a reason to look again, not a law.
 #
 # **Try it on your own data:** set `DATA` to a folder with `images/` and `masks/`, and `COUNTS` to
 # what you have (the pool is half as large again as the last).
