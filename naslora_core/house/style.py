@@ -22,11 +22,11 @@ BUDGET = {  # of every measure the least and the most
 REASONS = {  # what a lesson outside of the budget has for it, by its number
     "04": "eight claims, each with an experiment of its own: to cut one is to drop its evidence",
     "05": "four parts that need one fine-tuning: spectrum, start, merge, swap",
-    "06": "many small cells: a neighbourhood, eight scales and a router, each built by hand",
-    "09": "a search by hand, its control and its failures on purpose, each with a run of its own",
+    "06": "a neighbourhood, eight scales, a router and its loss, all by hand and shown equal",
+    "09": "a search by hand, its control and its failures on purpose: cells that are whole runs",
     "10": "two readings held against a domain, a seed and an ablation: cells that are experiments",
     "11": "folds, files and clocks, in cells that a reader will carry off whole",
-    "12": "many methods, and beside every table the control that could refute it, in small cells",
+    "12": "many methods, and beside every table the control that could refute it",
     "13": "a whole project of one's own, from faults in a folder to the file that is shipped",
 }
 
