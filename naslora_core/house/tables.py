@@ -25,6 +25,7 @@ from naslora_core.house.results import (
     method_table,
     planted_table,
 )
+from naslora_core.house.scale import scale_table
 from naslora_core.house.style import style_table
 from naslora_core.house.workbook import RECORDED
 
@@ -48,6 +49,7 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
     made = {"base": base_table(), "methods": method_table(), "costs": cost_table()}
     made |= {"development": development_table(), "planted": planted_table()}
     made |= {"figure": hero(), "registered": registered_table(), "doors": doors()}
+    made |= {"scale": scale_table()}
     for name, table in made.items():
         files[root / "README.md"] = fill(files[root / "README.md"], table, root / "README.md", name)
     page = notebooks / "text" / "README.md"

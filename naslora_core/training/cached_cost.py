@@ -7,6 +7,7 @@ every image is already kept.
 """
 
 import tempfile
+from contextlib import ExitStack
 from functools import partial
 
 import torch
@@ -23,7 +24,6 @@ from naslora_core.training.plan import placed
 WAYS = ("without", "with", "half")
 LATE = {
     "decoder_only": METHODS["decoder_only"],
-    "lora late-2": placed(METHODS["lora"], "late-2"),
     "lora late-4": placed(METHODS["lora"], "late-4"),
     "nas_lora late-4": placed(METHODS["nas_lora"], "late-4"),
 }
@@ -44,23 +44,24 @@ def _row(sam, method: Method, images: Tensor, masks: Tensor, folder: str, rounds
     caches = {"without": None, "with": FeatureCache(f"{folder}/exact")}
     caches["half"] = FeatureCache(f"{folder}/half", half=True)
     models = {way: adapt(sam, method).train() for way in WAYS}
-    first = {way: _loss(models[way], caches[way], images, masks).item() for way in WAYS}
     work = {}
-    for way, model in models.items():
-        optimiser = torch.optim.AdamW(model.trained().values())
-        work[way] = partial(_step, model, caches[way], images, masks, optimiser)
-    times = interleaved(work, rounds)
+    with ExitStack() as stack:
+        for way, model in models.items():
+            stack.enter_context(cached(model, caches[way]))
+            optimiser = torch.optim.AdamW(model.trained().values())
+            work[way] = partial(_step, model, images, masks, optimiser)
+        first = {way: _loss(models[way], images, masks).item() for way in WAYS}
+        times = interleaved(work, rounds)
     row = {way: summary(times[way], times["without"]) for way in WAYS}
     apart = {w: float(f"{abs(first[w] / first['without'] - 1):.1e}") for w in WAYS}
     return {way: row[way] | {"loss_difference": apart[way]} for way in WAYS}
 
 
-def _loss(model: nn.Module, cache: FeatureCache | None, images: Tensor, masks: Tensor) -> Tensor:
-    with cached(model, cache):
-        return cross_entropy_dice(model(images).masks, masks) + model.penalty()
+def _loss(model: nn.Module, images: Tensor, masks: Tensor) -> Tensor:
+    return cross_entropy_dice(model(images).masks, masks) + model.penalty()
 
 
-def _step(model, cache, images: Tensor, masks: Tensor, optimiser) -> None:
+def _step(model: nn.Module, images: Tensor, masks: Tensor, optimiser) -> None:
     optimiser.zero_grad(set_to_none=True)
-    _loss(model, cache, images, masks).backward()
+    _loss(model, images, masks).backward()
     optimiser.step()

@@ -106,17 +106,19 @@ def _operation(device: str) -> float:
     return seconds(lambda: tiny(x).sum().backward(), device) / need.operations
 
 
-def seconds(call: Callable[[], object], device: str = "cpu", rounds: int = 5) -> float:
-    """Median seconds of a call after one that warms up; in one thread of a CPU its own time, so
-    that what else runs on the machine counts less."""
+def seconds(
+    call: Callable[[], object], device: str = "cpu", rounds: int = 5, warm: bool = True
+) -> float:
+    """Median seconds of a call, after one more that warms up; in one thread of a CPU its own time,
+    so that what else runs on the machine counts less."""
     clock = time.perf_counter
     if device == "cpu" and torch.get_num_threads() == 1:
         clock = time.process_time
     found = []
-    for _ in range(rounds + 1):
+    for _ in range(rounds + warm):
         start = clock()
         call()
         if device != "cpu":
             torch.cuda.synchronize()
         found.append(clock() - start)
-    return statistics.median(found[1:])
+    return statistics.median(found[warm:])

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from naslora_core.errors import UserError
@@ -10,40 +11,44 @@ from naslora_core.training import gpu_table as table
 from naslora_core.training.attention_forms import SHAPES, compare
 from naslora_core.training.cached_cost import LATE, measure_cached
 from naslora_core.training.commands import command_line
-from naslora_core.training.plan_error import hold
+from naslora_core.training.plan_error import hold, line
 from naslora_core.training.provenance import provenance
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """Print the rows of one question, and keep them."""
+    """Print the rows of one question; keep them after every part, so that a killed one has some."""
     a = arguments
-    rows = {"cache": _cache, "attention": _attention, "plan": _plan}[a.what](a)
-    if a.out:
-        kept = {"rounds": a.rounds, "rows": rows, "provenance": provenance(command_line())}
-        write_atomic(a.out, json.dumps(kept, indent=1) + "\n")
+    for rows in {"cache": _cache, "attention": _attention, "plan": _plan}[a.what](a):
+        if a.out:
+            kept = {"rounds": a.rounds, "rows": rows, "provenance": provenance(command_line())}
+            write_atomic(a.out, json.dumps(kept, indent=1) + "\n")
 
 
-def _cache(a) -> dict:
+def _cache(a) -> Iterator[dict]:
     rows = {}
     for name in LATE:
         rows |= measure_cached([name], a.rounds)
         told = (f"{way} {r['ratio']:.3f} (loss {r['loss_difference']:.0e})"
                 for way, r in rows[name].items())  # fmt: skip
         print(f"{name:>16}: a step, {', '.join(told)}", flush=True)
-    return rows
+        yield rows
 
 
-def _attention(a) -> dict:
+def _attention(a) -> Iterator[dict]:
     rows = {}
     for where in SHAPES:
         rows[where] = compare(where, a.rounds, a.device)
         for form, row in rows[where].items():
             print(f"{where:>9} {form:>17}: {json.dumps(row)}", flush=True)
-    return rows
+        yield rows
 
 
-def _plan(a) -> list:
-    return hold(a.sizes, a.rounds)
+def _plan(a) -> Iterator[list]:
+    rows = []
+    for row in hold(a.sizes, a.rounds):
+        rows.append(row)
+        print(line(row), flush=True)
+        yield rows
 
 
 def gpu_table(arguments: argparse.Namespace) -> None:

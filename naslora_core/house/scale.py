@@ -1,0 +1,136 @@
+"""The README's word on the real size: what was measured without a GPU, and what was not."""
+
+import json
+from pathlib import Path
+
+from naslora_core.house.labels import LABELS
+from naslora_core.house.results import CORE
+
+FORMS = {
+    "segment_anything": "`segment_anything`: logits plus bias",
+    "fused": "ours: places appended to the heads",
+    "mask": "bias as the kernel's mask",
+    "flex": "FlexAttention",
+}
+GPU = "python -m naslora_core gpu-table --out naslora_core/recorded/gpu"
+BENCH = "bench --sizes vit_b --device cuda --out naslora_core/recorded/bench_cuda.json"
+ATTENTION = "measure attention --device cuda --out naslora_core/recorded/attention_cuda.json"
+# what, the command that measures it, and the record that then exists
+MISSING = (
+    ("vit_b at 1024 in bf16, batch 2 and 4, eight methods, fast attention on and off: time, memory",
+     GPU, "gpu/vit_b_1024-nas_lora-b2-fast-bf16.json"),
+    ("the same with late blocks alone and their input from a cache",
+     GPU, "gpu/vit_b_1024-nas_lora_late-b2-fast-cache-bf16.json"),
+    ("vit_h with NAS-LoRA on one card", GPU, "gpu/vit_h_1024-nas_lora-b2-fast-bf16.json"),
+    ("the forms of attention on CUDA, FlexAttention with its backward",
+     f"python -m naslora_core {ATTENTION}", "attention_cuda.json"),
+    ("two blocks of vit_b on CUDA: every method, and folded encoders beside vanilla",
+     f"python -m naslora_core {BENCH}", "bench_cuda.json"),
+    ("plans against a GPU's allocator", "make test ARGS=\"-m gpu\"", ""),
+    ("the lessons on the profile `gpu`", "make workbook PROFILE=gpu", ""),
+)  # fmt: skip
+
+
+def scale_table(core: Path = CORE) -> str:
+    """Attention's forms, plans and caches as recorded; then what waits for a GPU."""
+    parts = attention(core), plans(core), caches(core), gpu_rows(core), missing(core)
+    return "\n\n".join(filter(None, parts))
+
+
+def attention(core: Path = CORE) -> str:
+    """A row a form of attention, windowed and global."""
+    kept = _read(core, "attention.json")
+    if not kept:
+        return ""
+    rows = [_form(form, kept["rows"]) for form in FORMS]
+    names = ["attention", *(f"{c} {w}" for w in kept["rows"] for c in ("time", "kept MB"))]
+    head = f"| {' | '.join([*names, 'error'])} |\n{'|---' * (len(names) + 1)}|"
+    note = (
+        "One layer of ViT-B at 1024, forward and backward: time as a ratio to "
+        f"`segment_anything`'s, median of {kept['rounds']} turns; megabytes kept for backward; "
+        "largest error of output or gradient, relative."
+    )
+    return "\n".join([head, *rows, "", f"{note} {_source(kept)}"])
+
+
+def _form(form: str, rows: dict) -> str:
+    cells, errors = [], []
+    for where in rows.values():
+        row = where[form]
+        if "refused" in row:
+            return f"| {FORMS[form]} | {' | '.join(['-'] * 4)} | {row['refused']} |"
+        cells += [f"{row['ratio']:.2f}", f"{row['saved_mb']:,.0f}"]
+        errors.append(max(row["output_error"], row["gradient_error"]))
+    return f"| {FORMS[form]} | {' | '.join(cells)} | {max(errors):.0e} |"
+
+
+def plans(core: Path = CORE) -> str:
+    """How far `plan` was off, in a sentence."""
+    kept = [_read(core, f"plan_{size}.json") for size in ("nano", "vit_b")]
+    if not all(kept):
+        return ""
+    said = []
+    for where, record in zip(("`sam_nano`", "two blocks of ViT-B at 1024"), kept, strict=True):
+        off = [[abs(r["ratio"][k] - 1) for r in record["rows"]] for k in ("peak", "seconds")]
+        said.append(
+            f"{len(off[0])} settings of {where}: memory at most {max(off[0]):.1%}, time at most "
+            f"{max(off[1]):.0%}"
+        )
+    return f"`plan` was off from what was then measured by, in {'; '.join(said)}. " + _source(
+        kept[1]
+    )
+
+
+def caches(core: Path = CORE) -> str:
+    """What `--cache` saves of a step, in a sentence."""
+    kept = _read(core, "cache.json")
+    if not kept:
+        return ""
+    said = ", ".join(f"{name} {row['with']['ratio']:.2f}" for name, row in kept["rows"].items())
+    half = max(row["half"]["loss_difference"] for row in kept["rows"].values())
+    return (
+        f"A training step of `sam_nano` with `--cache`, of one without, once all images are kept: "
+        f"{said}. The same losses; with `--cache-half` they differ by {half:.0e} at most. "
+        f"{_source(kept)}"
+    )
+
+
+def gpu_rows(core: Path = CORE) -> str:
+    """A row a leg of `gpu-table`; empty until there is one."""
+    found = [json.loads(p.read_text()) for p in sorted((core / "recorded" / "gpu").glob("*.json"))]
+    if not found:
+        return ""
+    head = "| model | method | batch | attention | ms a step | of LoRA | images/s | peak GB |"
+    rows = [_leg(record) for record in found]
+    return "\n".join([head, "|---" * 8 + "|", *rows, "", _source(found[-1])])
+
+
+def _leg(record: dict) -> str:
+    leg = record["leg"]
+    method = LABELS.get(leg["method"], leg["method"].replace("_", " "))
+    way = ("fast" if leg["fast"] else "official") + (", cached" if leg["kept"] else "")
+    start = f"| {leg['size']} | {method} | {leg['batch']} | {way} | "
+    if record.get("out_of_memory"):
+        return f"{start}out of memory | - | - | - |"
+    speed, peak = record["images_per_second"], record["peak_mb"] / 1024
+    return f"{start}{record['ms']:.0f} | {record['ratio']:.3f} | {speed:.2f} | {peak:.1f} |"
+
+
+def missing(core: Path = CORE) -> str:
+    """What was not measured for want of a GPU, and what would."""
+    left = [
+        f"| {what} | `{command}` |"
+        for what, command, record in MISSING
+        if not record or not (core / "recorded" / record).exists()
+    ]
+    return "\n".join(["| not measured: no GPU was there | its command |\n|---|---|", *left])
+
+
+def _source(kept: dict) -> str:
+    p = kept["provenance"]
+    return f"{p['device']}, {p['date']}, commit `{p['commit']}`, `{p['command']}`."
+
+
+def _read(core: Path, name: str) -> dict:
+    path = core / "recorded" / name
+    return json.loads(path.read_text()) if path.exists() else {}

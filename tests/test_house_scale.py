@@ -1,0 +1,57 @@
+"""The README says of the real size what is recorded, and of the rest that it is not."""
+
+import json
+
+import pytest
+
+from naslora_core.house import scale
+from naslora_core.house.scale import FORMS, MISSING, missing, scale_table
+
+FROM = {"device": "a", "date": "b", "commit": "c", "command": "d"}
+
+
+@pytest.fixture
+def record(tmp_path):
+    (tmp_path / "recorded" / "gpu").mkdir(parents=True)
+
+    def write(name: str, **kept):
+        path = tmp_path / "recorded" / name
+        path.write_text(json.dumps(kept | {"provenance": FROM}))
+        return tmp_path
+
+    return write
+
+
+def test_nothing_recorded_is_all_missing(tmp_path):
+    table = scale_table(tmp_path)
+    assert table == missing(tmp_path) and table.count("\n") == len(MISSING) + 1
+
+
+def test_attention_has_a_row_a_form_and_says_what_one_refuses(record):
+    row = {"ratio": 0.5, "saved_mb": 1234.5, "output_error": 1e-7, "gradient_error": 3e-7}
+    rows = {form: row for form in FORMS} | {"flex": {"refused": "no backward"}}
+    core = record("attention.json", rows={"windowed": rows, "global": rows}, rounds=3)
+    table = scale.attention(core)
+    assert "| 0.50 | 1,234 | 0.50 | 1,234 | 3e-07 |" in table and "no backward |" in table
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(FORMS) and len({line.count("|") for line in lines}) == 1
+
+
+def test_plans_and_caches_tell_their_worst(record):
+    row = {"ratio": {"peak": 1.02, "seconds": 0.8}}
+    record("plan_nano.json", rows=[row])
+    core = record("plan_vit_b.json", rows=[row, {"ratio": {"peak": 0.9, "seconds": 1.0}}])
+    assert "memory at most 10.0%, time at most 20%" in scale.plans(core)
+    ways = {"with": {"ratio": 0.25}, "half": {"loss_difference": 2e-4}}
+    core = record("cache.json", rows={"decoder_only": ways})
+    assert "decoder_only 0.25" in scale.caches(core) and "2e-04 at most" in scale.caches(core)
+
+
+def test_a_leg_fills_the_table_and_leaves_the_list_of_what_is_missing(record):
+    leg = {"size": "vit_h_1024", "method": "nas_lora", "batch": 2, "fast": True, "kept": False}
+    kept = {"leg": leg, "ms": 900.0, "ratio": 1.01, "images_per_second": 2.22, "peak_mb": 20480.0}
+    core = record("gpu/vit_h_1024-nas_lora-b2-fast-bf16.json", **kept)
+    assert "| vit_h_1024 | NAS-LoRA | 2 | fast | 900 | 1.010 | 2.22 | 20.0 |" in scale_table(core)
+    assert missing(core).count("\n") == len(MISSING)
+    core = record("gpu/x.json", leg=leg | {"kept": True}, out_of_memory=True)
+    assert "| fast, cached | out of memory |" in scale_table(core)
