@@ -63,6 +63,15 @@ def test_a_token_stands_where_nothing_moves(predictor):
     assert "stops at its window" in viz.attention(predictor, PHOTO, (3, 3)).alt
 
 
+def test_a_token_moves_where_a_kernel_answers(predictor, monkeypatch):
+    for name in ("tokens", "widgets"):
+        module = importlib.import_module(f"naslora_core.viz.{name}")
+        monkeypatch.setattr(module, "is_live", lambda: True)
+    slider, picture = viz.attention(predictor, PHOTO, (3, 3)).children
+    before, slider.index = picture.value, 0
+    assert picture.value != before and "column: 0" in picture.value
+
+
 def test_clicks_are_kept_as_a_grid(baked):
     clicks = viz.click(quarter, PHOTO, [(0.1, 0.9)])
     assert clicks.grid == (12, 8) and len(clicks.masks) == 96 and clicks.first == [1, 7]

@@ -23,8 +23,8 @@ def registered_table(file: Path = registry.FILE, results: Path = registry.RESULT
     note = (
         f"Test {protocol.metric} of {len(protocol.domains)} domains with {len(protocol.seeds)} "
         f"seeds each; {protocol.level:.0%} intervals by bootstrap over domains and seeds. Above "
-        f"and below zero: domains whose own interval is. `{p['command']}`, {p['device']}, {p['date']}, "
-        f"commit `{p['commit']}`."
+        f"and below zero: domains whose own interval is. `{p['command']}`, {p['device']}, "
+        f"{p['date']}, commit `{p['commit']}`."
     )
     return "\n".join([head, "|---|---|---|---|---|", *rows, "", note])
 
