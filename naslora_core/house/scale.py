@@ -69,16 +69,21 @@ def plans(core: Path = CORE) -> str:
     kept = [_read(core, f"plan_{size}.json") for size in ("nano", "vit_b")]
     if not all(kept):
         return ""
-    said = []
-    for where, record in zip(("`sam_nano`", "two blocks of ViT-B at 1024"), kept, strict=True):
-        off = [[abs(r["ratio"][k] - 1) for r in record["rows"]] for k in ("peak", "seconds")]
-        said.append(
-            f"{len(off[0])} settings of {where}: memory at most {max(off[0]):.1%}, time at most "
-            f"{max(off[1]):.0%}"
-        )
-    return f"`plan` was off from what was then measured by, in {'; '.join(said)}. " + _source(
-        kept[1]
-    )
+    where = "`sam_nano`", "two blocks of ViT-B at 1024"
+    said = "; ".join(_off(w, k["rows"]) for w, k in zip(where, kept, strict=True))
+    start = "Of what was then measured, `plan` was off by, in"
+    return f"{start} {said}. {' '.join(_source(k) for k in kept)}"
+
+
+def _off(where: str, rows: list[dict]) -> str:
+    """The largest error of memory and, where it was taken, of time."""
+    text = f"{len(rows)} settings of {where}: memory at most {_worst(rows, 'peak'):.1%}"
+    timed = [r for r in rows if "seconds" in r["ratio"]]
+    return text + (f", time at most {_worst(timed, 'seconds'):.0%}" if timed else "")
+
+
+def _worst(rows: list[dict], key: str) -> float:
+    return max(abs(r["ratio"][key] - 1) for r in rows)
 
 
 def caches(core: Path = CORE) -> str:

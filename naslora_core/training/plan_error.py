@@ -53,8 +53,8 @@ CASES = (
 )
 
 
-def held(case: Case, rates: Calibration, rounds: int = 2) -> dict:
-    """Predicted and measured peak bytes and seconds of a case, with their ratios."""
+def held(case: Case, rates: Calibration | None, rounds: int = 2) -> dict:
+    """Predicted and measured peak bytes of a case and, with rates, seconds; with their ratios."""
     module, forward = _module(case)
     need = footprint(module, forward)
     trained = [p for p in module.parameters() if p.requires_grad]
@@ -66,9 +66,10 @@ def held(case: Case, rates: Calibration, rounds: int = 2) -> dict:
         optimiser.zero_grad(set_to_none=True)
 
     step()  # the states are there from now on
-    peak, taken = whole_peak(module, optimiser, step), seconds(step, rounds=rounds, warm=False)
-    said = {"peak": need.peak, "seconds": round(rates.seconds(need), 4)}
-    found = {"peak": peak, "seconds": round(taken, 4)}
+    said, found = {"peak": need.peak}, {"peak": whole_peak(module, optimiser, step)}
+    if rates:
+        said["seconds"] = round(rates.seconds(need), 4)
+        found["seconds"] = round(seconds(step, rounds=rounds, warm=False), 4)
     ratio = {k: round(said[k] / found[k], 4) for k in said}
     return vars(case) | {"predicted": said, "measured": found, "ratio": ratio}
 
@@ -94,12 +95,13 @@ def _encoder_loss(encoder: nn.Module, case: Case) -> Tensor:
 
 
 def hold(sizes, rounds: int = 2) -> Iterator[dict]:
-    """A row a case of these sizes."""
+    """A row a case of these sizes; no rounds: memory alone."""
     rates = {}
     for case in (c for c in CASES if c.size in sizes):
         kind = "sam_nano" if case.size == "nano" else case.size, case.precision
-        rates[kind] = rates.get(kind) or calibrate(*kind)
-        yield held(case, rates[kind], rounds)
+        if rounds:
+            rates[kind] = rates.get(kind) or calibrate(*kind)
+        yield held(case, rates.get(kind), rounds)
 
 
 def line(row: dict) -> str:
@@ -108,7 +110,7 @@ def line(row: dict) -> str:
     words += ["checkpointing"] * row["checkpointing"] + [row["blocks"]] * (row["blocks"] != "all")
     words += ["official attention"] * (not row["fused"])
     found, ratio = row["measured"], row["ratio"]
-    return (
-        f"{' '.join(words):<48} {found['peak'] / 1e6:9.1f} MB ({ratio['peak']:.3f})"
-        f"  {found['seconds']:7.2f} s ({ratio['seconds']:.2f})"
-    )
+    text = f"{' '.join(words):<48} {found['peak'] / 1e6:9.1f} MB ({ratio['peak']:.3f})"
+    if "seconds" in found:
+        text += f"  {found['seconds']:7.2f} s ({ratio['seconds']:.2f})"
+    return text
