@@ -84,6 +84,7 @@ from naslora_core.sam.registry import BUILDERS
 from naslora_core.search.operators import identity
 from naslora_core.training.benchmark import infer, interleaved
 from naslora_core.training.compare import RECORDED
+from naslora_core.viz.mixing import Rows
 from naslora_core.viz.shipping import spread
 
 # %% [markdown]
@@ -97,8 +98,8 @@ setting = profile(PROFILE)
 setting
 
 # %% [markdown]
-# Two adapters: the cells of one search all nine linear operators, those of the other only the
-# three that look at a token alone.
+# Two searches: one mixes all nine linear operators, the other only the three that look at a token
+# alone.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -120,10 +121,10 @@ def test_dice(model):
 
 
 kept = test_dice(spatial)
-{"spatial": round(kept, 3), "pointwise, half the steps": round(test_dice(pointwise), 3)}
+{"spatial": round(kept, 3), "pointwise": round(test_dice(pointwise), 3)}
 
 # %% [markdown]
-# No comparison: one had half the steps. They are here to be folded.
+# Test Dice, and no comparison: the second had half the steps. They are here to be folded.
 #
 # ## What folds: linear, token by token
 # LoRA is $y = W_0 x + b + s\,W_d W_e x$. Both products act on the same $x$, so
@@ -140,9 +141,6 @@ with torch.no_grad():
 hook.remove()
 x = seen["x"]  # B' H W d: windows of tokens
 path = pointwise.sam.image_encoder.blocks[0].attn.qkv
-tuple(x.shape)
-
-# %%
 with torch.no_grad():
     K = path.cell.kernel()[..., 0, 0]  # r r: one tap, a matrix
     folded_weight = path.base.weight + path.scale * path.Wd @ K @ path.We
@@ -154,8 +152,9 @@ assert gap < 1e-4
 # Rounding, and a matrix of the old shape, at the old cost.
 #
 # ## What folds halfway: linear, with neighbours
-# The other cell mixes nine convolutions, and a convolution is linear in its kernel; padded to one size, the kernels add up to one: $K = \sum_i p_i k_i$ (times a gain,
-# and with the skip that this cell keeps beside the softmax).
+# The other cell mixes nine convolutions, and a convolution is linear in its kernel. Padded to one
+# size, the kernels add up to one: $K = \sum_i p_i k_i$ (times a gain, and with the skip that this
+# cell keeps beside the softmax).
 #
 # > **Predict first.** At the border of a window every operator meets zeros, each at its own
 # > depth: a 3 x 3 one step before the edge, a 5 x 5 two. Is the mixed kernel wrong there?
@@ -185,10 +184,9 @@ assert torch.allclose(same_size(z, K), maps, atol=1e-5)
 tuple(K.shape)
 
 # %% [markdown]
-# One convolution equals nine, borders included: a kernel padded with zeros asks for more
-# neighbours and ignores them. That is luckier than it looks. Two tempting shortcuts *are* wrong
-# there: two convolutions in a row as one larger kernel, and a mean over those neighbours that
-# exist.
+# One convolution equals nine, borders included: a kernel padded with zeros asks for more neighbours
+# and ignores them. Two tempting shortcuts *are* wrong there: two convolutions in a row as one
+# larger kernel, and a mean over those neighbours that exist.
 
 # %%
 draw = torch.Generator().manual_seed(SEED)
@@ -213,15 +211,14 @@ def error(folded, true):
 viz.borders({name: error(*maps) for name, maps in cases.items()})
 
 # %% [markdown]
-# This is why our pool counts its padding and separable operators pad once. A test on the *middle* of
-# an image passes all three.
+# A picture is a window, and its frame is where the shortcuts fail: a test on the *middle* of an
+# image passes all three. This is why our pool counts its padding and separable operators pad once.
 #
 # ## Split the kernel
 # Of K only the centre tap $K_c$ acts token by token, and folds: $W = W_0 + s\,W_d K_c W_e$. What
 # is left, $K' = K - K_c$, reaches neighbours. No matrix on a single token can know them, so it
 # stays: $y = W x + b + s\,W_d (K' * W_e x)$.
-
-# %% [markdown]
+#
 # ### Exercise 11.1 - fold the centre tap by hand
 # Difficulty 2 of 5 ·
 # importance 5 of 5 ·
@@ -295,10 +292,8 @@ folder = Path(tempfile.mkdtemp())
 official = shipped.save(folder / "mine.pth")
 plain = BUILDERS[setting.model]().eval()
 plain.load_state_dict(torch.load(official, weights_only=True))
-assert {type(m).__module__.split(".")[0] for m in plain.modules()} == {
-    "segment_anything",
-    "torch",
-}
+homes = {type(m).__module__.split(".")[0] for m in plain.modules()}
+assert homes == {"segment_anything", "torch"}
 predictor = SamPredictor(plain)
 
 
@@ -373,11 +368,14 @@ with torch.no_grad():
     y = F.conv2d(x.permute(0, 3, 1, 2), dense, first.base.bias, padding=2)
 assert torch.allclose(y.permute(0, 2, 3, 1), first(x), atol=1e-3)
 assert folded.report.rows[0].side_macs == beside(d, 5)
-{
-    f"d={d}, {k} x {k}": {"beside": beside(d, k) / (3 * d * d), "dense": k * k}
-    for d in (d, 768, 1280)
-    for k in (3, 5)
-}
+sizes = [(d, k) for d in (x.shape[-1], 768, 1280) for k in (3, 5)]
+cost = {s: {"beside": beside(*s) / (3 * s[0] ** 2), "dense": s[1] ** 2} for s in sizes}
+Rows(
+    {
+        f"d = {d}, {k} x {k}": {n: f"{c:.1%}" for n, c in of.items()}
+        for (d, k), of in cost.items()
+    }
+)
 
 # %% [markdown]
 # In units of the qkv: percents beside it, many times all of it if folded to the end. The share
@@ -397,7 +395,7 @@ earlier = {
     }
     for size, rows in bench["folded"].items()
 }
-bench["provenance"]
+{key: bench["provenance"][key] for key in ("device", "date", "commit")}
 
 # %% tags=["nbval-ignore-output"]
 encoders = {
@@ -415,10 +413,10 @@ here = {name: spread(r) for name, r in ratios.items() if name != "vanilla"}
 viz.clock({"here": here} | earlier)
 
 # %% [markdown]
-# The recorded rows have the provenance above. Read the pointwise rows first: their modules *are*
-# the vanilla ones, so their range is what the clock cannot resolve. Only a spatial row that leaves
-# it has measured a cost. Where the clock cannot decide, multiply-adds
-# are all that can be said.
+# The recorded rows have the provenance above (*on the map*: a cell that looks across windows). Read
+# the pointwise rows first: their modules *are* the vanilla ones, so their range is what the clock
+# cannot resolve. Only a spatial row that leaves it has measured a cost; where none does,
+# multiply-adds are all that can be said.
 
 # %% [markdown]
 # ## Keep the mixture, or discretise?
@@ -440,8 +438,8 @@ viz.discretised(named, dice)
 
 # %% [markdown]
 # Left of the dotted line a block loses less than one percent of what its path says: projection
-# stays there by definition, argmax does not look. Whether the Dice notices is another matter: few
-# test images, a short training, a decoder that forgives. And what is gained?
+# stays there by definition, argmax does not look. Dice may not notice: few test images, a short
+# training, a decoder that forgives. And what is gained?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -455,22 +453,22 @@ def verdict(model):
 
 
 candidates = {"mixture": spatial} | chosen | {"searched pointwise": pointwise}
-{name: verdict(model) for name, model in candidates.items()}
+Rows({name: verdict(model) for name, model in candidates.items()})
 
 # %% [markdown]
 # A block named `skip` or `conv_1x1` lost its branch; one named `sep_conv_5x5` keeps nearly all of
 # it. Where projection frees a block, neighbours were not needed *there*, which is a result. Where
 # it frees none, keep the mixture: same cost, no loss. To ship a `.pth` for certain, search among
 # pointwise operators from the start.
-
-# %% [markdown]
+#
 # ### Exercise 11.2 - what will fold?
 # Difficulty 3 of 5 ·
 # importance 4 of 5 ·
 # 12 minutes ·
 # use `torch.allclose`, `x.clone()`, `torch.zeros_like`
 #
-# A layer maps `B H W d` to `B H W o`. You may call it, not open it. What of it can a fold take?
+# A layer maps `B H W d` to `B H W o`, treating all places alike. You may call it, not open it. Can
+# a fold take everything, all but a side branch, or nothing?
 
 
 # %%
@@ -485,7 +483,8 @@ checks.ex_11_2(fate)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Is it linear, up to its bias? $f(a + b) + f(0) = f(a) + f(b)$. A ReLU would pass a test by doubling.
+# Is it linear, up to its bias? $f(a + b) + f(0) = f(a) + f(b)$. A ReLU would pass a test by
+# doubling.
 # </details>
 #
 # <details><summary>Hint 2</summary>
@@ -513,15 +512,12 @@ checks.ex_11_2(fate)
 # %% [markdown]
 # ## What does not fold at all
 # Conv-LoRA's gate looks at the whole window and picks an expert; then comes a GELU. The kernel
-# depends on the input, so there is none to fold. `fold` says so and leaves the adapter as it was.
-# Live, and recorded for every method:
+# depends on the input, so there is none to fold. `fold` says so and leaves the adapter as it was:
 
-# %% tags=["nbval-ignore-output"]
+# %%
 stuck = fold(adapt(sam, ConvLoRA(), seed=SEED)).report
 assert {row.folded for row in stuck.rows} == {"nothing"}
-{"live, conv_lora": stuck.rows[0].why} | {
-    n: f["folds"] for n, f in bench["facts"].items()
-}
+stuck.rows[0].why
 
 # %% [markdown]
 # ### Exercise 11.3 - a bug hunt: a right fold that looks wrong
@@ -544,7 +540,7 @@ layer = dropped(np.random.default_rng(SEED)).train()
 right = copy.deepcopy(layer.base)
 right.weight += layer.scale * layer.Wd @ layer.We
 tokens = torch.randn(2, 3, 3, 6, dtype=torch.float64, generator=draw)
-[fold_gap(layer, right, tokens) > 0.1 for _ in range(3)]
+[fold_gap(layer, right, tokens).item() > 0.1 for _ in range(3)]
 
 # %% [markdown]
 # The fold is right. What is wrong with the comparison?
@@ -608,9 +604,8 @@ viz.unprompted(photos[0], truths[0].numpy(), found | {"no prompt": [asked]})
 
 # %% [markdown]
 # Mask by mask those of the adapted model: the fold is exact here, too. Good it need not be. We
-# trained *one* mask, without a prompt; the generator clicks, reads the three other masks, and trusts
-# a predicted IoU that nobody retrained (below each picture, beside the real one). Where few masks
-# are left and look like the last, a click has become no more than a request for what was trained.
+# trained *one* mask, without a prompt; the generator clicks, reads the three other masks, and
+# trusts a predicted IoU that nobody retrained (below each picture, beside the real one).
 
 # %% [markdown]
 # ## Three files
@@ -636,9 +631,9 @@ with torch.no_grad():
 # | folded `.safetensors` | `naslora_core` | the function, any number of classes |
 # | vanilla `.pth` | `segment_anything` | the function; one class, pointwise only |
 #
-# Ten tasks on one base are ten small files as adapters, ten whole models once folded. But an adapter
-# is a difference and means nothing on another base, so its file holds the base's hash; and a file
-# damaged on the way should not draw masks:
+# Ten tasks on one base are ten small files as adapters, ten whole models once folded. But an
+# adapter means nothing on another base, so its file holds the base's hash; and a file damaged on
+# the way should not draw masks:
 
 
 # %%
@@ -675,19 +670,18 @@ record(
 # arithmetic, and this package to load it.
 # - A path that is linear and sees one token is a matrix: $W_0 + s\,W_d K W_e$.
 # - Linear operators mix to one kernel, borders included; its centre tap folds, the rest does not.
-# - "No inference cost" holds for pointwise survivors; for others, say how much and where measured.
 # - Keeping the mixture loses nothing; discretising does: print the gap of either reading.
 # - A gate or an activation does not fold; a fold is compared in `eval()`.
 
 # %% [markdown]
 # ## In practice
 # - Fold last: an adapter can be trained on, read and swapped, a folded model only run.
-# - After discretising, `fit` with weights alone settles what was lost; after a prompt-free training,
-#   rank automatic masks by something else than predicted IoU.
+# - After discretising, `fit` with weights alone settles what was lost; after a prompt-free
+#   training, rank automatic masks by something else than predicted IoU.
 # - Several classes have a token each: their fold is a `.safetensors`, however pointwise.
 #
-# **Try it on your own data:** set `DATA` to a folder of one class, take `mine.pth` to a machine that
-# has `segment_anything` alone, and click.
+# **Try it on your own data:** set `DATA` to a folder of one class, take `mine.pth` to a machine
+# that has `segment_anything` alone, and click.
 #
 # ## Further reading
 # - [RepVGG](https://arxiv.org/abs/2101.03697): branches in training, one convolution at inference, by
