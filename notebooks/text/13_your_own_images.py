@@ -14,9 +14,8 @@
 # %% [markdown]
 # # 13 · Train on your own images
 #
-# > From a folder of pictures to masks: checked before training, killed in the middle, brought
-# > through a fair measurement, and shipped as one file. And when the loss does not fall: every
-# > usual cause, brought about on purpose.
+# > From a folder of pictures to masks: checked before training, killed in the middle, measured
+# > fairly, shipped as one file. And when the loss does not fall: every usual cause, on purpose.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/13_your_own_images.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/13_your_own_images.ipynb)
@@ -104,15 +103,15 @@ from naslora_core.sam import Segmenter
 from naslora_core.sam.checkpointing import checkpointed
 from naslora_core.training.evaluate import predict_one, score_masks
 from naslora_core.training.losses import cross_entropy_dice
-from naslora_core.training.memory import out_of_memory
 from naslora_core.training.metrics import global_dice
 from naslora_core.training.prompts import box_of, centre_click
 from naslora_core.training.table import ceiling, components
 
 # %% [markdown]
 # ## What each setting decides
-# `DATA` may be a folder of yours; of a large one the lesson takes as many images as `PROFILE` names. `SEED`
-# draws images, starts and batches. `STEPS` is the length of the small runs that go wrong on purpose.
+# `DATA` may be a folder of yours; of a large one the lesson takes as many images as `PROFILE`
+# names. `SEED` draws images, starts and batches. `STEPS` is the length of the runs that go wrong on
+# purpose.
 
 # %%
 setting = profile(PROFILE)
@@ -144,8 +143,9 @@ for part in ("train", "val", "test"):
 sorted(path.name for path in root.iterdir())
 
 # %% [markdown]
-# A mask is a grey picture whose *values are class numbers*: 0 background, 1 the first class, and so on (or
-# 0 and 255, if there is one class). To the eye it is black. From here on only the files count:
+# A mask is a grey picture whose *values are class numbers*: 0 background, 1 the first class, and so
+# on (or 0 and 255, if there is one class). To the eye it is black. A folder knows numbers, not
+# names. From here on only the files count:
 
 # %%
 mine = folder(root)
@@ -153,8 +153,7 @@ viz.contact_sheet(mine.train[:4], "What the files say, each class in its own lin
 
 # %% [markdown]
 # ## Check before you train
-# A training that stops after an hour at a broken file has cost an hour. `check` reads everything
-# once, changes nothing, and reports.
+# `check` reads everything once, changes nothing, and reports:
 
 # %%
 with contextlib.chdir(home):
@@ -163,10 +162,8 @@ assert report.ok
 report
 
 # %% [markdown]
-# Read the last column first. If the background of your images is most of them, foreground should be
-# small; a class with no image at all, or with nearly every pixel, was numbered wrongly.
-#
-# Now spoil a copy, in five ways that are all common:
+# Read the last column first: a class with no image at all, or with nearly every pixel, was numbered
+# wrongly. Now spoil a copy, in five ways that are all common:
 
 
 # %%
@@ -191,7 +188,8 @@ def spoil(root):
 
 
 # %% [markdown]
-# > **Predict first.** Four of the five will stop a training. Which will not, and is it the harmless one?
+# > **Predict first.** Four of the five will stop a training. Which will not, and is it the harmless
+# > one?
 
 # %%
 spoil(shutil.copytree(root, home / "spoilt"))
@@ -201,18 +199,19 @@ assert len(spoilt.faults) == 4 and len(spoilt.notes) > len(report.notes)
 spoilt
 
 # %% [markdown]
-# Each fault names a file and a remedy. The twin is only a note: the files are whole, training would run, and
-# the test would be flattered without a sound (lesson 03 measured by how much). So read notes too.
-
-# %% [markdown]
+# Each fault names a file and a remedy. The twin is only a note: the files are whole, training would
+# run, and the test would be flattered without a sound (lesson 03 measured by how much). Read notes,
+# too.
+#
 # ### Exercise 13.1 - colours to class numbers
 # Difficulty 2 of 5 ·
 # importance 4 of 5 ·
 # 8 minutes ·
 # use `(mask == colour).all(-1)`
 #
-# Your tool exports masks in colour. Give every colour its place in a list as number, and refuse colours that are
-# not listed: a blurred edge must not become a class.
+# Your tool exports masks in colour. A pixel's class is the index of its colour in the list
+# `colours`; raise a `ValueError` if any pixel's colour is not listed: a blurred edge must not
+# become a class.
 
 
 # %%
@@ -241,8 +240,8 @@ checks.ex_13_1(numbered)
 #         raise ValueError("there are colours that are not listed")
 #     return numbers
 # ```
-# Comparing one channel alone would merge colours that share it; starting from 0 would turn every unknown colour
-# into background, silently.
+# Comparing one channel alone would merge colours that share it; starting from 0 would turn every
+# unknown colour into background, silently.
 # </details>
 
 # %% [markdown]
@@ -252,7 +251,8 @@ checks.ex_13_1(numbered)
 # 8 minutes ·
 # use `re.search(pattern, name)[1]` and sets
 #
-# Two frames of one patient need not look alike, so no comparison of pictures finds them. The names do.
+# Two frames of one patient need not look alike, so no comparison of pictures finds them. The names
+# do: `pattern` has one group, the patient. Return the set of those in more than one split.
 
 
 # %%
@@ -279,7 +279,8 @@ checks.ex_13_2(torn)
 #     of = [{re.search(pattern, n)[1] for n in names} for names in splits.values()]
 #     return of[0] & of[1] | of[0] & of[2] | of[1] & of[2]
 # ```
-# `folder(path, groups=r"^(patient\d+)_")` refuses such a split.json, and without one it splits by patients.
+# `folder(path, groups=r"^(patient\d+)_")` refuses such a split.json, and without one it splits by
+# patients.
 # </details>
 
 # %% [markdown]
@@ -316,9 +317,10 @@ kept = torch.load(home / "cut" / "state.pt", weights_only=True)["step"]
 {"steps done": told, "in the saved state": kept}
 
 # %% [markdown]
-# Some steps are lost. Call the same line again, and it goes on from the saved state. Weights, alpha and the optimiser's
-# memory return, and images and flips are drawn by seed and step alone, so the end should be *the same* as
-# undisturbed: not close, the same bits. A single other one would refute it.
+# The steps since then are lost. Call the same line again, and it goes on from the saved state.
+# Weights, alpha and the optimiser's memory return, and images and flips are drawn by seed and step
+# alone, so the end should be *the same* as undisturbed, to the last bit. A single other one would
+# refute it.
 
 # %%
 train(NASLoRA(rank=4), out="cut", **short)
@@ -350,8 +352,8 @@ runs = {name: train(m, out=name, watch=watch) for name, m in methods.items()}
 viz.learning({name: run.history for name, run in runs.items()})
 
 # %% [markdown]
-# Left, is anything learnt? Right, is it of use on images that no step has seen? Where the right curves still
-# climb at the end, the cheapest remedy is more steps, before any cleverness.
+# Left, is anything learnt? Right, is it of use on images that no step has seen? Where the right
+# curves still climb at the end, the cheapest remedy is more steps, before any cleverness.
 
 # %% [markdown]
 # ## Where is it wrong?
@@ -376,8 +378,10 @@ columns = dict(enumerate(mine.classes))
 {n: {columns[i]: round(float(x), 2) for i, x in enumerate(r)} for n, r in table.items()}
 
 # %% [markdown]
-# > **Predict first.** Which mistake will dominate in the worst images: objects missed, drawn where nothing is, or
-# > given the wrong class?
+# A class near 0 beside a ceiling near 1 has not been learnt; a mean would have hidden it.
+#
+# > **Predict first.** Which mistake will dominate in the worst images: objects missed, drawn where
+# > nothing is, or given the wrong class?
 
 # %% tags=["nbval-ignore-output"]
 nas = scores["nas_lora"]
@@ -386,15 +390,15 @@ parts = ([x[i] for i in worst] for x in (mine.test, nas.masks, nas.dice))
 viz.blame(*parts)
 
 # %% [markdown]
-# Each colour asks for another remedy. *Another class*: the two look alike at this size, or labels are
-# inconsistent. *Missed*, mostly thin or small: compare with the ceiling, then cut your images into tiles. *Drawn in
-# vain*: show the training more of that background.
+# Each colour asks for another remedy. *Another class*: the two look alike at this size, or labels
+# are inconsistent. *Missed*, mostly thin or small: compare with the ceiling, then cut your images
+# into tiles. *Drawn in vain*: show the training more of that background.
 
 # %% [markdown]
 # ## When the loss does not fall
-# Seven small runs of the baseline, one as it should be, six ill in a known way. Few steps of a decoder alone make no
-# good masks even in health: what counts is how an ill run differs. Each is scored twice: against the validation masks
-# *it was given*, as you would do, and against the right ones, which you would not have.
+# Seven small runs of the baseline: one as it should be, six ill in a known way. What counts is how
+# an ill run differs. Each is scored twice: against the validation masks *it was given*, as you
+# would do, and against the right ones, which you would not have.
 
 
 # %%
@@ -421,8 +425,8 @@ causes = {name: (mine, rate) for name, rate in rates.items()}
 causes |= {name: (given(mask_of), 2e-3) for name, mask_of in ill_masks.items()}
 
 # %% [markdown]
-# The last cause sits in training loops of one's own: the optimiser holds the base's tensors, or was made before
-# `adapt`. Everything runs; nothing that counts moves.
+# The last cause occurs in training loops of one's own: the optimiser holds the base's tensors, or
+# was made before `adapt`. Everything runs; nothing that counts moves.
 
 
 # %%
@@ -448,7 +452,7 @@ assert len(set(flat)) == 1 and not moved
 {"losses": len(set(flat)), "tensors that moved": len(moved)}
 
 # %% [markdown]
-# One batch, and the same loss at every step, to the last digit: the surest of all symptoms, and one line of test
+# The same loss at every step, to the last digit: the surest of all symptoms, and one line of test
 # (which tensors moved after a step?) finds it. Now the others.
 #
 # > **Predict first.** Which of the ill runs will end with a *lower* loss than the healthy one?
@@ -472,19 +476,20 @@ line = "Dice {:.2f} as given, {:.2f} in truth\ndraws {:.0%} of the pixels"
 viz.symptoms(losses, {name: line.format(*row) for name, row in verdicts.items()})
 
 # %% [markdown]
-# The dangerous ones are not those that stay high. Shifted numbers make an *easy* task, for background is most of
-# every image: its loss and its score *as given* are good, and what it draws is the ground. Among mostly empty masks a model
-# that draws nothing is right most of the time, and two empty masks agree perfectly. No curve tells; `check`'s columns of empty
-# masks and of foreground do, and so do five masks that somebody looks at.
+# The dangerous ones are not those that stay high. Shifted numbers make an *easy* task, for
+# background is most of every image: loss and score *as given* are good. Among mostly empty masks a
+# model that draws nothing is right most of the time, and two empty masks agree perfectly. No curve
+# tells; `check`'s columns of empty masks and of foreground do, and so do five masks that somebody
+# looks at.
 #
 # | what you see | likely cause | what to do |
 # |---|---|---|
-# | the loss is the same at every step, to the last digit | nothing moves | list which tensors changed after one step; make the optimiser after `adapt`, from `model.trained()` |
-# | the loss hardly falls, and nothing else is odd | learning rate too low, or far too few steps | ten times the rate, on a few dozen steps |
-# | the loss leaps at first, then a plateau above the healthy run; everything or nothing drawn | learning rate too high | a tenth of it |
-# | the loss soon reaches a plateau above the healthy run; nothing is drawn, or the same everywhere | masks belong to other images, or are mirrored or turned | draw ten training images with their masks |
+# | the same loss at every step, to the last digit | nothing moves | list what changed after one step; make the optimiser after `adapt`, from `model.trained()` |
+# | the loss hardly falls | learning rate too low, too few steps | ten times the rate, on a few dozen steps |
+# | the loss leaps (here off the axis), then a plateau above the healthy run | learning rate too high | a tenth of it |
+# | a plateau above the healthy run at once; nothing drawn, or the same everywhere | masks of other images, or mirrored or turned | draw ten training images with their masks |
 # | the loss falls fast, the score is high, masks cover the background | numbers shifted or swapped | the foreground column of `check`; renumber |
-# | the loss falls, almost nothing is drawn, the mean Dice looks fine | most masks empty | count empty masks; score the images with objects alone; show empties less often |
+# | the loss falls, almost nothing is drawn, the mean Dice looks fine | most masks empty | count empty masks; score the others alone |
 # | training loss falls, validation turns | too few images | `augment="full"`, `Watch(patience=...)`, fewer adapted blocks ([03](03_train_and_measure.ipynb)) |
 
 # %% [markdown]
@@ -499,10 +504,11 @@ answer = predict_one(model, sample)
 answer.shape == picture.shape[:2], sorted(np.unique(answer).tolist())
 
 # %% [markdown]
-# `predict_one` also takes `box=(x0, y0, x1, y1)` or `click=(x, y)`, in the picture's own pixels, *x before y*.
+# The mask has the picture's size, and holds class numbers. `predict_one` also takes
+# `box=(x0, y0, x1, y1)` or `click=(x, y)`, in the picture's own pixels, *x before y*.
 #
-# > **Predict first.** The decoder was trained without any prompt. Does a box around one object still mean "only
-# > this"?
+# > **Predict first.** The decoder was trained without any prompt. Does a box around one object
+# > still mean "only this"?
 
 
 # %%
@@ -550,19 +556,18 @@ viz.show_masks(
 )
 
 # %% [markdown]
-# The control comes last: the base, which was trained on prompts, with the same boxes. Compare the box's share with the first
-# one: near it, training has taught the decoder to answer its one question whatever is asked. Whoever needs both keeps both,
-# base and adapter share their weights in memory.
-
-# %% [markdown]
+# The control comes last: the base, which was trained on prompts, with the same boxes. Where the
+# box's share is near the first one, training has taught the decoder to answer its one question
+# whatever is asked. Whoever needs both keeps both: base and adapter share their weights in memory.
+#
 # ### Exercise 13.3 - a bug hunt: the click that landed elsewhere
 # Difficulty 3 of 5 ·
 # importance 5 of 5 ·
 # 8 minutes ·
 # use an image that is not square
 #
-# For a network's square input, a click at a mask's centre is wanted. In tests on square images with objects in
-# the middle this function was perfect.
+# Each image is stretched to a network's square, and a click at the mask's centre is wanted there.
+# On square images with objects in the middle this function was perfect.
 
 
 # %%
@@ -595,14 +600,15 @@ checks.ex_13_3(place)
 #     height, width = mask.shape
 #     return np.array([x * size / width, y * size / height])
 # ```
-# Arrays count rows first, prompts x first. A swapped click is no error as long as it falls inside the image, it
-# asks about another place. With names for all four numbers the bug has nowhere to hide.
+# Arrays count rows first, prompts x first. A swapped click is no error as long as it falls inside
+# the image, it asks about another place. With names for all four numbers the bug has nowhere to
+# hide.
 # </details>
 
 # %% [markdown]
 # ## The same from a shell
-# Five commands, from data to a file that needs no trainer. Each is run here by the code that the shell runs, in the
-# folder that holds `mine/`; `python -m naslora_core fit --help` lists all options.
+# Five commands, from data to a file that needs no trainer. Each is run here by the code that the
+# shell runs, in the folder that holds `mine/`; `--help` lists all options.
 
 
 # %%
@@ -627,20 +633,17 @@ shell("python -m naslora_core evaluate mine run/best.safetensors --out scores")
 
 # %% tags=["nbval-ignore-output"]
 shell("python -m naslora_core predict run/best.safetensors mine/images --out masks")
-
-# %% tags=["nbval-ignore-output"]
 shell("python -m naslora_core export run/best.safetensors mine.safetensors")
-sorted(path.name for path in home.iterdir())
 
 # %% [markdown]
-# Masks lie in `masks/`, one row an image and the worst images in `scores/`; the exported file is loaded by `open_model`
-# like any other. A csv or a COCO json is read wherever a folder is (`csv_table`, `coco`).
+# Masks lie in `masks/`, one row an image and the worst images in `scores/`; the exported file is
+# loaded by `open_model` like any other. A csv or a COCO json is read wherever a folder is.
 
 # %% [markdown]
 # ## Bigger
-# On a GPU the same lines run SAM's own weights, `python -m naslora_core fit mine --model vit_b`, once
-# `python -m naslora_core fetch sam_vit_b` has brought them. Then memory is what runs out, and it goes into what a
-# step keeps for its backward pass. What do the knobs leave of it?
+# On a GPU the same lines run SAM's own weights, `python -m naslora_core fit mine --model vit_b`,
+# once `python -m naslora_core fetch sam_vit_b` has brought them. Then memory is what runs out, and
+# it goes into what a step keeps for its backward pass. How many megabytes does each knob leave?
 
 
 # %%
@@ -675,23 +678,17 @@ def keeps(method, count=8, precision=torch.float32, sparing=False):
 }
 
 # %% [markdown]
-# Megabytes. Each has its price: *accumulate* costs no accuracy and a little time; *checkpointing* a third more
-# time; *bf16* some digits, and on a GPU it is faster; *late-4* leaves the early blocks (here, of few) as they are. When
-# memory does run out, the message names them in order of what they should save:
-
-# %%
-str(out_of_memory(runs["nas_lora"].model, setting.batch, 1, "fp32"))
-
-# %% [markdown]
-# Its shares are estimates; hold them against the megabytes above. On a GPU:
+# Each has its price: *accumulate* (small batches, added up) a little time, *checkpointing* (compute
+# again what is not kept) a third more, *bf16* some digits; *late-4* leaves the early blocks as they
+# are. When memory does run out, the message names them. On a GPU:
 #
 # ```bash
 # python -m naslora_core fit mine --model vit_b --batch 8 --accumulate 8 --precision bf16 \
 #     --checkpointing --set blocks=late-4
 # python -m naslora_core fit mine --model vit_b --batch 8 --devices 4 --precision bf16
 # ```
-# The second line uses four GPUs, each a fourth of the batch; gradients are averaged, so the run is that of one GPU but
-# for rounding. Nothing of this was measured here on a GPU.
+# The second line uses four GPUs, each a fourth of the batch; gradients are averaged, so the run is
+# that of one GPU but for rounding. Nothing of this was measured here on a GPU.
 
 # %% tags=["nbval-ignore-output"]
 record(
@@ -703,38 +700,37 @@ record(
 
 # %% [markdown]
 # ## Recap
-# *My images, my classes, my machine: what do I do, and what if it does not work?* Check, train a baseline beside the
-# method, look at the worst masks; and distrust a good curve as much as a bad one.
-# - `check` names every file that would stop a training; a twin across splits stops nothing, and is only a note.
+# *My images, my classes, my machine: what do I do, and what if it does not work?* Check, train a
+# baseline beside the method, look at the worst masks; distrust a good curve as much as a bad one.
+# - `check` names every file that would stop a training; a twin across splits is only a note.
 # - A run with an `out` can be killed at any moment and ends with the same bits.
 # - Scores by class beside a ceiling, and wrong pixels by kind, say what to mend.
 # - Each cause has its own look; shifted numbers and empty masks look like success.
-# - One file carries all that is needed; prompts are x before y.
 
 # %% [markdown]
 # ## In practice
-# - Begin with twenty images that you have looked at yourself, and `DecoderOnly`: minutes, and most mistakes
-#   are in the data.
+# - Begin with twenty images that you have looked at yourself, and `DecoderOnly`: minutes, and most
+#   mistakes are in the data.
 # - Label what you will be judged on with more care than what you train on.
-# - Which method is worth its price on *your* images is what `compare` measures, over seeds ([12](12_compare_everything.ipynb)).
+# - Which method is worth its price on *your* images is what `compare` measures, over seeds
+#   ([12](12_compare_everything.ipynb)).
 #
 # **Try it on your own data:** `make workbook LESSON=13 DATA=path`.
 #
 # ## Further reading
-# - [nnU-Net](https://arxiv.org/abs/1809.10486): what careful data handling alone achieves, without a new architecture.
-# - [Metrics reloaded](https://arxiv.org/abs/2206.01653): which score your task deserves, before you optimise one.
-# - [A recipe for training neural networks](https://karpathy.github.io/2019/04/25/recipe/): the same distrust, for
-#   all of deep learning.
+# - [nnU-Net](https://arxiv.org/abs/1809.10486): what careful data handling alone achieves.
+# - [Metrics reloaded](https://arxiv.org/abs/2206.01653): which score your task deserves.
+# - [A recipe for training neural networks](https://karpathy.github.io/2019/04/25/recipe/): the same
+#   distrust, for all of deep learning.
 #
 # ## The end of the workbook
-# Lesson [00](00_start_here.ipynb) asked what a model that outlines whatever you click on lacks for one special kind of
-# image, and how little must be trained to give it that. What it lacks is to know *which* edge is meant. A retrained
-# decoder gives a part of it, an adapter of very few numbers more. Which operator stands in the adapter can be searched; where
-# the answer was planted, the learned kernel told it and alpha mostly did not. What such a search is worth beside a fixed
-# convolution and plain LoRA, with seeds and ties, stands in the [results](../README.md#results-so-far), made from recorded
-# runs and not from hopes.
+# Lesson [00](00_start_here.ipynb) asked what a model that outlines whatever you click on lacks for
+# one special kind of image, and how little must be trained to give it that. It lacks to know
+# *which* edge is meant. A retrained decoder gives a part of it, an adapter of very few numbers
+# more. Which operator stands in the adapter can be searched; what such a search is worth beside a
+# fixed convolution and plain LoRA stands in the [results](../README.md#results-so-far).
 #
-# Open remains whether any of it holds at SAM's real size, on a GPU, with its official weights; and what it does for the images
-# that only you have.
+# Open remains whether any of it holds at SAM's real size, with its official weights; and what it
+# does for the images that only you have.
 #
 # [<- 12](12_compare_everything.ipynb) | [index](README.md)
