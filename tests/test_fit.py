@@ -178,6 +178,28 @@ def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path):
     assert _same(whole, folder)
 
 
+def test_a_run_killed_before_its_first_state_begins_a_new_log(sam, tmp_path, monkeypatch):
+    monkeypatch.setattr("naslora_core.training.state.EVERY", 3)
+
+    def stop(event):
+        if event["step"] == 2:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            adapt(sam, DecoderOnly()),
+            tiny_data(),
+            steps=4,
+            out=out,
+            on_event=stop,
+            **QUIET,
+        )
+    fit(adapt(sam, DecoderOnly()), tiny_data(), steps=4, out=out, **QUIET)
+    told = [json.loads(line)["step"] for line in (out / "events.jsonl").open()]
+    assert told == [1, 2, 3, 4]
+
+
 @pytest.mark.slow
 def test_twenty_kills_twenty_identical_results(whole, tmp_path):
     moments = np.random.default_rng(0)

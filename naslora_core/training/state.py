@@ -43,9 +43,18 @@ class RunFolder:
             )
 
     def restore(self, run) -> None:
-        """Put a saved state back into `run`, if there is one."""
-        if not self.path or not (self.path / "state.pt").exists():
+        """Put a saved state back into `run`, if there is one; else it begins with an empty log."""
+        if not self.path:
             return
+        if (self.path / "state.pt").exists():
+            self._load(run)
+        log = self.path / "events.jsonl"
+        if log.exists():
+            lines = log.read_text().splitlines()[: run.step]
+            run.history = [json.loads(line) for line in lines]
+            write_atomic(log, "".join(line + "\n" for line in lines))
+
+    def _load(self, run) -> None:
         state = torch.load(self.path / "state.pt", weights_only=True)
         here = _kept(run.model)
         with torch.no_grad():
@@ -54,9 +63,6 @@ class RunFolder:
         run.optimiser.load_state_dict(state["optimiser"])
         run.fabric.strategy.precision.load_state_dict(state["precision"])
         run.step = state["step"]
-        lines = (self.path / "events.jsonl").read_text().splitlines()[: run.step]
-        run.history = [json.loads(line) for line in lines]
-        write_atomic(self.path / "events.jsonl", "".join(line + "\n" for line in lines))
 
     def write(self, run, event: dict) -> None:
         """Append the event; save the state now and then, the best when it comes."""
