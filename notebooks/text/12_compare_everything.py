@@ -29,7 +29,7 @@
 # **The question:** what does each method touch, what does it cost, what does it reach, and is the
 # search worth it?
 #
-# **You will build** a ledger of every method behind `adapt`: places, parameters, cost, gains with
+# **You will build** a ledger of every method behind `adapt`: places, numbers, cost, gains with
 # intervals, and a verdict that a rule gives.
 #
 # **You will be able to**
@@ -102,7 +102,7 @@ shared = {k: v for k, v in trained[0]["setting"].items() if k != "lr"}
 # images: the test waits for the day when nothing is left to choose.
 #
 # ## A rule before the numbers
-# Whoever reads the table first finds a story for it, so the rule comes now. (Its writer had seen
+# Whoever reads the table first finds a story for it: the rule comes now. (Its writer had seen
 # the means of two seeds: it is no registered protocol.) Gains are differences of IoU to LoRA, with
 # a 95 % interval on each domain:
 
@@ -239,8 +239,8 @@ checks.ex_12_1(count)
 
 # %% [markdown]
 # ## Where it starts, and what of it folds
-# Two properties that are not a matter of degree. Masks before the first step against the base's;
-# then every trained number is moved a little, as training would, and the model folded.
+# Masks before the first step against the base's; then every trained number is moved a little, as
+# training would, and the model folded.
 
 
 # %%
@@ -449,7 +449,7 @@ ledger.against(means, ends, apart, rival)
 # *all painted* has not learnt the task in this budget; dots far apart are luck with seeds.
 #
 # ## What a gain costs
-# A bargain is a method that no other beats in IoU for as few numbers.
+# A bargain: no other method beats it in IoU for as few numbers.
 
 
 # %%
@@ -552,7 +552,7 @@ clear = {name: clear_of_zero(way) for name, way in ways.items()}
 Rows(clear | {f"of {many}, by luck": {"above": many * 0.025, "below": many * 0.025}})
 
 # %% [markdown]
-# What survives only the first count is a candidate for a replication, not a result.
+# What survives the first count alone is a candidate, not a result.
 #
 # ### Exercise 12.3 - a bug hunt: the table that flatters
 # Difficulty 3 of 5 ·
@@ -645,8 +645,8 @@ judged = {name: row(name) for name in names if name != rival}
 Rows(judged)
 
 # %% [markdown]
-# Read "worse" as "worse as tuned", "better" as "on these two, with this base". Now the question of
-# the search, against a rival that looks at neighbours and searches nothing:
+# Read "worse" as "worse as tuned", "better" as "on these two, with this base". Now the search,
+# against a rival that looks at neighbours and searches nothing:
 
 # %%
 fixed, family = LABELS["fixed_conv"], ("NAS-LoRA", "NAS-PC-LoRA", "Conv-LoRA", "LoRA")
@@ -720,7 +720,7 @@ record(
 # - Take the cheapest method that ties with the best on *your* validation images.
 # - `python -m naslora_core compare my_images --methods lora fixed_conv nas_lora --seeds 0 1 2`
 #   makes such records of your data; killed, it goes on where it stopped.
-# - Spend the next hour on seeds and rates of two methods, not on a fifteenth method.
+# - Spend the next hour on seeds and rates of two methods, not on a fifteenth.
 #
 # **Try it:** set `AGAINST` to `"fixed_conv"` or `"unet"`, and see which verdicts change.
 #
