@@ -58,7 +58,8 @@ def _form(form: str, rows: dict) -> str:
     for where in rows.values():
         row = where[form]
         if "refused" in row:
-            return f"| {FORMS[form]} | {' | '.join(['-'] * 4)} | {row['refused']} |"
+            why = row["refused"].partition(". ")[0]
+            return f"| {FORMS[form]} | {' | '.join(['-'] * 4)} | {why} |"
         cells += [f"{row['ratio']:.2f}", f"{row['saved_mb']:,.0f}"]
         errors.append(max(row["output_error"], row["gradient_error"]))
     return f"| {FORMS[form]} | {' | '.join(cells)} | {max(errors):.0e} |"
