@@ -66,7 +66,8 @@ from naslora_core.house.headline import record
 from naslora_core.sam import Segmenter
 from naslora_core.search import OPERATOR_SETS, REGISTRY, STARTS, Cell, operator
 from naslora_core.search.counting import convolutions, processor_ms
-from naslora_core.search.operators import Fixed, build, identity
+from naslora_core.search.operators import Fixed, identity
+from naslora_core.search.registry import build
 from naslora_core.viz.mixing import Rows, alphas, candidates, price
 
 # %% tags=["parameters"]
