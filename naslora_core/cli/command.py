@@ -1,0 +1,50 @@
+"""What a command is: a decorated function, its options, and the parser of all of them."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Callable
+
+COMMANDS: dict[str, tuple[Callable, list, dict]] = {}
+
+
+def option(*names: str, **how) -> tuple[tuple[str, ...], dict]:
+    """One argument of a command, spelled as for argparse's `add_argument`."""
+    return names, how
+
+
+def command(*options, needs_packages: bool = True, takes_more: bool = False):
+    """Register a function `f(arguments)` under its name; its docstring is the help.
+
+    takes_more: words unknown to us reach it as a second argument, for a tool that it calls.
+    """
+
+    def register(function: Callable) -> Callable:
+        facts = {"needs_packages": needs_packages, "takes_more": takes_more}
+        COMMANDS[function.__name__.rstrip("_").replace("_", "-")] = (function, list(options), facts)
+        return function
+
+    return register
+
+
+def literal(text: str):
+    """The value of NAME=VALUE: a Python literal, or else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all registered commands."""
+    parser = argparse.ArgumentParser(prog="python -m naslora_core", description=__doc__)
+    parser.description = "The NAS-LoRA workbook: lessons, tests and tools."
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (function, options, facts) in COMMANDS.items():
+        text = " ".join((function.__doc__ or "").split())
+        one = commands.add_parser(name, help=text.split(". ")[0].rstrip("."), description=text)
+        for names, how in options:
+            one.add_argument(*names, **how)
+        one.set_defaults(run=function, **facts)
+    return parser

@@ -1,0 +1,132 @@
+"""From a folder of your images to a model that is shipped."""
+
+from __future__ import annotations
+
+from naslora_core.cli.command import command, option
+
+GROUPS = option("--groups", metavar="REGEX", help="its first group names the patient or sequence")
+BASE = option("--checkpoint", metavar="FILE", help="weights of the base, where it is not sam_nano")
+
+
+@command(
+    option("name", nargs="?", help="an entry of data_manifests; without one, all are listed"),
+    option("--out", metavar="FOLDER", help="default: the system's cache, or $NASLORA_CACHE"),
+    option("--unpack", action="store_true", help="a .zip, into a folder of its name beside it"),
+)
+def fetch(arguments):
+    """Download SAM's checkpoints or an image set, verified, once."""
+    from naslora_core.fetch import command
+
+    command(arguments)
+
+
+@command(
+    option("data", metavar="FOLDER|CSV|JSON", help="images/ and masks/; a csv; a COCO json"),
+    option("--groups", metavar="REGEX", help="its one group: what must fall in one split"),
+)
+def check(arguments):
+    """Look at all images and masks of yours before a training, and list what is wrong."""
+    from naslora_core.data import check
+
+    report = check(arguments.data, arguments.groups)
+    print(report)
+    return 0 if report.ok else 1
+
+
+@command(
+    option("model", help="sam_nano, vit_b, vit_l or vit_h"),
+    option("--method", default="nas_lora", help="a name of adapters.methods: METHODS"),
+    option("--set", action="append", default=[], metavar="NAME=VALUE", help="blocks=late-4 ..."),
+    option("--batch", type=int, default=4, help="images a step"),
+    option("--precision", default="fp32", choices=("fp32", "bf16", "fp16")),
+    option("--checkpointing", action="store_true", help="less memory for a third more time"),
+    option("--card", type=float, metavar="GB", help="propose what fits into so much memory"),
+    option("--no-time", action="store_true", help="leave out the calibration: memory alone"),
+)
+def plan(arguments):
+    """Predict memory and time of a training step from shapes, and propose what fits a card."""
+    from naslora_core.training.planning import plan
+
+    plan(arguments)
+
+
+@command(
+    option("data", help="a folder with images/ and masks/, a .csv, a COCO .json, or a domain"),
+    option("--method", default="nas_lora", help="a name of adapters.methods: METHODS"),
+    option("--set", action="append", default=[], metavar="NAME=VALUE", help="rank=8 ..."),
+    option("--steps", type=int, default=250),
+    option("--batch", type=int, default=8, help="images a step, over all processes"),
+    option("--accumulate", type=int, default=1, help="parts of a batch, one held at a time"),
+    option("--checkpointing", action="store_true", help="less memory for a third more time"),
+    option("--cache", metavar="FOLDER", help="keep what frozen early blocks answer, by image"),
+    option("--cache-gb", type=float, default=10.0, metavar="GB", help="that the folder may hold"),
+    option("--cache-half", action="store_true", help="kept in float16: half the size, rounded"),
+    option("--lr", type=float, default=2e-3),
+    option("--seed", type=int, default=0),
+    option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
+    option("--precision", default="fp32", choices=("fp32", "bf16", "fp16")),
+    option("--loss", default="cross_entropy_dice", help="a name of training.losses: LOSSES"),
+    option("--augment", default="flips", choices=("flips", "full"), help="full: crops, colours"),
+    option("--resize", default="square", choices=("square", "pad"), help="pad: keep the shape"),
+    option("--head", default="plain", choices=("plain", "matched"), help="matched: many classes"),
+    option("--watch", type=int, default=50, metavar="STEPS", help="between looks at val; 0: none"),
+    option("--patience", type=int, metavar="LOOKS", help="stop after so many without a better one"),
+    option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h"),
+    BASE,
+    GROUPS,
+    option("--devices", type=int, default=1, help="processes on this machine, one a GPU"),
+    option("--nodes", type=int, default=1, help="machines; see CONTRIBUTING for their command"),
+    option("--accelerator", default="auto", choices=("auto", "cpu", "cuda")),
+    option("--quiet", action="store_true", help="no progress bar"),
+    option("--out", metavar="FOLDER", help="log, state and adapters; a killed run goes on there"),
+)
+def fit(arguments):
+    """Adapt a SAM to your images, and keep the best and the last adapter."""
+    from naslora_core.training.own_images import fit
+
+    fit(arguments)
+
+
+@command(
+    option("data", help="as for fit"),
+    option("file", help="an adapter or a folded model; or sam_nano, prompted with true boxes"),
+    option("--split", default="test", choices=("train", "val", "test")),
+    option("--metrics", nargs="*", default=[], metavar="NAME", help="s_measure, e_measure, ..."),
+    option("--worst", type=int, default=4, metavar="N", help="images named, and drawn with --out"),
+    BASE,
+    GROUPS,
+    option("--out", metavar="FOLDER", help="keep scores.csv, a row an image, and worst.png"),
+)
+def evaluate(arguments):
+    """Score a trained model on one split, at the images' own sizes."""
+    from naslora_core.training.own_images import evaluate
+
+    evaluate(arguments)
+
+
+@command(
+    option("file", help="an adapter or a folded model, as .safetensors"),
+    option("images", nargs="+", help="pictures, or folders of them"),
+    option("--out", required=True, metavar="FOLDER", help="masks, NAME.png, of each image's size"),
+    option("--overlay", action="store_true", help="also NAME_overlay.png"),
+    option("--box", nargs=4, type=float, metavar=("X0", "Y0", "X1", "Y1"), help="in pixels"),
+    option("--click", nargs=2, type=float, metavar=("X", "Y"), help="in pixels"),
+    BASE,
+)
+def predict(arguments):
+    """Draw the masks of images, without a prompt or with one."""
+    from naslora_core.training.own_images import predict
+
+    predict(arguments)
+
+
+@command(
+    option("file", help="an adapter, or a folded model, as .safetensors"),
+    option("out", help=".onnx: encoder; .pth: for segment_anything itself; .safetensors: folded"),
+    option("--checkpoint", metavar="FILE", help="weights of the adapter's base, if not sam_nano"),
+)
+def export(arguments):
+    """Fold an adapter, say what folded, and write a file that needs no trainer."""
+    from naslora_core.adapters.export import export
+
+    export(arguments)

@@ -1,0 +1,128 @@
+"""What is measured, compared and searched for; results go to `recorded/`."""
+
+from __future__ import annotations
+
+from naslora_core.cli.command import command, option
+
+
+@command(
+    option("images", nargs="*", metavar="FOLDER", help="images/ and masks/; default: the scenes"),
+    option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h"),
+    option("--checkpoint", metavar="FILE", help="weights of that model; sam_nano has its own"),
+    option("--split", default="train", choices=("train", "val", "test"), help="of the folder"),
+    option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit"),
+)
+def table(arguments):
+    """Print what a SAM reaches with a box and a click, beside trivial answers and the ceiling."""
+    from naslora_core.training.commands import table
+
+    table(arguments)
+
+
+@command(
+    option("data", nargs="+", help="folders with images/ and masks/, or names of domains"),
+    option(
+        "--methods",
+        nargs="+",
+        default=["decoder_only", "lora", "nas_lora"],
+        help="names of adapters.methods: METHODS, VARIANTS, or unet",
+    ),
+    option("--seeds", nargs="+", type=int, default=[0, 1, 2]),
+    option("--steps", type=int, default=250, help="batches, forward and backward, of each method"),
+    option("--lr", nargs="+", type=float, default=[2e-3], help="learning rates, tried one by one"),
+    option("--rates", metavar="FOLDER", help="trials: each method takes the rate that did best"),
+    option("--precision", default="fp32", choices=("fp32", "bf16"), help="of forward passes"),
+    option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
+    option("--split", default="test", choices=("val", "test"), help="which images are scored"),
+    option("--looks", type=int, default=0, metavar="STEPS", help="between looks at val; 0: none"),
+    option("--out", default="build/compare", metavar="FOLDER", help="one JSON a run, kept"),
+)
+def compare(arguments):
+    """Train methods at equal passes, paired by seed, and print Dice and IoU. Goes on if killed."""
+    from naslora_core.training.commands import compare
+
+    compare(arguments)
+
+
+@command(
+    option("--only", nargs="+", default=[], metavar="DOMAIN", help="some of its domains"),
+    option("--methods", nargs="+", default=[], metavar="NAME", help="some of its methods"),
+    option("--seeds", nargs="+", type=int, metavar="N", help="some of its seeds"),
+    option("--share", default="1/1", metavar="I/N", help="every N-th cell, from the I-th"),
+    option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
+    option("--verdict", action="store_true", help="run nothing, judge what is there"),
+)
+def protocol(arguments):
+    """Run what is missing of the registered comparison, then judge it. Goes on if killed."""
+    from naslora_core.training.commands import protocol
+
+    protocol(arguments)
+
+
+@command(
+    option("--inside", action="store_true", help="in two blocks of sam_nano, not on a cell alone"),
+    option("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4]),
+    option("--out", metavar="FOLDER", help="one JSON a search, kept; default: build/planted/..."),
+)
+def planted(arguments):
+    """Plant operators, search for them, and print how often each reading finds them."""
+    from naslora_core.training.commands import planted
+
+    planted(arguments)
+
+
+@command(
+    option("--methods", nargs="+", metavar="NAME", help="default: every method"),
+    option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b")),
+    option("--rounds", type=int, default=9, metavar="N", help="turns that each method takes"),
+    option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
+    option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit"),
+)
+def bench(arguments):
+    """Time every method's step and inference beside LoRA's, and folded encoders beside vanilla."""
+    from naslora_core.training.commands import bench
+
+    bench(arguments)
+
+
+@command(
+    option("what", choices=("cache", "attention", "plan"), help="which question"),
+    option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b")),
+    option("--rounds", type=int, default=5, metavar="N", help="turns"),
+    option("--device", default="cpu", metavar="NAME", help="of attention: cpu or cuda"),
+    option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit"),
+)
+def measure(arguments):
+    """Measure what a cache saves, the forms of attention, or how far plans are off."""
+    from naslora_core.training.measuring import measure
+
+    measure(arguments)
+
+
+@command(
+    option("--sizes", nargs="+", default=["vit_b_1024", "vit_h_1024"], metavar="NAME"),
+    option("--batches", nargs="+", type=int, default=[2, 4], metavar="N"),
+    option("--methods", nargs="+", metavar="NAME", help="legs of these alone"),
+    option("--precision", default="bf16", choices=("fp32", "bf16", "fp16")),
+    option("--rounds", type=int, default=9, metavar="N", help="turns of each method and LoRA"),
+    option("--device", default="cuda", metavar="NAME", help="cuda, or cpu to try it out"),
+    option("--out", default="build/gpu", metavar="FOLDER", help="one JSON a leg, kept"),
+)
+def gpu_table(arguments):
+    """Time whole training steps of the real SAM and measure their memory. Goes on if killed."""
+    from naslora_core.training.measuring import gpu_table
+
+    gpu_table(arguments)
+
+
+@command(
+    option("--scenes", type=int, default=240_000, help="in all, earlier legs counted"),
+    option("--decay", type=float, default=0.1, help="share of the scenes over which lr falls"),
+    option("--out", default="build/pretrain", metavar="FOLDER"),
+    option("--publish", action="store_true", help="make the packaged checkpoint of the cooled leg"),
+)
+def pretrain(arguments):
+    """Train sam_nano on procedural scenes, going on from its state or the packaged weights."""
+    from naslora_core.training.commands import pretrain
+
+    pretrain(arguments)
