@@ -97,7 +97,7 @@ def test_an_infinite_loss_names_step_and_images(sam):
 def test_another_run_in_the_same_folder_is_refused_and_nothing_changes(sam, tmp_path):
     fit(adapt(sam, LoRA(rank=2)), tiny_data(), steps=2, out=tmp_path, **QUIET)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    with pytest.raises(UserError, match="another seed"):
+    with pytest.raises(UserError, match="holds a run with seed 0, not 9; start it as it was"):
         fit(adapt(sam, LoRA(rank=2)), tiny_data(), steps=2, seed=9, out=tmp_path, **QUIET)
     assert before == {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
@@ -110,7 +110,7 @@ def test_augmentation_is_chosen_recorded_and_checked(sam, tmp_path):
         assert json.loads((out / "run.json").read_text())["augment"] == augment
         losses[augment] = result.history[0]["loss"]
     assert losses["full"] != losses["flips"]
-    with pytest.raises(UserError, match="another augment"):
+    with pytest.raises(UserError, match="augment flips, not full"):
         fit(model, tiny_data(), steps=2, out=tmp_path / "flips", augment="full", **QUIET)
     with pytest.raises(UserError, match="'mirror'; choose one of flips, full"):
         fit(model, tiny_data(), steps=2, augment="mirror", **QUIET)

@@ -177,7 +177,7 @@ def test_fit_trains_with_the_loss_of_that_name(sam, classes, tmp_path):
         model = adapt(sam, LoRA(rank=2), classes)
         first[name] = fit(model, data, loss=name, out=tmp_path / name, **quiet).history[0]["loss"]
     assert first["structure"] != first["cross_entropy_dice"]
-    with pytest.raises(UserError, match="another loss"):
+    with pytest.raises(UserError, match="loss "):
         fit(adapt(sam, LoRA(rank=2), classes), data, out=tmp_path / "structure", **quiet)
 
 

@@ -35,11 +35,11 @@ class RunFolder:
             write_atomic(file, json.dumps(wanted, indent=1))
             return
         found = json.loads(file.read_text())
-        changed = [k for k in wanted if found.get(k) != wanted[k]]
+        changed = [_told(k, found.get(k), v) for k, v in wanted.items() if found.get(k) != v]
         if changed:
             raise UserError(
-                f"{self.path} holds a run with another {', '.join(changed)}; choose another `out`, "
-                "or delete the folder to begin anew."
+                f"{self.path} holds a run with {', '.join(changed)}; start it as it was, choose "
+                "another `out`, or delete the folder to begin anew."
             )
 
     def restore(self, run) -> None:
@@ -85,6 +85,12 @@ class RunFolder:
     def _save(self, model, name: str) -> None:
         if isinstance(model, Adapted):  # a U-Net is no adapter
             save_adapter(model, self.path / f"{name}.safetensors")
+
+
+def _told(name: str, old, new) -> str:
+    """An argument's two values, or its name alone where they are long."""
+    values = f"{name} {old}, not {new}"
+    return values if len(values) < 60 else f"another {name}"
 
 
 def _kept(model) -> dict[str, torch.Tensor]:
