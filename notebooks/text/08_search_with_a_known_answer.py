@@ -71,8 +71,8 @@ from naslora_core.house.headline import record
 from naslora_core.search import planted
 from naslora_core.search.cell import Cell
 from naslora_core.search.choose import TOLERANCE, cost, project
-from naslora_core.search.operators import operator_names
 from naslora_core.search.planted import Garden, features, rate, teacher
+from naslora_core.search.registry import operator_names
 from naslora_core.search.schedule import bilevel, budget, joint, reachable, stage_wise
 from naslora_core.training.compare import RECORDED
 from naslora_core.training.oracle import recorded
