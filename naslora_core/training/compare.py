@@ -202,7 +202,8 @@ def line(record: dict) -> str:
     mean, seconds = record["mean"], record.get("training_seconds", 0.0)
     return (
         f"{record['data']:>14}  {record['method']:<19} seed {record['seed']}  "
-        f"dice {mean['dice']:.3f}  iou {mean['iou']:.3f}  {seconds:6.1f} s"
+        f"dice {mean['dice']:.3f}  iou {mean['iou']:.3f} (ceiling {record['ceiling_iou']:.3f})  "
+        f"{seconds:6.1f} s"
     )
 
 
