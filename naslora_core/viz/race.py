@@ -145,6 +145,7 @@ def _marks(ax: Axes, names: Sequence[str], races: Sequence, reading: str) -> Non
     marker, colour = READINGS[reading]
     for y, mine in enumerate([r for r in races if r.planted == name] for name in names):
         share = [sum(r.hit(reading) for r in mine) / len(mine)] if mine else []
-        face = "none" if marker == "D" else colour
+        hollow = marker == "D"  # drawn above the other, so that both are seen where they meet
+        look = {"mfc": "none" if hollow else colour, "zorder": 3 if hollow else 2}
         label = reading if ax.get_subplotspec().is_first_col() and not y else None
-        ax.plot(share, [y] * len(share), marker, color=colour, mfc=face, ms=7, label=label)
+        ax.plot(share, [y] * len(share), marker, color=colour, ms=7, label=label, **look)
