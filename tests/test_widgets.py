@@ -74,7 +74,7 @@ def test_a_token_moves_where_a_kernel_answers(predictor, monkeypatch):
 
 def test_clicks_are_kept_as_a_grid(baked):
     clicks = viz.click(quarter, PHOTO, [(0.1, 0.9)])
-    assert clicks.grid == (12, 8) and len(clicks.masks) == 96 and clicks.first == [1, 7]
+    assert clicks.grid == (9, 6) and len(clicks.masks) == 54 and clicks.first == [0, 5]
     assert {clicks.shares[0], clicks.shares[-1]} == {25, 100}
     assert len(clicks._repr_html_()) < 200_000
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageColor
 
 from naslora_core.viz.theme import PREDICTION, PROMPT
 
-ACROSS = 12  # clicks from left to right
+ACROSS = 9  # clicks from left to right
 SIDE = 160  # pixels of a mask's longer side
 
 
