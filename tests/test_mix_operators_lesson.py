@@ -1,5 +1,7 @@
 """Lesson 07: its checks name each planted bug, its figures and counts read known cells."""
 
+import time
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,8 +10,9 @@ from lessons import LESSONS, exercises, read
 from naslora_core import checks
 from naslora_core.exercises.lesson_07 import over_maps, reference_alarm, suspects
 from naslora_core.search import OPERATOR_SETS, Cell
-from naslora_core.search.counting import convolutions, processor_ms
+from naslora_core.search.counting import convolutions
 from naslora_core.search.registry import build
+from naslora_core.training.benchmark import interleaved
 from naslora_core.viz import mixing
 
 LESSON = next(lesson for lesson in LESSONS if lesson.number == 7)
@@ -100,7 +103,7 @@ def test_an_alarm_that_sleeps_is_found(answer):
 def test_convolutions_are_counted():
     cell, z = Cell(2), torch.randn(1, 2, 5, 5)
     assert (convolutions(cell, z), convolutions(cell.mix_maps, z)) == (1, 9)
-    times = processor_ms({"cell": lambda: cell(z)}, rounds=3)
+    times = interleaved({"cell": lambda: cell(z)}, rounds=3, clock=time.process_time)
     assert len(times["cell"]) == 3 and min(times["cell"]) > 0
 
 

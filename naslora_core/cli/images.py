@@ -6,6 +6,14 @@ from naslora_core.cli.command import command, option
 
 GROUPS = option("--groups", metavar="REGEX", help="its first group names the patient or sequence")
 BASE = option("--checkpoint", metavar="FILE", help="weights of the base, where it is not sam_nano")
+METHOD = (
+    option("--method", default="nas_lora", help="a name of adapters.methods: METHODS"),
+    option(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="rank=8 blocks=late-4 ..."
+    ),
+    option("--precision", default="fp32", choices=("fp32", "bf16", "fp16")),
+    option("--checkpointing", action="store_true", help="less memory for a third more time"),
+)
 
 
 @command(
@@ -22,7 +30,7 @@ def fetch(arguments):
 
 @command(
     option("data", metavar="FOLDER|CSV|JSON", help="images/ and masks/; a csv; a COCO json"),
-    option("--groups", metavar="REGEX", help="its one group: what must fall in one split"),
+    GROUPS,
 )
 def check(arguments):
     """Look at all images and masks of yours before a training, and list what is wrong."""
@@ -35,11 +43,8 @@ def check(arguments):
 
 @command(
     option("model", help="sam_nano, vit_b, vit_l or vit_h"),
-    option("--method", default="nas_lora", help="a name of adapters.methods: METHODS"),
-    option("--set", action="append", default=[], metavar="NAME=VALUE", help="blocks=late-4 ..."),
+    *METHOD,
     option("--batch", type=int, default=4, help="images a step"),
-    option("--precision", default="fp32", choices=("fp32", "bf16", "fp16")),
-    option("--checkpointing", action="store_true", help="less memory for a third more time"),
     option("--card", type=float, metavar="GB", help="propose what fits into so much memory"),
     option("--no-time", action="store_true", help="leave out the calibration: memory alone"),
 )
@@ -52,19 +57,16 @@ def plan(arguments):
 
 @command(
     option("data", help="a folder with images/ and masks/, a .csv, a COCO .json, or a domain"),
-    option("--method", default="nas_lora", help="a name of adapters.methods: METHODS"),
-    option("--set", action="append", default=[], metavar="NAME=VALUE", help="rank=8 ..."),
+    *METHOD,
     option("--steps", type=int, default=250),
     option("--batch", type=int, default=8, help="images a step, over all processes"),
     option("--accumulate", type=int, default=1, help="parts of a batch, one held at a time"),
-    option("--checkpointing", action="store_true", help="less memory for a third more time"),
     option("--cache", metavar="FOLDER", help="keep what frozen early blocks answer, by image"),
     option("--cache-gb", type=float, default=10.0, metavar="GB", help="that the folder may hold"),
     option("--cache-half", action="store_true", help="kept in float16: half the size, rounded"),
     option("--lr", type=float, default=2e-3),
     option("--seed", type=int, default=0),
     option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
-    option("--precision", default="fp32", choices=("fp32", "bf16", "fp16")),
     option("--loss", default="cross_entropy_dice", help="a name of training.losses: LOSSES"),
     option("--augment", default="flips", choices=("flips", "full"), help="full: crops, colours"),
     option("--resize", default="square", choices=("square", "pad"), help="pad: keep the shape"),
@@ -123,7 +125,7 @@ def predict(arguments):
 @command(
     option("file", help="an adapter, or a folded model, as .safetensors"),
     option("out", help=".onnx: encoder; .pth: for segment_anything itself; .safetensors: folded"),
-    option("--checkpoint", metavar="FILE", help="weights of the adapter's base, if not sam_nano"),
+    BASE,
 )
 def export(arguments):
     """Fold an adapter, say what folded, and write a file that needs no trainer."""

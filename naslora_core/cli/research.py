@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from naslora_core.cli.command import command, option
 
+ROWS = option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit")
+SIZES = option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b"))
+
 
 @command(
     option("images", nargs="*", metavar="FOLDER", help="images/ and masks/; default: the scenes"),
     option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h"),
     option("--checkpoint", metavar="FILE", help="weights of that model; sam_nano has its own"),
     option("--split", default="train", choices=("train", "val", "test"), help="of the folder"),
-    option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit"),
+    ROWS,
 )
 def table(arguments):
     """Print what a SAM reaches with a box and a click, beside trivial answers and the ceiling."""
@@ -73,10 +76,10 @@ def planted(arguments):
 
 @command(
     option("--methods", nargs="+", metavar="NAME", help="default: every method"),
-    option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b")),
+    SIZES,
     option("--rounds", type=int, default=9, metavar="N", help="turns that each method takes"),
     option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
-    option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit"),
+    ROWS,
 )
 def bench(arguments):
     """Time every method's step and inference beside LoRA's, and folded encoders beside vanilla."""
@@ -87,10 +90,10 @@ def bench(arguments):
 
 @command(
     option("what", choices=("cache", "attention", "plan"), help="which question"),
-    option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b")),
+    SIZES,
     option("--rounds", type=int, default=5, metavar="N", help="turns"),
     option("--device", default="cpu", metavar="NAME", help="of attention: cpu or cuda"),
-    option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit"),
+    ROWS,
 )
 def measure(arguments):
     """Measure what a cache saves, the forms of attention, or how far plans are off."""

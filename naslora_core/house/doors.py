@@ -31,7 +31,7 @@ def doors(notebooks: Path = NOTEBOOKS, recorded: Path = RECORDED) -> str:
         "run": f"`make workbook`, below | {minutes:.0f} minutes for all on {device}; "
         f"{peak:.1f} GB of memory. Once before: {CPU_SIZE}; with CUDA {CUDA_SIZE}",
         "teach": "[courses, concept questions, slides, a project](notebooks/TEACHING.md) | two "
-        "hours, a day or four weeks; 20 to 30 MB of pages to hand out, which open offline",
+        "hours, a day or four weeks; pages to hand out, which open offline",
     }
     lines = [f"| **{door}** | {row} |" for door, row in rows.items()]
     return "\n".join(["| | where | what it takes |\n|---|---|---|", *lines])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from naslora_core.errors import UserError
 from naslora_core.sam import fuse
 from naslora_core.sam.registry import BUILDERS
+from naslora_core.training.benchmark import milliseconds
 from naslora_core.training.footprint import Footprint, footprint
 
 TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -114,11 +115,5 @@ def seconds(
     clock = time.perf_counter
     if device == "cpu" and torch.get_num_threads() == 1:
         clock = time.process_time
-    found = []
-    for _ in range(rounds + warm):
-        start = clock()
-        call()
-        if device != "cpu":
-            torch.cuda.synchronize()
-        found.append(clock() - start)
+    found = [milliseconds(call, device, clock) / 1000 for _ in range(rounds + warm)]
     return statistics.median(found[warm:])

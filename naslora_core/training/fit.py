@@ -85,22 +85,36 @@ def fit(
         cut_of(model)
     fabric = fabric or alone(next(model.parameters()).device, precision)
     _cuts(batch, accumulate, fabric.world_size)
-    arguments = {"steps": steps, "batch": batch, "seed": seed, "schedule": repr(schedule)}
-    arguments |= {"precision": precision, "loss": loss, "watch": repr(watch)}
-    arguments |= {"accumulate": accumulate, "processes": fabric.world_size}
-    arguments |= {"augment": named_augment(augment), "resize": model.resize}
-    arguments |= {"features": "half" if cache and cache.half else None}  # else the run is the same
     run = Run(
         model, data.train, schedule, batch, seed, criterion, fabric, accumulate, precision,
         checkpointing, augment,
     )  # fmt: skip
-    folder = RunFolder(out, arguments | {"data": data.name, "method": repr(model.method)})
+    half = "half" if cache and cache.half else None  # else a cache leaves the run as it is
+    given = {"steps": steps, "loss": loss, "watch": repr(watch), "features": half}
+    folder = RunFolder(out, given | _circumstances(run, data))
     folder.restore(run)
     with cached(model, cache, fabric.world_size):
         _train(run, data, folder, progress and fabric.is_global_zero, on_event, watch)
     folder.finish(run)
     seconds = run.history[-1]["seconds"] if run.history else 0.0
     return FitResult(model, _genotype(model, data, schedule, seed), run.history, seconds)
+
+
+def _circumstances(run: Run, data) -> dict[str, object]:
+    """What a run must have in common with the one that began its folder, besides what was given."""
+    model = run.model
+    return {
+        "batch": run.batch,
+        "seed": run.seed,
+        "schedule": repr(run.schedule),
+        "precision": run.precision,
+        "accumulate": run.accumulate,
+        "processes": run.fabric.world_size,
+        "augment": run.augment,
+        "resize": model.resize,
+        "data": data.name,
+        "method": repr(model.method),
+    }
 
 
 def _suits(model: nn.Module, data) -> None:

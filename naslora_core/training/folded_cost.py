@@ -4,7 +4,6 @@ Part of `python -m naslora_core bench`. All take turns in one run. A pointwise f
 encoder's own modules, so its ratio is 1 up to the noise of this measurement: read the others by it.
 """
 
-import statistics
 from functools import partial
 
 import torch
@@ -13,7 +12,7 @@ from torch import nn
 from naslora_core.adapters.base import frozen_twin
 from naslora_core.adapters.fold import fold_blocks
 from naslora_core.adapters.nas_lora import NASLoRA, cells
-from naslora_core.training.benchmark import build, infer, interleaved
+from naslora_core.training.benchmark import build, infer, interleaved, summary
 
 VANILLA = "vanilla"
 POINTWISE = ("none", "skip", "conv_1x1")
@@ -55,12 +54,8 @@ def _folded(encoder: nn.Module, method: NASLoRA) -> tuple[nn.Module, int]:
 
 
 def _row(times: dict, name: str) -> dict:
-    ratios = [a / b for a, b in zip(times[name], times[VANILLA], strict=True)]
-    return {
-        "inference_ms": round(statistics.median(times[name]), 2),
-        "inference_ratio": round(statistics.median(ratios), 4),
-        "inference_spread": [round(min(ratios), 4), round(max(ratios), 4)],
-    }
+    found = summary(times[name], times[VANILLA])
+    return {f"inference_{key}": value for key, value in found.items()}
 
 
 def folded_table(size: str, rows: dict[str, dict]) -> str:

@@ -17,7 +17,6 @@ from naslora_core.cli import literal
 from naslora_core.data import Sample, open_data
 from naslora_core.data.folder import ENDINGS
 from naslora_core.data.reading import read_image
-from naslora_core.data.transforms import named_resize
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.profiles import profile
@@ -39,7 +38,7 @@ def fit(arguments: argparse.Namespace) -> None:
     data = open_data(a.data, profile("laptop"), groups=a.groups)
     out = Path(a.out or f"build/fit/{data.name}-{a.method}-{a.seed}")
     sam, classes = load_sam(a.model, a.checkpoint), len(data.classes)
-    model = adapt(sam, method, classes, a.seed, a.head, named_resize(a.resize))
+    model = adapt(sam, method, classes, a.seed, a.head, a.resize)
     watch = Watch(a.watch, a.patience) if a.watch else None
     cache = FeatureCache(a.cache, a.cache_gb, a.cache_half) if a.cache else None
     result = train(

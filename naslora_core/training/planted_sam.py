@@ -15,6 +15,7 @@ from naslora_core.adapters import NASLoRA, adapt
 from naslora_core.adapters.nas_lora import cells, decoders
 from naslora_core.adapters.reading import read_cells
 from naslora_core.data.transforms import to_batch
+from naslora_core.sam.early import Cut
 from naslora_core.search.choose import explain
 from naslora_core.search.planted import Race, plan, search
 from naslora_core.search.registry import build, operator_names
@@ -57,10 +58,8 @@ def tokens(sam: nn.Module, samples, first: int) -> Tensor:
     """What enters block `first` for every sample, `N h w d`."""
     encoder = sam.image_encoder
     images, _ = to_batch(samples, encoder.img_size)
-    x = encoder.patch_embed((images - sam.pixel_mean) / sam.pixel_std) + encoder.pos_embed
-    for block in encoder.blocks[:first]:
-        x = block(x)
-    return x
+    cut = Cut(encoder, encoder.blocks[first:].parameters())
+    return cut.early((images - sam.pixel_mean) / sam.pixel_std)
 
 
 def plant(sam: nn.Module, name: str, seed: int, bed: Bed, x: Tensor):

@@ -54,6 +54,8 @@ if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
 
 # %%
+import time
+
 import torch
 import torch.nn.functional as F
 
@@ -65,9 +67,10 @@ from naslora_core.exercises.lesson_07 import suspects
 from naslora_core.house.headline import record
 from naslora_core.sam import Segmenter
 from naslora_core.search import OPERATOR_SETS, REGISTRY, STARTS, Cell, operator
-from naslora_core.search.counting import convolutions, processor_ms
+from naslora_core.search.counting import convolutions
 from naslora_core.search.operators import Fixed, identity
 from naslora_core.search.registry import build
+from naslora_core.training.benchmark import interleaved
 from naslora_core.viz.mixing import Rows, alphas, candidates, price
 
 # %% tags=["parameters"]
@@ -250,7 +253,7 @@ z = torch.randn(128, RANK, *xs[0].shape[1:3], requires_grad=True)
 pairs = cells.items()
 work = {("maps", n): lambda c=c: c.mix_maps(z).sum().backward() for n, c in pairs}
 work |= {("kernels", n): lambda c=c: c(z).sum().backward() for n, c in pairs}
-times = processor_ms(work, rounds=20)
+times = interleaved(work, rounds=20, clock=time.process_time)
 price(times)
 
 # %% [markdown]
