@@ -20,6 +20,7 @@ from naslora_core.adapters import (
     save_adapter,
 )
 from naslora_core.adapters.lora import LoRALinear
+from naslora_core.adapters.places import plus_path
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter
 
@@ -158,3 +159,21 @@ def size(model) -> int:
 def test_linears_that_are_none_are_refused_with_the_choices(linears):
     with pytest.raises(UserError, match=r"linears=.*qkv, proj, lin1, lin2, q, k, v"):
         adapt(small_sam(), LoRA(linears=linears))
+
+
+def test_a_path_is_added_in_place_only_where_no_gradient_is_kept():
+    y, z, Wd = (
+        torch.randn(2, 3, 3, 6),
+        torch.randn(2, 3, 3, 2),
+        torch.randn(6, 2, requires_grad=True),
+    )
+    wanted = y + 0.5 * (z @ Wd.T)
+    kept = y.clone()
+    assert torch.allclose(plus_path(kept, z, Wd, 0.5, (0, 0)), wanted, atol=1e-6)
+    assert torch.equal(kept, y)
+    with torch.no_grad():
+        same = plus_path(kept, z, Wd, 0.5, (0, 0))
+    assert torch.allclose(same, wanted, atol=1e-6) and same.data_ptr() == kept.data_ptr()
+    part = plus_path(y, z, Wd[:4], 0.5, (1, 1))
+    assert torch.allclose(part[..., 1:5] - y[..., 1:5], 0.5 * (z @ Wd[:4].T), atol=1e-6)
+    assert torch.equal(part[..., [0, 5]], y[..., [0, 5]])

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.adapters.places import widen
+from naslora_core.adapters.places import plus_path
 from naslora_core.adapters.windows import Windows, on_map
 
 
@@ -23,7 +23,7 @@ class FoldedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         z = on_map(self.convolve, x @ self.We.T, self.windows)
-        return self.linear(x) + widen(z @ self.Wd.T, self.margins)
+        return plus_path(self.linear(x), z, self.Wd, 1.0, self.margins)
 
     def convolve(self, z: Tensor) -> Tensor:
         """K' * z, `B r H W`."""

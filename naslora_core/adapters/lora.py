@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.adapters.base import Blocks, selected
-from naslora_core.adapters.places import places, widen
+from naslora_core.adapters.places import places, plus_path
 from naslora_core.errors import UserError
 
 Margins = tuple[int, int]
@@ -33,12 +33,8 @@ class LoRALinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # y = W0 x + b + s Wd between(We x)
-        y, z = self.base(x), self.between(x @ self.We.T)
-        if any(self.margins):
-            return y + widen(self.scale * (z @ self.Wd.T), self.margins)
-        # the sum inside the product: no pass over y of its own
-        whole = torch.addmm(y.flatten(0, -2), z.flatten(0, -2), self.Wd.T, alpha=self.scale)
-        return whole.view_as(y)
+        z = self.between(x @ self.We.T)
+        return plus_path(self.base(x), z, self.Wd, self.scale, self.margins)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -64,6 +65,15 @@ def _place(block: nn.Module, name: str) -> Place:
     return Place(getattr(block, part), attribute)
 
 
-def widen(y: Tensor, margins: tuple[int, int]) -> Tensor:
-    """Zeros for the outputs that are not meant, `... n` to `... a + n + b`."""
-    return F.pad(y, margins) if any(margins) else y
+def plus_path(y: Tensor, z: Tensor, Wd: Tensor, scale: float, margins: tuple[int, int]) -> Tensor:
+    """y + scale z Wd^T for a fresh y `... d_out`; z `... r`, Wd `d_out r` (less the margins).
+
+    The sum is made inside the product, without a pass over y of its own; in y itself where no
+    gradient is kept.
+    """
+    if any(margins):
+        return y + F.pad(scale * (z @ Wd.T), margins)
+    flat = y.flatten(0, -2), z.flatten(0, -2), Wd.T
+    if torch.is_grad_enabled() or y.dtype != Wd.dtype:  # autocast leaves addmm_ alone
+        return torch.addmm(*flat, alpha=scale).view_as(y)
+    return flat[0].addmm_(*flat[1:], alpha=scale).view_as(y)
