@@ -15,8 +15,7 @@
 # # 01 · See what SAM sees
 #
 # > A photograph goes in, a click goes in, a mask comes out. This lesson opens the
-# > model in between and ends at the one Linear where every adapter of this workbook
-# > will sit.
+# > model in between and ends at the one Linear of every block beside which LoRA sits.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/01_see_sam.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/01_see_sam.ipynb)
@@ -88,7 +87,8 @@ setting
 # %% [markdown]
 # ## Three parts
 # `sam_nano` is put together from `segment_anything`'s own classes, the ones that make
-# ViT-B; only sizes and weights are a toy's. Where are its parameters?
+# ViT-B, the smallest of the real three; only sizes and weights are a toy's. Where are
+# its parameters?
 
 # %%
 sam = load_sam(setting.model)
@@ -127,15 +127,17 @@ photo.shape, resized.shape, tuple(pixels.shape), tuple(features.shape)
 
 # %%
 embed = sam.image_encoder.patch_embed
-tokens = embed(pixels)  # B H W C: channels last from here to the neck
+tokens = embed(pixels)  # B H W C: channels last, here and in all blocks
 patches = F.unfold(pixels, embed.proj.kernel_size, stride=embed.proj.stride)
 by_hand = patches.mT @ embed.proj.weight.flatten(1).T + embed.proj.bias
 assert torch.allclose(by_hand, tokens.flatten(1, 2), atol=1e-4)
 tuple(patches.shape), tuple(tokens.shape)
 
 # %% [markdown]
-# Yes: it is one linear map, the same for every patch. The inside of a patch is
-# flattened here, once, and never looked at again at a finer scale.
+# Yes: it is one linear map, from all numbers of a patch to one vector, its token, and
+# the same for every patch. The inside of a patch is flattened here, once, and never
+# looked at again at a finer scale. A learned vector for its place is added to each
+# token; then come the blocks.
 
 # %% [markdown]
 # ## Windows
@@ -176,8 +178,9 @@ viz.attention(predictor, photo, token)
 
 # %% [markdown]
 # Attention weights sum to 1 in either map, over one window or over all tokens,
-# padding included. Where a kernel runs, a slider takes the token along its row: watch
-# the left map jump at the border. How does the code keep windows apart?
+# padding included. "Spread over" counts tokens: equal weights on so many would have the
+# same entropy. Where a kernel runs, a slider takes the token along its row: watch the
+# left map jump at the border. How does the code keep windows apart?
 
 # %%
 from segment_anything.modeling.image_encoder import window_partition
@@ -253,7 +256,7 @@ checks.ex_1_1(cut, restore)
 
 # %% [markdown]
 # ## What windows save
-# Multiply-adds can be counted exactly, operation by operation.
+# Multiply-adds (MACs) can be counted exactly, operation by operation.
 
 
 # %%
@@ -267,8 +270,8 @@ def multiply_adds(function, *inputs):
 {"windowed": multiply_adds(windowed, tokens), "global": multiply_adds(whole, tokens)}
 
 # %% [markdown]
-# The Linears cost nearly the same in both; the rest is products between tokens that
-# meet.
+# The Linears cost nearly the same in both. Nearly all the rest is products between
+# tokens that meet, and that part grows fastest with the map:
 
 # %% [markdown]
 # ### Exercise 1.2 - count what windows save
@@ -276,6 +279,8 @@ def multiply_adds(function, *inputs):
 # importance 3 of 5 ·
 # 5 minutes ·
 # use the sizes of `q @ k.T` and of `weights @ v`
+#
+# How many multiply-adds are these two products, in windows and on the whole map?
 
 
 # %%
@@ -350,12 +355,12 @@ positions = sam.prompt_encoder.get_dense_pe()  # where each place of the embeddi
 viz.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 
 # %% [markdown]
-# With a running kernel the photograph takes your clicks, and on a page of `make workbook`
-# the nearest of a hundred that it keeps; here you see three.
+# One embedding, many clicks: no encoder ran between them.
 #
 # ## The same model, with gradients
 # `SamPredictor` computes without gradients and decodes one image at a time. For
-# training, `Segmenter` calls the same three parts on a batch. Is it still SAM?
+# training, `Segmenter` calls the same three parts on a batch. Is it still SAM? Compare
+# logits, the decoder's numbers, one a mask pixel: above 0 a pixel is in the mask.
 
 # %% tags=["nbval-ignore-output"]
 model = Segmenter(sam)
@@ -364,7 +369,7 @@ with torch.no_grad():
 masks, scores, official = predictor.predict(click, np.ones(1), return_logits=True)
 gap = np.abs(low[0].numpy() - official).max()
 assert gap < 1e-4 and np.allclose(iou[0], scores, atol=1e-4)
-float(gap)  # in logits
+float(gap)  # of logits
 
 # %% [markdown]
 # It is, up to rounding. From here on we may train it.
@@ -387,16 +392,16 @@ viz.ambiguity(predictor, photo, click)
 # ## The ceiling
 # The decoder draws on a coarse grid, four mask pixels along the side of a token, and
 # the drawing is enlarged. That bounds every result, however good the model: take the
-# *true* mask, shrink it to the decoder's grid, enlarge it, and compare with itself.
-# On one image of each of the workbook's domains:
+# *true* mask, shrink it to the decoder's grid, enlarge it, and take its IoU with
+# itself before. On one image of each of the workbook's domains:
 
 # %%
 samples = {name: open_data(name, setting, seed=SEED).test[0] for name in DOMAINS}
 {n: round(ceiling(s.mask > 0, low.shape[-1]), 3) for n, s in samples.items()}
 
 # %% [markdown]
-# That is what the grid alone costs, whatever the model, and thin things pay most. So
-# the ceiling stands beside every result of the workbook.
+# What is missing to 1 the grid alone costs, whatever the model; small and thin things
+# pay most. So recorded runs carry their ceiling beside them.
 
 # %% [markdown]
 # ### Exercise 1.3 - bug hunt: clicks that miss
@@ -474,7 +479,7 @@ viz.show_masks(
     drawn,
     [sample.mask for sample in some],
     overlap,
-    "Nobody asked for anything, and this is what SAM outlines",
+    f"Without a prompt SAM outlines something else: mean Dice {np.mean(overlap):.2f}",
 )
 
 # %% [markdown]
@@ -508,13 +513,13 @@ def qkv_input(block):
 # LoRA adds a narrow detour beside this Linear: one matrix goes down from C to a few
 # channels, the rank; a second one, zero at the start, goes up to the output.
 #
-# > **Predict first.** With such a detour in place, how far is the image embedding
+# > **Predict first.** With such a detour in one block, how far is the image embedding
 # > from the one that SAM computed?
 
 # %%
 qkv, dim, rank = windowed.attn.qkv, windows.shape[-1], 4
 down, up = torch.randn(rank, dim), torch.zeros(3 * dim, rank)
-hook = qkv.register_forward_hook(lambda _, x, y: y + x[0] @ down.T @ up.T)
+hook = qkv.register_forward_hook(lambda _, x, y: y + x[0] @ down.T @ up.T)  # detour
 moved = (sam.image_encoder(pixels) - features).abs().max()
 hook.remove()
 assert moved == 0
