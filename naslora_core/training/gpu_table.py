@@ -28,10 +28,10 @@ from naslora_core.sam import fuse
 from naslora_core.sam.registry import BUILDERS
 from naslora_core.training.allocated import whole_peak
 from naslora_core.training.benchmark import REFERENCE, interleaved, summary
-from naslora_core.training.calibration import autocast
 from naslora_core.training.feature_cache import FeatureCache, cached
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_core.training.plan import placed
+from naslora_core.training.planned_step import autocast
 from naslora_core.training.provenance import provenance
 
 SIZES = {"nano": "sam_nano", "vit_b_1024": "vit_b", "vit_l_1024": "vit_l", "vit_h_1024": "vit_h"}

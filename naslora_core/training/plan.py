@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 import torch
-from torch import Tensor, nn
 
 from naslora_core.adapters import adapt
 from naslora_core.adapters.base import Blocks, Method
 from naslora_core.errors import UserError
-from naslora_core.sam.checkpointing import checkpointed
-from naslora_core.training.calibration import Calibration, autocast, hollow_sam
+from naslora_core.training.calibration import Calibration, tail_footprint
 from naslora_core.training.footprint import Footprint, footprint
-from naslora_core.training.losses import cross_entropy_dice
+from naslora_core.training.planned_step import hollow_sam, training_loss
 
 ROOM = 0.9  # share of a card that a plan fills: its driver and fragments take the rest
 
@@ -75,7 +73,8 @@ def plan(
     need = footprint(
         adapted, lambda m: training_loss(m, batch, precision, checkpointing, device), device
     )
-    time = calibration.seconds(need) if calibration else None
+    end = tail_footprint(model, batch, precision, device) if calibration else None
+    time = calibration.seconds(need, end) if calibration else None
     return Plan(model, method, batch, precision, checkpointing, need, time)
 
 
@@ -84,18 +83,6 @@ def placed(method: Method, blocks: Blocks) -> Method:
     if "blocks" not in {f.name for f in fields(method)}:
         raise UserError(f"{type(method).__name__} chooses no blocks; leave `blocks` out.")
     return replace(method, blocks=blocks)
-
-
-def training_loss(
-    model: nn.Module, batch: int, precision: str = "fp32", checkpointing: bool = False, device="cpu"
-) -> Tensor:
-    """The loss of one step on blank images, as `fit` computes it."""
-    side = model.image_size
-    images = torch.zeros(batch, 3, side, side, device=device)
-    masks = torch.zeros(batch, side, side, dtype=torch.uint8, device=device)
-    with autocast(precision, device), checkpointed(model.sam.image_encoder, checkpointing):
-        out = model(images)
-    return cross_entropy_dice(out.masks.float(), masks) + model.penalty()
 
 
 def propose(asked: Plan, card: float, calibration: Calibration | None = None) -> Plan:

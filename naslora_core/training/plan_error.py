@@ -18,9 +18,10 @@ from naslora_core.sam import build_nano, fuse
 from naslora_core.sam.checkpointing import checkpointed
 from naslora_core.training.allocated import whole_peak
 from naslora_core.training.benchmark import build
-from naslora_core.training.calibration import Calibration, calibrate, seconds
-from naslora_core.training.footprint import footprint
-from naslora_core.training.plan import placed, training_loss
+from naslora_core.training.calibration import Calibration, calibrate, seconds, tail_footprint
+from naslora_core.training.footprint import Footprint, footprint
+from naslora_core.training.plan import placed
+from naslora_core.training.planned_step import training_loss
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def held(case: Case, rates: Calibration | None, rounds: int = 2) -> dict:
     step()  # the states are there from now on
     said, found = {"peak": need.peak}, {"peak": whole_peak(module, optimiser, step)}
     if rates:
-        said["seconds"] = round(rates.seconds(need), 4)
+        said["seconds"] = round(rates.seconds(need, _end(case)), 4)
         found["seconds"] = round(seconds(step, rounds=rounds, warm=False), 4)
     ratio = {k: round(said[k] / found[k], 4) for k in said}
     return vars(case) | {"predicted": said, "measured": found, "ratio": ratio}
@@ -86,6 +87,13 @@ def _module(case: Case) -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
     encoder = fuse(encoder) if case.fused else encoder
     encoder = method.inject(encoder) or encoder
     return encoder.train(), lambda e: _encoder_loss(e, case)
+
+
+def _end(case: Case) -> Footprint | None:
+    """The decoder's part of a case; ViT-B's blocks have none."""
+    if case.size != "nano":
+        return None
+    return tail_footprint("sam_nano", case.batch, case.precision, "cpu")
 
 
 def _encoder_loss(encoder: nn.Module, case: Case) -> Tensor:
