@@ -28,8 +28,10 @@ def test_two_rankings_must_be_opposite():
     truths, a, b = opposed()
     assert checks.ex_3_1(opposed).state == checks.SOLVED
     swapped = checks.ex_3_1(lambda: (truths, b, a))
-    assert swapped.state == checks.WRONG and "'b is ahead'" in swapped.sentence
-    assert "'a tie'" in checks.ex_3_1(lambda: (truths, a, a)).sentence
+    assert swapped.state == checks.WRONG
+    assert "'b is ahead in the mean over images'" in swapped.sentence
+    assert "'a tie in the mean over images'" in checks.ex_3_1(lambda: (truths, a, a)).sentence
+    assert "three lists" in checks.ex_3_1(lambda: None).sentence
     assert "same shapes" in checks.ex_3_1(lambda: (truths, a, b[:1])).sentence
 
 
@@ -69,12 +71,16 @@ def test_a_loss_without_its_weights_is_found_and_drawn():
     shipped = checks.ex_3_3(lambda *a: weighted(*a, reduction="mean"))
     assert shipped.state == checks.WRONG and shipped.picture
     assert checks.ex_3_3(lambda *a: weighted(*a).detach()).state == checks.WRONG
+    assert "scalar tensor" in checks.ex_3_3(lambda *a: weighted(*a).item()).sentence
 
 
 def test_figures_say_what_was_measured():
     truth = np.eye(4, dtype=bool)
-    drawn = viz.pixels(truth, {"whole": truth | True}, {"whole": "IoU 0.25"})
-    assert drawn.alt == "The truth has 4 of 16 pixels. whole: IoU 0.25."
+    said = {"whole": "IoU 0.25", "none": "IoU 0.00"}
+    drawn = viz.pixels(truth, {"whole": truth | True, "none": truth & False}, said).alt
+    assert drawn.startswith("The truth has 4 of 16 pixels: whole overlaps best, none worst. whole")
+    ends = viz.weighing(np.zeros((4, 4, 3)), truth, {"a": np.ones((4, 4)), "b": 1.0 + truth}).alt
+    assert ends.endswith("a 1.00 everywhere; b 1.00 to 2.00.")
     history = [{"step": i, "loss": 1.0, "val": v} for i, v in enumerate((0.5, 0.4, 0.6), 1)]
     assert "lowest at step 2 of 3: 0.40" in viz.watched(history).alt
     table = {"iou": ([0.5, 1.0], True), "mae": ([0.1, 0.2], False)}

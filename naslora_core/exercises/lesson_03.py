@@ -10,14 +10,15 @@ from naslora_core.exercises.lesson_00 import blob
 from naslora_core.training.losses import boundary_weight
 from naslora_core.training.metrics import confusion, global_iou, iou
 
-ORDERS = {"mean over images": "a is ahead", "over all pixels": "b is ahead"}
+MEAN, POOLED = "in the mean over images", "over all pixels"
+ORDERS = {MEAN: f"a is ahead {MEAN}", POOLED: f"b is ahead {POOLED}"}
 
 
 def ex_3_1(answer):
     """Two models, two rankings"""
     return checks.check(
         "3.1",
-        lambda: _rankings(*answer()),
+        lambda: _rankings(answer()),
         lambda: ORDERS,
         [()],
         hint="Over all pixels a small object hardly counts; in the mean over images it does.",
@@ -25,16 +26,18 @@ def ex_3_1(answer):
     )
 
 
-def _rankings(truths, a, b) -> dict[str, str]:
+def _rankings(lists) -> dict[str, str]:
     """Who is ahead in the mean of IoUs, and in the IoU of all pixels."""
-    truths, *models = ([np.asarray(m, bool) for m in masks] for masks in (truths, a, b))
+    if not isinstance(lists, tuple | list) or len(lists) != 3:
+        raise ValueError("return three lists: truths, masks of a, masks of b")
+    truths, *models = ([np.asarray(m, bool) for m in masks] for masks in lists)
     for masks in models:
         if [m.shape for m in masks] != [t.shape for t in truths]:
             raise ValueError("truths, a and b must be lists of masks of the same shapes")
     means = [np.mean(list(map(iou, masks, truths))) for masks in models]
     counts = [sum(confusion(m, t, 1) for m, t in zip(x, truths, strict=True)) for x in models]
     pairs = zip(ORDERS, (means, [global_iou(n)[1] for n in counts]), strict=True)
-    return {name: _ahead(*pair) for name, pair in pairs}
+    return {name: f"{_ahead(*pair)} {name}" for name, pair in pairs}
 
 
 def _ahead(a: float, b: float) -> str:
@@ -126,5 +129,7 @@ def _pull_and_loss(loss, logits, truth, weight) -> list:
     """The gradient `h w` of the first mask's logits, and the loss."""
     logits = logits.clone().requires_grad_()
     value = loss(logits, truth, weight)
+    if not torch.is_tensor(value) or value.ndim:
+        raise ValueError("return a scalar tensor, the mean over masks: its gradient is asked for")
     value.backward()
     return [logits.grad[0, 0], value.detach()]

@@ -42,10 +42,16 @@ def pixels(truth, predictions: Mapping[str, np.ndarray], scores: Mapping[str, st
         ax.set(title=name, xlabel=scores[name])
     patches = [Patch(color=COLOURS(i), label=side) for i, side in enumerate(SIDES)]
     figure.legend(handles=patches, loc="outside lower left", ncols=4)
-    title = f"The truth has {int(truth.sum())} of {truth.size} pixels"
+    near = sorted(predictions, key=lambda name: -_overlap(truth, predictions[name]))
+    title = f"The truth has {int(truth.sum())} of {truth.size} pixels: {near[0]} overlaps best"
+    title += f", {near[-1]} worst" * (len(near) > 1)
     finding(figure, title)
     said = (f"{name}: {scores[name]}" for name in predictions)
     return Picture(figure, f"{title}. {'; '.join(said)}.")
+
+
+def _overlap(truth, mask) -> float:
+    return (truth & mask).sum() / max(1, (truth | mask).sum())
 
 
 def watched(history: Sequence[Mapping[str, float]]) -> Picture:
@@ -104,10 +110,15 @@ def weighing(image, truth, weights: Mapping[str, np.ndarray]) -> Picture:
         ax.set_title(name)
     blank(axes.flat)
     figure.colorbar(shown, ax=axes, label="weight")
-    ends = "; ".join(f"{name} {w.min():.2f} to {w.max():.2f}" for name, w in weights.items())
+    ends = "; ".join(f"{name} {_range(w)}" for name, w in weights.items())
     title = f"Weight of a pixel in the cross-entropy: {ends}"
     finding(figure, title)
     return Picture(figure, f"{title}.")
+
+
+def _range(values) -> str:
+    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    return f"{low} everywhere" if low == high else f"{low} to {high}"
 
 
 def paired_gains(gains: Mapping[str, np.ndarray], ends: Mapping[str, Sequence[float]]) -> Picture:

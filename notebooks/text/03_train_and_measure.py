@@ -27,8 +27,8 @@
 # %% [markdown]
 # **The question:** one model scores .48, another .47. What has to be true before we believe either?
 #
-# **You will build** a training loop that equals `fit` to the last digit of a step, and the
-# evidence that a difference of scores needs.
+# **You will build** a training loop whose step is a step of `fit`, and the evidence that a
+# difference of scores needs.
 #
 # **You will be able to**
 # - write the loop, and say what training, validation and test images are for;
@@ -68,11 +68,11 @@ from naslora_core.house.headline import record
 from naslora_core.training import losses
 from naslora_core.training.compare import recorded
 from naslora_core.training.evaluate import METRICS, OF_MASKS
+from naslora_core.training.fit import fit
 from naslora_core.training.metrics import dice, iou
+from naslora_core.training.run import draw
 from naslora_core.training.table import ceiling
 from naslora_core.training.token_head import token_head_dice
-
-ADAPTERS = ("lora", "fixed_conv", "nas_lora")
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -81,6 +81,7 @@ DATA = "polyp"  # an embedded domain of one class, or a folder with images/ and 
 RUNS = 12  # seeds of each rival in the roulette
 
 # %% [markdown]
+# ## What each setting decides
 # `PROFILE` sets the model, the number of images and the steps. `SEED` draws images and batches.
 # `RUNS` decides how well the roulette at the end is known; it costs half a second a seed.
 
@@ -111,7 +112,7 @@ kept = {part: embed(getattr(data, part)) for part in ("train", "val", "test")}
 
 # %%
 def draw_logits(model, embedding):
-    """Embeddings to logits `B 1 S S`, prompt-free."""
+    """Prompt-free logits `B 1 S S`: above 0 a pixel is drawn."""
     low_res, _ = model.decode(embedding)
     size = (setting.image_size, setting.image_size)
     return F.interpolate(low_res, size, mode="bilinear", align_corners=False)
@@ -125,7 +126,8 @@ def bce_and_dice(logits, labels):
 
 
 # %% [markdown]
-# Now the five lines: forward, clear, backward, clip, step. All of training is this, many times.
+# Now the five lines: forward, clear old gradients, backward, clip the new ones, step. All of
+# training is this, many times.
 
 # %%
 weights = list(model.trained().values())
@@ -144,12 +146,9 @@ def step(embedding, labels):
 
 # %% [markdown]
 # Is that what `fit` does? It draws a batch by seed and step, and flips some of its images. Give
-# both the same batch, and compare the loss *and* every weight after the step.
+# both the same batch, and compare the loss *and* the logits after the step.
 
 # %%
-from naslora_core.training.fit import fit
-from naslora_core.training.run import draw
-
 chosen = draw(len(data.train), None, 0, setting.batch, SEED)
 keys = [(SEED, 0, i) for i in chosen]  # who is flipped: seed, step, image
 batch = [data.train[i] for i in chosen]
@@ -163,13 +162,11 @@ with torch.no_grad():
     gap = (draw_logits(model, flipped) - draw_logits(twin, flipped)).abs().max()
 same_loss = abs(by_hand - first.history[0]["loss"]) < 2e-5
 assert same_loss and gap < 1e-2
-same_loss, bool(gap < 1e-2)
+{"same loss": same_loss, "same logits after": bool(gap < 1e-2)}
 
 # %% [markdown]
-# The same loss, and the same masks after the step. (Of the weights only the biases of attention's keys
-# differ: softmax ignores them, so their gradient is rounding noise, and Adam follows noise as well as
-# signal.) `fit` adds what long runs need: warm-up and decay of the learning rate, stages, and a run
-# that survives being killed.
+# Both agree up to rounding. `fit` adds what long runs need: warm-up and decay of the learning rate,
+# stages, and a run that survives being killed.
 #
 # > **Predict first.** We go on, on the same few images. The training loss will fall. Will the loss
 # > of validation images, which no step ever sees, follow it down, stop, or turn?
@@ -190,7 +187,7 @@ viz.watched(history)
 # Where the blue line stops following the grey one, further steps teach these images rather than the
 # domain. The dotted line is a *choice* made on validation images, so their loss there
 # is flattered: it is the lowest of several. Hence a third part, the test images, looked at once,
-# when nothing is left to choose.
+# when nothing is left to choose. (Below, the last step's model is measured.)
 #
 # ## Two overlaps
 # What does a score count? On 4 × 4 pixels it can be done by hand:
@@ -216,32 +213,34 @@ said = {n: "IoU {:.2f}, Dice {:.2f}".format(*by_counting(m)) for n, m in drawn.i
 viz.pixels(truth, drawn, said)
 
 # %% [markdown]
-# Dice is the more generous by a fixed rule, Dice = 2 IoU / (1 + IoU). So for *one* image they
-# never disagree about who is better. And where there is nothing to find?
+# IoU divides the shared pixels by all coloured ones: `moved` has 4 of 8. Dice divides twice the
+# shared by the sizes of both masks: 8 of 12. It is the more generous by a fixed rule, Dice = 2 IoU
+# / (1 + IoU). So for *one* image they never disagree about who is better. And where there is
+# nothing to find?
 
 # %%
 for mask in drawn.values():
     i, d = by_counting(mask)
     assert np.isclose(d, 2 * i / (1 + i)) and i == iou(mask, truth)
 nothing = np.zeros_like(truth)
-{"both empty": iou(nothing, nothing), "drawn in vain": iou(truth, nothing)}
+{"both empty": iou(nothing, nothing), "drawn in vain": iou(drawn["moved"], nothing)}
 
 # %% [markdown]
-# Zero divided by zero has to be *defined*: rightly drawing nothing is perfect. Tools differ here, and
-# on sets with many empty masks the definition decides the ranking.
+# Zero divided by zero has to be *defined*: here, rightly drawing nothing is perfect. Tools differ,
+# and on sets with many empty masks the definition decides the ranking.
 #
 # Now a set. Average the images' IoUs, or count all pixels of the set together?
 
 # %% tags=["nbval-ignore-output"]
 scores = evaluate(model, data.test)
-side = 4 * kept["test"][0].shape[-1]
+side = 4 * kept["test"][0].shape[-1]  # the decoder's grid: 4 x the embedding's
 found = {"images": scores.mean["iou"], "pixels": scores.overall["iou"]}
 found["ceiling"] = np.mean([ceiling(s.mask == 1, side) for s in data.test])
 {name: round(float(value), 3) for name, value in found.items()}
 
 # %% [markdown]
-# Two honest answers for one model. The third number is what the decoder's coarse masks could
-# reach at all: a result without its ceiling cannot be read.
+# Two honest answers for one model. The third number is what the true mask itself has on the
+# decoder's coarse grid, about the best that can be drawn there: no result can be read without it.
 
 # %% [markdown]
 # ### Exercise 3.1 - two models, two rankings
@@ -250,7 +249,8 @@ found["ceiling"] = np.mean([ceiling(s.mask == 1, side) for s in data.test])
 # 8 minutes ·
 # use a large object and a small one
 #
-# Build masks on which model a is ahead in the mean over images, and b over all pixels.
+# Build truths and two models' masks, so that a is ahead in the mean of the images' IoUs, and b in
+# the IoU of all pixels.
 
 
 # %%
@@ -284,7 +284,8 @@ checks.ex_3_1(opposed)
 # %% [markdown]
 # ## At whose size?
 # Networks see squares; photographs are not square. Many tools shrink the truth to the square
-# and score there. A perfect model then has 1. What is that model worth on the photograph?
+# and score there. A perfect model then has 1. What is it worth on the photograph, here of
+# 512 × 320 pixels, if the square has a side of 64, 128 or 256?
 
 
 # %%
@@ -304,10 +305,12 @@ tall = {
 # workbook scores at native size, everywhere.
 #
 # ## Five more
-# The field has further measures, each for something that IoU does not see. *MAE*: the mean error of
-# the probabilities. *BER*: object and background pixels missed, half and half. *S-measure*: likeness
-# as regions and as quarters. *Weighted F*: errors near the object weigh less. *E-measure*: alignment
-# over all thresholds.
+# The field has further measures, each for something that IoU does not see.
+# - *BER*: the share of object pixels missed and of background pixels drawn, averaged.
+# - *MAE*: the mean error of the probabilities.
+# - *S-measure*: likeness inside and outside the object, and in four quarters around its centre.
+# - *Weighted F*: precision and recall in which errors far from the object count up to double.
+# - *E-measure*: agreement after both means are taken off, averaged over 256 thresholds.
 
 # %%
 target = data.test[int(np.argmax([s.mask.sum() for s in data.test]))].mask == 1
@@ -325,10 +328,10 @@ for name, metric in METRICS.items():
 viz.scoreboard(target, maps, table)
 
 # %% [markdown]
-# Arrows say which way is better, bold is best. To IoU the unsure map is perfect; whoever needs
-# probabilities will not agree. So fix the measure before looking. Each of the seven is held to an outside
-# oracle: torchmetrics for masks, py-sod-metrics for the rest, in
-# [test_metric_oracles.py](../tests/test_metric_oracles.py).
+# Arrows say which way is better, bold is best. The first three see only which pixels pass .5: to
+# them the unsure map is perfect; whoever needs probabilities will not agree. So fix the measure
+# before looking. All seven are tested against another's code: torchmetrics for masks,
+# py-sod-metrics for the rest, in [test_metric_oracles.py](../tests/test_metric_oracles.py).
 
 # %% [markdown]
 # ### Exercise 3.2 - an alarm for tools that lie (bug hunt)
@@ -343,7 +346,7 @@ viz.scoreboard(target, maps, table)
 
 # %%
 def alarm(tool):
-    """ "honest", "paints" (its argument has changed) or "swaps" (y before x)."""
+    """One of "honest", "paints" (its argument has changed), "swaps" (y before x)."""
     raise NotImplementedError("Exercise 3.2")
 
 
@@ -373,9 +376,9 @@ checks.ex_3_2(alarm)
 
 # %% [markdown]
 # ## A loss that ignores its weights
-# Polyp models are often trained with the *structure loss*: cross-entropy and IoU in which pixels near
-# an outline weigh up to six times as much. The released code, copied ever since, reads
-# `reduce="none"`. PyTorch knows `reduction="none"`; what does it make of the other?
+# Polyp models are often trained with the *structure loss*: cross-entropy and IoU in which pixels
+# near an outline weigh up to six times as much, 1 + a factor of 5. The released code, copied ever
+# since, reads `reduce="none"`. PyTorch knows `reduction="none"`; what does it make of the other?
 
 # %%
 tiny = torch.zeros(2, 1, 4, 4)
@@ -385,8 +388,8 @@ meant = F.binary_cross_entropy_with_logits(tiny, tiny, reduction="none")
 tuple(slip.shape), tuple(meant.shape)
 
 # %% [markdown]
-# A filled string is true, so `reduce` means "take the mean": one number, before any weight has come.
-# Then $\sum w\,m / \sum w = m$: the weights cancel.
+# A filled string is true, so `reduce` means "take the mean": one number m, before any weight has
+# come. Then $\sum w\,m / \sum w = m$: the weights w cancel, as if all pixels had the mean weight.
 
 # %%
 images, labels = to_batch(data.test, setting.image_size)
@@ -403,8 +406,8 @@ sums = {f: [(w * x).sum() / w.sum() for x in (each, each.mean())] for f, w in by
 {f: [round(float(term), 3) for term in pair] for f, pair in sums.items()}
 
 # %% [markdown]
-# Left as intended, right as shipped: whatever the factor, the shipped term is plain cross-entropy. Nothing crashed,
-# and papers were written with it. (The IoU term keeps its weights.)
+# By factor: left as intended, right as shipped. Whatever the factor, the shipped term is plain
+# cross-entropy. Nothing crashed, and papers were written with it. (The IoU term keeps its weights.)
 
 # %% [markdown]
 # ### Exercise 3.3 - repair the term
@@ -412,6 +415,8 @@ sums = {f: [(w * x).sum() / w.sum() for x in (each, each.mean())] for f, w in by
 # importance 4 of 5 ·
 # 6 minutes ·
 # use `reduction=` and sums over the last two axes
+#
+# The term as shipped; mend it:
 #
 # ```python
 # def shipped(logits, truth, weight):
@@ -447,9 +452,9 @@ checks.ex_3_3(mended)
 
 # %% [markdown]
 # ## A split that leaks
-# Videos give near-duplicates, and so do augmented copies that were saved before the split. Take every
-# training image twice, once shifted, darker and noisy, and hand the pile to the dullest model there
-# is: it answers with the mask of the nearest embedding.
+# Videos give near-duplicates, and so do augmented copies that were saved before the split. Take
+# every training image twice, once shifted, darker and noisy, and hand the pile to the dullest model
+# there is: it answers with the mask of the nearest embedding.
 #
 # > **Predict first.** How much does its Dice rise if copies may land on both sides?
 
@@ -482,15 +487,17 @@ clean = nearest_dice(*(np.concatenate([ids, ids + count]) for ids in origins))
 {"split by file": round(leaking, 3), "split by origin": round(clean, 3)}
 
 # %% [markdown]
-# Same images, same model; only the split differs, and the model learnt nothing in either. Split by what
-# the images come from: patient, video, scene.
+# Same images, same model; only the split differs. By file, about half of the images meet their own
+# twin, and memory passes for skill. Split by what the images come from: patient, video, scene.
 
 # %% [markdown]
 # ## One seed is an anecdote
-# Lesson 02 showed recorded runs on photographs. A mean per method hides that seeds and test images are
-# both samples. Pair first: subtract decoder-only of the *same* seed on the *same* image.
+# Lesson 02 showed recorded runs on photographs, three seeds a method. A mean per method hides that
+# seeds and test images are both samples. (`fixed_conv` is LoRA with one 3 × 3 convolution inside,
+# lesson 06.) Pair first: subtract decoder-only of the *same* seed on the *same* image.
 
 # %%
+ADAPTERS = ("lora", "fixed_conv", "nas_lora")
 runs = {(r["method"], r["seed"]): r["images"] for r in recorded("kvasir_polyp")}
 
 
@@ -503,7 +510,8 @@ def dices(method):
 {name: dices(name).mean(1).round(3).tolist() for name in ("decoder_only", *ADAPTERS)}
 
 # %% [markdown]
-# Then the bootstrap: draw seeds and images again, with replacement, and see where the mean goes.
+# A list holds the mean test Dice of each seed. Then the *bootstrap*: draw seeds and images again,
+# with replacement, and see where the mean goes.
 
 
 # %%
@@ -520,16 +528,17 @@ ends = {name: interval(gain) for name, gain in gains.items()}
 viz.paired_gains({name: gain.mean(1) for name, gain in gains.items()}, ends)
 
 # %% [markdown]
-# Dots are seeds, bars the intervals: three seeds tell little about a fourth, and images scatter more than
-# seeds. The first three rows say what an adapter adds to the bare decoder. That *one* adapter beats
+# Dots are seeds, bars the intervals. Bars are wider than the dots' spread, for images scatter, too.
+# The first three rows say what an adapter adds to the bare decoder. That *one* adapter beats
 # another is a second claim, so it needs an interval of its own: the last row.
 #
-# An interval that holds zero is a tie, whatever the means say; one wholly on a side is evidence, for these
-# photographs and this budget.
+# An interval that holds zero is a tie, whatever the means say; one wholly on a side is evidence,
+# for these photographs and this budget.
 #
 # ## Seed roulette
 # How wrong can few seeds be? We need many, so the model must be tiny: two 1 × 1 convolutions on
-# the kept embeddings. The rivals are two losses that a pilot found close, structure and balanced cross-entropy.
+# the kept embeddings. The rivals are two losses that a pilot found close: structure, and balanced
+# cross-entropy, in which object and background weigh alike.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -563,9 +572,10 @@ wheels = ["1 unpaired", "1 paired", "3 unpaired", "3 paired"]
 viz.explore(spun, wheels, "seeds", "Seed roulette: red draws name the other loss")
 
 # %% [markdown]
-# Each wheel is spun many times; the dashed line is the difference over all seeds, itself no more than a draw. More seeds
-# narrow a wheel, and so does pairing, as far as the rivals share a seed's luck (here, batches and a start).
-# If little is red, the order is safe *for this test set*; other images would be another roulette.
+# Each wheel is spun many times; the dashed line is the difference over all seeds, itself no more
+# than a draw. More seeds narrow a wheel, and so does pairing, as far as the rivals share a seed's
+# luck (here, batches and a start). If little is red, the order is safe *for this test set*; other
+# images would be another roulette.
 
 # %% tags=["nbval-ignore-output"]
 found |= {"leaking": leaking, "clean": clean, "lora_gain": gains["lora"].mean()}
@@ -573,8 +583,8 @@ record(**{name: float(value) for name, value in found.items()})
 
 # %% [markdown]
 # ## Recap
-# *What has to be true before we believe .48 or .47?* That we know what was counted, on which images, and
-# how far a redraw of seeds and images would move it.
+# *What has to be true before we believe .48 or .47?* That we know what was counted, on which
+# images, and how far a redraw of seeds and images would move it.
 # - The loop is five lines; one step by hand is one step of `fit`.
 # - Train moves weights, validation makes choices, test is looked at once. A twin across the
 #   border turns memory into a score.
@@ -585,20 +595,19 @@ record(**{name: float(value) for name, value in found.items()})
 
 # %% [markdown]
 # ## In practice
-# - `evaluate(model, data.test, metrics=[...])` gives all measures at native size, `fit(..., loss="structure")`
-#   trains with the intended loss.
+# - `evaluate(model, data.test, metrics=[...])` gives all measures at native size, `fit(...,
+#   loss="structure")` trains with the intended loss.
 # - The bootstrap of three seeds is a narrow view of seeds: trust it for images more than for seeds.
-# - The roulette's rivals were chosen because they are close; far rivals need no wheel.
 #
 # **Try it on your own data:** set `DATA` to a folder with `images/` and `masks/`; its split by name
 # cannot know your patients, so write a `split.json`.
 #
 # ## Further reading
-# - [Metrics reloaded](https://arxiv.org/abs/2206.01653): which measure fits which task, and the pitfalls of
-#   each.
+# - [Metrics reloaded](https://arxiv.org/abs/2206.01653): which measure fits which task, and the
+#   pitfalls of each.
 # - [F3Net](https://arxiv.org/abs/1911.11445): where the structure loss comes from.
-# - [Accounting for variance](https://arxiv.org/abs/2103.03098): what else varies beside the seed, and
-#   what to randomise.
+# - [Accounting for variance](https://arxiv.org/abs/2103.03098): what else varies beside the seed,
+#   and what to randomise.
 #
 # Next: decoder-only is what every adapter must beat. What could an adapter give that the frozen
 # encoder lacks?
