@@ -17,6 +17,7 @@ from naslora_core.house.environment import ROOT
 from naslora_core.house.lesson import NOTEBOOKS, Lesson, lessons
 from naslora_core.house.minutes import minutes_line
 from naslora_core.house.path_picture import learning_path
+from naslora_core.house.reach import reach_table
 from naslora_core.house.registered import registered_table
 from naslora_core.house.results import (
     base_table,
@@ -49,7 +50,7 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
     made = {"base": base_table(), "methods": method_table(), "costs": cost_table()}
     made |= {"development": development_table(), "planted": planted_table()}
     made |= {"figure": hero(), "registered": registered_table(), "doors": doors()}
-    made |= {"scale": scale_table()}
+    made |= {"scale": scale_table(), "reach": reach_table()}
     for name, table in made.items():
         files[root / "README.md"] = fill(files[root / "README.md"], table, root / "README.md", name)
     page = notebooks / "text" / "README.md"

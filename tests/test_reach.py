@@ -1,0 +1,43 @@
+"""How soon a method is as good as its rival at the end: steps and seconds as shares of its run."""
+
+import json
+
+import pytest
+
+from naslora_core.house.reach import reach_table, reached, shares
+
+ENDS = [[20, 0.2, 2.0], [40, 0.6, 4.0], [60, 0.5, 8.0]]
+
+
+def run(method, looks, seed=0):
+    facts = {"device": "a machine", "date": "2026-01-01", "commit": "c", "command": "compare"}
+    setting = {"steps": 60, "looks": 20}
+    return {
+        "data": "polyp", "seed": seed, "method": method, "looks": looks, "setting": setting,
+        "provenance": facts,
+    }  # fmt: skip
+
+
+def test_the_first_look_that_is_good_enough_counts():
+    assert reached(ENDS, 0.5) == (40, 4.0) and reached(ENDS, 0.2) == (20, 2.0)
+    assert reached(ENDS, 0.7) is None
+
+
+def test_shares_are_of_the_rivals_whole_run_and_only_of_pairs():
+    quick = run("nas_lora", [[20, 0.5, 1.0], [40, 0.1, 2.0], [60, 0.1, 3.0]])
+    never = run("nas_lora", [[20, 0.1, 1.0], [40, 0.1, 2.0], [60, 0.4, 3.0]], seed=1)
+    rivals = [run("conv_lora", ENDS, seed) for seed in (0, 1, 2)]
+    found = shares([quick, never, *rivals], "nas_lora")
+    assert found == [pytest.approx((1 / 3, 1 / 8)), None]  # of seed 2 there is no pair
+    assert shares(rivals, "conv_lora") == [pytest.approx((2 / 3, 0.5))] * 3
+
+
+def test_the_table_says_how_many_get_there(tmp_path):
+    assert reach_table(tmp_path) == ""
+    for i, record in enumerate(
+        [run("conv_lora", ENDS), run("nas_lora", ENDS), run("lora", ENDS[:1])]
+    ):
+        (tmp_path / f"{i}.json").write_text(json.dumps(record))
+    table = reach_table(tmp_path)
+    assert "| NAS-LoRA | 1 of 1 | 0.67 | 0.50 |" in table
+    assert "| LoRA | 0 of 1 | - | - |" in table and "seeds 0:" in table
