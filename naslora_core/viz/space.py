@@ -23,7 +23,7 @@ from naslora_core.viz.theme import (
     finding,
 )
 
-LINES = (PREDICTION, BASE, ADAPTER["fixed_conv"], ADAPTER["lora"])
+LINES = (PREDICTION, BASE, ADAPTER["fixed_conv"], INK)
 STYLES, MARKS = ("-", "--", "-", ":"), ("o", "s", "^", "v")
 
 

@@ -15,7 +15,7 @@
 # # 04 · Look for what the encoder lacks
 #
 # > Eight claims about what a plain ViT knows of space, each beside what would refute it. Then the
-# > evidence, on a trained and an untrained encoder. Not every claim survives.
+# > evidence, on a trained and an untrained encoder. A claim may fall.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/04_missing_spatial_priors.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/04_missing_spatial_priors.ipynb)
@@ -29,7 +29,7 @@
 # show that we are wrong?
 #
 # **You will build** a set of tests that could refute the case for spatial operators, and run
-# them on a trained and an untrained SAM beside each other.
+# them on a trained SAM beside an untrained one.
 #
 # **You will be able to**
 # - tell what an architecture *assumes* about place from what a trained model *uses*;
@@ -48,13 +48,13 @@
 # ## The claims, before the evidence
 # | | claim | what would refute it |
 # |---|---|---|
-# | 1 | attention alone has no neighbours | tables of place at zero, and shuffling a block's input still does more than shuffle its output |
-# | 2 | the trained encoder uses place | shuffling within windows moves it no more than an untrained one |
+# | 1 | attention alone has no neighbours | with its position tables at zero, shuffling a block's input does more than shuffle its output |
+# | 2 | the trained encoder uses place | shuffling within windows changes its tokens no more than an untrained one's |
 # | 3 | what the patch map drops, no operator on tokens brings back | two images with equal tokens and unequal outputs |
-# | 4 | an operator inside windows stops at their borders | a gradient from beyond one |
+# | 4 | an operator inside windows stops at their borders | a gradient to a token beyond one |
 # | 5 | the border is felt in the features | an object across it changes no more than one that slides within a window |
 # | 6 | it is felt in the mask | across the border the Dice falls by less than .01 |
-# | 7 | neighbours help a probe of tokens | a 3 × 3 gains nothing, or random neighbours gain as much |
+# | 7 | neighbours help a probe, a small classifier of tokens | a 3 × 3 gains nothing, or random neighbours gain as much |
 # | 8 | they help most where images are few | the gain does not shrink as images are added |
 
 # %%
@@ -92,8 +92,8 @@ COUNTS = [10, 30, 100]  # training images of the learning curves
 # ## What each setting decides
 # `PROFILE` decides how long probes are trained; the encoder is `sam_nano` on every profile, for
 # its untrained twin costs nothing. `SEED` draws the twin, the shuffles and the batches. `DATA` is
-# what a probe must find and `COUNTS` from how many images. `camouflage` was drawn so that one
-# pixel tells nothing and only neighbours do, so failing to help there would weigh most.
+# what a probe must find and `COUNTS` from how many images. In `camouflage` one pixel tells nothing
+# and only neighbours do: failing to help there weighs most.
 
 # %%
 SIDE = 128
@@ -111,7 +111,8 @@ twins = {"trained": sam, "untrained": build_nano().eval().requires_grad_(False)}
 
 # %% [markdown]
 # ## Who knows about place
-# First the honest list: which parts of the encoder have any notion of place, in how many numbers?
+# Which parts of the encoder have any notion of place, and in how many numbers? (The neck: the
+# convolutions after the blocks.)
 
 # %%
 encoder = sam.image_encoder
@@ -126,13 +127,13 @@ named = list(encoder.named_parameters())
 }
 
 # %% [markdown]
-# Windows and the neck's convolution *are* local priors: the architecture assumes them, for no
-# numbers at all or before any training. The tables are another thing. Their largest entries:
+# Windows and the neck's convolution *are* local priors: the architecture assumes them before any
+# training. The position tables, absolute and relative, are another thing. Their largest entries:
 
 
 # %%
 def largest(sam):
-    """The largest entry of all tables of place."""
+    """The largest entry of all position tables."""
     named = sam.image_encoder.named_parameters()
     return max(float(p.abs().max()) for n, p in named if "pos" in n)
 
@@ -146,7 +147,7 @@ def largest(sam):
 # > What happens to its output? And what would a 3 × 3 convolution do?
 
 # %%
-block = encoder.blocks[2]
+block = encoder.blocks[2]  # a global one
 blind = copy.deepcopy(block)
 blind.attn.rel_pos_h.zero_(), blind.attn.rel_pos_w.zero_()
 kernel = nn.Conv2d(160, 160, 3, padding=1, bias=False).requires_grad_(False)
@@ -179,12 +180,12 @@ gaps = {name: gap(layer, tokens, anywhere) for name, layer in layers.items()}
 
 # %% [markdown]
 # Rounding, for the blind block: it treats tokens as a set, and the shuffle comes out as it went
-# in. **Attention by itself has no neighbours**; whoever sits next to whom must be told. That is
-# the architecture. What the trained model does with what it was told is another question.
+# in. With its tables it does not, and a convolution never does. **Attention by itself has no
+# neighbours**; who sits next to whom it must be told. What does the trained model do with that?
 #
 # ## Assumed, or used?
 # Shuffle the *image's* patches, encode, and put the tokens back. If nothing has changed, place was
-# of no use. We shuffle anywhere, and inside windows only.
+# of no use. We shuffle inside the windows of attention only, and anywhere.
 
 # %%
 from segment_anything.modeling.image_encoder import window_partition, window_unpartition
@@ -219,7 +220,7 @@ def draw(ax, name, image=3):
     return name
 
 
-viz.panel(draw, list(shown), title="The same patches, shuffled twice")
+viz.panel(draw, list(shown), title="The same patches: only their places differ")
 
 
 # %%
@@ -262,11 +263,11 @@ for name, each in twins.items():
 used
 
 # %% [markdown]
-# Read it row by row. Inside windows, the untrained blocks notice nothing: nothing in them can. The
-# trained ones do, so they *use* the tables. Anywhere, even untrained blocks react: windows
-# decide who meets, and that is assumed. After the neck both are upset, trained or not, because a
-# convolution has seen strange neighbours. A shuffle test at the end of an encoder would have
-# told us nothing about training.
+# Read it row by row; 1 is a change as large as the tokens' own spread. Inside windows, the
+# untrained blocks notice nothing: nothing in them can. The trained ones do, so they *use* the
+# tables. Anywhere, even untrained blocks react: windows decide who meets, and that is assumed.
+# After the neck both are upset, for a convolution has seen strange neighbours: a shuffle test at
+# the end of the encoder says nothing about training.
 
 # %% [markdown]
 # ### Exercise 4.1 - a bug hunt: the shuffle that accuses everybody
@@ -275,8 +276,8 @@ used
 # 8 minutes ·
 # use what undoes a permutation
 #
-# Somebody tried this test by swapping two halves, found it right, and then accused a Linear, which
-# treats every token alone, of using place:
+# A Linear treats every token alone. Somebody's test acquits it when two halves are swapped, and
+# accuses it of using place (True) under every other shuffle:
 
 
 # %%
@@ -336,12 +337,12 @@ rows = never_seen(sam)
 {"in": rows.shape[1], "out": rows.shape[1] - len(rows), "never seen": len(rows)}
 
 # %% [markdown]
-# Some directions must be lost, so there are patterns that no token shows. Write a mixture of them
-# over the images, in shades that any eye can see, and compare what comes out:
+# Where fewer come out, there are patterns that no token shows. Write a mixture of them over the
+# images, in shades that any eye can see, and compare what comes out:
 
 # %%
 patterns = rows.T @ torch.randn(len(images), len(rows), side * side)
-other = images + 1.2 * paste(patterns) * sam.pixel_std
+other = images + 1.2 * paste(patterns) * sam.pixel_std  # preprocessing divides by it
 pair = [Segmenter(sam).preprocess(x) for x in (images, other)]
 equal = {
     "tokens": [encoder.patch_embed(x) for x in pair],
@@ -353,8 +354,7 @@ differ = {name: float((a - b).abs().max()) for name, (a, b) in equal.items()}
 
 # %% [markdown]
 # Equal tokens, equal everything, up to rounding: a k × k operator on tokens **adds no detail inside
-# a patch**. It can only rearrange what the channels still carry. Be fair, though: how much of real
-# images lies in what is lost?
+# a patch**. But how much of real images lies in what is lost?
 
 
 # %%
@@ -377,8 +377,8 @@ viz.panel(draw, list(shown), title=title.format(**share))
 
 # %% [markdown]
 # Where the first share is the smaller, training has turned the lost directions to where images
-# have little. And ViT-B maps 768 numbers to 768: there nothing *has* to be lost. The honest claim
-# is about resolution, one token a patch, not about blindness.
+# have little. And ViT-B maps 768 numbers to 768: there nothing *has* to be lost. The claim is about
+# resolution, one token a patch, not about blindness.
 
 # %% [markdown]
 # ## A window is a wall
@@ -442,12 +442,12 @@ checks.ex_4_2(within)
 # 10 minutes ·
 # use `requires_grad_` and `backward`
 #
-# Which input tokens can change *one* output token? Those with a gradient on it.
+# Which input tokens can change *one* output token? Those to which it has a gradient.
 
 
 # %%
 def receptive_field(layer, x, at):
-    """Tokens of x `B H W C` with a gradient on the output at `at`: bool `H W`."""
+    """Tokens of x `B H W C` that the output at (row, column) `at` hears: bool `H W`."""
     raise NotImplementedError("Exercise 4.3")
 
 
@@ -510,17 +510,17 @@ sides = {"sam_nano, window": WINDOW, "sam_nano, map": side}
 sides |= {"ViT-B, window": 14, "ViT-B, map": 64}
 pairs = [(s, k) for s in sides.values() for k in (3, 5)]
 assert all(abs(touching(*pair) - counted(*pair)) < 1e-6 for pair in pairs)
-{n: [f"{touching(s, k):.1%}" for k in (3, 5)] for n, s in sides.items()}
+{n: {f"{k} × {k}": f"{touching(s, k):.1%}" for k in (3, 5)} for n, s in sides.items()}
 
 # %% [markdown]
-# For 3 × 3 and 5 × 5. In small windows most of a wide operator's positions look at a wall: a small
-# model exaggerates what ViT-B, with larger windows, should show more mildly.
+# In small windows most of a wide operator's positions look at a wall: a small model exaggerates
+# what ViT-B, with larger windows, should show more mildly.
 
 # %% [markdown]
 # ## Slide an object across
-# Translation equivariance: move the object by one token, and its features move by one token,
+# *Translation equivariance*: move the object by one token, and its features move by one token,
 # unchanged. We slide discs along the first row of windows, a token a step, and compare *their own*
-# tokens with those they had in mid-window.
+# tokens with those they had in mid-window (a change of 1: as if the disc were gone).
 
 # %%
 COLUMNS, MIDDLE, ACROSS = list(range(2, 12)), 3, (6, 7)
@@ -555,10 +555,11 @@ slides["3 × 3 on the map"] = changes(lambda x: conv(patches(x)))
 viz.drift({n: c.mean(1).tolist() for n, c in slides.items()}, COLUMNS, ACROSS)
 
 # %% [markdown]
-# The convolution on the map moves along exactly: it *assumes* that places are alike. The untrained
-# encoder does too, until the object lies in two windows. Training added tables, and with them a
-# small change everywhere; at the border it changes most. Is the difference more than the spread
-# among eight discs?
+# The convolution on the map moves along exactly: it *assumes* that places are alike. Inside windows
+# it feels the wall, even from beside it. The untrained encoder moves along until the object lies in
+# two windows; training added tables, and with them a change within windows, too. Is the change
+# across the border, minus that within, more than the spread among eight discs? Mean, and both ends
+# of its 95 % interval:
 
 # %%
 crossing = torch.tensor([c in ACROSS for c in COLUMNS])
@@ -574,8 +575,8 @@ felt = border_effect(slides["trained"])
 [round(value, 3) for value in felt]
 
 # %% [markdown]
-# Mean and interval. Now the mask. The encoder hands its features to a decoder that has attention
-# over the whole map, and a box around the disc:
+# An interval above zero says that the border is felt in the features. And in the mask? The decoder
+# has attention over the whole map, and here a box around the disc. Dice lost across the border:
 
 
 # %%
@@ -608,15 +609,15 @@ title = (
 viz.explore(slide, COLUMNS, "column", title, few=[3, 6, 7, 10])
 
 # %% [markdown]
-# The white line is the border. The interval above, of Dice *lost*, says whether the wall shows in
-# masks: above zero it does; around or below zero the decoder has mended it, or never needed it.
-# Discs on plain ground are easy; this is no proof for thin or hidden things.
+# The white line is the border. Where the interval of Dice *lost* is above zero, the wall shows in
+# masks; around or below zero the decoder has mended it, or never needed it. Discs on plain ground
+# are easy; this is no proof for thin or hidden things.
 
 # %% [markdown]
 # ## The experiment that could refute us
 # Does a spatial operator help, and most where images are few? Both encoders stay frozen and are run
 # once. A *probe* then says of each token whether it belongs to the object: a linear map, or the
-# same behind one 3 × 3 kernel a channel, which starts as doing nothing.
+# same behind one 3 × 3 kernel a channel, which at first does nothing.
 
 # %%
 train, test = (to_batch(list(split), SIDE) for split in (data.train, data.test))
@@ -659,9 +660,8 @@ class Probe(nn.Module):
 
 
 # %% [markdown]
-# Two controls could embarrass it. *Random neighbours*: the same kernel, as many numbers to learn, on
-# a map whose tokens are shuffled. And a *fixed mean* of the nine, with nothing more to learn than
-# the linear probe has.
+# Two controls could embarrass it. *Random neighbours*: the same kernel on a map whose tokens are
+# shuffled. And a *fixed mean* of the nine, with no more to learn than the linear probe has.
 
 
 # %%
@@ -726,8 +726,8 @@ def curves(maps):
 
 
 # %% [markdown]
-# > **Predict first.** Draw four lines over 10, 30 and 100 images. Where is the gap between the
-# > 3 × 3 and the linear probe largest?
+# > **Predict first.** Draw the four probes' lines over the `COUNTS`. Where is the gap between the
+# > 3 × 3 and the linear one largest?
 
 # %% tags=["nbval-ignore-output"]
 runs = {name: curves(each) for name, each in maps.items()}
@@ -737,8 +737,8 @@ runs = {name: curves(each) for name, each in maps.items()}
 }
 
 # %% [markdown]
-# AUC of the linear probe: .5 is guessing. Few steps and a hard domain; what counts is the distance
-# of the others to it, seed by seed, on the same images and batches.
+# AUC of the linear probe: .5 is guessing, 1 perfect. What counts is the distance of the others to
+# it, seed by seed, on the same images and batches.
 
 # %% tags=["nbval-ignore-output"]
 gained = {
@@ -755,15 +755,15 @@ gained = {
 viz.gains(gained)
 
 # %% [markdown]
-# Bars are 95 % intervals over five seeds; the seeds draw training images, and all share one test
-# set. Ask three things. Is the 3 × 3 above zero, and above random neighbours? Does it *fall* to the
-# right, as "most where images are few" demands? And does it beat the fixed mean? If not, then
-# what helped is not what the kernel learned but that it averages neighbours: the assumption alone.
+# Bars are 95 % intervals over five seeds, which draw training images; all share one test set. Is
+# the 3 × 3 above zero, and above random neighbours? Does it *fall* to the right, as "most where
+# images are few" demands? And does it beat the fixed mean? If not, then what helped is not what the
+# kernel learned but that it averages neighbours: the assumption alone.
 
 # %% [markdown]
 # ## The verdicts
-# An interval wholly above zero (claim 6: above .01) lets a claim stand; wholly below, it is refuted;
-# else it is undecided.
+# An interval wholly above zero (claim 6: above .01) lets a claim stand; wholly below, it is
+# refuted; else it is undecided.
 
 # %% tags=["nbval-ignore-output"]
 learnt, never = used["inside windows, after the blocks"].values()
@@ -821,15 +821,14 @@ record(
 
 # %% [markdown]
 # ## In practice
-# - The three counts are small. Learning curves of whole adaptations at 10, 100 and 1000 images are
-#   the larger experiment; a probe of frozen features is only its cheapest stand-in.
+# - Learning curves of whole adaptations, at 10 to 1000 images, are the larger experiment.
 # - A 3 × 3 that must be learned is freedom as well as a prior. Always print an operator beside a
 #   fixed one, and beside one with the wrong neighbours.
-# - What was *not* settled before we looked: pilot runs, here and on `polyp`, led us from the probe's
-#   Dice to AUC with weighted classes, to the number of steps, to the fixed mean, to the .01 of
-#   claim 6. Once all was settled we ran `SEED` 1: claim 8 was undecided rather than refuted (the
-#   gain did not shrink there either), and the fixed mean beat the learned kernel. A verdict of one
-#   domain and one test set is a reason to look again, not a law.
+# - *Not* settled before we looked: pilot runs, here and on `polyp`, led us to AUC with weighted
+#   classes, the number of steps, the fixed mean, and the .01 of claim 6. Once all was settled we
+#   ran `SEED` 1: claim 8 was undecided rather than refuted (the gain did not shrink there either),
+#   and the fixed mean beat the learned kernel. One domain and one test set are a reason to look
+#   again, not a law.
 #
 # **Try it on your own data:** set `DATA` to a folder with `images/` and `masks/`, and `COUNTS` to
 # what you have (the pool is half as large again as the last).
@@ -837,12 +836,10 @@ record(
 # ## Further reading
 # - [ViT](https://arxiv.org/abs/2010.11929): where "much less image-specific inductive bias" comes
 #   from, and what large data does about it.
-# - [ViTDet](https://arxiv.org/abs/2203.16527): windows, a few global blocks, and why that is
-#   enough for a plain encoder like SAM's.
-# - [Intriguing properties of vision transformers](https://arxiv.org/abs/2105.10497): patch shuffling
-#   on trained networks, to be read with this lesson's question: used, or assumed?
+# - [ViTDet](https://arxiv.org/abs/2203.16527): why windows and a few global blocks are enough.
+# - [Intriguing properties of vision transformers](https://arxiv.org/abs/2105.10497): patch
+#   shuffling on trained networks. Used, or assumed?
 #
-# Next: suppose that we may add only a few numbers to this encoder. Where, and how many? That is a
-# question of rank.
+# Next: suppose that we may add only a few numbers to this encoder. Where, and how many?
 #
 # [<- 03](03_train_and_measure.ipynb) | [index](README.md) | [05 ->](05_lora.ipynb)
