@@ -14,8 +14,8 @@
 # %% [markdown]
 # # 02 · Adapt SAM from end to end
 #
-# > From a folder of images to an operator that was searched, masks without a prompt, and
-# > a folded model: the whole way once, with every step still a black box.
+# > From a folder of images to masks without a prompt, an operator that was searched,
+# > and a folded model: the whole way once, with every step still a black box.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/02_adapt_end_to_end.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/02_adapt_end_to_end.ipynb)
@@ -25,15 +25,16 @@
 # Needs [01](01_see_sam.ipynb).
 
 # %% [markdown]
-# **The question:** what does it take to make SAM draw *your* objects without being asked?
+# **The question:** what does it take to make SAM draw *your* objects without being
+# asked?
 #
-# **You will build** a prompt-free segmenter for one specialised domain, from images to a
-# file that another program can load.
+# **You will build** a prompt-free segmenter for one specialised domain, from images to
+# a file that another program can load.
 #
 # **You will be able to**
 # - adapt a frozen SAM in one line, and show that nothing has changed before training;
 # - train decoder-only, LoRA and NAS-LoRA at the same budget and compare them fairly;
-# - read a genotype by both of its readings;
+# - read what a search chose, its genotype, in two ways;
 # - save an adapter, load it on its base, and be refused on another;
 # - fold the adapter and say exactly what stayed outside.
 #
@@ -87,10 +88,10 @@ from naslora_core.training.compare import recorded
 
 # %% [markdown]
 # ## What each setting decides
-# `PROFILE` chooses the model, how many images are used, and how long each method trains
-# (three quarters of its steps). `SEED` draws the images, the adapters' starts and the batches:
-# every method sees the same. `DATA` may be a folder of yours; the rest of the lesson stays as
-# it is.
+# `PROFILE` chooses the model, how many images are used, and how long each method
+# trains (three quarters of its steps). `SEED` draws the images, the adapters' starts
+# and the batches: every method sees the same. `DATA` may be a folder of yours; the rest
+# of the lesson stays as it is.
 
 # %%
 setting = profile(PROFILE)
@@ -98,19 +99,20 @@ setting
 
 # %% [markdown]
 # ## The images
-# Each has a mask that an expert would draw. Yellow is the truth, here and everywhere.
+# Each has a mask, as an expert would draw it (`polyp` is drawn by a program, image and
+# mask). Yellow is the truth, here and everywhere.
 
 # %%
 data = open_data(DATA, setting, seed=SEED)
 data
 
 # %%
-viz.contact_sheet(data.train[:8], "What the experts outlined", columns=4)
+viz.contact_sheet(data.train[:4], "Each image has its truth outlined", columns=4)
 
 # %% [markdown]
 # ## Where we start
-# SAM answers prompts. With a box around every object, drawn by a person who already knows
-# where the objects are, it has this Dice on the test images (1 is perfect):
+# SAM answers prompts. With a box around every object, drawn by somebody who knows where
+# the objects are, it has this Dice on the test images (1 is perfect):
 
 # %%
 sam = load_sam(setting.model)
@@ -119,15 +121,15 @@ boxed = evaluate(sam, data.test, prompt="box", classes=classes)
 boxed.mean
 
 # %% [markdown]
-# > **Predict first.** Nobody will draw boxes on ten thousand images. Give SAM no prompt at
-# > all. What will it outline: everything, nothing, or the largest thing?
+# > **Predict first.** Nobody will draw boxes on ten thousand images. Give SAM no prompt
+# > at all. What will it outline, and at which Dice?
 
 # %%
 unasked = evaluate(Segmenter(sam), data.test, classes=1)
 unasked.mean
 
 # %%
-shown = np.argsort(boxed.dice, kind="stable")[len(data.test) // 2 :][:3]
+shown = np.argsort(boxed.dice, kind="stable")[len(data.test) // 2 :][:3]  # medians
 viz.show_masks(
     [data.test[i].image for i in shown],
     [unasked.masks[i] for i in shown],
@@ -137,13 +139,14 @@ viz.show_masks(
 )
 
 # %% [markdown]
-# It was never told what to look for. That is what adaptation has to teach: not how to draw
-# an edge, but *which* edge is meant.
+# It was never told what to look for. That is what adaptation has to teach: not how to
+# draw an edge, but *which* edge is meant.
 
 # %% [markdown]
 # ## One line
-# `adapt` puts a searchable cell beside the fused qkv of every block. Before the first step
-# its output must equal the base's: no difference, not a small one.
+# `adapt` puts a searchable cell beside the fused qkv of every block of the frozen SAM,
+# the base. Before the first step its output must equal the base's: no difference, not a
+# small one.
 
 # %%
 model = adapt(sam, NASLoRA(rank=4), classes=classes, seed=SEED)
@@ -154,8 +157,8 @@ assert before == 0
 float(before)
 
 # %% [markdown]
-# What will move? The base keeps its tensors; the adapter has its own, and so has the mask
-# decoder, which is trained beside every method.
+# What will move? The base keeps its tensors; the adapter has its own, and a copy of the
+# mask decoder is trained beside every method.
 
 # %%
 parts = {"adapter": 0, "decoder": 0}
@@ -164,8 +167,8 @@ for name, tensor in model.trained().items():
 parts | {"frozen base": sum(p.numel() for p in sam.parameters())}
 
 # %% [markdown]
-# Read that again: the decoder is much the larger part of what "parameter-efficient" trains.
-# So decoder-only is a baseline that no comparison may leave out.
+# Read that again: the decoder is much the larger part of what "parameter-efficient"
+# trains. So decoder-only is a baseline that no comparison may leave out.
 
 # %% [markdown]
 # ### Exercise 2.1 - how large is LoRA?
@@ -174,7 +177,8 @@ parts | {"frozen base": sum(p.numel() for p in sam.parameters())}
 # 5 minutes ·
 # use the shapes of We and Wd
 #
-# LoRA adds $W_e$ ($r \times d$) and $W_d$ ($3d \times r$) to each fused qkv.
+# Beside each fused qkv, which maps d channels to 3d, LoRA adds two matrices of rank r:
+# $W_e$ of $r \times d$ goes down, $W_d$ of $3d \times r$ goes up.
 
 
 # %%
@@ -203,8 +207,10 @@ checks.ex_2_1(lora_size)
 
 # %% [markdown]
 # ## The budget, before it is spent
-# First the weights alone, then alpha beside them, then the weights again. Every step is a pass
-# over a batch, so NAS-LoRA gets no more of them than LoRA. What can it decide in them?
+# Each cell has a vector *alpha*, one number an operator; its softmax is the operators'
+# probabilities. First the weights move alone, then alpha beside them, then the weights
+# again. Every step is a pass over a batch, so NAS-LoRA gets no more of them than LoRA.
+# How far can the winner's probability come?
 
 # %%
 STEPS = setting.steps * 3 // 4
@@ -212,40 +218,49 @@ schedule = stage_wise(STEPS, lr=2e-3)
 budget(schedule, operators=9)
 
 # %% [markdown]
+# An estimate, and a generous one: for gradients that always pull the same way.
+#
 # ## Three methods, one budget
-# > **Predict first.** Decoder-only, LoRA, NAS-LoRA: in which order will they end, and by how
-# > much? Write it down before you run the cell.
+# Decoder-only leaves the encoder as it is, so what that answers to an image is kept
+# and not computed again; the run ends the same. Of the loss, thin lines are single
+# steps and thick ones are smoothed.
+#
+# > **Predict first.** Decoder-only, LoRA, NAS-LoRA: in which order will they end, and
+# > by how much? Write it down before you run the cell.
 
 
 # %% tags=["nbval-ignore-output"]
-def train(method):
+def train(method, cache=None):
     """Adapt and fit with the lesson's data, budget and seed."""
     model = adapt(sam, method, classes=classes, seed=SEED)
     same = {"steps": STEPS, "batch": setting.batch, "seed": SEED}
-    return fit(model, data, "stage-wise", **same, progress=viz.is_live())
+    return fit(model, data, "stage-wise", **same, cache=cache, progress=viz.is_live())
 
 
-results = {
-    "decoder_only": train(DecoderOnly()),
-    "lora": train(LoRA(rank=4)),
-    "nas_lora": train(NASLoRA(rank=4)),
-}
+results = {}
+with tempfile.TemporaryDirectory() as features:
+    results["decoder_only"] = train(DecoderOnly(), cache=features)
+results["lora"] = train(LoRA(rank=4))
+results["nas_lora"] = train(NASLoRA(rank=4))
 viz.losses({name: result.history for name, result in results.items()})
 
 # %% tags=["nbval-ignore-output"]
 scores = {n: evaluate(r.model, data.test, classes=classes) for n, r in results.items()}
-{"boxed base": round(boxed.mean["dice"], 3)} | {
-    name: round(score.mean["dice"], 3) for name, score in scores.items()
-}
+beside = {"base, no prompt": unasked, "base, boxes": boxed}
+{n: round(score.mean["dice"], 3) for n, score in (beside | scores).items()}
 
 # %% [markdown]
-# These are test Dice of one seed. One seed proves nothing: another would shift each number.
-# What three seeds say, on photographs, was recorded once and is only read here:
+# These are test Dice of one seed. One seed proves nothing: another would shift each
+# number. What three seeds say, on photographs, was recorded once and is only read here.
+# *Fixed conv* has one 3x3 convolution where NAS-LoRA searches:
 
 # %%
 viz.comparison(recorded("kvasir_polyp"))
 
 # %% [markdown]
+# Lines join the runs of one seed. Differences smaller than the spread of three seeds
+# rank nothing, and boxes are far above all of them.
+#
 # ## Look at masks
 # The median test image of NAS-LoRA and its neighbours, not the best ones.
 
@@ -263,9 +278,10 @@ viz.show_masks(
 
 # %% [markdown]
 # ## What was chosen
-# A genotype has two readings. *argmax alpha* is the operator with the largest weight in the
-# softmax. *projection* is the cheapest operator that explains the learned kernel to one
-# percent. They need not agree.
+# The genotype, what the search chose, has two readings. *argmax alpha* is the operator
+# of the largest probability p. A cell's operators add up to one kernel, and
+# *projection* is the cheapest operator that does what this kernel does, to one percent.
+# They need not agree.
 
 # %% tags=["nbval-ignore-output"]
 genotype = results["nas_lora"].genotype
@@ -275,13 +291,14 @@ genotype
 viz.operators(genotype)
 
 # %% [markdown]
-# Compare the winners' probabilities with uniform: this is what the budget line foretold.
-# Where the softmax has hardly moved, argmax alpha is an opinion without conviction.
+# Compare the winners' probabilities with uniform, and with the budget line. It told
+# what steady gradients would reach; where they change sign, the softmax hardly moves,
+# and argmax alpha is an opinion without conviction.
 
 # %% [markdown]
 # ## Keep it
-# The adapter goes into one file: cell, alpha, and the trained decoder, without which it
-# would be worthless. It remembers which base it belongs to.
+# The adapter goes into one file: cells, alpha, and the trained decoder, without which
+# it would be worthless. It remembers which base it belongs to.
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -293,14 +310,14 @@ f"{path.stat().st_size / 1e6:.1f} MB"
 
 # %%
 try:
-    load_adapter(build_nano(), path)
+    load_adapter(build_nano(), path)  # the same classes, other weights
 except ValueError as refusal:
     answer = str(refusal)
 answer
 
 # %% [markdown]
-# Another base is refused with both hashes named: an adapter on the wrong base would draw
-# nonsense without a word.
+# Another base is refused with the hashes of both: an adapter on the wrong base would
+# draw nonsense without a word.
 
 # %% [markdown]
 # ### Exercise 2.2 - a bug hunt: the adapter that forgot its decoder
@@ -309,8 +326,8 @@ answer
 # 10 minutes ·
 # use `requires_grad`
 #
-# A well-known SAM fine-tuning repository once saved its result like this, and its users
-# wondered why reloaded models were bad. Which tensors does it miss? Mend it.
+# A well-known SAM fine-tuning repository once saved its result as in the last line, and
+# its users wondered why reloaded models were bad. Which tensors does it miss? Mend it.
 
 
 # %%
@@ -326,7 +343,8 @@ checks.ex_2_2(names_to_save)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# What is trained beside the adapter? Ask each parameter whether it may move, not for its name.
+# What is trained beside the adapter? Ask each parameter whether it may move, not for
+# its name.
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -335,14 +353,16 @@ checks.ex_2_2(names_to_save)
 # def names_to_save(model):
 #     return [n for n, p in model.named_parameters() if p.requires_grad]
 # ```
-# The decoder and the mask token are trained beside every method; so are a cell's operators
-# and alpha. A rule by what moves cannot forget a part, a rule by names can.
+# The decoder is trained beside every method, with its mask token, the learned vector a
+# mask is drawn from; so are a cell's operators and alpha. A rule by what moves cannot
+# forget a part, a rule by names can.
 # </details>
 
 # %% [markdown]
 # ## Fold it
-# A searched cell of linear operators is one small convolution. Its centre tap goes into the
-# base's weights exactly; what reaches other tokens cannot, and stays beside them.
+# A searched cell of linear operators is one small convolution. Its centre tap, by which
+# a token sees itself, goes into the weights W0 of the base's qkv exactly; what reaches
+# other tokens cannot, and stays beside them. How much is left, in multiply-adds (MACs)?
 
 # %% tags=["nbval-ignore-output"]
 nas = results["nas_lora"].model
@@ -356,11 +376,11 @@ assert gap < 1e-4
 f"{gap:.1e}"
 
 # %% [markdown]
-# In logits on real test images: rounding, nothing else. The folded model needs neither the
-# adapter's code nor the trainer.
+# In logits of test images: rounding, nothing else. The folded model is saved whole,
+# base included, and needs neither the adapter's code nor the trainer.
 
 # %%
-folded.save(folder / "folded.safetensors").stat().st_size / 1e6
+f"{folded.save(folder / 'folded.safetensors').stat().st_size / 1e6:.1f} MB"
 
 # %% tags=["nbval-ignore-output"]
 record(
@@ -371,14 +391,15 @@ record(
 
 # %% [markdown]
 # ## Recap
-# *What does it take to make SAM draw your objects without being asked?* A frozen base, a
-# small trained part that starts as nothing, a decoder that learns what is meant, and a budget
-# that is stated before it is spent.
+# *What does it take to make SAM draw your objects without being asked?* A frozen base,
+# a small trained part that starts as nothing, a decoder that learns what is meant, and
+# a budget that is stated before it is spent. Whether the small part must be searched,
+# one seed cannot say.
 # - `adapt` changed no output before training: the difference was zero.
-# - At equal passes the three methods can be compared, but one seed cannot rank them.
+# - At equal passes the three methods can be compared, beside no prompt and boxes.
 # - A genotype has two readings; how far alpha moved says how much the first is worth.
-# - An adapter without its decoder, or on another base, is worthless: one is saved with it, the
-#   other refused.
+# - An adapter without its decoder, or on another base, is worthless: one is saved with
+#   it, the other refused.
 # - Folding is exact; what does not fold is named.
 #
 # Five questions stay open, and the lessons to come are about them:
@@ -390,17 +411,17 @@ record(
 
 # %% [markdown]
 # ## In practice
-# - With your own images: `make workbook LESSON=02 DATA=path`, a folder with `images/` and
-#   `masks/` of the same names. Images of one patient belong on one side of a split: say so in
-#   `split.json`.
+# - With your own images: `make workbook LESSON=02 DATA=path`, a folder with `images/`
+#   and `masks/` of the same names. Images of one patient belong on one side of a split:
+#   say so in `split.json`.
 # - `sam_nano` is a toy: real classes, toy weights. On a GPU the same lines run `vit_b`.
-# - Dice on a handful of test images is coarse; the recorded table says how coarse.
+# - Dice on a handful of test images is coarse; the recorded seeds show how coarse.
 #
 # ## Further reading
-# - [NAS-LoRA](https://arxiv.org/abs/2512.03499): the paper behind the cell that you have just
-#   trained; its search space and schedule are open questions that we answer in the open.
-# - [Conv-LoRA](https://arxiv.org/abs/2401.17868): the convolutional expert mixture that came
-#   before it, and the source of the prompt-free recipe.
+# - [NAS-LoRA](https://arxiv.org/abs/2512.03499): the paper behind the cell that you
+#   have just trained; its text leaves operators and schedule open, so we chose ours.
+# - [Conv-LoRA](https://arxiv.org/abs/2401.17868): the convolutional expert mixture that
+#   came before it, and the source of the prompt-free recipe.
 # - [LoRA](https://arxiv.org/abs/2106.09685): the low-rank update that both stand on.
 #
 # [<- 01](01_see_sam.ipynb) | [index](README.md) | [03 ->](03_train_and_measure.ipynb)
