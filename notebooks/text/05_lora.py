@@ -27,11 +27,11 @@
 # %% [markdown]
 # **The question:** how few numbers does it take to change a model?
 #
-# **You will build** LoRA by hand, from the spectrum of a full fine-tuning to two adapters
+# **You will build** LoRA by hand, from the change that full fine-tuning makes to two adapters
 # that take turns on one base.
 #
 # **You will be able to**
-# - read the spectrum of a weight change, and say when it is *not* of low rank;
+# - read the singular values of a weight change, and say when it is *not* of low rank;
 # - cut a change to rank r and measure what survives;
 # - write LoRA's forward pass, and say which matrix moves first and why;
 # - count its parameters by a formula, for any choice of Linears;
@@ -90,7 +90,7 @@ from naslora_core.sam import Segmenter, model_hash
 # %% [markdown]
 # ## What each setting decides
 # `PROFILE` chooses the model and how much of everything is used; every run here takes a third
-# of its steps, enough to see a change take shape. `SEED` draws images, starts and batches.
+# of its steps. `SEED` draws images, starts and batches.
 # `DATA` and `OTHER` are what two adapters learn, and `RANK` is the r of LoRA: a choice, not a
 # result.
 
@@ -106,8 +106,8 @@ viz.contact_sheet(data.train[:4], "What is to be learned", columns=4)
 
 # %% [markdown]
 # ## Change everything
-# Full fine-tuning moves every weight of the encoder, and the mask decoder with it. All of them
-# move, so each may take only small steps: the learning rate is lower than an adapter's.
+# Full fine-tuning moves every weight of the encoder, and the mask decoder with it. So each may take
+# only small steps: the learning rate is lower than an adapter's.
 
 
 # %%
@@ -130,8 +130,8 @@ whole = test_dice(full)
 {"before": round(test_dice(Segmenter(sam)), 3), "after": round(whole, 3)}
 
 # %% [markdown]
-# The second number is what all of that bought. Where did it happen? The blocks' four Linears
-# (qkv, proj, and two in the MLP) hold most of the encoder. Their change is a difference of
+# Test Dice without a prompt: the second number is what all of that bought. The blocks' four
+# Linears (qkv, proj, and two in the MLP) hold most of the encoder. Their change is a difference of
 # two matrices, nothing more:
 
 # %%
@@ -152,17 +152,17 @@ qkv_changes = changes[:: len(LINEARS)]
 
 # %% [markdown]
 # > **Predict first.** A matrix of this size has as many directions as its shorter side. If the
-# > change of qkv used them all evenly, a few would hold almost nothing. What share will the
-# > first four hold?
+# > change of qkv used them all evenly, a few would hold almost nothing. What share of its squared
+# > norm will the first four hold?
 
 # %% tags=["nbval-ignore-output"]
 viz.spectrum(qkv_changes)
 
 # %% [markdown]
 # Every orange line is one block's qkv, every grey one a random matrix of the same norm: that is
-# what "not low-rank" looks like. The further orange runs above grey on the right, the fewer
-# directions tell the story; if they lay on each other, this lesson would end here. The change
-# is not *exactly* of low rank either: the tail on the left is small, but it is not zero.
+# what "not low-rank" looks like. In the right plot, the further orange runs above grey, the fewer
+# directions tell the story. The change is not *exactly* of low rank either: in the left plot its
+# tail is small, but not zero.
 #
 # Cut the change after its first r directions and look at what stays:
 
@@ -176,9 +176,9 @@ viz.explore(
 )
 
 # %% [markdown]
-# The inset is a corner of the matrix. Rank 1 is a plaid: one pattern over the inputs, times one pattern over the outputs. Each
-# further rank adds another plaid, weaker than the one before. But norm is not skill. Does the
-# *segmentation* survive the cut?
+# The inset is a corner of the matrix. Rank 1 is a plaid: one pattern over the inputs, times one
+# over the outputs. Each further rank adds another, weaker than the one before. But norm is not
+# skill. Does the *segmentation* survive the cut?
 #
 # > **Predict first.** Cut the change of every Linear in every block to rank r; leave the rest
 # > (norms, biases, positions, neck, decoder) as it was tuned. At which r is the Dice back?
@@ -284,7 +284,7 @@ checks.ex_5_2(lora_forward)
 # </details>
 
 # %% [markdown]
-# As a module, with a start that we will look at closely:
+# As a module, whose start we shall look at closely:
 
 
 # %%
@@ -304,7 +304,7 @@ class LowRank(nn.Module):
 
 
 # %% [markdown]
-# `adapt` takes anything that knows how to enter an encoder:
+# `adapt` takes any object with an `inject`:
 
 
 # %%
@@ -320,7 +320,7 @@ class ByHand:
 
 
 # %%
-SCALE = 4.0
+SCALE = 4.0  # s, a section below is about it
 model = adapt(sam, ByHand(RANK, SCALE), classes=classes, seed=SEED)
 with torch.no_grad():
     before = (model(images).masks - Segmenter(sam)(images).masks).abs().max()
@@ -341,7 +341,8 @@ def in_encoder(model):
 qkvs = [block.attn.qkv for block in sam.image_encoder.blocks]
 formula = sum(RANK * (qkv.in_features + qkv.out_features) for qkv in qkvs)
 assert in_encoder(model) == formula
-{"LoRA": formula, "full": in_encoder(full), "share": formula / in_encoder(full)}
+share = formula / in_encoder(full)
+{"LoRA": formula, "full": in_encoder(full), "share": f"{share:.2%}"}
 
 # %% [markdown]
 # A small share of the encoder. The formula grows with the width, $W_0$ with its square:
@@ -352,7 +353,7 @@ assert in_encoder(model) == formula
 # One of the two matrices must be zero, or the start would not be the base. Then what has a
 # gradient?
 #
-# > **Predict first.** Four starts: either matrix random or zero. Which of them keep the base's
+# > **Predict first.** Four starts: each matrix random or zero. Which of them keep the base's
 # > output, and which can learn at all?
 
 # %%
@@ -374,14 +375,14 @@ starts = {"We": (1, 0), "Wd": (0, 1), "both": (1, 1), "none": (0, 0)}
 
 # %% [markdown]
 # The gradient of $W_d$ is a product with $W_e x$, that of $W_e$ a product with $W_d$: each waits
-# for the other. So with $W_d$ at zero, only $W_d$ moves at the first step and $W_e$ follows at
+# for the other. So with $W_d$ at zero, only $W_d$ learns at the first step and $W_e$ follows at
 # the second. The opposite start works too; two zeros wait for each other for ever, and two
 # random matrices are not SAM any more.
 
 # %% [markdown]
 # ## Train it
-# Beside it, the baseline that no comparison may leave out: the decoder is trained with every
-# method, so how far does it get alone? All have the same images, batches and steps.
+# The decoder is trained with every method, so how far does it get alone? All have the same images,
+# batches and steps.
 
 # %% tags=["nbval-ignore-output"]
 runs |= {"lora": train(ByHand(RANK, SCALE)), "decoder_only": train(DecoderOnly())}
@@ -389,18 +390,18 @@ viz.losses({name: run.history for name, run in runs.items()})
 
 # %% tags=["nbval-ignore-output"]
 dice = {name: test_dice(run.model) for name, run in runs.items()}
-{n: (round(dice[n], 3), in_encoder(run.model)) for n, run in runs.items()}
+counts = {n: in_encoder(run.model) for n, run in runs.items()}
+{n: {"Dice": round(dice[n], 3), "in the encoder": counts[n]} for n in runs}
 
 # %% [markdown]
-# Dice, and what was trained in the encoder to get it. Set LoRA's distance to decoder-only
-# against its share of the numbers; the rest of the way to full is what the bet cost here. One
-# seed, few steps, few images: enough to see the mechanism, not to rank the methods.
+# Set LoRA's distance to decoder-only against how many numbers it trains in the encoder; the rest of
+# the way to full is what the bet cost here. One seed, few steps, few images: enough to see the
+# mechanism, not to rank the methods.
 
 # %% [markdown]
 # ## The same thing from the core
 # `LoRA` of `naslora_core` is this, with a choice of Linears. It must start from the same numbers
-# and, given ours, draw the same masks. (The core's tests also compare it with `peft`, on copied
-# weights: output, gradient and merge.)
+# and, given ours, draw the same masks. (The core's tests also compare it with `peft`.)
 
 # %%
 ours = runs["lora"].model
@@ -438,8 +439,8 @@ assert torch.allclose(theirs, merged.weight, atol=1e-6)
 folded.report
 
 # %% [markdown]
-# "everything" in every row: what is left is a plain SAM. Can we go back by subtracting? Take
-# the share of the weights that do not return to the very number that they were:
+# "everything" in every row, and no multiplication (MAC) more than the base's: a plain SAM. Can we
+# go back by subtracting? The share of weights that do not return to the very number that they were:
 
 # %% tags=["nbval-ignore-output"]
 back = merged.weight - low
@@ -457,8 +458,8 @@ f"{(back != layer.base.weight).float().mean():.0%}"
 # 10 minutes ·
 # use `model_hash` on what you mend
 #
-# Somebody wanted to save two products and add the path to the weights on the way. The first call
-# is right. Call it twice:
+# To save two products, somebody adds the path to the weights before the layer is used. Call it
+# twice:
 
 
 # %%
@@ -531,11 +532,11 @@ def dice_at(factor):
 # %% tags=["nbval-ignore-output"]
 dialled = {factor: round(dice_at(factor), 3) for factor in (0, 0.5, 2, 1)}
 assert math.isclose(dialled[1], dice["lora"], abs_tol=0.001)
-dialled
+dict(sorted(dialled.items()))
 
 # %% [markdown]
 # At 0 the encoder is the base's, under a decoder trained for another; at 1 it is what was
-# trained; above 1 nobody has ever trained. How flat this is says how much the path does.
+# trained; above 1 nobody has ever trained. The flatter this is, the less the path does.
 
 # %% [markdown]
 # ## Which Linears
@@ -554,8 +555,8 @@ for choice, count in counted.items():
 
 # %% [markdown]
 # q and v alone cost exactly what the fused qkv does: two paths of their own against one whose
-# $W_e$ is shared by q, k and v. At equal budget the question is then what to share, and the MLP
-# is the expensive place. The formula decides the price; only a comparison decides the worth.
+# $W_e$ is shared by q, k and v. The MLP is the expensive place. The formula decides the price; only
+# a comparison decides the worth.
 
 # %% [markdown]
 # ## One base, two adapters
@@ -593,10 +594,11 @@ def megabytes(tensors):
 path_mb = megabytes(t for n, t in adapters[OTHER].items() if "encoder" in n)
 decoder_mb = megabytes(adapters[OTHER].values()) - path_mb
 base_mb = megabytes(sam.parameters())
-{"base": base_mb, "decoder": decoder_mb, "path": path_mb, "swap in ms": swap_ms}
+sizes = {"base MB": base_mb, "decoder MB": decoder_mb, "path MB": path_mb}
+{name: round(x, 2) for name, x in (sizes | {"swap ms": swap_ms}).items()}
 
 # %% [markdown]
-# Megabytes, and the time of a swap: no weight was touched, only pointers moved. A new skill
+# No weight was copied in the swap, only pointers moved. A new skill
 # costs the path and the decoder that was trained with it; the large part is shared. Who is at
 # home where?
 
@@ -611,9 +613,8 @@ def dice_with(adapter):
 {f"adapter {name}": dice_with(name) for name in (OTHER, DATA)}
 
 # %% [markdown]
-# Compare the rows number by number: each data set should score higher with its own adapter than
-# with the other's. Where the margin is thin, training was short. Two images of each, around the
-# median of their own adapter:
+# Each data set should score higher with its own adapter than with the other's. Two images of each,
+# around the median of their own adapter:
 
 
 # %% tags=["nbval-ignore-output"]
@@ -643,8 +644,7 @@ title = "One base, two skills: a row wears one adapter"
 viz.explore(wear, list(adapters), "adapter", title, axes=4)
 
 # %% [markdown]
-# Live, the slider swaps while you watch. Yellow outlines the truth: where the wrong adapter is worn,
-# blue should leave it.
+# Yellow outlines the truth: where the wrong adapter is worn, blue should leave it.
 
 # %% [markdown]
 # And the base, after four trainings, a merge, a dial and all these swaps?
@@ -662,21 +662,22 @@ untouched
 record(
     **{f"dice_{name}": value for name, value in dice.items()},
     dice_cut_to_rank_4=survives[4],
-    share_trained=formula / in_encoder(full),
+    share_trained=share,
     swap_ms=swap_ms,
 )
 
 # %% [markdown]
 # ## Recap
-# *How few numbers does it take to change a model?* As many as the change has directions that
-# matter, times the sides of the layer; and whether these are few is measured, not assumed.
+# *How few numbers does it take to change a model?* In each layer the directions of its change that
+# matter, times the sum of its two sides; and whether they are few is measured, not assumed.
 # - A change's spectrum beside that of a random matrix shows how low its rank is; the Dice that
 #   survives a cut shows what the rank is worth.
-# - LoRA starts at the base exactly, since $W_d$ is zero; for the same reason only $W_d$ moves
+# - LoRA starts at the base exactly, since $W_d$ is zero; for the same reason only $W_d$ learns
 #   first.
 # - It has $r\,(d_{in} + d_{out})$ numbers a layer; q and v alone cost as much as the fused qkv.
-# - $W_0 + s\,W_d W_e$ is the adapted layer, up to rounding; subtracting does not undo it bit by bit.
-# - A base that nobody writes to carries any number of adapters, and swapping them is free.
+# - $W_0 + s\,W_d W_e$ is the adapted layer, up to rounding; subtracting does not undo it bit by
+#   bit.
+# - A base that nobody writes to carries any number of adapters, and a swap copies nothing.
 
 # %% [markdown]
 # ## In practice
