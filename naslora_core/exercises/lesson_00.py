@@ -27,12 +27,18 @@ def ex_0_2(answer):
     """A drawing that changes the truth"""
     return checks.check(
         "0.2",
-        lambda truth: [answer(truth), truth],
-        lambda truth: [truth & ~ndimage.binary_erosion(truth), truth],
+        lambda truth: _rim_and_truth(answer, truth),
+        lambda truth: [truth & ~ndimage.binary_erosion(truth), "truth as it was"],
         lambda rng: (blob(rng),),
-        hint="The first result is the rim; the second is what your function leaves of its input.",
+        hint="The rim is what an erosion takes away, and the argument must not change.",
         proves="The rim is right, and the truth is as it was.",
     )
+
+
+def _rim_and_truth(draw, truth: np.ndarray) -> list:
+    """What was drawn, and in words what became of the truth."""
+    before = truth.copy()
+    return [draw(truth), "truth as it was" if (before == truth).all() else "truth changed"]
 
 
 def blob(rng: np.random.Generator, shape: tuple[int, int] = (20, 30)) -> np.ndarray:

@@ -15,7 +15,8 @@
 # # 00 · Start here
 #
 # > Click on a photograph and get a mask. Then watch the same model learn to find one
-# > kind of thing without any click, through an adapter that chose its own operators.
+# > kind of thing without any click, through a small part beside it, an adapter, that
+# > chose its own operators.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/00_start_here.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/00_start_here.ipynb)
@@ -88,8 +89,10 @@ machine()
 
 # %% [markdown]
 # ## Click on a photograph
-# SAM, the Segment Anything Model, outlines what you point at. `load_sam` gives it to
-# you, frozen. How many parameters has this one?
+# SAM, the Segment Anything Model, outlines what you point at. Its encoder, a stack of
+# transformer blocks, turns an image into tokens, one vector a patch; from them its
+# decoder draws the mask that a prompt asks for. `load_sam` gives it to you, frozen. How
+# many parameters has this one?
 
 # %%
 sam = load_sam(setting.model)
@@ -123,35 +126,37 @@ viz.show_masks(
 )
 
 # %% [markdown]
-# Green is the prompt, blue the answer. The answers of a toy are rough; that there are
-# any, from a model that has seen drawings alone, is the point. Your turn:
+# Green is the prompt, blue the answer. The answers of a toy are rough, but they are
+# answers, from a model that has seen drawings alone. Your turn:
 
 # %% tags=["nbval-ignore-output"]
 viz.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 
 # %% [markdown]
-# With a running kernel the last cell takes your clicks, and on a page of `make workbook`
-# the nearest of a hundred that it keeps (or Tab, then arrow keys). Here it shows three.
+# With a running kernel the last cell takes your clicks. A page made by `make workbook`
+# keeps a grid of them and shows the nearest (or Tab, then arrow keys). Elsewhere you
+# see three.
 
 # %% [markdown]
 # ## One special kind of image
 # Now imagine ten thousand images, all with the same question. The workbook draws such
-# domains itself, so that nothing has to be downloaded. Here: leaves, the ill parts
-# outlined in yellow. That is the truth.
+# domains itself, so that nothing has to be downloaded. Here: leaves, and in yellow the
+# truth, an outline of what is ill. Mud, holes and litter are as brown.
 
 # %%
 data = open_data("leaf", setting, seed=SEED)
-viz.contact_sheet([data.train[i] for i in range(8)], title="Where is the leaf ill?")
+viz.contact_sheet(data.train[:4], "Not all that is brown is ill", columns=4)
 
 # %% [markdown]
 # Nobody will click ten thousand times. How good is SAM with a box around each ill
-# part (specks left out), and how good with no prompt at all? The measure is Dice: 1
-# is perfect, 0 a miss.
+# part (specks left out), and how good with no prompt at all, as `Segmenter` calls it?
+# The measure is Dice, the overlap of mask and truth: 1 is perfect, 0 a miss.
 
 # %%
 boxed = evaluate(sam, data.test, prompt="box")
 unprompted = evaluate(Segmenter(sam), data.test)
-{"box": boxed.mean["dice"], "no prompt": unprompted.mean["dice"]}
+found = {"no prompt": unprompted, "box": boxed}
+{name: round(scores.mean["dice"], 3) for name, scores in found.items()}
 
 # %% [markdown]
 # The box tells SAM where to look, and somebody had to draw it. Without it SAM does
@@ -160,9 +165,10 @@ unprompted = evaluate(Segmenter(sam), data.test)
 #
 # ## The whole story
 # LoRA leaves the encoder frozen and puts two thin matrices beside one Linear of each
-# block: down to a few channels, and up again. NAS-LoRA puts a cell between them, in
-# which operators compete: nothing, skip, convolutions, pooling. Training learns all
-# their weights, and with them which operator counts.
+# block: down to a few channels, and up again. NAS-LoRA (NAS: neural architecture
+# search) puts a cell between them, in which operators compete: none, skip,
+# convolutions, pooling. A cell adds up what they answer, each times its probability.
+# Training learns the operators' weights, and with them the probabilities.
 #
 # > **Predict first.** A short training on a few images, no prompt: will Dice end
 # > nearer to "no prompt" or nearer to "box"? Write down a number.
@@ -171,11 +177,14 @@ unprompted = evaluate(Segmenter(sam), data.test)
 model = adapt(sam, NASLoRA(rank=4), seed=SEED)
 trained = {name: tensor.numel() for name, tensor in model.trained().items()}
 in_cells = sum(n for name, n in trained.items() if "image_encoder" in name)
-{"in the cells": in_cells, "in the decoder": sum(trained.values()) - in_cells}
+in_decoder = sum(trained.values()) - in_cells
+share = in_decoder / sum(p.numel() for p in sam.parameters())
+{"in the cells": in_cells, "in the decoder": in_decoder, "of SAM": f"{share:.0%}"}
 
 # %% [markdown]
-# The mask decoder is trained beside the cells, and it is the larger part by far. Keep
-# that in mind whenever something is called parameter-efficient. Now train:
+# A copy of the mask decoder is trained beside the cells, and it is the larger part by
+# far; the last number is its share of SAM's parameters. Keep that in mind whenever
+# something is called parameter-efficient. Now train:
 
 # %% tags=["nbval-ignore-output"]
 result = fit(
@@ -188,11 +197,13 @@ result = fit(
     on_event=viz.LivePlot(),  # draws itself while a person watches
 )
 adapted = evaluate(model, data.test)
-{"no prompt, before": unprompted.mean["dice"], "no prompt, after": adapted.mean["dice"]}
+found["no prompt, adapted"] = adapted
+{name: round(scores.mean["dice"], 3) for name, scores in found.items()}
 
 # %% [markdown]
-# That was all of it: `adapt`, `fit`, `evaluate`. One figure shows what came out, on
-# the test image whose Dice is the median, not on the best one.
+# How far is your number from the last one? That was all of it: `adapt`, `fit`,
+# `evaluate`. One figure shows what came out, on the test image whose Dice is the
+# median, not on the best one.
 
 # %% tags=["nbval-ignore-output"]
 i = adapted.median_image
@@ -210,12 +221,13 @@ viz.story(
 
 # %% [markdown]
 # Above: the image; SAM's mask for boxes; the adapted model's mask for no prompt at
-# all. Below: a row for every block, a colour for every operator. The first row is the
+# all. Below: a row for every block, a colour for every operator (`sep` is a convolution
+# in two cheaper steps, `dil` one with gaps; sizes are in tokens). The first row is the
 # uniform start, and how far the others have moved from it is how much this short
-# search has decided. The little squares show where the mixed kernel looks: the centre
-# is the token itself, which plain LoRA sees too, and the rest is its neighbours. The
-# names on the right are a second reading of the same search, explained in
-# [02](02_adapt_end_to_end.ipynb).
+# search has decided. All operators of a cell add up to one kernel, and the little
+# squares show where it looks: the centre is the token itself, which plain LoRA sees
+# too, and the rest is its neighbours. The names on the right are a second reading of
+# the same search, explained in [02](02_adapt_end_to_end.ipynb).
 #
 # Do not believe it yet: one seed, few images, one domain, and plain LoRA is not
 # beside it. The lessons that follow are about what it takes to believe it, or not to.
@@ -345,9 +357,9 @@ record(
 # %% [markdown]
 # ## Recap
 # *What does SAM lack for one special kind of image, and how little gives it that?* It
-# lacks the question: prompt-free, it does not know what is wanted. A frozen base with
-# a small trained part beside it learns that; how well, the table above says for this
-# run.
+# lacks the question: prompt-free, it does not know what is wanted. With the encoder
+# frozen, small cells and the decoder learn that; how well, the table above says for
+# this run.
 # - A click or a box gives a mask from a SAM that was never told what a cup is.
 # - `adapt`, `fit`, `evaluate` are the whole method; the base stays as it was.
 # - Dice with a box and Dice without a prompt frame every result.
