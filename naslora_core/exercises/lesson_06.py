@@ -84,7 +84,10 @@ def ex_6_2(answer):
         answer,
         reference,
         case,
-        hint="Draw the largest answer out of the sum: log sum exp(a) = m + log sum exp(a - m).",
+        hint=(
+            "Draw the largest of the k answers out of the sum, at each position by itself: "
+            "log sum exp(a) = m + log sum exp(a - m)."
+        ),
         proves="No answer is too large for it any more, nor too small.",
         tolerance=1e-4,
     )

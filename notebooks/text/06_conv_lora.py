@@ -29,7 +29,7 @@
 # decides at which scale?
 #
 # **You will build** a fixed 3x3 path and all of Conv-LoRA by hand: experts, noisy gate, balance
-# loss; each equal to the core's.
+# loss; each shown equal to that of `naslora_core`.
 #
 # **You will be able to**
 # - count what a 3x3 between $W_e$ and $W_d$ costs;
@@ -42,7 +42,6 @@
 # |---|---|---|
 # | $W_e$, $W_d$, the start at zero, merging | [05](05_lora.ipynb) | 30 |
 # | windows of a SAM encoder | [01](01_see_sam.ipynb) | 30 |
-# | convolution, softmax | any introduction | - |
 
 # %%
 import importlib.util
@@ -107,7 +106,8 @@ images, masks = to_batch(data.train[: setting.batch], setting.image_size)
 setting
 
 # %% [markdown]
-# What does the fused qkv of each block receive? A windowed block has cut the map already.
+# What does the fused qkv of each block receive? `B' H W d`: windowed blocks have cut the map
+# already, so there B' counts windows.
 
 # %%
 xs = qkv_inputs(Segmenter(sam), images)
@@ -116,8 +116,8 @@ xs = qkv_inputs(Segmenter(sam), images)
 # %% [markdown]
 # ## What could a neighbour add?
 # A convolution is worth its numbers only if a token does not know already what its neighbours
-# would say. Take random $W_e$, $z = W_e x$, and let the best linear map of the *whole* token x
-# (not only of its z) guess the z of the token to its right.
+# would say. Take random $W_e$, $z = W_e x$, and let the best linear map of the *whole* token x guess
+# the z of the token to its right.
 #
 # > **Predict first.** What share of the neighbour's variance will stay unexplained, on windows that
 # > the map was not fitted to? If it is near 0, a convolution here would be idle.
@@ -142,12 +142,13 @@ alone = [unexplained(x) for x in qkv_inputs(Segmenter(sam), more)]
 [f"{share:.0%}" for share in alone]
 
 # %% [markdown]
-# A large share: out of reach for *any* linear map of the token, LoRA of full rank included. Not yet
-# a gain: attention, too, brings neighbours together, and the task may not need what is missing.
+# A large share in every block is out of reach for *any* linear map of the token, LoRA of full rank
+# included. Not yet a gain: attention brings neighbours together, too, and the task may not need it.
 
 # %% [markdown]
 # ## One neighbourhood
-# The simplest spatial path: $y = W_0 x + b + W_d\,(z + K * z)$, one 3x3 kernel from r to r channels.
+# The simplest spatial path: $y = W_0 x + b + W_d\,(z + K * z)$, K a 3x3 kernel from r to r
+# channels.
 
 
 # %%
@@ -169,7 +170,7 @@ class Neighbours(nn.Module):
 
 
 # %% [markdown]
-# It must start as the base, exactly; and, filled with any numbers, equal the core's `FixedConv`.
+# It must start as the base, exactly, and with any other numbers equal `FixedConv`.
 
 # %%
 qkv = blocks[0].attn.qkv
@@ -186,7 +187,7 @@ assert equal
 equal
 
 # %% [markdown]
-# The price: $9 r^2$ numbers a layer, whatever its width. LoRA's share grows with d, this does not.
+# The price: $9 r^2$ numbers a layer. LoRA's own grow with the layer's width d, these do not.
 
 
 # %%
@@ -201,10 +202,9 @@ assert sizes["fixed 3x3"] - sizes["LoRA"] == len(blocks) * 9 * RANK**2
 sizes
 
 # %% [markdown]
-# In a windowed block qkv sees one window at a time, so a 3x3 inside it stops at every border.
-# Lesson [04](04_missing_spatial_priors.ipynb#A-window-is-a-wall) counted who loses a neighbour
-# there: many tokens in windows of 8, fewer in ViT-B's of 14. Only the few global blocks carry news
-# from window to window.
+# A 3x3 inside a window stops at its border, which
+# [lesson 04](04_missing_spatial_priors.ipynb#A-window-is-a-wall) measured; only the few global
+# blocks carry news from window to window.
 
 # %% [markdown]
 # ## Many scales
@@ -228,8 +228,7 @@ for i in scales:
 [tuple(F.interpolate(z, scale_factor=i).shape[2:]) for i in scales]
 
 # %% [markdown]
-# Those are the sides at which each expert convolves: the last works on 64 times as many positions
-# as the first.
+# Those are the sides at which they convolve.
 #
 # > **Predict first.** Which expert looks farther across the tokens: the first or the eighth?
 
@@ -255,10 +254,10 @@ found = {kind: [field(i, kind == "taps cancel") for i in scales] for kind in kin
 viz.fields(found)
 
 # %% [markdown]
-# Upper row: the kernels as they start. On a finer grid three taps span *less*, 3/i of a token, so
-# the larger the scale the closer the look, until hardly more than a per-token map with a GELU is
-# left. The lower row is what could refute that: kernels whose taps cancel see only differences, and
-# those lie between neighbours at every scale. How loud are they?
+# Upper row: random kernels. On a finer grid three taps span *less*, 3/i of a token, so the larger
+# the scale the closer the look, until hardly more than a per-token map with a GELU is left. The
+# lower row could refute that: kernels whose taps sum to zero see only differences, and those lie
+# between neighbours at every scale. How loud are they?
 
 # %%
 strength = [
@@ -267,13 +266,14 @@ strength = [
 [f"scale {i}: {s:.2f}" for i, s in zip(scales, strength, strict=True)]
 
 # %% [markdown]
-# About 1/i: the difference across a shorter step. No expert looks farther than the second
-# neighbour; "multi-scale" here means finer, never wider.
+# About 1/i: the difference across a shorter step. Beyond the direct neighbours lies only what
+# resizing spills; "multi-scale" here means finer, not wider.
 
 # %% [markdown]
 # ## A gate that chooses
-# Each map goes to one expert. The gate sees its average $g$, an r-vector, and, in training, noise:
-# $H = g W_g + \varepsilon \cdot (\mathrm{softplus}(g W_n) + 0.01)$.
+# Each map z (a window, in windowed blocks) goes to one expert. The gate sees its average $g$, an
+# r-vector, and makes of it a logit for each of the M experts, in training with noise
+# $\varepsilon \sim N(0, 1)$: $H = g W_g + \varepsilon \cdot (\mathrm{softplus}(g W_n) + 0.01)$.
 
 
 # %%
@@ -285,7 +285,7 @@ def gate_logits(z, w_gate, w_noise, noise):
 
 
 # %% [markdown]
-# The k largest are kept, and a softmax over these gives their gates. Conv-LoRA takes k = 1.
+# The k largest logits are kept, and a softmax over these gives their gates. Conv-LoRA takes k = 1.
 #
 # > **Predict first.** What is the softmax of one number?
 
@@ -295,8 +295,8 @@ gates = {k: logits.topk(k).values.softmax(0) for k in (1, 2, 4)}
 {f"k = {k}": [round(g, 2) for g in kept.tolist()] for k, kept in gates.items()}
 
 # %% [markdown]
-# With k = 1 the gate is 1, whatever the logits are. Keep that in mind. Now the whole path, window
-# by window, beside the core's: in eval, and in training with the same noise.
+# With k = 1 the gate is 1, whatever the logits are. Now the whole path, window by window, beside
+# `layer.cell` of `ConvLoRA`, its gate and experts: in eval, and in training with the same noise.
 
 
 # %%
@@ -329,8 +329,8 @@ assert max(gaps.values()) < 1e-3
 
 # %% [markdown]
 # ## Train it for a while
-# At the start $W_d = 0$ holds every gradient but its own at zero, so that a router without one
-# would prove nothing. A quarter of the profile's steps wakes it.
+# At the start $W_d = 0$ holds every gradient but its own at zero, the router's too. A quarter of the
+# profile's steps moves $W_d$.
 
 # %% tags=["nbval-ignore-output"]
 model = adapt(sam, ConvLoRA(RANK), classes=classes, seed=SEED)
@@ -340,7 +340,7 @@ history = fit(model, data, steps=setting.steps // 4, **same).history
 
 # %% [markdown]
 # ## Who teaches the router
-# Three routers on the very same weights: top-1, top-2, and one that mixes *all* experts, weighted
+# Three routers on the same weights: top-1, top-2, and one that mixes *all* experts, weighted
 # by the softmax of the same logits.
 
 
@@ -376,12 +376,12 @@ def rerouted(model, k):
 
 # %%
 def task_loss(model):
-    """What the masks say."""
+    """How far the predicted masks are from the true ones."""
     return cross_entropy_dice(model(images).masks, masks)
 
 
 def balance_loss(model):
-    """What the gates say of themselves."""
+    """The gates' penalty, which that forward pass leaves behind."""
     return task_loss(model) * 0 + model.penalty()
 
 
@@ -403,9 +403,9 @@ assert task["top-1"] is None and min(task["top-2"], task["softmax"], balance) > 
 {"task": task, "balance, top-1": balance}
 
 # %% [markdown]
-# `None`: not small, absent. In top-1 the logits choose and then leave the formula. Is that only
-# autograd's bookkeeping? Ask the loss itself: walk the router of one block around a circle, and
-# compute the task's loss on the way.
+# `None`: not small, absent. In top-1 the logits choose and then leave the formula; the other two
+# weigh answers with them. Is that only autograd's bookkeeping? Ask the loss itself: walk the
+# `w_gate` of one block around a circle, and compute the task's loss on the way.
 
 
 # %%
@@ -426,7 +426,7 @@ angles = torch.linspace(0, 2 * math.pi, 49).tolist()
 viz.stairs(angles, {name: walk(routers[name], angles) for name in ("top-1", "softmax")})
 
 # %% [markdown]
-# A staircase against a slope (each on its own axis). On a step nothing tells the router which way
+# A staircase against a slope (each on its own axis). On a stair nothing tells the router which way
 # is down; what it learns, it learns from the balance loss, which has never seen a mask.
 
 # %% [markdown]
@@ -436,8 +436,9 @@ viz.stairs(angles, {name: walk(routers[name], angles) for name in ("top-1", "sof
 # 12 minutes ·
 # use `topk`, `softmax`, `scatter`, `torch.autograd.grad`
 #
-# Given the answers of all experts, compute both gradients of the loss `F.mse_loss(z + E, target)`
-# with respect to `w_gate`: for top-1, then for the softmax mixture. The logits are the clean ones.
+# Given the answers of all experts, let E be their sum weighted by the gates. Return the gradient of
+# `F.mse_loss(z + E, target)` with respect to `w_gate`, for top-1, then for the softmax mixture. The
+# logits are the clean ones.
 
 
 # %%
@@ -470,15 +471,16 @@ checks.ex_6_1(router_gradients)
 #     return found
 # ```
 # The derivative of a softmax with one entry is zero. Multiply the winner by its share among *all*
-# experts instead, and the router hears the task; that is what Switch Transformers do. The full
-# mixture has $\partial L / \partial l_i = a_i (\langle g, E_i \rangle - \sum_j a_j \langle g, E_j
-# \rangle)$: who is better than the average rises.
+# experts instead, and the router hears the task; that is what Switch Transformers do. With
+# logits l, gates a and $\delta = \partial L / \partial E$ the full mixture has $\partial L / \partial l_i =
+# a_i (\langle \delta, E_i \rangle - \sum_j a_j \langle \delta, E_j \rangle)$: who is better than
+# the average rises.
 # </details>
 
 # %% [markdown]
 # ## Where the windows go
-# Routing happens where the gate stands: inside qkv, once a *window*. So one image need not have one
-# scale. In eval, without noise:
+# The gate stands inside qkv, so it chooses once a *window*: one image need not have one scale. In
+# eval, without noise:
 
 # %% tags=["nbval-ignore-output"]
 chosen = chosen_experts(model.eval(), images)
@@ -490,8 +492,8 @@ photo = images[n].permute(1, 2, 0).byte().numpy()
 viz.routes(photo, dict(zip(names, (c[n] for c in chosen), strict=True)))
 
 # %% [markdown]
-# The image whose windows disagree most, not a typical one. In training noise is added; how often
-# does it overrule the gate?
+# The image whose windows disagree most. In training noise is added; how often does it
+# overrule the gate?
 
 # %% tags=["nbval-ignore-output"]
 noisy = chosen_experts(model.train(), images)
@@ -528,10 +530,10 @@ for i in scales:
 
 # %% [markdown]
 # ## The balance loss
-# Without it, an expert that is chosen once is trained more and chosen again. With CV² the squared
-# coefficient of variation over experts: $0.01\,(CV^2(\text{importance}) + CV^2(\text{load}))$.
-# *Importance* sums the gates; *load* is how many windows an expert may *expect*: the sum of its
-# chances to be best if its own noise is drawn anew.
+# It comes from routers that hear the task: there an expert that is chosen is trained, and chosen
+# again. It is $0.01\,(CV^2(\text{importance}) + CV^2(\text{load}))$, CV² = var / mean² over
+# experts. *Importance* sums the gates; *load* is how many windows an expert may
+# *expect*: the sum of its chances to be best if its own noise is drawn anew.
 
 
 # %%
@@ -566,14 +568,14 @@ assert not pull[0].any() and pull[1].any()
 {"importance pulls": bool(pull[0].any()), "load pulls": bool(pull[1].any())}
 
 # %% [markdown]
-# Equal. And again the constant 1: importance only counts, so of two
-# terms load alone moves the gate. That answers who decides: noise, and the wish for evenness.
+# Equal. With gates of 1 importance only counts, so load alone moves the gate. Who decides? Noise,
+# and the wish for evenness.
 
 # %% [markdown]
 # ## What it costs
-# The released dispatch sorts windows by expert, asks how many each got, runs the experts one after
-# the other, and combines through exp and log. On a GPU that question makes the host wait. The
-# core's `fast` never asks: a batch of small products. First: are they the same function?
+# The dispatch hands windows to experts. The released one sorts them, asks how many each expert got,
+# runs one expert after the other, and combines through exp and log. On a GPU that question makes
+# the CPU wait. `fast` never asks: a batch of small products. First: are they the same function?
 
 
 # %%
@@ -593,8 +595,8 @@ assert all(equal)
 equal
 
 # %% [markdown]
-# Then time, in turns, so that a machine that slows down slows all: a training step of the whole
-# encoder, and of one adapted layer alone, both relative to LoRA's.
+# Yes, gradients included. Then time, in turns: a training step of the whole encoder, and of one
+# adapted layer alone, relative to LoRA's.
 
 
 # %%
@@ -627,9 +629,8 @@ def slower(name, part):
 {n: {part: slower(n, part) for part in ("encoder", "layer")} for n in methods}
 
 # %% [markdown]
-# The columns: what experts add to a layer, attention and MLP dilute in the encoder. The last two
-# rows: the same numbers at two prices. A GPU dilutes less, having many small kernels to launch and
-# a host to wait for.
+# What experts add to a layer, attention and MLP dilute in the encoder (under a tenth is noise
+# here). The last two rows: one function at two prices.
 
 # %% [markdown]
 # ### Exercise 6.2 - a sum that does not overflow
@@ -638,8 +639,8 @@ def slower(name, part):
 # 6 minutes ·
 # use `amax`, or a function of torch that has it inside
 #
-# The released combination is $E = \log \sum_j g_j \exp(E_j)$. An answer above about 88 is infinity
-# in float32, and the training is over. Write it so that it is not.
+# The released combination is $E = \log \sum_j g_j \exp(E_j)$. In float32 exp of an answer above
+# about 88 is infinity, and the training is over. Write it so that it is not.
 
 
 # %%
@@ -655,7 +656,8 @@ checks.ex_6_2(combine)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# $\log \sum_j \exp(a_j) = m + \log \sum_j \exp(a_j - m)$ for any m. The largest $a_j$ is a good m.
+# $\log \sum_j \exp(a_j) = m + \log \sum_j \exp(a_j - m)$ for any m. The largest $a_j$ is a good m,
+# taken at each position by itself.
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -670,36 +672,33 @@ checks.ex_6_2(combine)
 
 # %% [markdown]
 # ## What it cannot do
-# Lesson 05 merged LoRA into its layer. The same question to the three paths, at their start:
+# Lesson 05 merged LoRA. What of each path does `fold` merge, and why not more?
 
 # %%
-model_of = {"LoRA": model, "fixed 3x3": model, "Conv-LoRA": model}
-for name, method in (("LoRA", LoRA(RANK)), ("fixed 3x3", FixedConv(RANK))):
-    model_of[name] = adapt(sam, method, classes=classes, seed=SEED)
-nn.init.normal_(model_of["fixed 3x3"].sam.image_encoder.blocks[0].attn.qkv.cell.weight)
-first_rows = {name: fold(m).report.rows[0] for name, m in model_of.items()}
-assert [row.folded for row in first_rows.values()] == [
-    "everything",
-    "centre tap",
-    "nothing",
-]
+plain = {"LoRA": LoRA(RANK), "fixed 3x3": FixedConv(RANK)}
+paths = {n: adapt(sam, m, classes=classes, seed=SEED) for n, m in plain.items()}
+nn.init.normal_(paths["fixed 3x3"].sam.image_encoder.blocks[0].attn.qkv.cell.weight)
+paths["Conv-LoRA"] = model
+first_rows = {name: fold(path).report.rows[0] for name, path in paths.items()}
+folded = [row.folded for row in first_rows.values()]
+assert folded == ["everything", "centre tap", "nothing"]
 {name: (row.folded, row.why) for name, row in first_rows.items()}
 
 # %% [markdown]
-# A per-token path merges whole. Of a 3x3 the centre merges, and a narrow side branch stays. Of an
-# expert, nothing: GELU is not linear, and *which* expert is known only when the window is there.
-# That choice also breaks exports that want a static graph.
+# A per-token path merges whole. Of a 3x3 the centre merges; the other taps stay a side branch, with
+# that share of qkv's work. Of an expert, nothing: GELU is not linear, and *which* expert is known
+# only when the window is there.
 
 # %% [markdown]
 # ### Exercise 6.3 - a bug hunt: the adapter that adds up
 # Difficulty 3 of 5 ·
 # importance 5 of 5 ·
 # 12 minutes ·
-# use `model_hash`, `torch.allclose`
+# use `naslora_core.sam.model_hash`, `torch.allclose`
 #
-# SAM adapters in the wild write `qkv += path`, in place. Below are four layers with a fixed 3x3 whose
-# *first* answers agree. Some misbehave at the second call, or leave traces in `layer.base`. Do not
-# read their source: write the alarm that finds them.
+# Some SAM adapters write `qkv += path`, in place. Below are four layers with a fixed 3x3 whose
+# *first* answers agree. Some answer otherwise at the second call, or leave traces in `layer.base`.
+# Write the alarm that finds them, without reading their source.
 
 # %%
 with torch.no_grad():
@@ -710,7 +709,7 @@ with torch.no_grad():
 
 # %%
 def alarm(layer, x):
-    """{"base": "as it was" or "moved", "calls": "agree" or "disagree"} of two calls."""
+    """Two calls: {"base": "as it was" or "moved", "calls": "agree" or "disagree"}."""
     raise NotImplementedError("Exercise 6.3")
 
 
@@ -750,8 +749,8 @@ checks.ex_6_3(alarm)
 
 # %% [markdown]
 # ## Is it better?
-# A live run of this size could not tell. What was recorded on photographs, at equal passes (the
-# paths at the comparison's own ranks), is read here:
+# Ours is too short a run to tell. These were recorded on photographs, at equal passes; a path that
+# is missing is not recorded yet, and NAS-LoRA is lesson 07's.
 
 # %% tags=["nbval-ignore-output"]
 names = ("lora", "fixed_conv", "conv_lora", "nas_lora")
@@ -763,9 +762,9 @@ for name in dict.fromkeys(r["method"] for r in runs if r["method"] != "lora"):
 viz.comparison(runs, title=f"Dice minus LoRA's (seeds ahead): {', '.join(against)}")
 
 # %% [markdown]
-# Differences are paired by seed. Of two equal methods one wins all three seeds once in eight times:
-# read small margins as ties. Others who replicated Conv-LoRA on a small scale did not always find it
-# ahead of plain LoRA either. Where methods tie, look at what they cost.
+# Lines join runs of one seed, numbers are means. A method that equals LoRA is ahead in three of
+# three seeds once in eight times: read small margins as ties. Others who replicated Conv-LoRA on a
+# small scale did not always find it ahead of LoRA.
 
 # %% tags=["nbval-ignore-output"]
 record(
@@ -781,29 +780,26 @@ record(
 # ## Recap
 # *What do we gain from letting neighbours talk inside the low-rank path, and who decides at which
 # scale?* A path can say what no per-token map can; whether the task asks for it, recorded runs
-# hardly tell. And at which scale is decided by nobody who knows the task.
+# hardly tell. The scale is chosen by noise and the wish for evenness, not by the task.
 # - A 3x3 costs $9 r^2$ numbers a layer, whatever its width.
 # - Expert i looks at i times the resolution, which is closer, not farther.
 # - With k = 1 the gate is the constant 1: the router has no gradient from the task, only from load.
-# - Routing is per window, and noisy in training.
 # - Released and fast dispatch are one function at two prices; neither merges, while a 3x3 leaves a
 #   narrow branch.
 
 # %% [markdown]
 # ## In practice
 # - Before you trust a router, force each expert in turn. If Dice hardly moves, it chooses nothing.
-# - In-place additions to anything that somebody else may hold are bugs in waiting.
-# - k = 2 gives the router a task gradient at the price of a second expert a window, in eval too.
+# - k = 2 gives the router a task gradient, at the price of a second expert.
 #
 # **Try it on your own data:** set `DATA` to a folder with `images/` and `masks/`.
 #
 # ## Further reading
-# - [Conv-LoRA](https://arxiv.org/abs/2401.17868): the method of this lesson and its nine domains.
-# - [Sparsely-gated mixture of experts](https://arxiv.org/abs/1701.06538): where the noisy top-k, load
-#   and importance come from; its authors ask for k above 1.
+# - [Conv-LoRA](https://arxiv.org/abs/2401.17868): the method of this lesson.
+# - [Sparsely-gated mixture of experts](https://arxiv.org/abs/1701.06538): noisy top-k, load and
+#   importance; its authors ask for k above 1.
 # - [Switch Transformers](https://arxiv.org/abs/2101.03961): k = 1 done so that the router does learn.
 #
-# Next: the softmax mixture got the gradient that the router lacks. Make its members *linear*
-# operators, and all of them cost one convolution.
+# Next: make the members of the softmax mixture *linear*, and all of them cost one convolution.
 #
 # [<- 05](05_lora.ipynb) | [index](README.md) | [07 ->](07_mix_operators.ipynb)
