@@ -68,6 +68,10 @@ def test_a_wrong_mix_is_found_and_shown(answer):
     assert verdict.picture
 
 
+def test_a_mix_that_returns_nothing_is_told_so():
+    assert "returned None" in checks.ex_7_1(lambda kernels, weights: None).sentence
+
+
 def test_shuffling_twice_is_not_the_way_back():
     def again(Wd, groups):
         return shuffle(Wd, groups)

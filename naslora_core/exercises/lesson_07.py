@@ -25,7 +25,7 @@ def ex_7_1(answer):
     return checks.check(
         "7.1",
         lambda kernels, weights, z: _learned(
-            lambda k, w, z: _once(answer(k, w), z), kernels, weights, z
+            lambda k, w, z: _once_if(answer(k, w), z), kernels, weights, z
         ),
         lambda kernels, weights, z: _learned(over_maps, kernels, weights, z),
         [case(rng, *size) for size in sizes],
@@ -47,15 +47,22 @@ def _once(kernel: Tensor, z: Tensor) -> Tensor:
     return F.conv2d(z, kernel, padding=kernel.shape[-1] // 2)
 
 
-def _learned(way, kernels: Sequence[Tensor], weights: Tensor, z: Tensor) -> list[Tensor]:
+def _once_if(kernel: Tensor | None, z: Tensor) -> Tensor | None:
+    """K * z, or None where an answer returned nothing."""
+    return None if kernel is None else _once(kernel, z)
+
+
+def _learned(way, kernels: Sequence[Tensor], weights: Tensor, z: Tensor) -> list[Tensor] | None:
     """The map, and its gradients with respect to the weights and every kernel."""
     wanted = [t.clone().requires_grad_() for t in (weights, *kernels)]
     out = way(wanted[1:], wanted[0], z)
+    if out is None:
+        return None
     if not out.requires_grad:
         return [out, *(torch.zeros_like(t) for t in wanted)]
     found = torch.autograd.grad(out.square().sum(), wanted, allow_unused=True)
     pairs = zip(found, wanted, strict=True)
-    return [out, *(torch.zeros_like(t) if g is None else g for g, t in pairs)]
+    return [out.detach(), *(torch.zeros_like(t) if g is None else g for g, t in pairs)]
 
 
 def ex_7_2(answer):

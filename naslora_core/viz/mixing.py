@@ -50,7 +50,8 @@ def candidates(operators: Sequence) -> Picture:
         mosaic(above, padded(op.kernel().detach().numpy(), side))
         above.set_title("\n".join(op.name.rsplit("_", 1)).replace("_", " "), loc="center")
         field(below, heard[None, None])
-        below.set_xlabel(f"{int((heard > 0).sum())} tokens")
+        count = int((heard > 0).sum())
+        below.set_xlabel(f"{count} token{'s' * (count != 1)}")
     axes[0, 0].set_ylabel("kernel")
     axes[1, 0].set_ylabel("impulse")
     counts = [int((heard > 0).sum()) for heard in fields]

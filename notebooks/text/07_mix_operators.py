@@ -93,10 +93,12 @@ xs = qkv_inputs(Segmenter(sam), images)
 [tuple(x.shape) for x in xs]
 
 # %% [markdown]
-# What every block's qkv receives, windows first: `B' H W d`.
+# What every block's qkv receives, `B' H W d`: in windowed blocks B' counts windows.
 #
 # ## What the paper leaves open
-# NAS-LoRA writes $y = W_0 x + b + W_d \sum_i \mathrm{softmax}(\alpha)_i\, O_i(W_e x)$.
+# NAS-LoRA writes $y = W_0 x + b + W_d \sum_i \mathrm{softmax}(\alpha)_i\, O_i(W_e x)$, with a
+# learned vector $\alpha$, one number an operator. The sum is the *cell*. Searching by a softmax began
+# with DARTS; PC-DARTS does it on a part of the channels.
 #
 # | | the paper says | we chose | why |
 # |---|---|---|---|
@@ -108,8 +110,8 @@ xs = qkv_inputs(Segmenter(sam), images)
 
 # %% [markdown]
 # ## Nine operators
-# A linear operator *is* its kernel `r r k k` (out, in, rows, columns). Below each, which tokens
-# answer to one impulse.
+# A linear operator *is* its kernel `r r k k` (out, in, rows, columns): `r r` tiles, a row for each
+# channel out. Below each, which tokens answer to one impulse.
 
 # %%
 names = OPERATOR_SETS["linear"]
@@ -117,8 +119,8 @@ candidates(build(names, RANK))
 
 # %% [markdown]
 # On the diagonal of the tiles a channel sees itself. The dilated kernel has the reach of a 5x5 with
-# the numbers of a 3x3; a separable one repeats a column's tile, rescaled. The 5x5 contains all others.
-# The registry knows what each costs, and what is left of it at inference:
+# the numbers of a 3x3; a separable one repeats a column's tile, rescaled. The 5x5 contains all
+# others. The registry knows what each costs, and where it goes when the layer is folded:
 
 
 # %%
@@ -139,7 +141,8 @@ def table(names):
 table(names)
 
 # %% [markdown]
-# "W0" is a layer without a trace of the operator; "one k x k convolution" a narrow side branch.
+# "W0": merged into the frozen weight without a trace; "one k x k convolution": a narrow branch beside
+# it. `numbers` are what is learned.
 #
 # ## A mixture by hand
 # The formula as it is read, one convolution an operator:
@@ -177,13 +180,14 @@ torch.allclose(once, over_maps([small, large], [0.3, 0.7], z), atol=1e-5)
 # 8 minutes ·
 # use `F.pad`
 #
-# Kernels of several odd sides, in any order. Checked on even and odd maps down to one token: values,
-# gradients of the weights and of every kernel.
+# Return the one kernel in brackets. The sides are odd, in any order; the weights have their softmax
+# behind them. Checked on even and odd maps down to one token: values, and gradients of the weights
+# and of every kernel.
 
 
 # %%
 def mix(kernels, weights):
-    """One kernel `r r k k`, k the largest of the sides of `n` kernels `r r k_i k_i`."""
+    """`r r k k`, k the largest side, from `n` kernels `r r k_i k_i` and weights `n`."""
     raise NotImplementedError("Exercise 7.1")
 
 
@@ -237,7 +241,8 @@ equal
 
 # %% [markdown]
 # ## What more operators cost
-# Count convolutions, then take turns at a step, forward and backward, in processor time.
+# Equal, on every map. Now count the convolutions of (maps, kernels), then take turns at a step,
+# forward and backward, in processor time.
 #
 # > **Predict first.** Nine operators instead of three: how much longer does each way take?
 
@@ -264,7 +269,8 @@ price(times)
 # ## The start matters
 # Nine random operators share the softmax, and only one of them is the identity that LoRA lives on.
 #
-# > **Predict first.** What share of z is left of z after a new cell? And how loud is its output?
+# > **Predict first.** How much of z itself is left in a new cell's output? And how loud is the output
+# > beside z?
 
 
 # %%
@@ -287,13 +293,15 @@ Rows(starts)
 
 # %% [markdown]
 # *Plain*, the paper's form, leaves z about 1 / n (the 3x3 mean adds a little). *Identity* starts
-# every learnable kernel as a copy of z. *Beside* keeps a skip outside the softmax and scales the
-# mixture by $\sqrt n$: z is whole (and the skip inside adds to it), the mixture can be heard. Training
-# can repair a weak path at the price of steps; how many, only paired runs tell.
+# every learnable kernel as a skip; `none` and the mean still take their shares. *Beside* keeps a skip
+# outside the softmax and scales the mixture by $\sqrt n$: z is whole (the skip inside adds to it), the
+# mixture can be heard. Training can repair a weak path at the price of steps; how many, only paired
+# runs tell.
 
 # %% [markdown]
 # ## In the real layer
-# Now between $W_e$ and $W_d$ of every qkv. As ever: the start is the base, and the numbers count.
+# Now between $W_e$ and $W_d$ of every qkv. As ever: does it start as the base, and how many numbers
+# does a layer train?
 
 # %%
 model = adapt(sam, NASLoRA(RANK), classes=len(data.classes), seed=SEED)
@@ -315,7 +323,7 @@ assert moved == 0 and trained == low_rank + 46 * r**2 + 34 * r + n
 
 # %%
 def can_move(layer, x):
-    """Which parts have a gradient, and the layer's loss backward."""
+    """Which parts get a gradient that is not zero from a loss on the layer's output."""
     layer.zero_grad()
     layer(x).square().mean().backward()
     parts = {"We": [layer.We], "Wd": [layer.Wd], "alpha": [layer.cell.arch_alpha]}
@@ -347,8 +355,9 @@ raised = ("conv_1x1", "avg_pool_3x3", "dil_conv_3x3")
 alphas(Cell(RANK, "linear", "plain"), z, raised)
 
 # %% [markdown]
-# The one kernel that is convolved, where it looks, what becomes of a channel. Alpha moves smoothly
-# between operators, and so does everything behind it: that is what makes it learnable.
+# From above: the one kernel that is convolved, where it looks, what becomes of a channel; over each
+# column the largest probability. Alpha moves smoothly between operators, and so does everything
+# behind it: that is what makes it learnable.
 
 # %% [markdown]
 # ## Add an operator
@@ -382,13 +391,14 @@ REGISTRY.pop("laplacian")  # so that running this lesson twice is running it onc
 viz.operators(result.genotype)
 
 # %% [markdown]
-# It has its row in every block of the genotype. So few steps decide nothing: bars on the dotted line
-# are a search that has not begun.
+# It has its row in every block of the genotype, the result of a search. So few steps decide nothing:
+# bars on the dotted line are a search that has not begun. The diamond is a reading of the mixed
+# kernel, lesson 08's subject.
 
 # %% [markdown]
 # ## Search fewer channels
-# NAS-PC-LoRA searches the first r / K channels and copies the others. K must divide r, and two
-# channels at least must be searched, else there is nothing to mix.
+# NAS-PC-LoRA searches the first r / K channels (`partial` is K) and copies the others. K must divide
+# r, and two channels at least must be searched, else no channel hears another.
 
 
 # %%
@@ -410,7 +420,7 @@ def refused(partial):
 # use pencil, `argsort` or `unflatten`
 #
 # PC-DARTS shuffles channels between its layers, so that others are searched next. Here $W_d$ follows:
-# `shuffle` below, then $W_d$, is some other $W_d'$ without a shuffle. Find it.
+# `shuffle` below, then $W_d$, is some other $W_d'$ without a shuffle. Return it.
 
 
 # %%
@@ -448,7 +458,7 @@ checks.ex_7_2(without_shuffle)
 # %% [markdown]
 # ## What cannot be mixed
 # To be a kernel, an operator must be additive, and a wider margin of zeros around the map must change
-# nothing. Two numbers, for the operators of DARTS:
+# nothing. How far off are three of ours, and those of DARTS?
 
 
 # %%
@@ -468,7 +478,7 @@ Rows({op.name: failures(op) for op in asked})
 # %% [markdown]
 # Ours fail nowhere. Behind a ReLU or a maximum nothing is additive, and two padded convolutions in a
 # row feel the border. The average that counts no padding *is* additive, but divides by fewer tokens
-# there. Such operators stand *beside* the mixed kernel, each at its own price:
+# there. Such operators are computed one by one and added to the mixture:
 
 # %%
 odd = ("skip", "conv_3x3", "conv_5x5", *(op.name for op in darts[:3]))
@@ -478,6 +488,8 @@ assert torch.allclose(cell(z), cell.mix_maps(z), atol=1e-5)
 {"one kernel": cell.linear, "convolutions": convolutions(cell, z)}
 
 # %% [markdown]
+# One convolution for the mixture of three; the others are those inside DARTS' separable operator.
+#
 # ### Exercise 7.3 - a bug hunt: four mixers, one honest
 # Difficulty 3 of 5 ·
 # importance 5 of 5 ·
@@ -486,7 +498,7 @@ assert torch.allclose(cell(z), cell.mix_maps(z), atol=1e-5)
 #
 # Each has `.kernels`, `.alpha`, and promises $\sum_i \mathrm{softmax}(\alpha)_i K_i * z$. In the middle
 # of a flat map all agree. One puts small kernels into a corner of the large one, one averages without
-# counting padding, one forgot its softmax. Write the alarm.
+# counting padding, one forgot its softmax. Write the alarm that names which it is.
 
 # %%
 with torch.no_grad():
@@ -497,7 +509,7 @@ with torch.no_grad():
 
 # %%
 def alarm(mixer, z):
-    """ "shifted", "border", "no softmax" or "honest"; z `B r H W`."""
+    """Return "shifted", "border", "no softmax" or "honest"; z `B r H W`."""
     raise NotImplementedError("Exercise 7.3")
 
 
