@@ -87,7 +87,7 @@ def race(result, operators: Sequence[str]) -> Picture:
     """One search: every operator's probability over the steps; below, what both readings say."""
     figure, ((above,), (below,)) = canvas(2, 1, 3.4, sharex=True, height_ratios=(3, 1))
     ways(above, result, operators)
-    above.set_ylabel("probability")
+    above.set(xlabel="", ylabel="probability")
     colours, steps = operator_colours(operators), [e["step"] for e in result.history]
     for row, reading in enumerate(READINGS):
         said = [colours.get(e[reading], "white") for e in result.history]
@@ -109,6 +109,7 @@ def ways(ax: Axes, result, operators: Sequence[str]) -> str:
             name, width = f"{name} (right)", 3
         ax.plot(steps, way, color=colour, lw=width, label=name)
     ax.set_ylim(bottom=0)
+    ax.set_xlabel("step")
     return f"projection {result.projection}\nargmax {result.argmax}"
 
 

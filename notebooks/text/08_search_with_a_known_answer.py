@@ -63,7 +63,7 @@ from naslora_core import checks, profile, viz
 # %% tags=["parameters"]
 PROFILE = "smoke"
 SEED = 0
-PLANT = "conv_3x3"  # what the live races hide
+PLANT = "conv_3x3"  # what the live searches hide
 
 # %%
 from naslora_core.exercises.lesson_08 import batches, suspects
@@ -76,12 +76,13 @@ from naslora_core.search.registry import operator_names
 from naslora_core.search.schedule import bilevel, budget, joint, reachable, stage_wise
 from naslora_core.training.compare import RECORDED
 from naslora_core.training.oracle import recorded
+from naslora_core.viz.mixing import Rows
 
 # %% [markdown]
 # ## What each setting decides
 # A planted operator needs no images and no SAM: features are drawn, the rank is 4, and `SEED`
-# draws everything. `PLANT` is the answer that we hide; `PROFILE` sets how long the races under
-# the slider are.
+# draws everything. `PLANT` is the answer that we hide; `PROFILE` sets how long the last searches
+# are, those under the slider.
 
 # %%
 setting, names = profile(PROFILE), operator_names("linear")
@@ -89,6 +90,8 @@ setting
 
 # %% [markdown]
 # ## What the paper fixes
+# Columns two and three use words that this lesson explains: *bilevel*, *decoupled decay*,
+# *projection*.
 #
 # | | the paper says | we chose | why |
 # |---|---|---|---|
@@ -125,30 +128,31 @@ out = cell(z)
 answers = torch.stack([operator(z) for operator in cell.operators])
 gradient = by_hand(cell.arch_alpha, answers, 2 * (out - y)).detach()
 assert torch.allclose(gradient, cell.arch_alpha.grad)
+
+with torch.no_grad():
+    cell.arch_alpha += 1
+    assert abs(gradient.sum()) < 1e-9 and torch.allclose(cell(z), out)
 {n: round(g, 2) for n, g in zip(names, gradient.tolist(), strict=True)}
 
 # %% [markdown]
 # Equal to autograd, which went through the *mixed kernel* and never saw the single answers. The
 # entries sum to zero: adding one constant to all alphas changes nothing.
 #
-# > **Predict first.** Alpha has all but decided, for the wrong operator. The data disagree. How
-# > hard do they pull?
+# > **Predict first.** Give `skip` a lead, whatever the data say. How hard do they pull at alpha (the
+# > gradient's norm) when the lead is 0, and when alpha has all but decided?
 
 # %%
-with torch.no_grad():
-    cell.arch_alpha += 1
-    assert abs(gradient.sum()) < 1e-9 and torch.allclose(cell(z), out)
-
 pull = {}
 for lead in (0, 3, 6, 9, 12):
     alpha = lead * torch.eye(len(names), dtype=torch.float64)[names.index("skip")]
     g = 2 * (torch.einsum("n,nbrhw->brhw", alpha.softmax(0), answers) - y)
-    pull[lead] = round(by_hand(alpha, answers, g).norm().item(), 4)
+    pull[f"lead {lead}"] = round(by_hand(alpha, answers, g).norm().item(), 4)
 pull
 
 # %% [markdown]
-# Whatever it does first, in the end the gradient dies with the doubt, whoever is right. At one-hot, $a_i (1 - a_i)$ is zero: a decision
-# is for ever. Adam, which normalises, delays that and does not cure it.
+# Whatever it does first, in the end the gradient dies with the doubt, whoever is right. Where one
+# $a_i$ is 1, the formula is zero: a decision is for ever. Adam, which normalises, delays that and does
+# not cure it.
 
 # %% [markdown]
 # ### Exercise 8.1 - alpha's gradient by differences
@@ -157,12 +161,13 @@ pull
 # 8 minutes ·
 # use `torch.eye`
 #
-# Autograd and a formula may share a mistake. A difference of two losses cannot.
+# Autograd and a formula may share a mistake. A difference of two losses cannot. Write the gradient as
+# central differences, and leave `alpha` as it was.
 
 
 # %%
 def differences(loss, alpha, h):
-    """d loss / d alpha `n` from values of `loss(alpha)` alone, a step of h each way."""
+    """d loss / d alpha `n`, from values of `loss` alone, a step of h each way."""
     raise NotImplementedError("Exercise 8.1")
 
 
@@ -188,11 +193,12 @@ checks.ex_8_1(differences)
 
 # %% [markdown]
 # ## Two levels
-# Weights answer to alpha, alpha to how well they answered, on *other* images. A toy with closed
-# form: half A wants $L_A = \frac12 (w - \alpha)^2$, half B wants
-# $L_B = \frac12 (w - 1)^2 + \frac12 (\alpha - 3)^2$. The best weights are $w^*(\alpha) = \alpha$, so the exact gradient
-# is $\frac{d}{d\alpha} L_B(w^*(\alpha), \alpha) = (\alpha - 3) + (\alpha - 1)$. First order, as here and in
-# cheap DARTS, drops the second bracket: how the weights *would* answer.
+# A *bilevel* search trains the weights for the present alpha on half A of the images, and alpha on
+# half B, by how well those weights do there. A toy with one weight: half A wants
+# $L_A = \frac12 (w - \alpha)^2$ small, half B $L_B = \frac12 (w - 1)^2 + \frac12 (\alpha - 3)^2$. The best
+# weight is $w^*(\alpha) = \alpha$, so the exact gradient is
+# $\frac{d}{d\alpha} L_B(w^*(\alpha), \alpha) = (\alpha - 3) + (\alpha - 1)$. *First order*, as here and in
+# cheap DARTS, drops the second bracket: how the weight *would* answer.
 
 
 # %%
@@ -209,19 +215,19 @@ def descend(schedule):
     """The points (alpha, w) of gradient descent under a schedule."""
     at, way = {"weights": -1.0, "alpha": 0.0}, [(0.0, -1.0)]
     for stage in schedule.stages:
+        rates = {"weights": stage.lr, "alpha": stage.alpha_lr}
         for step in range(stage.steps):
             moves, half = stage.turn(step)
             pull = pulls(half, at["weights"], at["alpha"])
             for kind in moves:
-                at[kind] -= {"weights": stage.lr, "alpha": stage.alpha_lr}[kind] * pull[
-                    kind
-                ]
+                at[kind] -= rates[kind] * pull[kind]
             way.append((at["alpha"], at["weights"]))
     return way
 
 
 # %% [markdown]
-# When who moves is *one* object, a `Schedule`: stages, each with its steps and its turns.
+# Who moves when is *one* object, a `Schedule`: stages, each with its steps and its turns. *Joint*
+# moves both at every step on all images, *stage-wise* the weights alone at first and at last.
 #
 # > **Predict first.** The exact answer is $\alpha = 2$. Where will first order end?
 
@@ -232,9 +238,8 @@ viz.turns(schedules, ways, {"exact": (2, 2), "first order": (3, 3)})
 
 # %% [markdown]
 # Orange and grey say who moves; stars are closed forms. Bilevel goes where its gradient sends it, past
-# the exact answer. Joint minimises the sum: another
-# question with another answer. Stage-wise minimises that sum too, but lets the weights begin alone and
-# end alone. No order is right as such; a toy says only *that* it matters.
+# the exact answer. Joint and stage-wise minimise the sum $L_A + L_B$: another question with another
+# answer. No order is right as such; a toy says only *that* it matters.
 
 # %% [markdown]
 # ## What a number of steps can decide
@@ -264,15 +269,18 @@ assert math.isclose(winner(50, 0.02, 9), reachable(50 * 0.02, 9))
 viz.budgets({3e-4: steady(3e-4), 0.02: steady(0.02)}, len(names))
 
 # %% [markdown]
-# At DARTS' rate a small data set ends before alpha has left uniform. `budget` says so in advance:
+# At DARTS' rate, 3e-4, the few hundred steps of a small data set leave alpha near uniform. `budget`
+# says so in advance:
 
 # %%
-plans = joint(300, 0.01, 3e-4), joint(300, 0.01), stage_wise(300, 0.01)
-{f"{p.name}, {p.stages[0].alpha_lr:g}": budget(p, len(names)) for p in plans}
+plans = {"joint, DARTS' rate": joint(300, 0.01, 3e-4)}
+plans |= {"joint": joint(300, 0.01), "stage-wise": stage_wise(300, 0.01)}
+Rows({n: {"what it can decide": budget(p, len(names))} for n, p in plans.items()})
 
 # %% [markdown]
-# An upper estimate: it believes that gradients never change their mind. And Adam has a second
-# trap. With *coupled* decay the decay is part of the gradient, and gets normalised like one:
+# An upper estimate: it believes that gradients never change their sign. (Adam goes farther where they
+# grow, as they do while $W_d$ leaves zero.) And Adam has a second trap: *coupled* decay is part of
+# the gradient, and gets normalised like one.
 
 
 # %%
@@ -297,7 +305,8 @@ drifted
 # %% [markdown]
 # ## Plant an operator
 # A teacher is one operator with random weights; a student cell sees z and the teacher's answer, with
-# noise. What is the right answer? Not simply the planted name: fit *every* class to every teacher
+# noise. What is the right answer? Not simply the planted name: an operator's *class* is every kernel
+# that it can be, and several classes may hold the teacher's. So fit every class to every teacher
 # first, in closed form.
 #
 # > **Predict first.** Which classes can say what `sep_conv_3x3` says? Is there a teacher that
@@ -310,9 +319,13 @@ answers = {t: next(c for c in r if r[c] <= TOLERANCE) for t, r in left.items()}
 viz.expressions(left, answers)
 
 # %% [markdown]
-# A number is the share of the teacher's energy that the best member of a class leaves. Classes are
-# nested, and the largest fits everything, so "it fits" is no answer. **A hit is the cheapest class
-# that fits.** Now one race, weights and alpha together, read every twenty steps.
+# A number is the share of the teacher's energy that the best member of a class leaves; up to 0.01 it
+# *fits*. Classes are nested, and the largest fits everything, so the right answer is **the cheapest
+# class that fits**, and a reading that names it is a *hit*. There are two readings of a search:
+# - *argmax*: the operator with the largest alpha;
+# - *projection*: the cheapest class that fits the learned *mixed kernel*, fitted as above.
+#
+# Now one search, joint, read every twenty steps.
 #
 # > **Predict first.** The budget above allows alpha nearly certainty in this many steps. Where will
 # > the winner be?
@@ -328,12 +341,13 @@ allowed = reachable(Garden().steps * Garden().alpha_lr, len(names))
 
 # %% [markdown]
 # Far below the budget: once the weights fit, hardly anything tells the operators apart. Alpha's
-# gradient is small and noisy, and Adam, which remembers the large ones, hardly moves. A budget rules a search out; it promises nothing. Early on, projection
-# names the largest class: what is left of the random start fits nothing smaller.
+# gradient is small and noisy, and Adam, which remembers the large ones, hardly moves. A budget rules
+# a search out; it promises nothing. As long as projection names the largest class, what is left of
+# the random start fits nothing smaller.
 #
-# One race is an anecdote. The grid was run beforehand, on a cell and (where recorded) inside a real
-# SAM, where We and Wd are learned too. There the basis of z is *free*: kernels K and $B K A$ are one adapter, so `skip`
-# stands for any pointwise map, `conv_1x1` included.
+# One search is an anecdote. A grid of them, over plants and seeds, was run beforehand, on a cell and
+# inside `sam_nano`, where We and Wd are learned too. They absorb any change of z's basis, so there
+# `skip` stands for any pointwise map, `conv_1x1` included.
 
 # %% tags=["nbval-ignore-output"]
 places = {"cell": "planted_cell", "inside sam_nano": "planted_sam_nano"}
@@ -346,9 +360,9 @@ chance = {
 viz.hits(grid, chance)
 
 # %% [markdown]
-# The median step is when projection began to stay right; joint, so alpha took as many. Chance is what
-# the same readings would hit if dealt out at random. Compare each rate with *its*
-# chance: whoever stands beside it has read nothing.
+# The median step is the one from which projection stayed right. Chance is what the same readings would
+# hit if dealt out at random. Compare each rate with *its* chance: a reading that stands beside it has
+# read nothing.
 
 # %% [markdown]
 # ## What alpha cannot tell
@@ -381,9 +395,8 @@ for name, alpha in zip(names, 3 * torch.eye(len(names)), strict=True):
 {n: {"argmax": r.argmax, "projection": r.projection} for n, r in read.items()}
 
 # %% [markdown]
-# Nine cells, one function, nine argmaxes, one projection. No loss can tell these cells apart, so no
-# training can be *obliged* to end at the right alpha; only where it started, and the order in
-# which things grew, decide.
+# Nine cells, one function, nine argmaxes, one projection. No loss can tell these cells apart, so
+# nothing obliges a training to end at the right alpha; where it started, and what grew first, decide.
 
 # %% [markdown]
 # ## Turn alpha's rate
@@ -410,25 +423,26 @@ viz.explore(
 )
 
 # %% [markdown]
-# The bold line is the right operator. In the first picture all lines are one, and argmax names the
-# first of the list. So a hit by projection proves that the *weights* learned the teacher and that
-# the reading is sound; that alpha searched, it does not prove. Whether alpha earns its passes is
-# to be asked against a frozen, uniform one: a control of every comparison from here on.
+# Colours are those of the search above, the bold line is the right operator, each panel has its own
+# axis. At rate 0 all lines are one, and argmax names the first of the list. So a hit by projection
+# proves that the *weights* learned the teacher and that the reading is sound; that alpha searched, it
+# does not prove. Whether alpha earns its passes is to be asked against a frozen, uniform one: a
+# control of every comparison from here on.
 
 # %% [markdown]
 # ### Exercise 8.2 - beat the step budget
 # Difficulty 3 of 5 ·
 # importance 4 of 5 ·
 # 12 minutes ·
-# use `joint`, `bilevel`, `stage_wise` or your own `Schedule`
+# use `joint`, `bilevel`, `stage_wise`, or `Schedule` and `Stage` of their module
 #
-# Find one under which *both* readings say `conv_3x3` for two seeds, alpha with some conviction, in
-# few passes.
+# Find a schedule of at most `passes` steps (the check gives 120) under which, for two seeds, *both*
+# readings find a planted `conv_3x3`, alpha with a probability of 0.3 or more.
 
 
 # %%
 def quick(passes):
-    """A Schedule of at most `passes` steps."""
+    """A Schedule of at most `passes` steps, a pass each."""
     raise NotImplementedError("Exercise 8.2: joint(passes, 0.01) is where to start")
 
 
@@ -459,8 +473,9 @@ checks.ex_8_2(quick)
 # 15 minutes ·
 # use `copy.deepcopy`, `torch.zeros_like`
 #
-# Each has `alpha`, `alpha_lr`, a call `search(z)`, and `step(a, b)`: weights on half a, alpha on half b,
-# each half a pair (z, y). All four learn:
+# Each has `alpha`, `alpha_lr`, a call `search(z)`, and `step(a, b)`: weights on half a, alpha on half
+# b, each half a pair (z, y). One weighs by alpha without a softmax, one moves alpha on half a, one
+# has coupled decay. In all four the loss falls to less than half:
 
 # %%
 a, b = batches(SEED)
@@ -471,7 +486,7 @@ assert all(way[-1] < way[0] / 2 for way in losses.values())
 
 # %%
 def alarm(search, a, b):
-    """Which it is: "no softmax", "same half", "coupled decay" or "honest"."""
+    """Return "no softmax", "same half", "coupled decay" or "honest"."""
     raise NotImplementedError("Exercise 8.3")
 
 
@@ -524,7 +539,7 @@ record(
 # %% [markdown]
 # ## Recap
 # *How would we know that a search is right?* By searches whose answer is known, and by comparing the
-# rate of hits with chance. By that measure the mixed kernel can be read, and alpha hardly.
+# rate of hits with chance. By that measure the mixed kernel is a better witness than alpha.
 # - Alpha's gradient compares each operator with the mixture; it dies as alpha decides.
 # - Joint, bilevel and stage-wise are values of one schedule, and solve different problems.
 # - Steps times rate bound what alpha can decide; they promise nothing.
