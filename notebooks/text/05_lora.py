@@ -245,8 +245,8 @@ checks.ex_5_1(thin)
 # %% [markdown]
 # ## Turn it around
 # We trained everything, then threw most of it away. LoRA starts with the two thin matrices and
-# trains nothing else: $y = W_0 x + b + s\,W_d (W_e x)$. Nothing guarantees that the *best* change
-# is of low rank; this is a bet, and the curve above is the reason to make it.
+# trains nothing else of the layer: $y = W_0 x + b + s\,W_d (W_e x)$. Nothing guarantees that the
+# *best* change is of low rank; this is a bet, and the curve above is the reason to make it.
 
 # %% [markdown]
 # ### Exercise 5.2 - LoRA's forward pass in one line
