@@ -72,7 +72,7 @@ from torch.autograd.graph import saved_tensors_hooks
 PROFILE = "smoke"
 SEED = 0
 DATA = "cropweed"  # an embedded domain, or the path of a folder with images/ and masks/
-STEPS = 24  # of each small run that shows a cause
+STEPS = 20  # of each small run that shows a cause
 
 # %%
 from naslora_core import (
@@ -346,7 +346,7 @@ said
 # validation images, and keeps the state that did best there as `best.safetensors`.
 
 # %% tags=["nbval-ignore-output"]
-watch = Watch(every=budget // 5)
+watch = Watch(every=budget // 4)
 methods = {"decoder_only": DecoderOnly(), "nas_lora": NASLoRA(rank=4)}
 runs = {name: train(m, out=name, watch=watch) for name, m in methods.items()}
 viz.learning({name: run.history for name, run in runs.items()})
