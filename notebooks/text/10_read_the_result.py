@@ -20,7 +20,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/10_read_the_result.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/10_read_the_result.ipynb)
 #
-# **Cost** 80 s · 1.1 GB, profile `smoke`, measured on AMD EPYC (2 cores)
+# **Cost** 46 s · 1.1 GB, profile `smoke`, measured on AMD EPYC (2 cores)
 #
 # Needs [09](09_stage_wise_search.ipynb).
 
