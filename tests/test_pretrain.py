@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from naslora_core.cli import build_parser
 from naslora_core.sam import build_nano
 from naslora_core.sam.registry import read_state
 from naslora_core.training import pretrain, publish
@@ -84,3 +85,23 @@ def test_publishing_writes_weights_that_match_their_manifest(tmp_path, monkeypat
 def _made(folder):
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.mark.gpu
+def test_a_leg_runs_on_a_gpu_and_its_weights_load_without_one(tmp_path):
+    path = pretrain.run(SMALL, tmp_path, every=1, device="cuda", workers=2)
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    assert all(torch.isfinite(v).all() for v in state.values())
+    scenes = [json.loads(x)["scenes"] for x in (tmp_path / "log.jsonl").open()]
+    assert scenes == [2, 4, 6, 8]
+
+
+def test_the_command_hands_its_words_to_the_leg(monkeypatch, tmp_path):
+    given = {}
+    monkeypatch.setattr(pretrain, "run", lambda leg, *a, **k: given.update(leg=leg, **k))
+    words = f"pretrain --scenes 500000 --decay 1 --batch 64 --lr 1e-3 --workers 3 --out {tmp_path}"
+    arguments = build_parser().parse_args(words.split())
+    arguments.run(arguments)
+    leg = given.pop("leg")
+    assert (leg.scenes, leg.decay, leg.batch, leg.lr) == (500_000, 1.0, 64, 1e-3)
+    assert given == {"device": "cpu", "workers": 3}

@@ -122,6 +122,10 @@ def gpu_table(arguments):
     option("--scenes", type=int, default=240_000, help="in all, earlier legs counted"),
     option("--decay", type=float, default=0.1, help="share of the scenes over which lr falls"),
     option("--out", default="build/pretrain", metavar="FOLDER"),
+    option("--batch", type=int, default=16, help="scenes a step"),
+    option("--lr", type=float, default=6e-4),
+    option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
+    option("--workers", type=int, default=1, metavar="N", help="processes that draw scenes"),
     option("--publish", action="store_true", help="make the packaged checkpoint of the cooled leg"),
 )
 def pretrain(arguments):

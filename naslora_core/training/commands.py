@@ -132,4 +132,6 @@ def pretrain(arguments: argparse.Namespace) -> None:
         facts = manifest()
         start = {"tensors": {k: v.float() for k, v in read_state(path).items()}}
         start |= {"scenes": facts["scenes_seen"], "minutes": facts["training_minutes"]}
-    legs.run(legs.Leg(scenes=arguments.scenes, decay=arguments.decay), out, start)
+    a = arguments
+    leg = legs.Leg(scenes=a.scenes, decay=a.decay, batch=a.batch, lr=a.lr)
+    legs.run(leg, out, start, device=a.device, workers=a.workers)

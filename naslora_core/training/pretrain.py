@@ -1,6 +1,7 @@
 """Pre-train `sam_nano` on endless scenes, as SAM is trained: clicks, boxes, corrections.
 
     python -m naslora_core pretrain --scenes 240000 --decay 0.1 --out build/pretrain
+    python -m naslora_core pretrain --scenes 900000 --decay 1 --device cuda --workers 14 --batch 64
 
 The learning rate is constant after a warm-up and falls to zero over the last `decay` of a leg, so
 every leg ends in a usable checkpoint. A killed leg goes on from its state, as does a longer one; in
@@ -89,22 +90,28 @@ def bf16_pays(size: int = 512, repeats: int = 20) -> bool:
 
 
 class Trainer:
-    """Model, optimiser and position of a leg; `state.pt` in `out` holds them."""
+    """Model, optimiser and position of a leg; `state.pt` in `out` holds them.
 
-    def __init__(self, leg: Leg, out: Path, start: dict | None = None):
+    workers: processes that draw scenes; a GPU wants as many as there are cores.
+    """
+
+    def __init__(
+        self, leg: Leg, out: Path, start: dict | None = None, device="cpu", workers: int = 1
+    ):
         torch.manual_seed(leg.seed)
         self.leg, self.out, self.seen = leg, out, 0  # scenes seen
-        self.sam = build_nano().train()
+        self.device, self.workers = torch.device(device), workers
+        self.sam = build_nano().train().to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.sam.parameters(), leg.lr, weight_decay=leg.weight_decay
         )
-        self.bf16, self.minutes = bf16_pays(), 0.0
+        self.bf16, self.minutes = self.device.type != "cpu" or bf16_pays(), 0.0
         self._restore(start)
 
     def _restore(self, start: dict | None) -> None:
         path = self.out / "state.pt"
         if path.exists():
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, weights_only=True, map_location=self.device)
             self.sam.load_state_dict(state["sam"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.seen, self.minutes = state["seen"], state["minutes"]
@@ -121,15 +128,15 @@ class Trainer:
 
     def batches(self) -> Iterator[dict[str, Tensor]]:
         examples = Examples(self.leg, self.sam.image_encoder.img_size)
-        order = range(self.seen, self.leg.scenes)
-        return iter(
-            DataLoader(examples, self.leg.batch, sampler=order, num_workers=1, drop_last=True)
-        )
+        how = {"sampler": range(self.seen, self.leg.scenes), "num_workers": self.workers}
+        how |= {"pin_memory": self.device.type == "cuda"}
+        return iter(DataLoader(examples, self.leg.batch, drop_last=True, **how))
 
     def update(self, batch: dict[str, Tensor]) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.seen, self.leg)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss = step_loss(self.sam, batch, self._corrected())
         self.optimiser.zero_grad()
         loss.backward()
@@ -144,10 +151,13 @@ class Trainer:
         return ("clicks", "boxes")[self.seen // self.leg.batch % 2]
 
 
-def run(leg: Leg, out: Path, start: dict | None = None, every: int = 200) -> Path:
+def run(
+    leg: Leg, out: Path, start: dict | None = None, every: int = 200, device="cpu", workers: int = 1
+) -> Path:
     """Train one leg, logging to `out/log.jsonl`; the cooled weights are `out/cooled.pt`."""
     out.mkdir(parents=True, exist_ok=True)
-    trainer, losses, clock = Trainer(leg, out, start), [], time.monotonic()
+    trainer = Trainer(leg, out, start, device, workers)
+    losses, clock = [], time.monotonic()
     trainer.log = out / "log.jsonl"
     for batch in trainer.batches():
         losses.append(trainer.update(batch))

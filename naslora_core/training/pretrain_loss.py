@@ -70,7 +70,7 @@ def step_loss(sam, batch: dict[str, Tensor], corrected: str | None) -> Tensor:
 def _as_prompt(kind: str, prompts: Tensor) -> dict:
     if kind == "boxes":
         return {"boxes": prompts}
-    return {"points": (prompts[:, None], torch.ones(len(prompts), 1))}
+    return {"points": (prompts[:, None], prompts.new_ones(len(prompts), 1))}
 
 
 def _selected(masks: Tensor, iou: Tensor, kind: str) -> Tensor:
@@ -83,9 +83,10 @@ def _corrected(given: dict, logits: Tensor, truth: Tensor, keys: Tensor) -> dict
     """The prompt with one more click where the mask is wrong."""
     rng = np.random.default_rng(keys.tolist())
     guess = F.interpolate(logits, truth.shape[-2:], mode="bilinear")[:, 0] > 0
-    pairs = zip(guess.numpy(), truth.bool().numpy(), strict=True)
+    pairs = zip(guess.cpu().numpy(), truth.bool().cpu().numpy(), strict=True)
     clicks, labels = zip(*(correction_click(rng, g, t) for g, t in pairs), strict=True)
     more = torch.from_numpy(np.stack(clicks))[:, None], torch.tensor(labels)[:, None].float()
+    more = tuple(part.to(truth.device) for part in more)
     if "points" in given:
         more = tuple(torch.cat(pair, 1) for pair in zip(given["points"], more, strict=True))
     return {**given, "points": more}

@@ -21,7 +21,7 @@ def publish(out: Path, target: Path = WEIGHTS) -> dict:
 
     The manifest holds the table on the frozen evaluation scenes of the fp16 weights themselves.
     """
-    state = torch.load(out / "cooled.pt", weights_only=True)
+    state = torch.load(out / "cooled.pt", weights_only=True, map_location="cpu")
     data = save({k: v.half().contiguous() for k, v in state.items()})
     sam = build_nano().eval()
     sam.load_state_dict({k: v.half().float() for k, v in state.items()})
