@@ -10,6 +10,7 @@ from naslora_core.house.costs import cost_table
 from naslora_core.training import benchmark, commands
 from naslora_core.training.benchmark import FLOOR, interleaved, measure, saved_mb
 from naslora_core.training.folded_cost import FOLDED, VANILLA, _folded, measure_folded
+from naslora_core.training.overhead import NINE, PATHS, THREE, measure_overhead, removed, told
 
 
 def test_turns_are_taken_and_the_first_is_not_counted():
@@ -91,3 +92,19 @@ def test_the_command_keeps_its_rows_and_names_unknown_methods(
     assert main(["bench", "--methods", "lorra"]) == 2
     assert "lorra" in capsys.readouterr().err
     assert next(iter(benchmark.SIZES)) == "nano"
+
+
+def test_the_overhead_that_is_removed_is_a_share_of_conv_loras():
+    ratios = {"lora": 1.0, "conv_lora, released": 1.5, "conv_lora, fast": 1.1}
+    ratios |= {NINE: 1.05, THREE: 1.04}
+    rows = {name: {"ratio": r, "ms": 100 * r} for name, r in ratios.items()}
+    assert removed(rows, "released") == pytest.approx(0.9)
+    assert removed(rows, "fastest") == pytest.approx(0.5)
+    assert "removes 90%" in told(rows) and "take 1.010 of the time of three" in told(rows)
+    rows["conv_lora, fast"]["ratio"] = 0.99  # no overhead, so no share of it
+    assert removed(rows, "fastest") is None and "fastest" not in told(rows)
+
+
+def test_all_paths_are_measured_in_one_run():
+    rows = measure_overhead("nano", rounds=1)
+    assert rows.keys() == PATHS.keys() and rows["lora"]["ratio"] == 1

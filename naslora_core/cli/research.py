@@ -89,14 +89,17 @@ def bench(arguments):
 
 
 @command(
-    option("what", choices=("cache", "attention", "plan"), help="which question"),
+    option("what", choices=("cache", "attention", "plan", "overhead"), help="which question"),
     SIZES,
     option("--rounds", type=int, default=5, metavar="N", help="turns"),
-    option("--device", default="cpu", metavar="NAME", help="of attention: cpu or cuda"),
+    option(
+        "--device", default="cpu", metavar="NAME", help="of attention and overhead: cpu or cuda"
+    ),
     ROWS,
 )
 def measure(arguments):
-    """Measure what a cache saves, the forms of attention, or how far plans are off."""
+    """Measure what a cache saves, the forms of attention, how far plans are off, or what operators
+    add to a step."""
     from naslora_core.training.measuring import measure
 
     measure(arguments)

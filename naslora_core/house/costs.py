@@ -5,6 +5,7 @@ from pathlib import Path
 
 from naslora_core.house.labels import LABELS
 from naslora_core.house.results import CORE
+from naslora_core.training.overhead import told
 
 
 def cost_table(core: Path = CORE) -> str:
@@ -26,6 +27,7 @@ def cost_table(core: Path = CORE) -> str:
         f"{_folded(kept['folded']['nano'])} {p['device']}, "
         f"{p['date']}, commit `{p['commit']}`, `{p['command']}`.{_big_note(big)}"
     )
+    note += _overhead(core)
     title = "Every method behind `adapt(sam, method)`, what it adds and what that costs:\n"
     return "\n".join([title, head, "|---" * len(names) + "|", *rows, "", note])
 
@@ -51,6 +53,20 @@ def _big_note(big: dict) -> str:
         f" B: one windowed and one global block of ViT-B at 1024, official attention, batch 1, "
         f"{big['rounds']} turns, floor {floor:.2f}; {p['date']}, commit `{p['commit']}`, "
         f"`{p['command']}`."
+    )
+
+
+def _overhead(core: Path) -> str:
+    """What operators add to LoRA's step, as a paragraph of its own."""
+    path = core / "recorded" / "overhead.json"
+    if not path.exists():
+        return ""
+    kept = json.loads(path.read_text())
+    p, rows = kept["provenance"], kept["rows"].items()
+    said = ". ".join(f"{size}, a step of LoRA's: {told(each)}" for size, each in rows)
+    return (
+        f"\n\n{said}. Medians of {kept['rounds']} turns in one run. {p['device']}, "
+        f"{p['date']}, commit `{p['commit']}`, `{p['command']}`."
     )
 
 

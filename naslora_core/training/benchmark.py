@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from naslora_core.adapters.base import frozen_twin
+from naslora_core.adapters.base import Method, frozen_twin
 from naslora_core.adapters.methods import METHODS
 from naslora_core.sam import build_nano
 from naslora_core.sam.nano import ImageEncoderViT
@@ -43,22 +43,23 @@ def measure(
     sam = build(size).to(device)
     side = sam.image_encoder.img_size
     images = torch.randn(batch, 3, side, side, device=device)
-    encoders = {name: _encoder(sam, name) for name in (FLOOR, *names)}
-    work = {("step", n): partial(_step, e, images, n) for n, e in encoders.items()}
+    encoders = {name: encoder_with(sam, METHODS.get(name)) for name in (FLOOR, *names)}
+    work = {("step", n): partial(step, e, images, n) for n, e in encoders.items()}
     work |= {("inference", n): partial(infer, e, images) for n, e in encoders.items()}
     times = interleaved(work, rounds, device)
     rows = {n: _row(n, times) | {"saved_mb": saved_mb(e, images, n)} for n, e in encoders.items()}
     return {n: row | {"parameters": _count(encoders[n])} for n, row in rows.items()}
 
 
-def _encoder(sam: nn.Module, name: str) -> nn.Module:
+def encoder_with(sam: nn.Module, method: Method | None) -> nn.Module:
+    """A twin of a frozen image encoder with a method in it; without one, the floor."""
     twin = frozen_twin(sam).image_encoder
-    if name == FLOOR:
+    if method is None:
         return twin
-    return (METHODS[name].inject(twin) or twin).to(next(twin.parameters()))
+    return (method.inject(twin) or twin).to(next(twin.parameters()))
 
 
-def _step(encoder: nn.Module, images: Tensor, name: str) -> None:
+def step(encoder: nn.Module, images: Tensor, name: str) -> None:
     """Forward and backward of an arbitrary loss; the floor's gradient goes to its input."""
     encoder.train()
     out = encoder(images.requires_grad_(name == FLOOR))

@@ -1,4 +1,4 @@
-"""What `python -m naslora_core measure cache | attention | plan` and `gpu-table` do."""
+"""What `python -m naslora_core measure cache | attention | plan | overhead` and `gpu-table` do."""
 
 import argparse
 import json
@@ -11,6 +11,7 @@ from naslora_core.training import gpu_table as table
 from naslora_core.training.attention_forms import SHAPES, compare
 from naslora_core.training.cached_cost import LATE, measure_cached
 from naslora_core.training.commands import command_line
+from naslora_core.training.overhead import measure_overhead, told
 from naslora_core.training.plan_error import hold, line
 from naslora_core.training.provenance import provenance
 
@@ -18,7 +19,8 @@ from naslora_core.training.provenance import provenance
 def measure(arguments: argparse.Namespace) -> None:
     """Print the rows of one question; keep them after every part, so that a killed one has some."""
     a = arguments
-    for rows in {"cache": _cache, "attention": _attention, "plan": _plan}[a.what](a):
+    ways = {"cache": _cache, "attention": _attention, "plan": _plan, "overhead": _overhead}
+    for rows in ways[a.what](a):
         if a.out:
             kept = {"rounds": a.rounds, "rows": rows, "provenance": provenance(command_line())}
             write_atomic(a.out, json.dumps(kept, indent=1) + "\n")
@@ -48,6 +50,14 @@ def _plan(a) -> Iterator[list]:
     for row in hold(a.sizes, a.rounds):
         rows.append(row)
         print(line(row), flush=True)
+        yield rows
+
+
+def _overhead(a) -> Iterator[dict]:
+    rows = {}
+    for size in a.sizes:
+        rows[size] = measure_overhead(size, a.rounds, a.device)
+        print(f"{size}: {told(rows[size])}", flush=True)
         yield rows
 
 

@@ -1,0 +1,60 @@
+"""What convolving adapters add to LoRA's step, and how much of Conv-LoRA's part NAS-LoRA removes.
+
+    python -m naslora_core measure overhead
+
+LoRA is the floor of all of them, so the share that is removed, (T_conv - T_nas) / (T_conv - T_lora),
+is the measure; against Conv-LoRA as released, and against the fastest that we can write.
+"""
+
+from functools import partial
+
+import torch
+
+from naslora_core.adapters import ConvLoRA, LoRA, NASLoRA
+from naslora_core.training.benchmark import (
+    REFERENCE,
+    SIZES,
+    build,
+    encoder_with,
+    interleaved,
+    step,
+    summary,
+)
+
+NINE, THREE = "nas_lora", "nas_lora of 3 operators"
+RIVALS = {"released": "conv_lora, released", "fastest": "conv_lora, fast"}
+PATHS = {
+    REFERENCE: LoRA(rank=4),
+    RIVALS["released"]: ConvLoRA(dispatch="released"),
+    RIVALS["fastest"]: ConvLoRA(dispatch="fast"),
+    NINE: NASLoRA(rank=4),
+    THREE: NASLoRA(rank=4, operators=("skip", "conv_3x3", "conv_5x5")),
+}
+
+
+def measure_overhead(size: str, rounds: int, device: str = "cpu") -> dict[str, dict]:
+    """A row a path: milliseconds of a step of the encoder, and its ratio to LoRA's, in turns."""
+    sam = build(size).to(device)
+    side = sam.image_encoder.img_size
+    images = torch.randn(SIZES[size], 3, side, side, device=device)
+    work = {n: partial(step, encoder_with(sam, m), images, n) for n, m in PATHS.items()}
+    times = interleaved(work, rounds, device)
+    return {name: summary(times[name], times[REFERENCE]) for name in PATHS}
+
+
+def removed(rows: dict[str, dict], way: str) -> float | None:
+    """Share of a Conv-LoRA's overhead that NAS-LoRA removes; None where there is none."""
+    nas, conv = rows[NINE]["ratio"] - 1, rows[RIVALS[way]]["ratio"] - 1
+    return (conv - nas) / conv if conv > 0 else None
+
+
+def told(rows: dict[str, dict]) -> str:
+    """The shares, and what nine operators cost beside three, in a sentence."""
+    ratios = ", ".join(f"{name} {row['ratio']:.3f}" for name, row in rows.items())
+    parts = [
+        f"of the overhead of the {way} Conv-LoRA NAS-LoRA removes {share:.0%}"
+        for way in RIVALS
+        if (share := removed(rows, way)) is not None
+    ]
+    nine = rows[NINE]["ms"] / rows[THREE]["ms"]
+    return "; ".join([ratios, *parts, f"nine operators take {nine:.3f} of the time of three"])
