@@ -93,7 +93,7 @@ def bench(arguments):
     SIZES,
     option("--rounds", type=int, default=5, metavar="N", help="turns"),
     option(
-        "--device", default="cpu", metavar="NAME", help="of attention and overhead: cpu or cuda"
+        "--device", default="cpu", metavar="NAME", help="cpu or cuda, of attention and overhead"
     ),
     ROWS,
 )

@@ -2,8 +2,9 @@
 
     python -m naslora_core measure overhead
 
-LoRA is the floor of all of them, so the share that is removed, (T_conv - T_nas) / (T_conv - T_lora),
-is the measure; against Conv-LoRA as released, and against the fastest that we can write.
+LoRA is the floor of all of them, so the measure is the share that is removed,
+    (T_conv - T_nas) / (T_conv - T_lora),
+against Conv-LoRA as released, and against the fastest that we can write.
 """
 
 from functools import partial
@@ -21,6 +22,7 @@ from naslora_core.training.benchmark import (
     summary,
 )
 
+NOISE = 0.02  # an overhead below it is none that a share could be taken of
 NINE, THREE = "nas_lora", "nas_lora of 3 operators"
 RIVALS = {"released": "conv_lora, released", "fastest": "conv_lora, fast"}
 PATHS = {
@@ -43,9 +45,9 @@ def measure_overhead(size: str, rounds: int, device: str = "cpu") -> dict[str, d
 
 
 def removed(rows: dict[str, dict], way: str) -> float | None:
-    """Share of a Conv-LoRA's overhead that NAS-LoRA removes; None where there is none."""
+    """Share of a Conv-LoRA's overhead that NAS-LoRA removes; None where that is below NOISE."""
     nas, conv = rows[NINE]["ratio"] - 1, rows[RIVALS[way]]["ratio"] - 1
-    return (conv - nas) / conv if conv > 0 else None
+    return (conv - nas) / conv if conv > NOISE else None
 
 
 def told(rows: dict[str, dict]) -> str:
