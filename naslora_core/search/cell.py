@@ -56,12 +56,13 @@ class Cell(nn.Module):
 
     def _lay_out(self) -> None:
         """Where the taps of all linear kernels, end to end, lie in the largest of them."""
-        linear = [(i, op.side) for i, op in enumerate(self.operators) if op.linear]
-        self.side = max((side for _, side in linear), default=1)
-        owner = [torch.full((side**2,), i) for i, side in linear]
-        place = [placement(side, self.side) for _, side in linear]
+        linear = [(i, op) for i, op in enumerate(self.operators) if op.linear]
+        self.side = max((op.side for _, op in linear), default=1)
+        place = [placement(op.side, self.side)[op.seats()] for _, op in linear]
+        owner = [torch.full((len(taps),), i) for (i, _), taps in zip(linear, place, strict=True)]
+        owners = torch.cat(owner or [torch.zeros(0, dtype=torch.long)])
         constants = {
-            "owner": torch.cat(owner or [torch.zeros(0, dtype=torch.long)]),  # T
+            "owner": F.one_hot(owners, len(self.names)).float(),  # T n
             "place": torch.cat(place or [torch.zeros(0, 1)]),  # T k^2
             "beside": identity(self.rank, self.side) * (self.start == "beside"),  # r r k k
         }
@@ -70,13 +71,13 @@ class Cell(nn.Module):
 
     def kernel(self) -> Tensor:
         """The effective kernel `r r k k` of all linear operators (and the skip beside them)."""
-        banks = [op.kernel().flatten(2) for op in self.operators if op.linear]
+        banks = [op.taps() for op in self.operators if op.linear]
         if not banks:
             return self.beside
         weights = self.gain * self.probabilities()
         with torch.autocast(weights.device.type, enabled=False):
             # sum_i a_i pad(K_i) as one product: r r T  @  T k^2
-            mixed = torch.cat(banks, 2) @ (weights[self.owner, None] * self.place)
+            mixed = torch.cat(banks, 2) @ ((self.owner @ weights)[:, None] * self.place)
         return mixed.view_as(self.beside) + self.beside
 
     def forward(self, z: Tensor) -> Tensor:

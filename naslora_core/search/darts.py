@@ -66,9 +66,9 @@ class AveragePool3(Pool):
 
 
 class Rectified(Operator):
-    """`times` in a row: ReLU, depthwise `taps x taps` `dilation` apart, pointwise, BN."""
+    """`times` in a row: ReLU, depthwise `width x width` taps `dilation` apart, pointwise, BN."""
 
-    taps, dilation, times = 3, 1, 1
+    width, dilation, times = 3, 1, 1
     folds_to = "nothing"
     stays = "begins with a ReLU"
 
@@ -77,11 +77,11 @@ class Rectified(Operator):
         self.layers = nn.Sequential(*(p for _ in range(self.times) for p in self._once(rank)))
 
     def _once(self, rank: int) -> tuple[nn.Module, ...]:
-        reach = self.dilation * (self.taps // 2)
+        reach = self.dilation * (self.width // 2)
         depthwise = {"padding": reach, "dilation": self.dilation, "groups": rank, "bias": False}
         return (
             nn.ReLU(),
-            nn.Conv2d(rank, rank, self.taps, **depthwise),
+            nn.Conv2d(rank, rank, self.width, **depthwise),
             nn.Conv2d(rank, rank, 1, bias=False),
             nn.BatchNorm2d(rank, affine=False),
         )
@@ -90,7 +90,7 @@ class Rectified(Operator):
         return self.layers(z)
 
     def macs(self) -> int:
-        return self.times * (self.taps**2 * self.rank + self.rank**2)
+        return self.times * (self.width**2 * self.rank + self.rank**2)
 
 
 @operator("darts_sep_conv_3x3")
@@ -104,7 +104,7 @@ class RectifiedSeparable3(Rectified):
 class RectifiedSeparable5(Rectified):
     """Twice ReLU, separable 5 x 5, BN."""
 
-    taps, side, times = 5, 9, 2
+    width, side, times = 5, 9, 2
 
 
 @operator("darts_dil_conv_3x3")
@@ -118,4 +118,4 @@ class RectifiedDilated3(Rectified):
 class RectifiedDilated5(Rectified):
     """ReLU, separable 5 x 5 with taps two tokens apart, BN."""
 
-    taps, side, dilation = 5, 9, 2
+    width, side, dilation = 5, 9, 2

@@ -37,6 +37,14 @@ class Operator(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         return F.conv2d(z, self.kernel(), padding=self.side // 2)
 
+    def taps(self) -> Tensor:
+        """What the kernel holds at `seats`, `r r t`; elsewhere it is 0."""
+        return self.kernel().flatten(2)
+
+    def seats(self) -> Tensor:
+        """Where the taps lie in the kernel, counted row by row: `t` numbers below side^2."""
+        return torch.arange(self.side**2)
+
     def start_at_identity(self) -> None:
         """Set learnable weights so that the operator copies its input, where it can."""
 
@@ -106,13 +114,13 @@ class AveragePool(Fixed):
 
 
 class Dense(Operator):
-    """A full convolution r -> r without bias, `taps x taps`, `dilation` apart."""
+    """A full convolution r -> r without bias, `width x width` taps, `dilation` apart."""
 
-    taps, dilation = 1, 1
+    width, dilation = 1, 1
 
     def __init__(self, rank: int):
         super().__init__(rank)
-        self.weight = nn.Parameter(torch.empty(rank, rank, self.taps, self.taps))
+        self.weight = nn.Parameter(torch.empty(rank, rank, self.width, self.width))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def kernel(self) -> Tensor:
@@ -122,14 +130,21 @@ class Dense(Operator):
         spread[..., :: self.dilation, :: self.dilation] = self.weight
         return spread
 
+    def taps(self) -> Tensor:
+        return self.weight.flatten(2)
+
+    def seats(self) -> Tensor:
+        grid = super().seats().view(self.side, self.side)
+        return grid[:: self.dilation, :: self.dilation].flatten()
+
     def start_at_identity(self) -> None:
-        self.weight.data.copy_(identity(self.rank, self.taps))
+        self.weight.data.copy_(identity(self.rank, self.width))
 
     def take(self, kernel: Tensor) -> None:
         self.weight.data.copy_(kernel[..., :: self.dilation, :: self.dilation])
 
     def macs(self) -> int:
-        return self.taps**2 * self.rank**2
+        return self.width**2 * self.rank**2
 
 
 @operator("conv_1x1")
@@ -143,21 +158,21 @@ class Conv1(Dense):
 class Conv3(Dense):
     """A full 3 x 3 convolution."""
 
-    taps = side = 3
+    width = side = 3
 
 
 @operator("conv_5x5")
 class Conv5(Dense):
     """A full 5 x 5 convolution: every other linear operator is one of these."""
 
-    taps = side = 5
+    width = side = 5
 
 
 @operator("dil_conv_3x3")
 class DilatedConv3(Dense):
     """3 x 3 taps two tokens apart: a 5 x 5 field with nine weights a pair."""
 
-    taps, side, dilation = 3, 5, 2
+    width, side, dilation = 3, 5, 2
 
 
 class Separable(Operator):
