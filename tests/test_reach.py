@@ -19,7 +19,7 @@ def run(method, looks, seed=0):
 
 
 def test_the_first_look_that_is_good_enough_counts():
-    assert reached(ENDS, 0.5) == (40, 4.0) and reached(ENDS, 0.2) == (20, 2.0)
+    assert reached(ENDS, 0.5) == 40 and reached(ENDS, 0.2) == 20
     assert reached(ENDS, 0.7) is None
 
 
@@ -28,16 +28,19 @@ def test_shares_are_of_the_rivals_whole_run_and_only_of_pairs():
     never = run("nas_lora", [[20, 0.1, 1.0], [40, 0.1, 2.0], [60, 0.4, 3.0]], seed=1)
     rivals = [run("conv_lora", ENDS, seed) for seed in (0, 1, 2)]
     found = shares([quick, never, *rivals], "nas_lora")
-    assert found == [pytest.approx((1 / 3, 1 / 8)), None]  # of seed 2 there is no pair
-    assert shares(rivals, "conv_lora") == [pytest.approx((2 / 3, 0.5))] * 3
+    assert found == [pytest.approx(1 / 3), None]  # of seed 2 there is no pair
+    assert shares(rivals, "conv_lora") == [pytest.approx(2 / 3)] * 3
 
 
-def test_the_table_says_how_many_get_there(tmp_path):
+def test_the_table_says_how_many_get_there_and_what_it_takes(tmp_path):
     assert reach_table(tmp_path) == ""
-    for i, record in enumerate(
-        [run("conv_lora", ENDS), run("nas_lora", ENDS), run("lora", ENDS[:1])]
-    ):
-        (tmp_path / f"{i}.json").write_text(json.dumps(record))
+    (tmp_path / "recorded" / "curves").mkdir(parents=True)
+    ratios = {"conv_lora": 1.2, "nas_lora": 0.9, "lora": 1.0}
+    bench = {"rows": {"nano": {name: {"step_ratio": r} for name, r in ratios.items()}}}
+    (tmp_path / "recorded" / "bench.json").write_text(json.dumps(bench))
+    runs = run("conv_lora", ENDS), run("nas_lora", ENDS), run("lora", ENDS[:1])
+    for i, record in enumerate(runs):
+        (tmp_path / "recorded" / "curves" / f"{i}.json").write_text(json.dumps(record))
     table = reach_table(tmp_path)
     assert "| NAS-LoRA | 1 of 1 | 0.67 | 0.50 |" in table
     assert "| LoRA | 0 of 1 | - | - |" in table and "seeds 0:" in table

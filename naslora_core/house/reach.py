@@ -1,59 +1,65 @@
-"""How many passes and seconds a method needs to be as good as a rival is at its end."""
+"""How many passes a method needs to be as good as a rival is at its end, and what these cost.
+
+Runs of a grid share their machine with others, so their own seconds say little: time is passes,
+times what a step takes beside the rival's where both took turns (`bench`).
+"""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from naslora_core.house.environment import ROOT
 from naslora_core.house.labels import LABELS
+from naslora_core.house.results import CORE
 
 RIVAL = "conv_lora"
-CURVES = ROOT / "naslora_core" / "recorded" / "curves"
 
 
-def reached(looks: Sequence[Sequence[float]], quality: float) -> tuple[float, float] | None:
-    """Step and seconds of the first look (step, value, seconds) of at least this value."""
-    return next(((step, seconds) for step, value, seconds in looks if value >= quality), None)
+def reached(looks: Sequence[Sequence[float]], quality: float) -> int | None:
+    """Step of the first look (step, value, seconds) of at least this value."""
+    return next((step for step, value, *_ in looks if value >= quality), None)
 
 
-def shares(records: Sequence[dict], method: str) -> list[tuple[float, float] | None]:
-    """By domain and seed the steps and seconds until the rival's last validation Dice, of the
-    rival's whole run; None where it is never reached."""
+def shares(records: Sequence[dict], method: str) -> list[float | None]:
+    """By domain and seed the passes until the rival's last validation Dice, as a share of the
+    rival's whole run; None where it is never reached. Runs without a rival are left out."""
     of = {(r["data"], r["seed"], r["method"]): r["looks"] for r in records if r.get("looks")}
     found = []
     for data, seed in sorted({key[:2] for key in of if key[2] == RIVAL}):
-        if (data, seed, method) not in of:
-            continue
-        steps, quality, seconds = of[data, seed, RIVAL][-1]
-        mine = reached(of[data, seed, method], quality)
-        found.append(mine and (mine[0] / steps, mine[1] / seconds))
+        if (data, seed, method) in of:
+            steps, quality, *_ = of[data, seed, RIVAL][-1]
+            mine = reached(of[data, seed, method], quality)
+            found.append(mine and mine / steps)
     return found
 
 
-def reach_table(folder: Path = CURVES) -> str:
-    """A row a method: in how many runs it gets there, and the median shares of those."""
-    records = [json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))]
+def reach_table(core: Path = CORE) -> str:
+    """A row a method: in how many runs it gets there, the median share of those, and its time."""
+    files = sorted((core / "recorded" / "curves").glob("*.json"))
+    records = [json.loads(p.read_text()) for p in files]
     methods = [m for m in LABELS if any(r["method"] == m and r.get("looks") for r in records)]
     if RIVAL not in methods:
         return ""
-    head = "| method | gets there | passes | seconds |\n|---|---|---|---|"
-    rows = [f"| {LABELS[m]} | {_cells(shares(records, m))} |" for m in methods]
+    bench = json.loads((core / "recorded" / "bench.json").read_text())["rows"]["nano"]
+    step = {m: bench[m]["step_ratio"] / bench[RIVAL]["step_ratio"] for m in methods}
+    head = "| method | gets there | passes | time |\n|---|---|---|---|"
+    rows = [f"| {LABELS[m]} | {_cells(shares(records, m), step[m])} |" for m in methods]
     s, p = records[-1]["setting"], records[-1]["provenance"]
     domains = " and ".join(sorted({r["data"] for r in records}))
-    seeds = sorted({r["seed"] for r in records if r.get("looks")})
+    seeds = ", ".join(map(str, sorted({r["seed"] for r in records if r.get("looks")})))
     note = (
         f"Until the validation Dice is at least that of {LABELS[RIVAL]} after all its "
-        f"{s['steps']} steps, looked at every {s['looks']} steps on {domains}, seeds "
-        f"{', '.join(map(str, seeds))}: runs that get there, and of these the median passes and "
-        f"seconds as shares of {LABELS[RIVAL]}'s whole run. Its own row tells how early it was "
-        f"once as good as at its end. {p['device']}, {p['date']}, commit `{p['commit']}`, "
-        f"`{p['command']}`."
+        f"{s['steps']} steps, looked at every {s['looks']} steps on {domains}, seeds {seeds}: runs "
+        f"that get there, and of these the median passes, as a share of {LABELS[RIVAL]}'s whole "
+        f"run; time: these, times what a step of the encoder takes beside {LABELS[RIVAL]}'s in "
+        f"the table above. Its own row tells how early it was once as good as at its end. "
+        f"{p['device']}, {p['date']}, commit `{p['commit']}`, `{p['command']}`."
     )
     return "\n".join([head, *rows, "", note])
 
 
-def _cells(found: Sequence[tuple[float, float] | None]) -> str:
+def _cells(found: Sequence[float | None], step: float) -> str:
     there = [share for share in found if share]
-    middle = [f"{median(values):.2f}" for values in zip(*there, strict=True)] or ["-", "-"]
-    return " | ".join([f"{len(there)} of {len(found)}", *middle])
+    middle = median(there) if there else None
+    costs = [f"{middle:.2f}", f"{middle * step:.2f}"] if there else ["-", "-"]
+    return " | ".join([f"{len(there)} of {len(found)}", *costs])
