@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from naslora_core.house.reach import reach_table, reached, shares
+from naslora_core.house.reach import last_tenth, reach_table, reached, shares
 
 ENDS = [[20, 0.2, 2.0], [40, 0.6, 4.0], [60, 0.5, 8.0]]
 
@@ -38,9 +38,20 @@ def test_the_table_says_how_many_get_there_and_what_it_takes(tmp_path):
     ratios = {"conv_lora": 1.2, "nas_lora": 0.9, "lora": 1.0}
     bench = {"rows": {"nano": {name: {"step_ratio": r} for name, r in ratios.items()}}}
     (tmp_path / "recorded" / "bench.json").write_text(json.dumps(bench))
-    runs = run("conv_lora", ENDS), run("nas_lora", ENDS), run("lora", ENDS[:1])
+    runs = (
+        run("conv_lora", ENDS),
+        run("nas_lora", ENDS),
+        run("lora", [[20, 0.1, 2.0], [60, 0.12, 8.0]]),
+    )
     for i, record in enumerate(runs):
         (tmp_path / "recorded" / "curves" / f"{i}.json").write_text(json.dumps(record))
     table = reach_table(tmp_path)
-    assert "| NAS-LoRA | 1 of 1 | 0.67 | 0.50 |" in table
-    assert "| LoRA | 0 of 1 | - | - |" in table and "seeds 0:" in table
+    assert "| NAS-LoRA | 1 of 1 | 0.67 | 0.50 | -0.100 |" in table
+    assert "| LoRA | 0 of 1 | - | - | +0.020 |" in table and "seeds 0:" in table
+
+
+def test_the_last_tenth_is_told_by_domain():
+    long = [[step, step / 1000, 1.0] for step in range(10, 101, 10)]
+    other = run("lora", ENDS) | {"data": "leaf"}
+    gains = last_tenth([run("lora", long), other, run("nas_lora", ENDS)], "lora")
+    assert gains == {"leaf": pytest.approx(-0.1), "polyp": pytest.approx(0.01)}
