@@ -21,7 +21,7 @@ def comparison(records: Sequence[dict], metric: str = "dice", title: str | None 
     ax.plot(places, table, color=BASE, lw=0.7, alpha=0.7)
     for x, method, row in zip(places, methods, table, strict=True):
         ax.scatter([x] * len(seeds), row, s=36, color=ADAPTER.get(method, BASE), zorder=3)
-        ax.annotate(f"{np.nanmean(row):.3f}", (x, np.nanmax(row)), (0, 7), ha="center",
+        ax.annotate(f"mean {np.nanmean(row):.3f}", (x, np.nanmax(row)), (0, 7), ha="center",
                     textcoords="offset points")  # fmt: skip
     _base(ax, records, metric, places[-1])
     ax.set(xticks=places, ylabel=f"test {metric}", xlim=(-0.5, len(methods) - 0.2))
