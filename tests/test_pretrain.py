@@ -9,6 +9,7 @@ from naslora_core.cli import build_parser
 from naslora_core.sam import build_nano
 from naslora_core.sam.registry import read_state
 from naslora_core.training import pretrain, publish
+from naslora_core.training.compare import RECORDED
 from naslora_core.training.pretrain import Examples, Leg, learning_rate
 from naslora_core.training.pretrain_loss import mask_loss, soft_iou
 
@@ -105,3 +106,11 @@ def test_the_command_hands_its_words_to_the_leg(monkeypatch, tmp_path):
     leg = given.pop("leg")
     assert (leg.scenes, leg.decay, leg.batch, leg.lr) == (500_000, 1.0, 64, 1e-3)
     assert given == {"device": "cpu", "workers": 3}
+
+
+def test_the_model_cards_reasons_for_128_pixels_are_what_was_measured():
+    rows = json.loads((RECORDED / "resolution.json").read_text())["rows"]
+    small, large = rows["128"], rows["256"]
+    assert large["draw_ms"] > 2 * small["draw_ms"]
+    assert large["encode_ms"] == pytest.approx(small["encode_ms"], rel=0.1)
+    assert large["ceiling_iou"] < small["ceiling_iou"]
