@@ -164,6 +164,7 @@ def test_recorded_costs_are_within_the_budget():
         assert name in NAMES
         assert cost["seconds"] <= 90, name
         assert cost["peak_mb"] <= 2000, name
+    assert sum(cost["seconds"] for cost in json.loads(RECORDED.read_text())["lessons"].values()) <= 600
 
 
 @each_lesson
