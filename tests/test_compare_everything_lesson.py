@@ -7,8 +7,9 @@ from lessons import LESSONS, exercises, read
 
 from naslora_core import checks
 from naslora_core.exercises.lesson_12 import counted, paired_ends, reported, runs
+from naslora_core.training.intervals import Interval
 from naslora_core.training.method_facts import parameters
-from naslora_core.viz import ledger
+from naslora_core.viz import ledger, registered
 
 LESSON = next(lesson for lesson in LESSONS if lesson.number == 12)
 
@@ -108,3 +109,11 @@ def test_luck_and_rates_say_what_they_were_given():
     assert "in 50% of studies on polyp" in ledger.luck(leads, {"polyp": 0.5}, 14).alt
     tried = {"LoRA": {0.003: 0.5, 0.01: 0.0}, "LST": {0.003: 0.1}}
     assert ledger.rates(tried, "a title").alt.startswith("a title")
+
+
+def test_the_registered_leads_are_drawn_and_told():
+    row = {"all": Interval(0.1, 0.0, 0.2), "test": Interval(0.2, 0.1, 0.3)}
+    row |= {"polyp": Interval(0.0, -0.1, 0.1), "vessel": Interval(0.2, 0.1, 0.3)}
+    picture = registered.leads({"LoRA": row}, {"a": True, "b": False}, ("vessel",), "LoRA")
+    assert picture.alt.startswith("1 of 2 claims of the goal hold. NAS-LoRA minus each rival")
+    assert "LoRA +0.100 (+0.000 to +0.200), test domains +0.200" in picture.alt

@@ -2,16 +2,20 @@
 
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny import tiny_data
 
+from naslora_core.adapters import DecoderOnly, adapt
+from naslora_core.adapters.chosen import ChosenLoRA
 from naslora_core.errors import UserError
 from naslora_core.house.registered import registered_table
+from naslora_core.house.sizes import chosen, minutes, trained
 from naslora_core.sam import build_nano
 from naslora_core.training import protocol as registry
-from naslora_core.training.verdict import differences, told, verdict
+from naslora_core.training.verdict import behind, differences, goal, told, verdict
 
 TEXT = """
 development: [camouflage]
@@ -130,7 +134,46 @@ def test_the_verdict_names_domains_and_keeps_test_domains_apart(file):
     assert row["all"].zero and row["vessel"].high < 0
     lines = told(records, protocol).splitlines()
     assert lines[0] == "lora minus each rival, iou:" and len(lines) == 5
+    assert goal(verdict(records, protocol)) == {}  # neither of its rivals took part
     assert told(records[1:], protocol) == "7 of 8 runs; the verdict waits for all of them."
+
+
+@pytest.mark.parametrize(
+    ("apart", "holds"),
+    [
+        ((0.1, 0.1, 0.1), [True, True, True, True]),
+        ((-0.1, 0.1, 0.1), [False, True, True, False]),
+        ((0.0, 0.1, -0.1), [False, True, False, True]),
+    ],
+)
+def test_the_goal_is_told_claim_by_claim(file, apart, holds):
+    rivals = "lora", "conv_lora", "fixed_conv"
+    protocol = replace(registry.read(file), methods=(*rivals, "nas_lora"), subject="nas_lora")
+    records = []
+    for name, seed in protocol.cells():
+        records += [record(name, r, seed, 0.5 - d) for r, d in zip(rivals, apart, strict=True)]
+        records += [record(name, "nas_lora", seed, 0.5)]
+    table = verdict(records, protocol)
+    assert list(goal(table).values()) == holds
+    assert told(records, protocol).count("  yes  ") == sum(holds)
+    assert behind(table["lora"]) == (["camouflage", "vessel"] if apart[0] < 0 else [])
+
+
+def test_sizes_are_told_beside_the_decoder_and_after_choosing(sam):
+    """The arithmetic of FixedConv: We and Wd of every block, and r r k k for an operator."""
+    model = adapt(sam, ChosenLoRA(4, chosen=("conv_3x3",) * 6))
+    genotype = {"operators": ["skip", "conv_3x3"], "blocks": [{"projection": "conv_3x3"}] * 6}
+    whole = sum(p.numel() for p in model.trained().values())
+    rest = sum(p.numel() for p in adapt(sam, DecoderOnly()).trained().values())
+    kept = [
+        {"data": "a", "seed": 0, "method": "decoder_only", "trained_parameters": rest},
+        {"data": "a", "seed": 0, "method": "unet", "trained_parameters": 7, "training_seconds": 2},
+        {"data": "a", "seed": 0, "method": "nas_lora", "trained_parameters": whole}
+        | {"training_seconds": 4, "genotype": genotype},
+    ]
+    assert trained(kept, "nas_lora") == chosen(kept, "nas_lora") == "16,224"
+    assert (trained(kept, "unet"), chosen(kept, "unet")) == ("7", "")
+    assert minutes(kept, "nas_lora").startswith("A U-Net's passes take 0.50")
 
 
 def test_the_readme_waits_for_all_runs_and_counts_domains_then(file, tmp_path):
@@ -143,6 +186,7 @@ def test_the_readme_waits_for_all_runs_and_counts_domains_then(file, tmp_path):
         ):
             made = record(name, method, seed, iou)
             made |= {"protocol": protocol.digest, "provenance": facts}
+            made["trained_parameters"] = {"lora": 1010, "decoder_only": 10}[method]
             (tmp_path / f"{i}-{method}.json").write_text(json.dumps(made))
         if not i:
             assert registered_table(file, tmp_path).startswith("So far 2 of 8 runs")
@@ -150,6 +194,7 @@ def test_the_readme_waits_for_all_runs_and_counts_domains_then(file, tmp_path):
     assert (
         "| decoder-only | +0.050 (+0.000 to +0.100) | +0.100 (+0.100 to +0.100) | 1 | 0 |" in table
     )
+    assert "| LoRA | 1,000 |  | 0.500 | 0.600 | 0.550 |" in table
     assert "95% intervals" in table and "`abc`" in table
 
 

@@ -12,7 +12,7 @@ from naslora_core.adapters import METHODS, adapt, cells, fold, load_adapter, sav
 from naslora_core.adapters.methods import VARIANTS
 from naslora_core.house.labels import LABELS
 from naslora_core.search import OPERATOR_SETS
-from naslora_core.training.compare import Setting, compare
+from naslora_core.training.compare import KNOWN, Setting, compare
 
 every = pytest.mark.parametrize("name", VARIANTS)
 BASE = {"FixedConv": "fixed_conv", "NASLoRA": "nas_lora"}
@@ -25,7 +25,7 @@ def sam():
 
 def test_names_are_new_and_labelled():
     assert not VARIANTS.keys() & METHODS.keys()
-    assert LABELS.keys() == {"base_boxed", *METHODS, *VARIANTS, "unet"}
+    assert LABELS.keys() == {"base_boxed", *KNOWN}
     assert len(set(LABELS.values())) == len(LABELS)
     singles = [n.removeprefix("single_") for n in VARIANTS if n.startswith("single_")]
     assert singles == list(OPERATOR_SETS["linear"])

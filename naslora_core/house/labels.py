@@ -23,6 +23,7 @@ LABELS = {
     "nas_map": "NAS-LoRA, whole map",
     "nas_shared": "NAS-LoRA, one alpha",
     "nas_uniform": "NAS-LoRA, alpha uniform",
+    "random_operator": "one random operator",
     "nas_darts": "NAS-LoRA, DARTS operators",
     "single_none": "NAS-LoRA, none alone",
     "single_skip": "NAS-LoRA, skip alone",

@@ -1,35 +1,69 @@
-"""The README's verdict of the registered comparison, once all of its runs are there."""
+"""The README's tables of the registered comparison, once all of its runs are there."""
 
 from pathlib import Path
+from statistics import mean
 
 from naslora_core.house.labels import LABELS
+from naslora_core.house.sizes import chosen, minutes, trained
 from naslora_core.training import protocol as registry
-from naslora_core.training.verdict import verdict, waiting
+from naslora_core.training.verdict import behind, goal, means, verdict, waiting
 
 
 def registered_table(file: Path = registry.FILE, results: Path = registry.RESULTS) -> str:
-    """A row a rival: the subject's lead over all domains, over test domains, domains won and lost;
-    while runs are missing, how many."""
+    """The subject's leads, whether the goal is met, all means; while runs are missing, how many."""
     protocol = registry.read(file)
     records = registry.results(protocol, results)
     if waiting(records, protocol):
         return f"So far {waiting(records, protocol)}"
-    head = "| NAS-LoRA minus | all domains | test domains | above zero | below zero |"
+    table = verdict(records, protocol)
+    parts = _leads(table, protocol), _goal(table), _means(records, protocol)
+    return "\n\n".join([*parts, _note(records, protocol)])
+
+
+def _leads(table, protocol) -> str:
+    """A row a rival: over all domains, over test domains, domains won and lost."""
+    head = f"| {LABELS[protocol.subject]} minus | all domains | test domains | above zero | below |"
     rows = [
-        f"| {LABELS[rival]} | {_cells(row, protocol)} |"
-        for rival, row in verdict(records, protocol).items()
+        f"| {LABELS[rival]} | {row['all']} | {row['test']} | {_above(row, protocol)} "
+        f"| {len(behind(row))} |"
+        for rival, row in table.items()
     ]
-    p = records[0]["provenance"]
-    note = (
-        f"Test {protocol.metric} of {len(protocol.domains)} domains with {len(protocol.seeds)} "
-        f"seeds each; {protocol.level:.0%} intervals by bootstrap over domains and seeds. Above "
-        f"and below zero: domains whose own interval is. `{p['command']}`, {p['device']}, "
-        f"{p['date']}, commit `{p['commit']}`."
+    return "\n".join([head, "|---|---|---|---|---|", *rows])
+
+
+def _above(row, protocol) -> int:
+    return sum(row[name].low > 0 for name in protocol.domains)
+
+
+def _goal(table) -> str:
+    """The claims of the goal, each with its answer."""
+    claims = goal(table).items()
+    told = "; ".join(f"{claim}: **{'yes' if holds else 'no'}**" for claim, holds in claims)
+    return f"The goal that the protocol names: {told}."
+
+
+def _means(records, protocol) -> str:
+    """Method x domain, and what each trains in the encoder, before and after choosing."""
+    names = protocol.domains
+    head = f"| method | numbers | chosen | {' | '.join(names)} | mean |"
+    rows = [
+        f"| {LABELS[method]} | {trained(records, method)} | {chosen(records, method)} | "
+        f"{' | '.join(f'{of[name]:.3f}' for name in names)} | {mean(of.values()):.3f} |"
+        for method, of in means(records, protocol).items()
+    ]
+    return "\n".join([head, "|---" * (len(names) + 4) + "|", *rows])
+
+
+def _note(records, protocol) -> str:
+    p, s = records[0]["provenance"], protocol.setting
+    took = minutes(records, protocol.subject)
+    commits = sorted({r["provenance"]["commit"] for r in records})
+    return (
+        f"Test {protocol.metric} of {len(protocol.domains)} domains "
+        f"({', '.join(protocol.test)} were never used for a choice) with {len(protocol.seeds)} "
+        f"seeds each, {s.steps} steps of {s.batch} images; {protocol.level:.0%} intervals by "
+        "bootstrap over domains and seeds; above and below zero: domains whose own interval is. "
+        "Numbers: trained in the encoder (of the U-Net, all), and with one operator a block as "
+        f"projection chooses it. {took}`python -m naslora_core protocol`, "
+        f"{p['device']}, {p['date']}, commits {', '.join(f'`{c}`' for c in commits)}."
     )
-    return "\n".join([head, "|---|---|---|---|---|", *rows, "", note])
-
-
-def _cells(row, protocol) -> str:
-    own = [row[name] for name in protocol.domains]
-    counts = sum(i.low > 0 for i in own), sum(i.high < 0 for i in own)
-    return " | ".join(map(str, (row["all"], row["test"], *counts)))

@@ -1,9 +1,19 @@
-"""The verdict over a registered comparison: paired differences, and how sure they are."""
+"""The verdict over a registered comparison: paired differences, how sure they are, the goal."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import mean
 
 from naslora_core.training.intervals import Interval, nested
 from naslora_core.training.protocol import Protocol
+
+AHEAD = "ahead of {} over all domains"
+GOAL = (  # the first lines of protocol.yml: a claim, the rival, what the rival's row has to show
+    (AHEAD.format("LoRA") + ", zero outside", "lora", lambda row: row["all"].low > 0),
+    (AHEAD.format("Conv-LoRA") + ", zero outside", "conv_lora", lambda row: row["all"].low > 0),
+    (AHEAD.format("the fixed 3x3"), "fixed_conv", lambda row: row["all"].mean > 0),
+    ("on no domain wholly behind LoRA", "lora", lambda row: not behind(row)),
+)
 
 
 def differences(records: Sequence[Mapping], protocol: Protocol, rival: str) -> dict[str, list]:
@@ -32,6 +42,24 @@ def verdict(records: Sequence[Mapping], protocol: Protocol) -> dict[str, dict[st
     return {rival: row for rival, row in table.items() if row}
 
 
+def goal(table: Mapping[str, Mapping[str, Interval]]) -> dict[str, bool]:
+    """Each claim of GOAL whose rival takes part in a verdict, and whether it holds."""
+    return {claim: holds(table[rival]) for claim, rival, holds in GOAL if rival in table}
+
+
+def behind(row: Mapping[str, Interval]) -> list[str]:
+    """The single domains whose interval lies wholly below zero."""
+    return [n for n, interval in row.items() if n not in ("all", "test") and interval.high < 0]
+
+
+def means(records: Sequence[Mapping], protocol: Protocol) -> dict[str, dict[str, float]]:
+    """By method, the base with boxes first, and domain: the mean over its runs."""
+    found = {m: defaultdict(list) for m in ("base_boxed", *protocol.methods)}
+    for r in records:
+        found[r["method"]][r["data"]].append(r["mean"][protocol.metric])
+    return {m: {d: mean(values) for d, values in of.items()} for m, of in found.items() if of}
+
+
 def waiting(records: Sequence[Mapping], protocol: Protocol) -> str:
     """How many runs are missing, in a sentence; empty once all are there.
 
@@ -46,7 +74,9 @@ def told(records: Sequence[Mapping], protocol: Protocol) -> str:
     """The verdict as lines of text, or what it waits for."""
     if waiting(records, protocol):
         return waiting(records, protocol)
+    table = verdict(records, protocol)
     lines = [f"{protocol.subject} minus each rival, {protocol.metric}:"]
-    for rival, row in verdict(records, protocol).items():
+    for rival, row in table.items():
         lines += [f"{rival:>16}  {name:>16}  {interval}" for name, interval in row.items()]
+    lines += [f"{'yes' if holds else 'no':>16}  {claim}" for claim, holds in goal(table).items()]
     return "\n".join(lines)
