@@ -11,7 +11,7 @@ help:
 	@echo "                LESSON=02 one lesson   DATA=folder your images   PROFILE=smoke|laptop|gpu"
 	@echo "make class      working copies of the lessons in my_notebooks/, outputs cleared"
 	@echo "make reset LESSON=05   that copy from the beginning; the old one is backed up"
-	@echo "make test       ruff and all tests     ARGS=... more words for pytest"
+	@echo "make test       ruff and the tests      ARGS=... more words for pytest"
 	@echo "make notebooks  execute changed lessons into notebooks/     LESSON=02 this one, changed or not"
 	@echo "make tables     README tables and cost lines from recorded files"
 	@echo "make lint       ruff's rules and format"

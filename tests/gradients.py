@@ -31,8 +31,8 @@ def gradients(method: str, second: str = "weights", parts: int = 1, fabric=None)
     run = Run(model, tiny_data().train, Schedule("two", stages), 4, 0, structure, fabric, parts)
     model.train()
     found = {}
-    for stage in stages:
-        run.advance(stage)
+    for stage, done in run.schedule.plan:
+        run.advance(stage, done)
         moved = {n: p.grad for n, p in model.trained().items() if p.grad is not None}
         found |= {f"{stage.name}.{n}": g.clone().contiguous() for n, g in moved.items()}
     return found

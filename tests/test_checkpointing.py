@@ -6,6 +6,7 @@ from tiny import tiny_data
 from torch.autograd.graph import saved_tensors_hooks
 
 from naslora_core.adapters import METHODS, LoRA, adapt
+from naslora_core.adapters.methods import VARIANTS
 from naslora_core.sam import build_nano
 from naslora_core.sam.checkpointing import checkpointed
 from naslora_core.training.fit import fit
@@ -18,15 +19,16 @@ def sam():
     return build_nano().eval().requires_grad_(False)
 
 
-@pytest.mark.parametrize("name", ["lora", "conv_lora", "nas_lora", "lst"])
+@pytest.mark.parametrize("name", ["lora", "conv_lora", "nas_lora", "nas_darts", "lst"])
 def test_training_ends_with_the_same_bits(sam, name):
     found = []
     for on in (False, True):
-        model = adapt(sam, METHODS[name])
+        model = adapt(sam, (METHODS | VARIANTS)[name])
         fit(model, tiny_data(), steps=2, batch=2, progress=False, checkpointing=on)
-        found.append({n: p.detach().clone() for n, p in model.trained().items()})
+        found.append({n: t.detach().clone() for n, t in model.kept().items()})
         assert not any("forward" in vars(m) for m in model.modules())
-    assert all(torch.equal(a, found[1][n]) for n, a in found[0].items())
+    off, on = ({n: t for n, t in k.items() if not n.endswith("batches_tracked")} for k in found)
+    assert all(torch.equal(t, on[n]) for n, t in off.items())
 
 
 def test_it_keeps_the_share_that_the_advice_says(sam):

@@ -1,8 +1,11 @@
 """After choosing, every mixture is one operator; what that loses is what the reading says."""
 
+import copy
+
 import pytest
 import torch
 from adapting import random_images, small_sam, trained_step
+from tiny import tiny_data
 
 from naslora_core.adapters import (
     ChosenLoRA,
@@ -18,8 +21,10 @@ from naslora_core.adapters import (
     save_adapter,
 )
 from naslora_core.adapters.chosen import layers_of
+from naslora_core.adapters.reading import read_genotype
 from naslora_core.errors import UserError
 from naslora_core.search import OPERATOR_SETS
+from naslora_core.training.fit import fit
 
 LINEAR = OPERATOR_SETS["linear"]
 BLOCKS = (0, 2)
@@ -35,9 +40,10 @@ def operators_of(model):
     return {label: cell.names[0] for label, cell in cells(model).items()}
 
 
-def holding(sam, names, place="window"):
+def holding(sam, names, place="window", blocks=BLOCKS, linears=("qkv",)):
     """A searched model whose mixed kernels are those of `names`, in a basis of their own."""
-    model = adapt(sam, NASLoRA(4, blocks=BLOCKS, start="plain", place=place), seed=3)
+    method = NASLoRA(4, blocks=blocks, start="plain", place=place, linears=linears)
+    model = adapt(sam, method, seed=3)
     torch.manual_seed(5)
     for layer, name in zip(layers_of(model), names, strict=True):
         with torch.no_grad():
@@ -45,6 +51,33 @@ def holding(sam, names, place="window"):
             layer.cell.arch_alpha[LINEAR.index(name)] = 40
             layer.cell.arch_alpha[LINEAR.index("conv_5x5")] -= 40 * (name != "conv_5x5")
     return model
+
+
+def test_q_and_v_keep_their_own_operators(sam):
+    """v's path stands around q's: what is chosen for one must not reach the other."""
+    names = "conv_3x3", "dil_conv_3x3"
+    model, images = holding(sam, names, blocks=(0,), linears=("q", "v")), random_images()
+    assert list(cells(model)) == ["block 0 q", "block 0 v"]
+    chosen = discretise(sam, model, images)
+    assert operators_of(chosen) == dict(zip(cells(model), names, strict=True))
+    with torch.no_grad():
+        assert torch.allclose(chosen(images).low_res, model(images).low_res, atol=1e-4)
+
+
+def test_a_chosen_model_settles_by_fit_and_has_no_genotype(sam):
+    images = random_images()
+    chosen = discretise(sam, holding(sam, ("skip", "conv_3x3")), images)
+    assert read_genotype(chosen, images) is None
+    assert fit(chosen, tiny_data(), steps=1, batch=2, progress=False).genotype is None
+
+
+def test_an_operator_without_a_class_is_refused(sam):
+    model = adapt(sam, NASLoRA(4, blocks=BLOCKS, operators=("none", "conv_3x3")), seed=3)
+    with pytest.raises(UserError, match="block 0 chose 'skip', which is not searched.*'linear'"):
+        discretise(sam, model, random_images())
+    model = adapt(sam, NASLoRA(4, blocks=BLOCKS, operators="darts"), seed=3)
+    with pytest.raises(UserError, match="has no known class of kernels"):
+        discretise(sam, model, random_images(), "argmax")
 
 
 @pytest.mark.parametrize("place", ["window", "map"])
@@ -125,3 +158,22 @@ def test_none_beside_a_skip_leaves_the_skip(sam):
     assert set(operators_of(chosen).values()) == {"skip"}
     with torch.no_grad():
         assert torch.allclose(chosen(images).low_res, model(images).low_res, atol=1e-4)
+
+
+def test_a_reading_that_fails_leaves_nothing_behind(sam):
+    model = adapt(sam, NASLoRA(4, blocks=BLOCKS))
+    with pytest.raises(UserError):
+        choices(model, torch.zeros(1, 3, 7, 7))
+    assert not any(cell._forward_pre_hooks for cell in cells(model).values())
+
+
+@pytest.mark.gpu
+def test_a_search_is_read_where_it_ran(sam):
+    """Every tensor that a reading makes lies on the model's device."""
+    names, images = ("sep_conv_3x3", "avg_pool_3x3"), random_images()
+    model = holding(sam, names)
+    there = adapt(copy.deepcopy(sam).cuda(), model.method, seed=3)
+    for name, tensor in there.kept().items():
+        tensor.data.copy_(model.kept()[name])
+    found = choices(there, images.cuda())
+    assert tuple(choice.projection for choice in found.values()) == names

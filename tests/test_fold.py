@@ -8,6 +8,7 @@ import torch
 from adapting import METHODS, POINTWISE, random_images, register_max_pool, shaken, small_sam
 
 from naslora_core.adapters import FixedConv, LoRA, NASLoRA, adapt, cells, fold, load_folded
+from naslora_core.adapters.chosen import ChosenLoRA
 from naslora_core.adapters.fold import trimmed
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, build_nano, model_hash
@@ -136,6 +137,26 @@ def test_what_no_kernel_expresses_stays_and_is_named(sam, monkeypatch, tmp_path)
         with pytest.raises(UserError, match="max_pool_3x3"):
             folded.save(tmp_path / f"mine.{ending}")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_stays_inside_does_not_keep_what_is_around_it(sam):
+    """q's max pool cannot fold; v's path stands around it and does."""
+    method = ChosenLoRA(4, blocks=(0,), linears=("q", "v"), chosen=("darts_max_pool_3x3", "skip"))
+    model, images = shaken(adapt(sam, method)), random_images(1)
+    folded = fold(model)
+    assert [row.folded for row in folded.report.rows] == ["nothing", "everything"]
+    with torch.no_grad():
+        assert torch.allclose(folded.model(images).low_res, model(images).low_res, atol=1e-4)
+
+
+def test_a_base_that_cannot_be_built_again_is_refused(sam, tmp_path):
+    folded = fold(adapt(build_nano(256, 16).eval(), LoRA()))
+    folded.save(tmp_path / "large.safetensors")
+    with pytest.raises(UserError, match="tensors of another shape than sam_nano"):
+        load_folded(tmp_path / "large.safetensors")
+    del folded.model.sam.model_name
+    with pytest.raises(UserError, match=r"model_name=None.*set sam\.model_name to one of"):
+        folded.save(tmp_path / "unnamed.safetensors")
 
 
 def test_files_that_cannot_be_are_refused(sam, tmp_path):

@@ -73,6 +73,13 @@ def test_semantic_logits_against_the_sum():
     assert torch.allclose(found[0, 1], wanted.clamp(1e-4, 1 - 1e-4), atol=1e-5)
 
 
+def test_semantic_logits_are_finite_where_autocast_rounds():
+    """In bfloat16 1 - 1e-4 is 1, whose logit is infinite."""
+    masks, classes = torch.full((1, 2, 4, 4), 30.0), torch.tensor([[[30.0, -30.0]] * 2])
+    found = semantic(masks.bfloat16(), classes.bfloat16())
+    assert torch.isfinite(found).all() and found.min() > 9
+
+
 def test_a_matched_model_learns_saves_folds_and_counts_its_head(tmp_path):
     sam, data = small_sam(), tiny_data(classes=2)
     model = adapt(sam, LoRA(rank=2), classes=2, head="matched")

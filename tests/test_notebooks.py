@@ -1,19 +1,20 @@
 """Every lesson has the anatomy that CONTRIBUTING promises, and is what its script says."""
 
+import ast
 import base64
 import json
 import re
-from pathlib import Path
+import subprocess
+import sys
 
 import jupytext
 import pytest
 from lessons import LESSONS, NAMES, code, exercises, markdown, plain, read
 
 from naslora_core.house import headline
-from naslora_core.house.lesson import NOTEBOOKS, SETUP_CELL, badges
+from naslora_core.house.lesson import COSTS, NOTEBOOKS, SETUP_CELL, badges
 from naslora_core.house.refresh import METADATA, sources, tidy
 from naslora_core.house.tables import expected
-from naslora_core.house.workbook import RECORDED
 
 HERE = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|private|work|opt|usr|var|mnt)/\w")
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
@@ -34,6 +35,17 @@ def test_generated_tables_are_up_to_date():
     """`make tables` would change nothing."""
     stale = [str(path) for path, content in expected().items() if path.read_text() != content]
     assert stale == []
+
+
+def test_lessons_import_nothing_but_what_their_extra_brings():
+    """On Binder and Colab `naslora-core[lessons]` is installed, and no more is certain."""
+    others = "papermill nbformat nbconvert jupytext nbval latex2mathml psutil jupyterlab pytest"
+    others += " onnx onnxscript onnxruntime pycocotools hypothesis peft torchmetrics playwright"
+    nodes = [node for x in LESSONS for node in ast.parse(x.text.read_text()).body]
+    lines = {ast.unparse(n) for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)}
+    blocked = f"import sys\nsys.modules |= dict.fromkeys({others.split()!r})\n"
+    run = [sys.executable, "-c", blocked + "\n".join(sorted(lines))]
+    assert subprocess.run(run, capture_output=True, text=True).stderr == ""
 
 
 @each_lesson
@@ -158,9 +170,9 @@ def test_every_exercise_is_complete_and_open(lesson):
 
 def test_recorded_costs_are_within_the_budget():
     """No lesson above 90 s or 2 GB, nor all above 600 s, where the costs were recorded."""
-    if not Path(RECORDED).exists():
+    if not COSTS.exists():
         pytest.skip("no costs are recorded yet: python -m naslora_core workbook --record")
-    costs = json.loads(RECORDED.read_text())["lessons"]
+    costs = json.loads(COSTS.read_text())["lessons"]
     for name, cost in costs.items():
         assert name in NAMES
         assert cost["seconds"] <= 90, name

@@ -100,6 +100,11 @@ def test_the_big_ones_attend_fused_under_the_official_names(monkeypatch):
     assert model_hash(big) == model_hash(small)
 
 
+def test_a_base_in_bfloat16_has_a_hash():
+    sam = build_nano()
+    assert model_hash(sam) != model_hash(sam.bfloat16()) == model_hash(sam)
+
+
 def test_the_hash_sees_one_bit():
     sam = build_nano()
     first = model_hash(sam)

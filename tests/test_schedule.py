@@ -46,9 +46,15 @@ def test_bilevel_moves_weights_on_one_half_and_alpha_on_the_other():
 @pytest.mark.parametrize("steps", [40, 250])
 def test_counted_alpha_steps_are_the_turns_that_move_alpha(make, steps):
     schedule = make(steps, 1e-3)
-    stages = [s for s in schedule.stages for _ in range(s.steps)]
-    turns = [stage.turn(step)[0] for step, stage in enumerate(stages)]
+    turns = [stage.turn(done)[0] for stage, done in schedule.plan]
     assert schedule.alpha_steps == sum("alpha" in moved for moved in turns)
+
+
+def test_a_stage_counts_its_turns_from_its_own_first_step():
+    stages = Stage("warm", 5, "weights", 1e-3), Stage("search", 3, "alternate", 1e-3)
+    turns = [stage.turn(done) for stage, done in Schedule("late", stages).plan[5:]]
+    assert turns == [(("weights",), "A"), (("alpha",), "B"), (("weights",), "A")]
+    assert Schedule("late", stages).alpha_steps == 1
 
 
 def test_joint_moves_both_on_the_same_images():

@@ -20,9 +20,9 @@ from naslora_core.adapters import (
 )
 from naslora_core.adapters.checkpoint import FORMAT, OLDER
 from naslora_core.errors import UserError
-from naslora_core.search import Schedule, Stage
+from naslora_core.search import Schedule, Stage, entropy
 from naslora_core.training import state
-from naslora_core.training.alphas import Alphas, entropy
+from naslora_core.training.alphas import Alphas
 from naslora_core.training.fit import fit
 
 RUN = {"batch": 2, "progress": False}
@@ -47,7 +47,7 @@ def test_a_stage_gives_a_number_a_line_or_nothing():
     assert [search.temperature_at(i) for i in range(4)] == pytest.approx([1, 0.7, 0.4, 0.1])
     assert Stage("s", 1, "alpha", 1e-3, temperature=(3.0, 1.0)).temperature_at(0) == 3
     steps = [2, 1, 0.7, 0.4, 0.1, None, None]
-    assert [LINE.temperature(i) for i in range(8)] == [pytest.approx(t) for t in (*steps, None)]
+    assert [s.temperature_at(done) for s, done in LINE.plan] == [pytest.approx(t) for t in steps]
     for t in (0, -1.0, (1.0, 0.0)):
         with pytest.raises(UserError, match="'s' has temperature=.*above 0"):
             Stage("s", 1, "alpha", 1e-3, temperature=t)

@@ -25,7 +25,7 @@ def save_adapter(model: Adapted, path: str | Path) -> Path:
 
 
 def metadata(model: Adapted) -> dict[str, str]:
-    """Everything that loading checks, as strings."""
+    """Everything that loading needs and checks, as strings."""
     facts = {
         "format": FORMAT,
         "method": type(model.method).__name__,

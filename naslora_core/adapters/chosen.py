@@ -45,8 +45,9 @@ class ChosenLoRA(SpatialLoRA):
 
 
 def layers_of(module: nn.Module) -> list[SpatialLoRALinear]:
-    """The adapted Linears that hold a cell, in order."""
-    return [m for m in module.modules() if isinstance(m, SpatialLoRALinear)]
+    """The adapted Linears that hold a cell, in the order of `cells`: q before the v around it."""
+    owner = {id(m.cell): m for m in module.modules() if isinstance(m, SpatialLoRALinear)}
+    return [owner[id(m)] for m in module.modules() if id(m) in owner]
 
 
 @torch.no_grad()
@@ -72,6 +73,7 @@ def discretise(
     nothing = "skip" if m.start == "beside" else "none"
     names = {label: _name(label, getattr(choice, reading)) for label, choice in read.items()}
     names = {label: nothing if name == "none" else name for label, name in names.items()}
+    _have_classes(names, read)
     method = ChosenLoRA(m.rank, m.scale, m.blocks, m.linears, m.place, tuple(names.values()))
     shape = model.classes, model.seed, head_name(model.head), model.resize
     chosen = adapt(sam, method, *shape)
@@ -92,6 +94,16 @@ def _name(label: str, name: str | None) -> str:
             'choose by reading="argmax".'
         )
     return name
+
+
+def _have_classes(names: dict[str, str], read: dict) -> None:
+    for label, name in names.items():
+        if name not in read[label].members:
+            known = ", ".join(read[label].members) or "none has one"
+            raise UserError(
+                f"{label} chose {name!r}, which is not searched or has no known class of kernels "
+                f"({known}); search the set 'linear', or keep the mixture."
+            )
 
 
 def _take(old: SpatialLoRALinear, new: SpatialLoRALinear, member) -> None:

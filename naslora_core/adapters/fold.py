@@ -100,9 +100,9 @@ def _fold_linear(i: int, name: str, adapted: LoRALinear, kernel: Tensor, rows) -
 
 
 def _root(module: nn.Module) -> nn.Linear:
-    """The plain Linear under what has folded so far."""
-    while isinstance(module, FoldedLinear):
-        module = module.linear
+    """The plain Linear under what has folded so far, or could not."""
+    while not isinstance(module, nn.Linear):
+        module = module.linear if isinstance(module, FoldedLinear) else module.base
     return module
 
 

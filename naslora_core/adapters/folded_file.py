@@ -64,7 +64,7 @@ class Folded:
                 ".safetensors and load it with load_folded."
             )
         buffer = io.BytesIO()
-        torch.save(self.model.sam.state_dict(), buffer)
+        torch.save({k: v.cpu() for k, v in self.model.sam.state_dict().items()}, buffer)
         return buffer.getvalue()
 
     def refuse_stuck(self) -> None:
@@ -79,7 +79,12 @@ class Folded:
         self.refuse_stuck()
         beside = self.report.beside()
         sides = [[r.block, r.linear, r.kernel_side, r.margins, r.windows] for r in beside]
-        name, classes = self.model.sam.model_name, str(self.classes)
+        name, classes = getattr(self.model.sam, "model_name", None), str(self.classes)
+        if name not in BUILDERS:
+            raise UserError(
+                f"The base has model_name={name!r}, by which a folded file is built again; set "
+                f"sam.model_name to one of {', '.join(BUILDERS)}."
+            )
         head = head_name(self.model.head) if self.model.head else "none"
         facts = {"format": FORMAT, "base_name": name, "classes": classes, "head": head}
         facts |= {"resize": self.model.resize}
@@ -106,6 +111,12 @@ def load_folded(path: str | Path) -> Segmenter:
     head = HEADS.get(facts["head"])
     model = Segmenter(sam, head and head(sam.mask_decoder, int(facts["classes"])))
     model.resize = facts.get("resize", "square")
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} holds tensors of another shape than {facts['base_name']} has "
+            f"({str(error).splitlines()[-1].strip()[:120]}); save it as .pth or .onnx."
+        ) from error
     sam.model_name = facts["base_name"]
     return model.eval().requires_grad_(False)

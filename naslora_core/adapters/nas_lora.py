@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from naslora_core.adapters.base import selected
 from naslora_core.adapters.lora import Margins
+from naslora_core.adapters.places import THIRDS
 from naslora_core.adapters.spatial import SpatialLoRA, SpatialLoRALinear
 from naslora_core.errors import UserError
 from naslora_core.search import Cell
@@ -48,21 +49,28 @@ class NASLoRA(SpatialLoRA):
 
 def cells(model: nn.Module) -> dict[str, Cell]:
     """The searchable cells of a model, by block (and Linear, where it is not qkv), in order."""
-    return {_label(n): m for n, m in model.named_modules() if isinstance(m, Cell)}
+    paths = _paths(model)
+    found = ((n, m) for n, m in model.named_modules() if isinstance(m, Cell))
+    return {_label(name, paths.get(id(cell))): cell for name, cell in found}
 
 
 def decoders(model: nn.Module) -> dict[str, Tensor]:
     """The columns `d r` of Wd behind each of `cells`: all, or those of the searched channels."""
+    paths = {name: _paths(model)[id(cell)] for name, cell in cells(model).items()}
+    return {n: p.Wd[:, getattr(p.cell, "searched", slice(None))] for n, p in paths.items()}
+
+
+def _paths(model: nn.Module) -> dict[int, SpatialLoRALinear]:
+    """The innermost path around every cell, by the cell's id."""
     paths = [m for m in model.modules() if isinstance(m, SpatialLoRALinear)]
-    found = {id(c): path for path in paths for c in path.modules() if isinstance(c, Cell)}
-    return {
-        name: found[id(cell)].Wd[:, getattr(found[id(cell)].cell, "searched", slice(None))]
-        for name, cell in cells(model).items()
-    }
+    return {id(c): path for path in paths for c in path.modules() if isinstance(c, Cell)}
 
 
-def _label(name: str) -> str:
-    """`...blocks.3.attn.qkv.cell` is "block 3", `...blocks.3.mlp.lin1.cell` "block 3 mlp.lin1"."""
+def _label(name: str, path: SpatialLoRALinear | None) -> str:
+    """`...blocks.3.attn.qkv.cell` is "block 3", of its v alone "block 3 v", `...blocks.3.mlp.lin1
+    .cell` "block 3 mlp.lin1"."""
     number, *rest = name.split("blocks.")[1].split(".")
-    where = ".".join(r for r in rest if r != "cell").removeprefix("attn.qkv").strip(".")
-    return f"block {number} {where}".strip()
+    where = ".".join(r for r in rest if r not in ("base", "cell")).removeprefix("attn.qkv")
+    if path is not None and any(path.margins):
+        where += THIRDS[path.margins[0] // len(path.Wd)]
+    return f"block {number} {where.strip('.')}".strip()

@@ -7,7 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.adapters.nas_lora import cells, decoders
-from naslora_core.search import BlockChoice, Cell, Choice, Genotype, argmax, project, set_hash
+from naslora_core.search import (
+    BlockChoice,
+    Cell,
+    Choice,
+    Genotype,
+    argmax,
+    entropy,
+    project,
+    set_hash,
+)
 
 
 def choices(model: nn.Module, images: Tensor) -> dict[str, Choice]:
@@ -25,9 +34,11 @@ def read_cells(model: nn.Module, run: Callable) -> dict[str, Choice]:
     hooks = [
         c.register_forward_pre_hook(lambda m, z: seen.update({m: z[0]})) for c in found.values()
     ]
-    run()
-    for hook in hooks:
-        hook.remove()
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
     Wd = decoders(model)
     return {n: _read(c, seen[c].float(), Wd[n]) for n, c in found.items()}
 
@@ -40,10 +51,11 @@ def _read(cell: Cell, z: Tensor, decoder: Tensor) -> Choice:
 def read_genotype(model: nn.Module, images: Tensor, **circumstances) -> Genotype | None:
     """The genotype of a searched model, on `images` (`B 3 S S`, 0..255).
 
-    circumstances: schedule, data, seed. None where the model has no cell.
+    circumstances: schedule, data, seed. None where nothing was searched: without a cell, and
+    after choosing.
     """
     found = cells(model)
-    if not found:
+    if not found or not hasattr(model.method, "operators"):
         return None
     read = choices(model, images)
     blocks = [_block(name, cell, read[name]) for name, cell in found.items()]
@@ -55,7 +67,6 @@ def read_genotype(model: nn.Module, images: Tensor, **circumstances) -> Genotype
 def _block(name: str, cell: Cell, choice: Choice) -> BlockChoice:
     p = cell.probabilities().detach().double()
     first, second = p.topk(2).values if len(p) > 1 else (p[0], p.new_zeros(()))
-    entropy = -(p * p.log()).nan_to_num().sum() / torch.log(p.new_tensor(float(max(len(p), 2))))
     return BlockChoice(
         block=name,
         alpha=cell.arch_alpha.tolist(),
@@ -64,5 +75,5 @@ def _block(name: str, cell: Cell, choice: Choice) -> BlockChoice:
         projection=choice.projection,
         residual=choice.residual,
         margin=float(first - second),
-        entropy=float(entropy),
+        entropy=float(entropy(p)),
     )

@@ -31,7 +31,7 @@ def reasons(rows: list[Row]) -> str:
 
 @dataclass(frozen=True)
 class Report:
-    """One row a block; reads as a table."""
+    """One row an adapted Linear; reads as a table."""
 
     rows: tuple[Row, ...]
     rank: int

@@ -4,13 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
+from naslora_core.sam.registry import raw
 
 
 def write(path: str | Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> Path:
@@ -50,5 +50,5 @@ def digest(tensors: dict[str, Tensor], facts: dict[str, str]) -> str:
     found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(tensors):
         found.update(name.encode())
-        found.update(tensors[name].flatten().view(torch.uint8).numpy().tobytes())
+        found.update(raw(tensors[name]))
     return found.hexdigest()

@@ -6,8 +6,12 @@ from naslora_core.cli.command import command, option
 
 GROUPS = option("--groups", metavar="REGEX", help="its first group names the patient or sequence")
 BASE = option("--checkpoint", metavar="FILE", help="weights of the base, where it is not sam_nano")
+NAMES = (  # of adapters.methods: METHODS, whose import would take seconds
+    "decoder_only, full, bitfit, bottleneck, sam_adapter, vpt, lst, ssf, lora, conv_lora, "
+    "fixed_conv, nas_lora, nas_pc_lora"
+)
 METHOD = (
-    option("--method", default="nas_lora", help="a name of adapters.methods: METHODS"),
+    option("--method", default="nas_lora", help=NAMES),
     option(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="rank=8 blocks=late-4 ..."
     ),
@@ -64,10 +68,10 @@ def plan(arguments):
     option("--cache", metavar="FOLDER", help="keep what frozen early blocks answer, by image"),
     option("--cache-gb", type=float, default=10.0, metavar="GB", help="that the folder may hold"),
     option("--cache-half", action="store_true", help="kept in float16: half the size, rounded"),
-    option("--lr", type=float, default=2e-3),
+    option("--lr", type=float, default=2e-3, help="learning rate, of Adam"),
     option("--seed", type=int, default=0),
     option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
-    option("--loss", default="cross_entropy_dice", help="a name of training.losses: LOSSES"),
+    option("--loss", default="cross_entropy_dice", help="a wrong name lists all"),
     option("--augment", default="flips", choices=("flips", "full"), help="full: crops, colours"),
     option("--resize", default="square", choices=("square", "pad"), help="pad: keep the shape"),
     option("--head", default="plain", choices=("plain", "matched"), help="matched: many classes"),

@@ -1,41 +1,39 @@
 """The README's table of what every method is and costs, from recorded benchmarks alone."""
 
-import json
 from pathlib import Path
 
 from naslora_core.house.labels import LABELS
-from naslora_core.house.results import CORE
+from naslora_core.house.sources import CORE, recorded, source
 from naslora_core.training.overhead import told
+
+TITLE = (
+    "Every method behind `adapt(sam, method)`. nano to ViT-H: numbers that it trains in the "
+    "encoder of that size (the mask decoder is trained beside all of them). start=base: masks are "
+    "the base's before the first step. folds: what of it can be written into the base's weights. "
+    "step, inference: their time, LoRA's is 1. saved: megabytes kept for backward, batch 8."
+)
+BIG_TITLE = " B: the same of one windowed and one global block of ViT-B at 1024."
 
 
 def cost_table(core: Path = CORE) -> str:
     """Every method: size, start, what folds, and its cost beside LoRA's (`bench`)."""
-    path = core / "recorded" / "bench.json"
-    if not path.exists():
+    kept, big = recorded(core, "bench.json"), recorded(core, "bench_vit_b.json")
+    if not kept:
         return ""
-    kept, big = json.loads(path.read_text()), _big(core)
     rows = [_cost_line(name, kept) + _big_line(name, big) for name in kept["facts"]]
     names = "method nano ViT-B ViT-L ViT-H start=base folds step inference saved".split()
     names += ["step B", "inference B", "saved B"] * bool(big)
     head = f"| {' | '.join(names)} |"
-    p, floor = kept["provenance"], kept["rows"]["nano"]["floor"]
+    floor = kept["rows"]["nano"]["floor"]
     note = (
-        f"Trained parameters in the encoder (the mask decoder is trained beside all of them). Step "
-        f"and inference of `sam_nano`'s encoder as ratios to LoRA's, medians of {kept['rounds']} "
-        f"turns taken in one run; the floor, a frozen forward and the backward to its input, is "
-        f"{floor['step_ratio']:.2f}. Saved: megabytes kept for backward, batch 8. "
-        f"{_folded(kept['folded']['nano'])} {p['device']}, "
-        f"{p['date']}, commit `{p['commit']}`, `{p['command']}`.{_big_note(big)}"
+        f"Step and inference of `sam_nano`'s encoder are medians of {kept['rounds']} turns taken "
+        f"in one run; the floor, a frozen forward and the backward to its input, is "
+        f"{floor['step_ratio']:.2f}, and only what trains nothing in the first block can be below "
+        f"it. {_folded(kept['folded']['nano'])} {source(kept)}{_big_note(big)}"
     )
     note += _overhead(core)
-    title = "Every method behind `adapt(sam, method)`, what it adds and what that costs:\n"
+    title = TITLE + BIG_TITLE * bool(big) + "\n"
     return "\n".join([title, head, "|---" * len(names) + "|", *rows, "", note])
-
-
-def _big(core: Path) -> dict:
-    """The same for one windowed and one global block of ViT-B at 1024, where it was measured."""
-    path = core / "recorded" / "bench_vit_b.json"
-    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _big_line(name: str, big: dict) -> str:
@@ -48,25 +46,25 @@ def _big_line(name: str, big: dict) -> str:
 def _big_note(big: dict) -> str:
     if not big:
         return ""
-    p, floor = big["provenance"], big["rows"]["vit_b"]["floor"]["step_ratio"]
+    rows = big["rows"]["vit_b"]
+    spreads = [row[f"{kind}_spread"] for row in rows.values() for kind in ("step", "inference")]
+    widest = max(high - low for low, high in spreads)
     return (
-        f" B: one windowed and one global block of ViT-B at 1024, official attention, batch 1, "
-        f"{big['rounds']} turns, floor {floor:.2f}; {p['date']}, commit `{p['commit']}`, "
-        f"`{p['command']}`."
+        f" B: official attention, batch 1, {big['rounds']} turns, whose ratios lie up to "
+        f"{widest:.2f} apart: smaller differences there say nothing; floor "
+        f"{rows['floor']['step_ratio']:.2f}. {source(big)}"
     )
 
 
 def _overhead(core: Path) -> str:
     """What operators add to LoRA's step, as a paragraph of its own."""
-    path = core / "recorded" / "overhead.json"
-    if not path.exists():
+    kept = recorded(core, "overhead.json")
+    if not kept:
         return ""
-    kept = json.loads(path.read_text())
-    p, rows = kept["provenance"], kept["rows"].items()
-    said = ". ".join(f"{size}, a step of LoRA's: {told(each)}" for size, each in rows)
+    said = ". ".join(f"{size}: {told(each)}" for size, each in kept["rows"].items())
     return (
-        f"\n\n{said}. Medians of {kept['rounds']} turns in one run. {p['device']}, "
-        f"{p['date']}, commit `{p['commit']}`, `{p['command']}`."
+        f"\n\nA step beside LoRA's, median (lowest to highest) of {kept['rounds']} turns in one "
+        f"run. {said}. {source(kept)}"
     )
 
 

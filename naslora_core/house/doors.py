@@ -4,15 +4,14 @@ import json
 from pathlib import Path
 
 from naslora_core.house.install import CPU_SIZE, CUDA_SIZE
-from naslora_core.house.lesson import NOTEBOOKS, SLUG, TAG, lessons
+from naslora_core.house.lesson import COSTS, NOTEBOOKS, SLUG, TAG, lessons
 from naslora_core.house.minutes import sections
-from naslora_core.house.workbook import RECORDED
 
 BINDER = f"https://mybinder.org/v2/gh/{SLUG}/{TAG}?urlpath=lab/tree/notebooks"
 COLAB = f"https://colab.research.google.com/github/{SLUG}/blob/{TAG}/notebooks"
 
 
-def doors(notebooks: Path = NOTEBOOKS, recorded: Path = RECORDED) -> str:
+def doors(notebooks: Path = NOTEBOOKS, recorded: Path = COSTS) -> str:
     """Read, try, run, teach: hours are those of the teachers' guide, costs were measured."""
     known, kept = lessons(notebooks), json.loads(recorded.read_text())
     costs, device = kept["lessons"], kept["provenance"]["device"]
@@ -29,7 +28,7 @@ def doors(notebooks: Path = NOTEBOOKS, recorded: Path = RECORDED) -> str:
         f"nothing to install | {begin} minutes for the first lesson, which runs "
         f"{cost['seconds']:.0f} s in {cost['peak_mb'] / 1000:.1f} GB",
         "run": f"`make workbook`, below | {minutes:.0f} minutes for all on {device}; "
-        f"{peak:.1f} GB of memory. Once before: {CPU_SIZE}; with CUDA {CUDA_SIZE}",
+        f"{peak:.1f} GB of memory. First installation: {CPU_SIZE}; with CUDA {CUDA_SIZE}",
         "teach": "[courses, concept questions, slides, a project](notebooks/TEACHING.md) | two "
         "hours, a day or four weeks; pages to hand out, which open offline",
     }

@@ -9,6 +9,7 @@ from naslora_core.errors import UserError
 from naslora_core.house.environment import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
+COSTS = ROOT / "naslora_core" / "recorded" / "workbook.json"  # what each lesson takes
 SLUG, TAG = "naslora/nas-lora-workbook", "v0.1.0"
 SETUP_CELL = f"""\
 import importlib.util

@@ -7,7 +7,7 @@ import platform
 
 import torch
 
-from naslora_core.house.workbook import RECORDED
+from naslora_core.house.lesson import COSTS
 from naslora_core.training.provenance import device_name
 
 WORDS = ("python", "torch", "device", "threads")
@@ -27,7 +27,7 @@ class Card(dict):
 
 def machine() -> Card:
     """Python, torch, device, threads and memory: here, and where the cost lines come from."""
-    recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {"lessons": {}}
+    recorded = json.loads(COSTS.read_text()) if COSTS.exists() else {"lessons": {}}
     there = recorded.get("provenance", {})
     peak = max((cost["peak_mb"] for cost in recorded["lessons"].values()), default=0)
     here = {

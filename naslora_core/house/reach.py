@@ -4,13 +4,12 @@ Runs of a grid share their machine with others, so their own seconds say little:
 times what a step takes beside the rival's where both took turns (`bench`).
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 
 from naslora_core.house.labels import LABELS
-from naslora_core.house.results import CORE
+from naslora_core.house.sources import CORE, recorded, runs, source
 
 RIVAL = "conv_lora"
 
@@ -45,19 +44,18 @@ def last_tenth(records: Sequence[dict], method: str) -> dict[str, float]:
 
 def reach_table(core: Path = CORE) -> str:
     """A row a method: in how many runs it gets there, the median share of those, and its time."""
-    files = sorted((core / "recorded" / "curves").glob("*.json"))
-    records = [json.loads(p.read_text()) for p in files]
+    records = runs(core, "curves")
     methods = [m for m in LABELS if any(r["method"] == m and r.get("looks") for r in records)]
     if RIVAL not in methods:
         return ""
-    bench = json.loads((core / "recorded" / "bench.json").read_text())["rows"]["nano"]
+    bench = recorded(core, "bench.json")["rows"]["nano"]
     step = {m: bench[m]["step_ratio"] / bench[RIVAL]["step_ratio"] for m in methods}
     head = "| method | gets there | passes | time | last tenth |\n|---|---|---|---|---|"
     gains = {m: ", ".join(f"{g:+.3f}" for g in last_tenth(records, m).values()) for m in methods}
     rows = [
         f"| {LABELS[m]} | {_cells(shares(records, m), step[m])} | {gains[m]} |" for m in methods
     ]
-    s, p = records[-1]["setting"], records[-1]["provenance"]
+    s = records[-1]["setting"]
     domains = " and ".join(sorted({r["data"] for r in records}))
     seeds = ", ".join(map(str, sorted({r["seed"] for r in records if r.get("looks")})))
     note = (
@@ -65,9 +63,9 @@ def reach_table(core: Path = CORE) -> str:
         f"{s['steps']} steps, looked at every {s['looks']} steps on {domains}, seeds {seeds}: runs "
         f"that get there, and of these the median passes, as a share of {LABELS[RIVAL]}'s whole "
         f"run; time: these, times what a step of the encoder takes beside {LABELS[RIVAL]}'s in "
-        f"the table above. Its own row tells how early it was once as good as at its end. Last "
+        f"the table of costs. Its own row tells how early it was once as good as at its end. Last "
         f"tenth: the mean gain of Dice in it, on {domains}. "
-        f"{p['device']}, {p['date']}, commit `{p['commit']}`, `{p['command']}`."
+        f"{source(*records)}"
     )
     return "\n".join([head, *rows, "", note])
 

@@ -5,6 +5,7 @@ from statistics import mean
 
 from naslora_core.house.labels import LABELS
 from naslora_core.house.sizes import chosen, minutes, trained
+from naslora_core.house.sources import source
 from naslora_core.training import protocol as registry
 from naslora_core.training.verdict import behind, goal, means, verdict, waiting
 
@@ -55,15 +56,13 @@ def _means(records, protocol) -> str:
 
 
 def _note(records, protocol) -> str:
-    p, s = records[0]["provenance"], protocol.setting
-    took = minutes(records, protocol.subject)
-    commits = sorted({r["provenance"]["commit"] for r in records})
+    s, took = protocol.setting, minutes(records, protocol.subject)
     return (
         f"Test {protocol.metric} of {len(protocol.domains)} domains "
         f"({', '.join(protocol.test)} were never used for a choice) with {len(protocol.seeds)} "
         f"seeds each, {s.steps} steps of {s.batch} images; {protocol.level:.0%} intervals by "
         "bootstrap over domains and seeds; above and below zero: domains whose own interval is. "
         "Numbers: trained in the encoder (of the U-Net, all), and with one operator a block as "
-        f"projection chooses it. {took}`python -m naslora_core protocol`, "
-        f"{p['device']}, {p['date']}, commits {', '.join(f'`{c}`' for c in commits)}."
+        f"projection chooses it. {took}"
+        f"{source(*records, commands=['python -m naslora_core protocol'])}"
     )

@@ -5,32 +5,27 @@ from collections import Counter
 from pathlib import Path
 from statistics import mean
 
-from naslora_core.house.environment import ROOT
 from naslora_core.house.labels import LABELS
+from naslora_core.house.sources import CORE, recorded, runs, source
 from naslora_core.search.planted import PLANTS
 
-CORE = ROOT / "naslora_core"
 COLUMNS = ("box", "ellipse", "click", "disc", "ceiling")
 
 
 def hero(core: Path = CORE) -> str:
     """The figure of the README's first screen, with what made it; empty until it was made."""
-    path = core / "recorded" / "hero.json"
-    if not path.exists():
+    kept = recorded(core, "hero.json")
+    if not kept:
         return ""
-    kept = json.loads(path.read_text())
-    p = kept["provenance"]
-    made = f"`{p['command']}`, {p['device']}, {p['date']}, commit `{p['commit']}`"
-    return f"![{kept['alt']}](naslora_core/recorded/hero.png)\n\n{kept['caption']} {made}."
+    return f"![{kept['alt']}](naslora_core/recorded/hero.png)\n\n{kept['caption']} {source(kept)}"
 
 
 def base_table(core: Path = CORE) -> str:
     """What `sam_nano` reaches unadapted: on its own scenes, and on recorded sets of photographs."""
     card = json.loads((core / "weights" / "sam_nano.json").read_text())
     rows = [("its own scenes", card["table"])]
-    recorded = core / "recorded" / "base_table.json"
-    photographs = json.loads(recorded.read_text()) if recorded.exists() else {"rows": {}}
-    rows += sorted(photographs["rows"].items())
+    photographs = recorded(core, "base_table.json")
+    rows += sorted(photographs.get("rows", {}).items())
     head = f"| data | objects | {' | '.join(COLUMNS)} |\n{'|---' * (len(COLUMNS) + 2)}|"
     lines = [_line(name, row["objects"], [row[c] for c in COLUMNS]) for name, row in rows]
     split = f" Photographs: the {photographs['split']} splits." if len(rows) > 1 else ""
@@ -51,7 +46,7 @@ def _seen(card: dict) -> str:
 
 def method_table(name: str = "kvasir_polyp", core: Path = CORE) -> str:
     """Test Dice of every method, seed by seed, of one recorded comparison."""
-    records = [json.loads(p.read_text()) for p in sorted((core / "recorded" / name).glob("*.json"))]
+    records = runs(core, name)
     if not records:
         return ""
     rows = []
@@ -62,36 +57,33 @@ def method_table(name: str = "kvasir_polyp", core: Path = CORE) -> str:
         dice, iou = ([r["mean"][k] for r in mine] for k in ("dice", "iou"))
         seeds = ", ".join(f"{d:.3f}" for d in dice)
         rows.append(f"| {label} | {mean(dice):.3f} | {mean(iou):.3f} | {seeds} |")
-    one, p = records[-1], records[-1]["provenance"]
-    commands = sorted({f"`{r['provenance']['command']}`" for r in records})
+    one = records[-1]
     s, reach = one["setting"], one["ceiling_iou"]
     note = (
         f"{len(one['images'])} test images of {one['data']}; {s['steps']} steps of {s['batch']} "
         f"images a method in {s.get('precision', 'fp32')}; ceiling of 64 x 64 masks {reach:.3f} "
-        f"IoU. {p['device']}, {p['date']}, commit `{p['commit']}`, {' and '.join(commands)}."
+        f"IoU; learning rate {s['lr']:g} for all, not tuned. {source(*records)}"
     )
     return "\n".join(["| method | Dice | IoU | Dice by seed |\n|---|---|---|---|", *rows, "", note])
 
 
 def development_table(core: Path = CORE) -> str:
     """Validation IoU of every method on the development domains, at equal passes."""
-    files = sorted((core / "recorded" / "methods").glob("*.json"))
-    records = [json.loads(p.read_text()) for p in files]
+    records = runs(core, "methods")
     if not records:
         return ""
     domains = sorted({r["data"] for r in records})
     rows = [_development_line(m, records, domains) for m in LABELS]
-    s, p = records[-1]["setting"], records[-1]["provenance"]
-    commands = sorted({f"`{r['provenance']['command']}`" for r in records})
+    s = records[-1]["setting"]
     head = f"| method | learning rate | {' | '.join(domains)} |\n{'|---' * (len(domains) + 2)}|"
     note = (
         f"Validation IoU, mean over seeds (lowest to highest), {s['steps']} steps of {s['batch']} "
         f"images in {s['precision']}.{_collapsed(records)} Of every method three learning rates "
         f"were tried on camouflage with another seed (`recorded/learning_rates/`), a coarse grid "
-        f"at whose end many a choice lies (lesson 12). {p['device']}, {p['date']}, "
-        f"commit `{p['commit']}`, {' and '.join(commands)}."
+        f"at whose end many a choice lies (lesson 12). {source(*records)}"
     )
-    return "\n".join([head, *filter(None, rows), "", note])
+    title = f"All methods on two drawn domains, {' and '.join(domains)}:\n"
+    return "\n".join([title, head, *filter(None, rows), "", note])
 
 
 def _collapsed(records: list[dict]) -> str:
@@ -120,23 +112,20 @@ def planted_table(core: Path = CORE) -> str:
     """How often each reading of a search names the cheapest class that fits what was planted."""
     rows, notes = [], []
     for place, label in (("cell", "a cell alone"), ("sam_nano", "inside `sam_nano`")):
-        files = sorted((core / "recorded" / f"planted_{place}").glob("*.json"))
-        if not files:
+        kept = runs(core, f"planted_{place}")
+        if not kept:
             continue
-        kept = [json.loads(p.read_text()) for p in files]
         races = [race for record in kept for race in record["races"]]
         hits = " | ".join(_hits(races, reading) for reading in ("projection", "argmax"))
         rows.append(f"| {label} | {len(races)} | {hits} |")
-        p, whole = kept[0]["provenance"], 5 * len(PLANTS)
-        part = f" ({len(files)} of {whole} runs so far)" if len(files) < whole else ""
-        notes.append(
-            f"{label}{part}: `{p['command']}`, {p['device']}, {p['date']}, commit `{p['commit']}`"
-        )
+        whole = 5 * len(PLANTS)
+        part = f" ({len(kept)} of {whole} runs so far)" if len(kept) < whole else ""
+        notes.append(f"{label.capitalize()}{part}: {source(*kept)}")
     if not rows:
         return ""
     title = "Searches whose right answer is known, and how often each reading finds it:\n"
     head = "| planted in | searches | projection | argmax alpha |\n|---|---|---|---|"
-    note = "By chance: the same readings dealt out at random. " + "; ".join(notes) + "."
+    note = " ".join(["By chance: the same readings dealt out at random.", *notes])
     return "\n".join([title, head, *rows, "", note])
 
 

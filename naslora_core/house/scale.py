@@ -1,10 +1,9 @@
 """The README's word on the real size: what was measured without a GPU, and what was not."""
 
-import json
 from pathlib import Path
 
 from naslora_core.house.labels import LABELS
-from naslora_core.house.results import CORE
+from naslora_core.house.sources import CORE, recorded, runs, source
 
 FORMS = {
     "segment_anything": "`segment_anything`: logits plus bias",
@@ -42,7 +41,7 @@ def scale_table(core: Path = CORE) -> str:
 
 def attention(core: Path = CORE) -> str:
     """A row a form of attention, windowed and global."""
-    kept = _read(core, "attention.json")
+    kept = recorded(core, "attention.json")
     if not kept:
         return ""
     rows = [_form(form, kept["rows"]) for form in FORMS]
@@ -53,7 +52,7 @@ def attention(core: Path = CORE) -> str:
         f"`segment_anything`'s, median of {kept['rounds']} turns; megabytes kept for backward; "
         "largest error of output or gradient, relative."
     )
-    return "\n".join([head, *rows, "", f"{note} {_source(kept)}"])
+    return "\n".join([head, *rows, "", f"{note} {source(kept)}"])
 
 
 def _form(form: str, rows: dict) -> str:
@@ -70,20 +69,19 @@ def _form(form: str, rows: dict) -> str:
 
 def plans(core: Path = CORE) -> str:
     """How far `plan` was off, in a sentence."""
-    kept = [_read(core, f"plan_{size}.json") for size in ("nano", "vit_b")]
+    kept = [recorded(core, f"plan_{size}.json") for size in ("nano", "vit_b")]
     if not all(kept):
         return ""
     where = "`sam_nano`", "two blocks of ViT-B at 1024"
-    said = "; ".join(_off(w, k["rows"]) for w, k in zip(where, kept, strict=True))
-    start = "Of what was then measured, `plan` was off by, in"
-    return f"{start} {said}. {' '.join(_source(k) for k in kept)}"
+    said = [f"{_off(w, k['rows'])}. {source(k)}" for w, k in zip(where, kept, strict=True)]
+    return f"`plan` beside what was then measured, its largest errors. {' '.join(said)}"
 
 
 def _off(where: str, rows: list[dict]) -> str:
     """The largest error of memory and, where it was taken, of time."""
-    text = f"{len(rows)} settings of {where}: memory at most {_worst(rows, 'peak'):.1%}"
+    text = f"{len(rows)} settings of {where}: memory {_worst(rows, 'peak'):.1%}"
     timed = [r for r in rows if "seconds" in r["ratio"]]
-    return text + (f", time at most {_worst(timed, 'seconds'):.0%}" if timed else "")
+    return text + (f", time {_worst(timed, 'seconds'):.0%}" if timed else "")
 
 
 def _worst(rows: list[dict], key: str) -> float:
@@ -92,7 +90,7 @@ def _worst(rows: list[dict], key: str) -> float:
 
 def caches(core: Path = CORE) -> str:
     """What `--cache` saves of a step, in a sentence."""
-    kept = _read(core, "cache.json")
+    kept = recorded(core, "cache.json")
     if not kept:
         return ""
     said = ", ".join(f"{name} {row['with']['ratio']:.2f}" for name, row in kept["rows"].items())
@@ -100,18 +98,18 @@ def caches(core: Path = CORE) -> str:
     return (
         f"A training step of `sam_nano` with `--cache`, of one without, once all images are kept: "
         f"{said}. The same losses; with `--cache-half` they differ by {half:.0e} at most. "
-        f"{_source(kept)}"
+        f"{source(kept)}"
     )
 
 
 def gpu_rows(core: Path = CORE) -> str:
     """A row a leg of `gpu-table`; empty until there is one."""
-    found = [json.loads(p.read_text()) for p in sorted((core / "recorded" / "gpu").glob("*.json"))]
+    found = runs(core, "gpu")
     if not found:
         return ""
     head = "| model | method | batch | attention | ms a step | of LoRA | images/s | peak GB |"
     rows = [_leg(record) for record in found]
-    return "\n".join([head, "|---" * 8 + "|", *rows, "", _source(found[-1])])
+    return "\n".join([head, "|---" * 8 + "|", *rows, "", source(*found)])
 
 
 def _leg(record: dict) -> str:
@@ -133,13 +131,3 @@ def missing(core: Path = CORE) -> str:
         if not record or not (core / "recorded" / record).exists()
     ]
     return "\n".join(["| not measured: no GPU was there | its command |\n|---|---|", *left])
-
-
-def _source(kept: dict) -> str:
-    p = kept["provenance"]
-    return f"{p['device']}, {p['date']}, commit `{p['commit']}`, `{p['command']}`."
-
-
-def _read(core: Path, name: str) -> dict:
-    path = core / "recorded" / name
-    return json.loads(path.read_text()) if path.exists() else {}

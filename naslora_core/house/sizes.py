@@ -8,6 +8,7 @@ import torch
 
 from naslora_core.adapters import adapt
 from naslora_core.adapters.chosen import ChosenLoRA
+from naslora_core.house.labels import LABELS
 from naslora_core.sam import build_nano
 
 
@@ -46,5 +47,5 @@ def minutes(records: Sequence[Mapping], method: str) -> str:
     ratios = [t / took[d, s, method] for (d, s, m), t in took.items() if m == "unet"]
     if not ratios:
         return ""
-    ratio = f"{median(ratios):.2f} of NAS-LoRA's minutes"
+    ratio = f"{median(ratios):.2f} of {LABELS[method]}'s minutes"
     return f"A U-Net's passes take {ratio} (median of {len(ratios)} pairs of runs). "

@@ -14,7 +14,7 @@ from naslora_core.files import write_atomic
 from naslora_core.house.costs import cost_table
 from naslora_core.house.doors import doors
 from naslora_core.house.environment import ROOT
-from naslora_core.house.lesson import NOTEBOOKS, Lesson, lessons
+from naslora_core.house.lesson import COSTS, NOTEBOOKS, Lesson, lessons
 from naslora_core.house.minutes import minutes_line
 from naslora_core.house.path_picture import learning_path
 from naslora_core.house.reach import reach_table
@@ -28,7 +28,6 @@ from naslora_core.house.results import (
 )
 from naslora_core.house.scale import scale_table
 from naslora_core.house.style import style_table
-from naslora_core.house.workbook import RECORDED
 
 
 def write_tables(root: Path = ROOT) -> int:
@@ -85,7 +84,7 @@ def lesson_table(prefix: str = "notebooks/", notebooks: Path = NOTEBOOKS) -> str
     return "\n".join([head, *(_row(lesson, prefix) for lesson in lessons(notebooks))])
 
 
-def cost_line(name: str, recorded: Path = RECORDED) -> str:
+def cost_line(name: str, recorded: Path = COSTS) -> str:
     """`**Cost** ...` for the top of a lesson; empty where nothing was recorded."""
     cost = _recorded(recorded)["lessons"].get(name)
     if not cost:
@@ -104,5 +103,5 @@ def _said(cost: dict) -> str:
     return f"{cost['seconds']:.0f} s · {cost['peak_mb'] / 1000:.1f} GB"
 
 
-def _recorded(path: Path = RECORDED) -> dict:
+def _recorded(path: Path = COSTS) -> dict:
     return json.loads(path.read_text()) if path.exists() else {"provenance": {}, "lessons": {}}

@@ -20,11 +20,10 @@ from naslora_core.files import write_atomic
 from naslora_core.house import headline
 from naslora_core.house.environment import ROOT
 from naslora_core.house.execution import KERNEL, QUIET, prepare_kernels, stopping_point
-from naslora_core.house.lesson import NOTEBOOKS, Lesson, chosen_lessons, lessons
+from naslora_core.house.lesson import COSTS, NOTEBOOKS, Lesson, chosen_lessons, lessons
 from naslora_core.house.memory import PeakMemory
 
 OUT = ROOT / "build" / "workbook"
-RECORDED = ROOT / "naslora_core" / "recorded" / "workbook.json"
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.lesson}: {_said(outcome) if outcome.failure else 'done'} ({cost})"
 
 
-def _record(outcomes: list[Outcome], path: Path = RECORDED) -> None:
+def _record(outcomes: list[Outcome], path: Path = COSTS) -> None:
     from naslora_core.training.provenance import provenance
 
     before = json.loads(path.read_text())["lessons"] if path.exists() else {}

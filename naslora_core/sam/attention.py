@@ -81,7 +81,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def fuse(encoder: nn.Module) -> nn.Module:
-    """Give every block of an image encoder the fused attention, in place; adapted or not."""
+    """Give every block of an image encoder the fused attention, in place; adapted or not, but for
+    VPT's, which take the kind that they were made on."""
     for block in encoder.blocks:
         if type(block.attn) is Attention:
             block.attn = FusedAttention(block.attn)

@@ -1,7 +1,7 @@
 """Keep less for the backward pass: of every block only its input, the rest is computed again."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 from torch import nn
@@ -14,13 +14,35 @@ def checkpointed(encoder: nn.Module | None, on: bool = True) -> Iterator[None]:
     no such blocks (a U-Net, LST's ladder) stays as it is.
 
     The same gradients for about a third more time, one more forward pass (Chen et al. 2016). Names
-    and tensors of the encoder stay as they are; noise in a block is drawn the same twice.
+    and tensors of the encoder stay as they are; noise in a block is drawn the same twice, and batch
+    statistics (of a DARTS operator) move once.
     """
     blocks = list(getattr(encoder, "blocks", ())) if on else []
     for block in blocks:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        again = partial(_contexts, block)
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False, context_fn=again)
     try:
         yield
     finally:
         for block in blocks:
             del block.forward
+
+
+def _contexts(block: nn.Module) -> tuple:
+    """Around a block's first forward pass, and around the one that is computed again."""
+    return nullcontext(), _Still(block)
+
+
+class _Still:
+    """Inside, the running statistics of batch norms stay as they are."""
+
+    def __init__(self, block: nn.Module):
+        self.norms = {m: m.momentum for m in block.modules() if isinstance(m, nn.BatchNorm2d)}
+
+    def __enter__(self) -> None:
+        for norm in self.norms:
+            norm.momentum = 0.0
+
+    def __exit__(self, *_) -> None:
+        for norm, momentum in self.norms.items():
+            norm.momentum = momentum

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 
+from naslora_core.sam.registry import raw
+
 Step = Callable[[Tensor], Tensor]
 
 
@@ -45,7 +47,7 @@ class Cut:
             digest.update(repr(kinds).encode())  # fused attention rounds otherwise
             for name, tensor in part:
                 digest.update(name.encode())
-                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+                digest.update(raw(tensor))
         return digest.hexdigest()
 
     def _steps(self) -> list[Step]:

@@ -43,7 +43,7 @@ class MatchedHead(nn.Module):
     def __init__(self, decoder: nn.Module, classes: int, queries: int = 10):
         super().__init__()
         row, mlp = decoder.mask_tokens.weight[:1], decoder.output_hypernetworks_mlps[0]
-        apart = torch.randn(queries, row.shape[1], device=row.device, dtype=row.dtype)
+        apart = torch.randn(queries, row.shape[1]).to(row)
         self.token = nn.Parameter(row.detach() + 0.1 * apart)  # equal ones would stay equal
         self.mlp = copy.deepcopy(mlp).requires_grad_(True)
         self.classify, self.classes = nn.Linear(row.shape[1], classes + 1).to(row), classes
@@ -64,15 +64,15 @@ def semantic(masks: Tensor, classes: Tensor) -> Tensor:
     """
     share = classes.softmax(-1)[..., :-1]  # B N C
     score = torch.einsum("bnc,bnhw->bchw", share, masks.sigmoid())
-    return score.clamp(1e-4, 1 - 1e-4).logit()
+    return score.float().clamp(1e-4, 1 - 1e-4).logit()  # in bfloat16 1 - 1e-4 is 1
 
 
 def run_decoder(decoder, source: Tensor, position: Tensor, sparse: Tensor, tokens, mlps):
     """SAM's mask decoder for a whole batch, one prompt a row (`MaskDecoder.predict_masks`).
 
-    source `N C h w` (embedding + dense prompt), position `1 C h w`, sparse `N T C`, tokens `4 C`;
+    source `N C h w` (embedding + dense prompt), position `1 C h w`, sparse `N T C`, tokens `K C`;
     mlps: {row of `tokens`: its hypernetwork} for the M rows that shall draw
-    -> mask logits `N M 4h 4w`, predicted IoU `N 4`, answers of the M tokens `N M C`.
+    -> mask logits `N M 4h 4w`, predicted IoU `N 4` of SAM's own masks, answers `N M C` of the M.
     """
     n, c, h, w = source.shape
     queries = torch.cat([decoder.iou_token.weight, tokens]).expand(n, -1, -1)

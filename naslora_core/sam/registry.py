@@ -90,5 +90,11 @@ def model_hash(sam: nn.Module) -> str:
     digest = hashlib.sha256()
     for key, tensor in sorted(sam.state_dict().items()):
         digest.update(key.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(raw(tensor))
     return digest.hexdigest()
+
+
+def raw(tensor: torch.Tensor) -> bytes:
+    """The bytes of a tensor of any type, bfloat16 too, which numpy does not know."""
+    flat = tensor.detach().cpu().contiguous().flatten()
+    return flat.view(torch.uint8).numpy().tobytes()

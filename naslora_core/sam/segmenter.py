@@ -56,8 +56,8 @@ class Segmenter(nn.Module):
 
         points: (coordinates `B P 2` as x, y in input pixels; labels `B P`, 1 in, 0 out);
         boxes: `B 4` xyxy; mask: logits `B 1 4h 4w`. M is 3 with multimask (SAM's answers to an
-        ambiguous click), else 1, or one a class of a trained head, whose IoU `B 1` is SAM's
-        untrained guess. Repeat the embedding for several prompts of one image.
+        ambiguous click), else 1, or one a class of a trained head (a matched one: a token), whose
+        IoU `B 1` is SAM's untrained guess. Repeat the embedding for several prompts of one image.
         """
         return self._run(embedding, points, boxes, mask, multimask)[:2]
 

@@ -1,7 +1,7 @@
 """The search space, the cell, its schedule, and how a trained cell is read."""
 
 from naslora_core.search import darts  # noqa: F401  (its operators enter the registry)
-from naslora_core.search.cell import STARTS, Cell
+from naslora_core.search.cell import STARTS, Cell, entropy
 from naslora_core.search.choose import Choice, argmax, project
 from naslora_core.search.genotype import BlockChoice, Genotype
 from naslora_core.search.operators import Operator
@@ -30,6 +30,7 @@ __all__ = [
     "argmax",
     "bilevel",
     "budget",
+    "entropy",
     "joint",
     "operator",
     "project",

@@ -99,3 +99,8 @@ def placement(side: int, largest: int) -> Tensor:
     """Row t says where tap t of a `side x side` kernel lies in a `largest x largest` one, 0/1."""
     taps = torch.eye(side**2).view(-1, side, side)
     return F.pad(taps, ((largest - side) // 2,) * 4).flatten(1)
+
+
+def entropy(p: Tensor) -> Tensor:
+    """Entropy of probabilities `n` as a share of log n; a certain one (0 log 0) counts nothing."""
+    return -torch.special.xlogy(p, p).sum() / math.log(max(len(p), 2))

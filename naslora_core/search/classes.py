@@ -49,7 +49,7 @@ def own(op: Operator, W: Tensor, C: Tensor, side: int) -> Tensor:
 
 def free(op: Operator, W: Tensor, C: Tensor, side: int) -> Member:
     """The member of `op` nearest to W `o rkk` when We and Wd may change the basis of z."""
-    eye = torch.eye(op.rank, dtype=W.dtype)
+    eye = torch.eye(op.rank).to(W)
     if isinstance(op, Fixed):
         return _mixed(op.kernel().double(), W, C, side)
     if isinstance(op, Separable):
@@ -99,7 +99,7 @@ def _separable(op: Separable, W: Tensor, C: Tensor, side: int) -> Tensor:
     S, Csub = _supported(columns, W, C)[:, columns].reshape(r, r, -1), C[columns][:, columns]
     cross = (W @ C[:, columns]).reshape(r, r, -1)  # E[y_o p_it]
     C4 = Csub.reshape(r, S.shape[-1], r, S.shape[-1])
-    D = torch.stack([torch.linalg.svd(S[:, i], full_matrices=False).Vh[0] for i in range(r)])
+    D = _main_taps(S)
     for _ in range(ROUNDS // 2):
         P = torch.einsum("oit,it->oi", cross, D) @ _inverse(
             torch.einsum("it,itju,ju->ij", D, C4, D)
@@ -117,7 +117,7 @@ def _mixed(kernel: Tensor, W: Tensor, C: Tensor, side: int) -> Member:
     r = len(kernel)
     fixed = F.pad(kernel, ((side - kernel.shape[-1]) // 2,) * 4).flatten(1)
     out = W @ C @ fixed.T @ _inverse(fixed @ C @ fixed.T)
-    return Member(out, kernel, torch.eye(r, dtype=W.dtype))
+    return Member(out, kernel, torch.eye(r).to(W))
 
 
 def _as_rank(best: Tensor, r: int) -> tuple[Tensor, Tensor]:
@@ -167,7 +167,7 @@ def _outer(V: Tensor, D: Tensor, C: Tensor, cross: Tensor) -> Tensor:
 
 def _leading(K: Tensor) -> tuple[Tensor, Tensor]:
     """A start: every channel as it is, with its main tap pattern."""
-    return torch.eye(K.shape[1], dtype=K.dtype), _main_taps(K)
+    return torch.eye(K.shape[1]).to(K), _main_taps(K)
 
 
 def _main_taps(K: Tensor) -> Tensor:
@@ -181,12 +181,9 @@ def _simultaneous(K: Tensor) -> tuple[Tensor, Tensor]:
     K_s = sum_t s_t K[:, :, t] = U diag(D s) V, so pinv(K_s) K_u has the rows of V as left ones.
     """
     g = torch.Generator().manual_seed(0)
-    s, u = torch.randn(2, K.shape[-1], generator=g, dtype=K.dtype)
+    s, u = torch.randn(2, K.shape[-1], generator=g, dtype=K.dtype).to(K)
     pencil = torch.linalg.pinv(K @ s) @ (K @ u)  # i i
     V = torch.linalg.eig(pencil.T).eigenvectors.real.T  # rows v with v pencil = lambda v
     U = torch.linalg.svd(K.flatten(1), full_matrices=False).U  # o r
     core = torch.einsum("oa,oit,ib->abt", U, K, torch.linalg.pinv(V))  # channels in V's basis
-    D = torch.stack(
-        [torch.linalg.svd(core[:, b], full_matrices=False).Vh[0] for b in range(len(V))]
-    )
-    return F.normalize(V, dim=1), D
+    return F.normalize(V, dim=1), _main_taps(core)

@@ -149,13 +149,13 @@ def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tup
         "weights": torch.optim.AdamW(weights),
         "alpha": torch.optim.AdamW(alphas, betas=(0.5, 0.999)),
     }
-    stages = [stage for stage in schedule.stages for _ in range(stage.steps)]
-    for step, stage in enumerate(stages):
-        moves, (x, y) = stage.turn(step)[0], draw(step)
+    plan = schedule.plan
+    for step, (stage, done) in enumerate(plan):
+        moves, (x, y) = stage.turn(done)[0], draw(step)
         loss = F.mse_loss(model(x), y)
         model.zero_grad()
         loss.backward()
-        falling = min(1, 2 - 2 * step / len(stages))  # over the second half
+        falling = min(1, 2 - 2 * step / len(plan))  # over the second half
         for kind in moves:
             rate = stage.alpha_lr if kind == "alpha" else stage.lr * falling
             groups[kind].param_groups[0]["lr"] = rate

@@ -19,7 +19,8 @@ DECISION = 0.3  # a winner's probability below which a search has hardly decided
 @dataclass(frozen=True)
 class Stage:
     """steps; moves: "weights", "alpha", "both" at once, or "alternate" (weights on half A of the
-    images, then alpha on half B, and so on); learning rates and decoupled weight decays.
+    images, then alpha on half B, and so on from the stage's first step); learning rates and
+    decoupled weight decays.
 
     temperature: of the softmax over alpha, a number or (first, last) of a line over the stage;
     None leaves it as it stands. entropy: weight of alpha's mean entropy (0 certain, 1 uniform) in
@@ -59,10 +60,11 @@ class Stage:
         first, last = self._ends()
         return first + (last - first) * done / max(1, self.steps - 1)
 
-    def turn(self, step: int) -> tuple[Sequence[str], str | None]:
-        """What moves at this step, and on which half of the images (None: all)."""
+    def turn(self, done: int) -> tuple[Sequence[str], str | None]:
+        """What moves at the stage's step number `done`, from 0, and on which half of the images
+        (None: all)."""
         if self.moves == "alternate":
-            return (("alpha",), "B") if step % 2 else (("weights",), "A")
+            return (("alpha",), "B") if done % 2 else (("weights",), "A")
         return (("weights", "alpha") if self.moves == "both" else (self.moves,)), None
 
     @property
@@ -83,13 +85,10 @@ class Schedule:
         """Steps of all stages, alpha's included."""
         return sum(s.steps for s in self.stages)
 
-    def temperature(self, step: int) -> float | None:
-        """The temperature of a step, counted from 0 over all stages; None leaves it."""
-        for stage in self.stages:
-            if step < stage.steps:
-                return stage.temperature_at(step)
-            step -= stage.steps
-        return None
+    @property
+    def plan(self) -> list[tuple[Stage, int]]:
+        """Of every step its stage, and how many of the stage's steps are done before it."""
+        return [(stage, done) for stage in self.stages for done in range(stage.steps)]
 
     @property
     def alpha_steps(self) -> int:

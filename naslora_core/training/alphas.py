@@ -3,12 +3,10 @@
 A vector that cells share is here once; a cell whose alpha does not move has none here.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from naslora_core.search import Cell
+from naslora_core.search import Cell, entropy
 
 
 class Alphas:
@@ -42,8 +40,3 @@ class Alphas:
             return {}
         heat = round(self.cells[0].temperature.item(), 6)
         return {"alpha": [p.tolist() for p in self.probabilities()], "temperature": heat}
-
-
-def entropy(p: Tensor) -> Tensor:
-    """Entropy of probabilities `n` as a share of log n; a certain one (0 log 0) counts nothing."""
-    return -torch.special.xlogy(p, p).sum() / math.log(max(len(p), 2))

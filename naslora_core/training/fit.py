@@ -141,10 +141,10 @@ def _train(run: Run, data, folder: RunFolder, progress: bool, on_event, watch) -
     if progress and run.alphas.parameters:
         bar.write(budget(schedule, len(run.alphas.parameters[0])))
     run.model.train()
-    for stage in bar:
+    for stage, done in bar:
         if watch and watch.tired(run.history):
             break
-        event = run.advance(stage)
+        event = run.advance(stage, done)
         event |= watch.look(run.model, data, run.step) if watch else {}
         event["seconds"] = round(time.monotonic() - start, 3)
         memory = f"{peak_mb(run.fabric.device):.0f} MB"

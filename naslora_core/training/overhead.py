@@ -51,12 +51,23 @@ def removed(rows: dict[str, dict], way: str) -> float | None:
 
 
 def told(rows: dict[str, dict]) -> str:
-    """The shares, and what nine operators cost beside three, in a sentence."""
-    ratios = ", ".join(f"{name} {row['ratio']:.3f}" for name, row in rows.items())
+    """Ratios with their spread, the shares, and what nine operators cost beside three."""
+    others = {name: row for name, row in rows.items() if name != REFERENCE}
+    ratios = ", ".join(f"{name} {_spread(row)}" for name, row in others.items())
     parts = [
-        f"of the overhead of the {way} Conv-LoRA NAS-LoRA removes {share:.0%}"
+        f"of the median overhead of the {way} Conv-LoRA NAS-LoRA removes {share:.0%}"
+        + (", but their spreads overlap" if _overlap(rows, way) else "")
         for way in RIVALS
         if (share := removed(rows, way)) is not None
     ]
     nine = rows[NINE]["ms"] / rows[THREE]["ms"]
-    return "; ".join([ratios, *parts, f"nine operators take {nine:.3f} of the time of three"])
+    return "; ".join([ratios, *parts, f"nine operators take {nine:.3f} of three's milliseconds"])
+
+
+def _spread(row: dict) -> str:
+    low, high = row["spread"]
+    return f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _overlap(rows: dict[str, dict], way: str) -> bool:
+    return rows[RIVALS[way]]["spread"][0] < rows[NINE]["spread"][1]

@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -48,10 +49,10 @@ def fit(arguments: argparse.Namespace) -> None:
         cache=cache,
     )  # fmt: skip
     if fabric.is_global_zero:
-        _tell(result, a.data, out)
+        _tell(result, a.data, a.groups, out)
 
 
-def _tell(result, data: str, out: Path) -> None:
+def _tell(result, data: str, groups: str | None, out: Path) -> None:
     seen, kept = looks(result.history), "last"
     if seen:
         kept = "best"
@@ -59,8 +60,9 @@ def _tell(result, data: str, out: Path) -> None:
     if result.genotype:
         write_atomic(out / "genotype.json", json.dumps(asdict(result.genotype), indent=1) + "\n")
         print(f"Chosen operators: {out / 'genotype.json'}")
+    same = f" --groups {shlex.quote(groups)}" if groups else ""
     print(f"{result.seconds:.0f} s. Next: python -m naslora_core evaluate {data} {out / kept}"
-          ".safetensors")  # fmt: skip
+          f".safetensors{same}")  # fmt: skip
 
 
 def method_of(name: str, settings: list[str]):

@@ -46,18 +46,17 @@ class Run:
         )
         self._stepping = fabric.setup_optimizers(self.optimiser)
 
-    def remaining(self) -> Iterator[Stage]:
-        """The stage of every step from here on."""
-        stages = [stage for stage in self.schedule.stages for _ in range(stage.steps)]
-        return iter(stages[self.step :])
+    def remaining(self) -> list[tuple[Stage, int]]:
+        """Of every step from here on its stage, and its place in that."""
+        return self.schedule.plan[self.step :]
 
-    def advance(self, stage: Stage) -> dict:
+    def advance(self, stage: Stage, done: int) -> dict:
         """One step: choose what moves, draw its images, move it; the event that tells of it."""
-        moves, half = stage.turn(self.step)
+        moves, half = stage.turn(done)
         for kind, group in self.groups.items():
             for p in group:
                 p.requires_grad_(kind in moves)
-        self.alphas.heat(self.schedule.temperature(self.step))
+        self.alphas.heat(stage.temperature_at(done))
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._gradients(stage, moves, half)
         self._move(moves, stage)
