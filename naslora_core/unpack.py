@@ -4,6 +4,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from naslora_core.errors import UserError
@@ -26,8 +27,9 @@ def unpack(archive: str | Path, folder: str | Path, most: int = MOST) -> Path:
         with zipfile.ZipFile(archive) as file:
             _look(archive, file.infolist(), most)
             file.extractall(aside)
+        aside.chmod(0o755)  # mkdtemp's own is for one user alone
         aside.rename(folder)
-    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
         raise UserError(f"{archive} does not unpack ({error}); fetch it again.") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)

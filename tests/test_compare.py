@@ -1,6 +1,7 @@
 """A grid of runs: one file a run, existing ones kept, differences paired by seed."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,6 +43,15 @@ def test_a_record_of_another_setting_is_not_taken_for_this_one(sam, tmp_path):
     compare(sam, tiny_data(), ["decoder_only"], [0], tmp_path, SETTING, "")
     with pytest.raises(UserError, match="'steps': 4.*'steps': 5.*another folder"):
         compare(sam, tiny_data(), ["decoder_only"], [0], tmp_path, Setting(steps=5, batch=2), "")
+
+
+def test_a_record_of_other_images_is_not_taken_for_these(sam, tmp_path):
+    """Two folders may have one name."""
+    compare(sam, tiny_data(), ["decoder_only"], [0], tmp_path, SETTING, "")
+    other = tiny_data()
+    other = replace(other, test=[replace(s, name=f"other_{s.name}") for s in other.test])
+    with pytest.raises(UserError, match=r"other images.*square0, here other_square0.*another fold"):
+        compare(sam, other, ["decoder_only"], [0], tmp_path, SETTING, "")
 
 
 def test_a_record_of_another_adapter_is_not_taken_for_this_one(sam, tmp_path, monkeypatch):

@@ -68,7 +68,7 @@ def test_what_is_not_there_is_refused():
     with pytest.raises(UserError, match="'int8'; choose one of fp32, bf16, fp16"):
         launch(precision="int8")
     if not torch.cuda.is_available():
-        with pytest.raises(UserError, match="2 GPUs are asked for, 0 are here"):
+        with pytest.raises(UserError, match="no CUDA device here"):
             launch(devices=2, accelerator="cuda")
 
 

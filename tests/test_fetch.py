@@ -185,5 +185,12 @@ def test_bombs_and_broken_archives(tmp_path):
     with pytest.raises(UserError, match="more than 0.0; unpack it by hand"):
         unpack(archive(tmp_path / "a.zip", ("x", False)), tmp_path / "a", most=3)
     (tmp_path / "b.zip").write_bytes(b"PK nothing")
-    with pytest.raises(UserError, match="does not unpack"):
-        unpack(tmp_path / "b.zip", tmp_path / "b")
+    with zipfile.ZipFile(tmp_path / "c.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x", bytes(range(256)) * 64)
+    data = bytearray((tmp_path / "c.zip").read_bytes())
+    data[31:61] = bytes(30)  # inside of the packed member
+    (tmp_path / "c.zip").write_bytes(data)
+    for name in "bc":
+        with pytest.raises(UserError, match="does not unpack"):
+            unpack(tmp_path / f"{name}.zip", tmp_path / name)
+        assert not (tmp_path / name).exists()

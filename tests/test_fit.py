@@ -1,5 +1,6 @@
 """Training moves what the stage says, learns, refuses nonsense, and survives being killed."""
 
+import copy
 import json
 import os
 import signal
@@ -100,6 +101,21 @@ def test_another_run_in_the_same_folder_is_refused_and_nothing_changes(sam, tmp_
     with pytest.raises(UserError, match="holds a run with seed 0, not 9; start it as it was"):
         fit(adapt(sam, LoRA(rank=2)), tiny_data(), steps=2, seed=9, out=tmp_path, **QUIET)
     assert before == {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+
+def test_a_folder_knows_its_base_its_head_and_its_images(sam, tmp_path):
+    """Nobody gets another run's adapter as his own because the names are the same."""
+    fit(adapt(sam, LoRA(rank=2)), tiny_data(), steps=1, out=tmp_path, **QUIET)
+    other = copy.deepcopy(sam)
+    other.image_encoder.pos_embed.data += 1
+    changed = {
+        "base": (adapt(other, LoRA(rank=2)), tiny_data()),
+        "head": (adapt(sam, LoRA(rank=2), head="matched"), tiny_data()),
+        "images": (adapt(sam, LoRA(rank=2)), tiny_data(count=8)),
+    }
+    for what, (model, data) in changed.items():
+        with pytest.raises(UserError, match=f"holds a run with (another )?{what}"):
+            fit(model, data, steps=1, out=tmp_path, **QUIET)
 
 
 def test_augmentation_is_chosen_recorded_and_checked(sam, tmp_path):

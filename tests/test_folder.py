@@ -9,7 +9,7 @@ import pytest
 from pictures import SHAPE, contents, make, names, picture, save, square
 from PIL import Image
 
-from naslora_core.data import dataset, folder
+from naslora_core.data import Sample, dataset, folder
 from naslora_core.data.splits import hashed_splits
 from naslora_core.errors import UserError
 
@@ -134,6 +134,18 @@ def test_samples_are_read_late_and_kept_within_bounds(tmp_path, monkeypatch):
     assert [s.name for s in data.train[1:]] == list(data.train.keys[1:])
     with pytest.raises(IndexError):
         data.train[99]
+
+
+def test_an_image_that_is_too_large_to_keep_leaves_room_for_others(monkeypatch):
+    monkeypatch.setattr(dataset, "KEEP", 4 * 4 * 4)
+    sizes = {"large": 9, "small": 4}
+
+    def read(name):
+        side = sizes[name]
+        return Sample(np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8), name)
+
+    split = dataset.Split(read, ("large", "small"))
+    assert split[0] is not split[0] and split[1] is split[1]
 
 
 # --- faults: what is done to a good folder, and what the message must hold ---

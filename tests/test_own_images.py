@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -12,8 +13,10 @@ import torch
 from PIL import Image
 from tiny import squares
 
+from naslora_core.adapters import METHODS
 from naslora_core.adapters.opening import open_model
 from naslora_core.cli import build_parser
+from naslora_core.cli.images import NAMES
 from naslora_core.data import Sample
 from naslora_core.errors import UserError
 from naslora_core.training.evaluate import predict, predict_one
@@ -105,12 +108,27 @@ def test_prompts_are_pixels_of_the_image(images, trained):
             predict_one(model, sample, **prompt)
 
 
+def test_the_help_names_every_method_and_the_device_is_spelled_as_elsewhere():
+    assert NAMES.split(", ") == list(METHODS)
+    arguments = build_parser().parse_args(["fit", "my_images", "--device", "cuda"])
+    assert (arguments.accelerator, arguments.devices) == ("cuda", 1)
+
+
+def test_the_next_command_is_told_with_the_groups_of_this_one(images, tmp_path, capsys):
+    groups = r"^(square\d)"
+    words = ["--method", "lora", "--steps", "1", "--batch", "2", "--watch", "0", "--quiet"]
+    call("fit", images, *words, "--groups", groups, "--out", tmp_path / "run")
+    assert capsys.readouterr().out.strip().endswith(f".safetensors --groups '{groups}'")
+
+
 def test_settings_of_a_method():
     assert method_of("lora", ["rank=8", "blocks=late-2"]).blocks == "late-2"
     with pytest.raises(UserError, match="rnak=8 is no setting of lora.*blocks.*rank"):
         method_of("lora", ["rnak=8"])
     with pytest.raises(UserError, match="'lorra'; choose from"):
         method_of("lorra", [])
+    with pytest.raises(UserError, match="rank=many is no number; lora's rank is 4 by default"):
+        method_of("lora", ["rank=many"])
     with pytest.raises(UserError, match="it has no settings"):
         method_of("decoder_only", ["rank=8"])
 
@@ -122,6 +140,10 @@ def test_images_that_would_be_lost_are_refused(images, trained, tmp_path):
         call("predict", file, folder, "--out", folder)
     with pytest.raises(UserError, match="called square0"):
         call("predict", file, folder, images / "masks", "--out", tmp_path / "x")
+    for name in ("a", "a_overlay"):
+        shutil.copy(folder / "square0.png", tmp_path / f"{name}.png")
+    with pytest.raises(UserError, match="overlay of a would be the mask of a_overlay"):
+        call("predict", file, tmp_path, "--overlay", "--out", tmp_path / "x")
     with pytest.raises(UserError, match="no picture and no folder of pictures"):
         call("predict", file, images, "--out", tmp_path / "x")
     with pytest.raises(UserError, match="not a readable file"):

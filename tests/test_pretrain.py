@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from naslora_core.cli import build_parser
+from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.sam.registry import read_state
 from naslora_core.training import pretrain, publish
 from naslora_core.training.compare import RECORDED
 from naslora_core.training.pretrain import Examples, Leg, learning_rate
 from naslora_core.training.pretrain_loss import mask_loss, soft_iou
+from naslora_core.training.provenance import provenance
 
 SMALL = Leg(scenes=8, batch=2, clicks=2, boxes=1, warmup=4, decay=0.5, correct_from=4)
 
@@ -76,11 +78,28 @@ def test_publishing_writes_weights_that_match_their_manifest(tmp_path, monkeypat
     torch.save(build_nano().state_dict(), tmp_path / "cooled.pt")
     (tmp_path / "log.jsonl").write_text(json.dumps({"scenes": 8, "minutes": 0.1}) + "\n")
     target = _made(tmp_path / "weights")
+    with pytest.raises(UserError, match=r"provenance\.json is not there; finish a leg"):
+        publish.publish(tmp_path, target)
+    made = provenance("pretrain elsewhere") | {"device": "another machine"}
+    (tmp_path / "provenance.json").write_text(json.dumps(made))
     manifest = publish.publish(tmp_path, target)
     state = read_state(target / "sam_nano.safetensors", manifest["sha256"])
     assert state["image_encoder.pos_embed"].dtype == torch.float16
     assert manifest["bytes"] < 8e6 and manifest["scenes_seen"] == 8
-    assert {"commit", "command", "device", "date"} <= manifest["provenance"].keys()
+    assert manifest["provenance"] == made  # of the machine that trained
+
+
+@pytest.mark.parametrize("wrong", [{"decay": 0}, {"decay": 1.5}, {"batch": 0}, {"scenes": 0}])
+def test_a_leg_that_cannot_train_is_refused(wrong):
+    with pytest.raises(UserError, match="trains nothing"):
+        pretrain.Leg(**{"scenes": 8} | wrong)
+
+
+def test_a_leg_that_is_behind_its_weights_is_refused(tmp_path, quiet):
+    start = {"tensors": build_nano().state_dict(), "scenes": 8, "minutes": 1.5}
+    with pytest.raises(UserError, match="has nothing to do: the weights have seen 8"):
+        pretrain.run(SMALL, tmp_path, start)
+    assert not (tmp_path / "cooled.pt").exists()
 
 
 def _made(folder):
@@ -105,7 +124,8 @@ def test_the_command_hands_its_words_to_the_leg(monkeypatch, tmp_path):
     arguments.run(arguments)
     leg = given.pop("leg")
     assert (leg.scenes, leg.decay, leg.batch, leg.lr) == (500_000, 1.0, 64, 1e-3)
-    assert given == {"device": "cpu", "workers": 3}
+    assert given.pop("command").startswith("python -m naslora_core ")
+    assert given == {"device": torch.device("cpu"), "workers": 3}
 
 
 def test_the_model_cards_reasons_for_128_pixels_are_what_was_measured():

@@ -82,7 +82,7 @@ def plan(arguments):
     GROUPS,
     option("--devices", type=int, default=1, help="processes on this machine, one a GPU"),
     option("--nodes", type=int, default=1, help="machines; see CONTRIBUTING for their command"),
-    option("--accelerator", default="auto", choices=("auto", "cpu", "cuda")),
+    option("--accelerator", "--device", default="auto", choices=("auto", "cpu", "cuda")),
     option("--quiet", action="store_true", help="no progress bar"),
     option("--out", metavar="FOLDER", help="log, state and adapters; a killed run goes on there"),
 )

@@ -41,8 +41,9 @@ class Split(Sequence):
         if index in self._kept:
             return self._kept[index]
         sample = self.read(self.keys[index])
-        self._room -= sample.image.nbytes + sample.mask.nbytes
-        if self._room >= 0:
+        size = sample.image.nbytes + sample.mask.nbytes
+        if size <= self._room:
+            self._room -= size
             self._kept[index] = sample
         return sample
 

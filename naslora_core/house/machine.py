@@ -33,7 +33,7 @@ def machine() -> Card:
     here = {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "device": device_name(),
+        "device": device_name("cuda" if torch.cuda.is_available() else "cpu"),
         "threads": str(torch.get_num_threads()),
     }
     card = {name: (here[name], str(there.get(name, "-"))) for name in WORDS}

@@ -8,7 +8,7 @@ The bias as a mask of the fused kernel, and FlexAttention, which computes it ins
 
 import copy
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -47,8 +47,16 @@ class FlexAttention(Parts, Attention):
         def place(score, batch, head, query, key):
             return score + rows[head, query, key // W] + columns[head, query, key % W]
 
-        run = torch.compile(flex_attention) if x.is_cuda else flex_attention
+        run = _compiled() if x.is_cuda else flex_attention
         return self.join(run(q[None], k[None], v[None], place, scale=self.scale)[0], x.shape)
+
+
+@cache
+def _compiled() -> Callable:
+    """Compiled once; a shape of its own for each map, none that may change."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention, dynamic=False)
 
 
 FORMS = {"fused": FusedAttention, "mask": MaskedAttention, "flex": FlexAttention}

@@ -19,6 +19,7 @@ from naslora_core.training import protocol as registry
 from naslora_core.training.benchmark import REFERENCE, SIZES, as_table, measure
 from naslora_core.training.compare import Setting, best_rates, paired
 from naslora_core.training.compare import compare as run_compare
+from naslora_core.training.devices import known_device
 from naslora_core.training.folded_cost import folded_table, measure_folded
 from naslora_core.training.memory import peak_mb
 from naslora_core.training.method_facts import facts
@@ -82,6 +83,7 @@ def _compare(arguments: argparse.Namespace, data, setting: Setting, rates) -> No
 def bench(arguments: argparse.Namespace) -> None:
     """Print a row a method (parameters, step, inference and memory beside LoRA's) and a row a
     folded encoder (inference beside vanilla); keep them."""
+    known_device(arguments.device)
     names = arguments.methods or list(METHODS)
     names = names if REFERENCE in names else [REFERENCE, *names]
     unknown = [n for n in names if n not in METHODS]
@@ -98,7 +100,7 @@ def bench(arguments: argparse.Namespace) -> None:
         )
         print(folded_table(size, rows), flush=True)
         if arguments.out:  # after every size, so that a killed run keeps what it has
-            kept |= {"provenance": provenance(command_line())}
+            kept |= {"provenance": provenance(command_line(), arguments.device)}
             write_atomic(arguments.out, json.dumps(kept, indent=1) + "\n")
 
 
@@ -108,7 +110,7 @@ def protocol(arguments: argparse.Namespace) -> None:
     cells = registry.shared(registered.cells(a.only), a.share)
     cells = [cell for cell in cells if a.seeds is None or cell[1] in a.seeds]
     if not a.verdict:
-        sam = load_sam().to(a.device)
+        sam = load_sam().to(known_device(a.device))
         registry.run(registered, sam, command_line(), cells, a.methods)
     print(told(registry.results(registered), registered))
 
@@ -134,4 +136,5 @@ def pretrain(arguments: argparse.Namespace) -> None:
         start |= {"scenes": facts["scenes_seen"], "minutes": facts["training_minutes"]}
     a = arguments
     leg = legs.Leg(scenes=a.scenes, decay=a.decay, batch=a.batch, lr=a.lr)
-    legs.run(leg, out, start, device=a.device, workers=a.workers)
+    where = {"device": known_device(a.device), "workers": a.workers}
+    legs.run(leg, out, start, **where, command=command_line())

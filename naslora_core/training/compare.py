@@ -21,7 +21,6 @@ from naslora_core.files import write_atomic
 from naslora_core.search import OPERATOR_SETS
 from naslora_core.training.evaluate import Scores, evaluate
 from naslora_core.training.fit import fit
-from naslora_core.training.memory import peak_mb
 from naslora_core.training.provenance import provenance
 from naslora_core.training.table import mean_ceiling
 from naslora_core.training.unet import UNet, width_for
@@ -66,16 +65,17 @@ def compare(
         known_method(method)
     out.mkdir(parents=True, exist_ok=True)
     jobs = [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]
-    records = []
+    records, names = [], [sample.name for sample in getattr(data, setting.split)]
     for method, seed in jobs:
         its = replace(setting, lr=(rates or {}).get(method, setting.lr))
         rate = "" if method == "base_boxed" else f"-{its.lr:g}"
         path = out / f"{data.name}-{its.split}-{method}{rate}-{seed}.json"
         if not path.exists():
             record = run(sam, data, method, seed, its) | dict(facts or {})
-            record |= {"provenance": provenance(command)}
+            device = next(sam.parameters()).device
+            record |= {"provenance": provenance(command, device)}
             write_atomic(path, json.dumps(record, indent=1) + "\n")
-        records.append(_kept(path, its))
+        records.append(_kept(path, its, names))
         print(line(records[-1]), flush=True)
     return records
 
@@ -95,9 +95,14 @@ def _method(name: str, seed: int):
     return (METHODS | VARIANTS).get(name)
 
 
-def _kept(path: Path, setting: Setting) -> dict:
-    """The record at `path`, if it was made as this run would be."""
+def _kept(path: Path, setting: Setting, names: Sequence[str]) -> dict:
+    """The record at `path`, if it was made as this run would be, on images of these names."""
     record = json.loads(path.read_text())
+    if list(record["images"]) != list(names):
+        raise UserError(
+            f"{path} holds other images than this data (first {next(iter(record['images']), '')}, "
+            f"here {next(iter(names), '')}); take another folder."
+        )
     made, asked = _made_with(record), asdict(setting)
     asked["adapter"] = repr(_method(record["method"], record["seed"]))
     if record["method"] != "base_boxed" and any(asked[k] != v for k, v in made.items()):
@@ -130,7 +135,6 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
         "adapter": repr(model.method),
         "trained_parameters": sum(p.numel() for p in model.trained().values()),
         "training_seconds": round(result.seconds, 1),
-        "peak_mb": round(peak_mb()),
         "loss": [e["loss"] for e in result.history][:: max(1, s.steps // 50)],
     }
     if result.genotype:

@@ -70,9 +70,20 @@ def _possible(precision: str, accelerator: str, devices: int) -> None:
         raise UserError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
     if precision == "fp16" and accelerator == "cpu":
         raise UserError("precision 'fp16' needs a GPU, this run is on the cpu; take bf16 or fp32.")
-    there = torch.cuda.device_count() if accelerator == "cuda" else devices
+    there = torch.cuda.device_count() if known_device(accelerator).type == "cuda" else devices
     if devices > there:
         raise UserError(f"{devices} GPUs are asked for, {there} are here; give --devices {there}.")
+
+
+def known_device(name: str) -> torch.device:
+    """The device of this name; UserError where there is none."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"Unknown device {name!r}; give --device cpu or cuda.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("There is no CUDA device here; give --device cpu, or go where one is.")
+    return device
 
 
 def average_gradients(fabric: "Fabric", parameters: Sequence[Tensor]) -> None:

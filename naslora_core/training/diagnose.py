@@ -23,6 +23,8 @@ def diagnose(model: nn.Module, samples: Sequence) -> dict:
     if not cells(model):
         raise UserError(f"{type(model.method).__name__} searches nothing; give a NASLoRA model.")
     images, masks = to_batch(samples, model.image_size, resize=model.resize)
+    device = next(model.parameters()).device
+    images, masks = images.to(device), masks.to(device)
     return {
         "norms": norms(model, images),
         "importance": importance(model, images, masks),
@@ -106,6 +108,7 @@ def gap(sam: nn.Module, model: nn.Module, data, images: int = 16) -> dict[str, d
         model.image_size,
         resize=model.resize,
     )
+    batch = batch.to(next(model.parameters()).device)
     found = {"mixture": evaluate(model, data.val).mean}
     for reading in ("projection", "argmax"):
         found[reading] = evaluate(discretise(sam, model, batch, reading), data.val).mean

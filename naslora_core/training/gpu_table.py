@@ -28,6 +28,7 @@ from naslora_core.sam import fuse
 from naslora_core.sam.registry import BUILDERS
 from naslora_core.training.allocated import whole_peak
 from naslora_core.training.benchmark import REFERENCE, interleaved, summary
+from naslora_core.training.devices import known_device
 from naslora_core.training.feature_cache import FeatureCache, cached
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_core.training.plan import placed
@@ -79,15 +80,14 @@ def legs(sizes: Sequence[str], batches: Sequence[int], precision: str = "bf16") 
 
 def run(found: Sequence[Leg], out: Path, command: str, device="cuda", rounds: int = 9) -> list:
     """Measure the legs that are missing in `out`; the records of all."""
-    if device != "cpu" and not torch.cuda.is_available():
-        raise UserError("There is no CUDA device here; give --device cpu, or go where one is.")
+    known_device(device)
     out.mkdir(parents=True, exist_ok=True)
     records = []
     for leg in found:
         path = out / f"{leg.name}.json"
         if not path.exists():
             record = {"leg": asdict(leg), "rounds": rounds} | measured(leg, device, rounds)
-            record |= {"provenance": provenance(command)}
+            record |= {"provenance": provenance(command, device)}
             write_atomic(path, json.dumps(record, indent=1) + "\n")
         records.append(json.loads(path.read_text()))
         print(line(records[-1]), flush=True)

@@ -11,6 +11,7 @@ from naslora_core.training import gpu_table as table
 from naslora_core.training.attention_forms import SHAPES, compare
 from naslora_core.training.cached_cost import LATE, measure_cached
 from naslora_core.training.commands import command_line
+from naslora_core.training.devices import known_device
 from naslora_core.training.overhead import measure_overhead, told
 from naslora_core.training.plan_error import hold, line
 from naslora_core.training.provenance import provenance
@@ -19,10 +20,13 @@ from naslora_core.training.provenance import provenance
 def measure(arguments: argparse.Namespace) -> None:
     """Print the rows of one question; keep them after every part, so that a killed one has some."""
     a = arguments
+    known_device(a.device)
     ways = {"cache": _cache, "attention": _attention, "plan": _plan, "overhead": _overhead}
     for rows in ways[a.what](a):
         if a.out:
-            kept = {"rounds": a.rounds, "rows": rows, "provenance": provenance(command_line())}
+            device = a.device if a.what in ("attention", "overhead") else "cpu"
+            kept = {"rounds": a.rounds, "rows": rows}
+            kept |= {"provenance": provenance(command_line(), device)}
             write_atomic(a.out, json.dumps(kept, indent=1) + "\n")
 
 

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -37,7 +38,7 @@ def fit(arguments: argparse.Namespace) -> None:
     method = method_of(a.method, a.set)
     fabric = launch(a.devices, a.nodes, a.precision, a.accelerator)
     data = open_data(a.data, profile("laptop"), groups=a.groups)
-    out = Path(a.out or f"build/fit/{data.name}-{a.method}-{a.seed}")
+    out = Path(a.out or f"build/fit/{data.name}-{a.model}-{a.method}-{a.seed}")
     sam, classes = load_sam(a.model, a.checkpoint), len(data.classes)
     model = adapt(sam, method, classes, a.seed, a.head, a.resize)
     watch = Watch(a.watch, a.patience) if a.watch else None
@@ -49,10 +50,10 @@ def fit(arguments: argparse.Namespace) -> None:
         cache=cache,
     )  # fmt: skip
     if fabric.is_global_zero:
-        _tell(result, a.data, a.groups, out)
+        _tell(result, a, out)
 
 
-def _tell(result, data: str, groups: str | None, out: Path) -> None:
+def _tell(result, a: argparse.Namespace, out: Path) -> None:
     seen, kept = looks(result.history), "last"
     if seen:
         kept = "best"
@@ -60,8 +61,9 @@ def _tell(result, data: str, groups: str | None, out: Path) -> None:
     if result.genotype:
         write_atomic(out / "genotype.json", json.dumps(asdict(result.genotype), indent=1) + "\n")
         print(f"Chosen operators: {out / 'genotype.json'}")
-    same = f" --groups {shlex.quote(groups)}" if groups else ""
-    print(f"{result.seconds:.0f} s. Next: python -m naslora_core evaluate {data} {out / kept}"
+    given = {"--groups": a.groups, "--checkpoint": a.checkpoint}
+    same = "".join(f" {flag} {shlex.quote(value)}" for flag, value in given.items() if value)
+    print(f"{result.seconds:.0f} s. Next: python -m naslora_core evaluate {a.data} {out / kept}"
           f".safetensors{same}")  # fmt: skip
 
 
@@ -79,6 +81,9 @@ def method_of(name: str, settings: list[str]):
                 f"{', '.join(sorted(known)) or 'none: it has no settings'}."
             )
         given[key] = literal(value)
+        now = getattr(method, key)
+        if isinstance(now, int | float) and not isinstance(given[key], int | float):
+            raise UserError(f"--set {setting} is no number; {name}'s {key} is {now} by default.")
     return replace(method, **given)
 
 
@@ -125,7 +130,7 @@ def predict(arguments: argparse.Namespace) -> None:
     """Write a mask of every image at its own size: 0/255, or class numbers of several classes."""
     a = arguments
     files, out = list(pictures(a.images)), Path(a.out)
-    _apart(files, out)
+    _apart(files, out, a.overlay)
     model = open_model(a.file, a.checkpoint)
     many = getattr(model.head, "classes", 1) > 1
     out.mkdir(parents=True, exist_ok=True)
@@ -153,11 +158,18 @@ def pictures(names: list[str]) -> Iterator[Path]:
         yield from found
 
 
-def _apart(files: list[Path], out: Path) -> None:
-    """Two masks of one name, or a mask over an image, would lose one of them."""
-    twice = sorted({f.stem for f in files if sum(g.stem == f.stem for g in files) > 1})
+def _apart(files: list[Path], out: Path, overlay: bool) -> None:
+    """Two pictures of one name, or a mask over an image, would lose one of them."""
+    names = Counter(f.stem for f in files)
+    twice = sorted(name for name, count in names.items() if count > 1)
     if twice:
         raise UserError(f"Several images are called {twice[0]}; predict them into two folders.")
+    taken = sorted(n for n in names if overlay and f"{n}_overlay" in names)
+    if taken:
+        raise UserError(
+            f"The overlay of {taken[0]} would be the mask of {taken[0]}_overlay; predict them into "
+            "two folders."
+        )
     if any(f.parent.resolve() == out.resolve() for f in files):
         raise UserError(f"{out} holds the images themselves; name another folder with --out.")
 

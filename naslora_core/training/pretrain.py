@@ -9,6 +9,7 @@ an empty folder a leg begins with the packaged weights. Sample i is a function o
 a killed leg, started again, sees what it would have seen.
 """
 
+import io
 import json
 import time
 from collections.abc import Iterator
@@ -21,9 +22,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from naslora_core.data.scenes import scene
+from naslora_core.errors import UserError
+from naslora_core.files import write_atomic
 from naslora_core.sam.nano import build_nano
 from naslora_core.training.pretrain_loss import step_loss
 from naslora_core.training.prompts import loose_box, random_click
+from naslora_core.training.provenance import provenance
 from naslora_core.training.table import scene_cases, score
 
 VALIDATION_SEED = 555_001
@@ -43,6 +47,13 @@ class Leg:
     weight_decay: float = 0.05
     warmup: int = 6_000  # scenes
     seed: int = 1
+
+    def __post_init__(self):
+        if not 0 < self.decay <= 1 or self.batch < 1 or self.scenes < 1:
+            raise UserError(
+                f"A leg of scenes={self.scenes}, batch={self.batch}, decay={self.decay} trains "
+                "nothing; scenes and batch count from 1, decay is a share above 0, at most 1."
+            )
 
 
 class Examples(Dataset):
@@ -111,7 +122,7 @@ class Trainer:
     def _restore(self, start: dict | None) -> None:
         path = self.out / "state.pt"
         if path.exists():
-            state = torch.load(path, weights_only=True, map_location=self.device)
+            state = torch.load(path, weights_only=True, map_location="cpu")
             self.sam.load_state_dict(state["sam"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.seen, self.minutes = state["seen"], state["minutes"]
@@ -120,11 +131,9 @@ class Trainer:
             self.seen, self.minutes = start["scenes"], start["minutes"]
 
     def save(self) -> None:
-        """Write the state aside, then rename it."""
+        """Write the state, whole or not at all."""
         state = {"sam": self.sam.state_dict(), "optimiser": self.optimiser.state_dict()}
-        aside = self.out / "state.tmp"
-        torch.save({**state, "seen": self.seen, "minutes": self.minutes}, aside)
-        aside.replace(self.out / "state.pt")
+        _write(self.out / "state.pt", state | {"seen": self.seen, "minutes": self.minutes})
 
     def batches(self) -> Iterator[dict[str, Tensor]]:
         examples = Examples(self.leg, self.sam.image_encoder.img_size)
@@ -152,11 +161,25 @@ class Trainer:
 
 
 def run(
-    leg: Leg, out: Path, start: dict | None = None, every: int = 200, device="cpu", workers: int = 1
+    leg: Leg,
+    out: Path,
+    start: dict | None = None,
+    every: int = 200,
+    device="cpu",
+    workers: int = 1,
+    command: str = "python -m naslora_core pretrain",
 ) -> Path:
-    """Train one leg, logging to `out/log.jsonl`; the cooled weights are `out/cooled.pt`."""
+    """Train one leg, logging to `out/log.jsonl`; the cooled weights are `out/cooled.pt`, and where
+    they were made `out/provenance.json`. UserError where the weights have seen as many scenes."""
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(leg, out, start, device, workers)
+    if trainer.seen >= leg.scenes and not (out / "log.jsonl").exists():
+        raise UserError(
+            f"A leg up to {leg.scenes} scenes has nothing to do: the weights have seen "
+            f"{trainer.seen}; give --scenes a larger number."
+        )
+    facts = json.dumps(provenance(command, device), indent=1)
+    write_atomic(out / "provenance.json", facts + "\n")
     losses, clock = [], time.monotonic()
     trainer.log = out / "log.jsonl"
     for batch in trainer.batches():
@@ -169,8 +192,14 @@ def run(
     if losses:
         trainer.minutes += (time.monotonic() - clock) / 60
         _report(trainer, losses)
-    torch.save(trainer.sam.state_dict(), out / "cooled.pt")
+    _write(out / "cooled.pt", trainer.sam.state_dict())
     return out / "cooled.pt"
+
+
+def _write(path: Path, state: dict) -> None:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomic(path, buffer.getvalue())
 
 
 def _report(trainer: Trainer, losses: list[float]) -> None:

@@ -11,13 +11,13 @@ import torch
 import naslora_core
 
 
-def provenance(command: str) -> dict[str, str | int]:
-    """The facts that stand beside every recorded result."""
+def provenance(command: str, device: str | torch.device = "cpu") -> dict[str, str | int]:
+    """The facts that stand beside every recorded result; device: where it was computed."""
     return {
         "command": command,
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
-        "device": device_name(),
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -25,10 +25,10 @@ def provenance(command: str) -> dict[str, str | int]:
     }
 
 
-def device_name() -> str:
-    """The GPU's name, else the processor's with its number of cores in use."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+def device_name(device: str | torch.device = "cpu") -> str:
+    """The name of a GPU, or of the processor with its number of cores."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

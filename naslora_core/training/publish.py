@@ -7,13 +7,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
+from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.sam import build_nano
 from naslora_core.sam.registry import WEIGHTS
-from naslora_core.training.provenance import provenance
 from naslora_core.training.table import SCENE_COUNT, SCENE_SEED, scene_cases, score
-
-COMMAND = "python -m naslora_core pretrain"
 
 
 def publish(out: Path, target: Path = WEIGHTS) -> dict:
@@ -21,6 +19,9 @@ def publish(out: Path, target: Path = WEIGHTS) -> dict:
 
     The manifest holds the table on the frozen evaluation scenes of the fp16 weights themselves.
     """
+    for name in ("cooled.pt", "log.jsonl", "provenance.json"):
+        if not (out / name).exists():
+            raise UserError(f"{out / name} is not there; finish a leg: pretrain --out {out} ...")
     state = torch.load(out / "cooled.pt", weights_only=True, map_location="cpu")
     data = save({k: v.half().contiguous() for k, v in state.items()})
     sam = build_nano().eval()
@@ -35,7 +36,7 @@ def publish(out: Path, target: Path = WEIGHTS) -> dict:
         "training_minutes": curve[-1]["minutes"],
         "licence": "Apache-2.0; trained on procedural scenes only, no photograph was used",
         "table": {"scenes": SCENE_COUNT, "seed": SCENE_SEED, **score(sam, scene_cases())},
-        "provenance": provenance(COMMAND),
+        "provenance": json.loads((out / "provenance.json").read_text()),
     }
     write_atomic(target / "sam_nano.safetensors", data)
     write_atomic(target / "sam_nano.json", json.dumps(manifest, indent=1) + "\n")

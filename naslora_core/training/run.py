@@ -59,7 +59,7 @@ class Run:
         self.alphas.heat(stage.temperature_at(done))
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._gradients(stage, moves, half)
-        self._move(moves, stage)
+        self._move(stage)
         self.step += 1
         event = {"step": self.step, "stage": stage.name, "moved": "+".join(moves)}
         return event | {"loss": round(loss, 5)} | self.alphas.event()
@@ -115,7 +115,7 @@ class Run:
             return self.criterion(out.masks.float(), masks) + self.model.penalty()
         return matched_loss(out.low_res.float(), out.classes.float(), masks) + self.model.penalty()
 
-    def _move(self, moves: Sequence[str], stage: Stage) -> None:
+    def _move(self, stage: Stage) -> None:
         """Learning rates and decays of now, gradients clipped a group, one step of AdamW."""
         self.fabric.strategy.precision.unscale_gradients(self.optimiser)
         for group in self.optimiser.param_groups:

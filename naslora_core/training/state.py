@@ -55,7 +55,7 @@ class RunFolder:
             write_atomic(log, "".join(line + "\n" for line in lines))
 
     def _load(self, run) -> None:
-        state = torch.load(self.path / "state.pt", weights_only=True)
+        state = torch.load(self.path / "state.pt", weights_only=True, map_location="cpu")
         here = _kept(run.model)
         with torch.no_grad():
             for name, value in state["tensors"].items():

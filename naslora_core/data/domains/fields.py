@@ -23,13 +23,13 @@ def _bumps(size: int, cells: int) -> np.ndarray:
     return weights / np.linalg.norm(weights, axis=1, keepdims=True)
 
 
-def noise(rng: Rng, size: int, cells: int, across: int | None = None) -> np.ndarray:
-    """Smooth noise `S S`, mean 0, variance 1, about `cells` bumps a side (`across` along x).
+def noise(rng: Rng, size: int, cells: int) -> np.ndarray:
+    """Smooth noise `S S`, mean 0, variance 1, about `cells` bumps a side.
 
     The coarse values do not depend on `size`: a larger picture shows the same field.
     """
-    down, along = _bumps(size, cells), _bumps(size, across or cells)
-    return down @ rng.standard_normal((down.shape[1], along.shape[1])) @ along.T
+    bumps = _bumps(size, cells)
+    return bumps @ rng.standard_normal((bumps.shape[1],) * 2) @ bumps.T
 
 
 def fractal(rng: Rng, size: int, cells: int = 3, octaves: int = 4, fall: float = 0.6) -> np.ndarray:

@@ -28,7 +28,7 @@ def draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     inside, image = _field(rng, size), _fundus(rng, size, disc)
     lay(image, (0.95, 0.75, 0.45), 0.35 * _streaks(rng, size))
     lay(image, _blood(rng), _spots(rng, size) * rng.uniform(0.45, 0.8))
-    tree = stamp(size, *_trees(rng, disc, size))
+    tree = stamp(size, *_trees(rng, disc))
     fade = 0.55 + 0.12 * noise(rng, size, 3) + rng.normal(0, 0.05)
     lay(image, image * _blood(rng) / image.mean((0, 1)), tree * np.clip(fade, 0.3, 0.9))
     image *= _light(rng, size)[..., None]
@@ -72,7 +72,7 @@ def _walk(rng, start, heading: float, length: float, bend: float) -> tuple[np.nd
     return start + np.cumsum(steps, 0), headings
 
 
-def _trees(rng, disc, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _trees(rng, disc) -> tuple[np.ndarray, np.ndarray]:
     """Points and radii of several trees rooted in the disc."""
     count, first = rng.integers(4, 7), rng.uniform(0, 2 * np.pi)
     headings = first + 2 * np.pi * (np.arange(count) + rng.uniform(-0.3, 0.3, count)) / count
