@@ -11,6 +11,7 @@ import json
 import os
 import pkgutil
 import re
+import sysconfig
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from naslora_core.files import write_atomic
 
 OPEN, WRONG, SOLVED = "not attempted yet", "not yet right", "right"
 TRIALS = 5
+ROOM = str(Path(__file__).parent)  # whose frames are not the learner's, nor are a library's
+OTHERS = (ROOM, *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
 Cases = Sequence[tuple] | Callable[[np.random.Generator], tuple]
 
 
@@ -69,7 +72,7 @@ def check(
         except NotImplementedError:
             return Verdict(number, OPEN)
         except Exception as error:
-            return Verdict(number, WRONG, f"{_stopped(answer, error)} {hint}".strip())
+            return Verdict(number, WRONG, f"{_stopped(error)} {hint}".strip())
         difference = compare(target, yours, tolerance)
         if difference:
             return Verdict(number, WRONG, f"{difference} {hint}".strip(), picture_of(target, yours))
@@ -77,11 +80,11 @@ def check(
     return Verdict(number, SOLVED, proves)
 
 
-def _stopped(answer: Callable, error: Exception) -> str:
-    """The error, with the line of the learner's own code where it arose."""
-    own = getattr(getattr(answer, "__code__", None), "co_filename", None)
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
-    where = f" in line {lines[-1]} of its cell" if lines else ""
+def _stopped(error: Exception) -> str:
+    """The error, with the line of the learner's own code where it arose, if it did."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f.lineno for f in frames if not f.filename.startswith(OTHERS)]
+    where = f" in line {own[-1]} of its cell" if own else ""
     return f"Your function stopped with {type(error).__name__}{where}: {error}."
 
 

@@ -11,6 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(autouse=True)
+def static(monkeypatch):
+    """Whatever a lesson run in this process has left behind."""
+    monkeypatch.delenv("NASLORA_STATIC", raising=False)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real image sets: $NASLORA_DATA, else ../shared/data beside the project."""

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lessons import LESSONS, exercises, read
 
 from naslora_core import checks
 from naslora_core.exercises.compare import compare
@@ -77,6 +78,15 @@ def test_what_is_wrong_is_said(answer, words):
     assert words in repr(check(answer))
 
 
+def test_the_line_is_the_learners_even_where_the_check_wraps_the_answer(solved):
+    def careless(*given):
+        return given.nothing
+
+    line = careless.__code__.co_firstlineno + 1
+    for exercise in (checks.ex_3_1, checks.ex_12_2):
+        assert f"with AttributeError in line {line} of its cell" in exercise(careless).sentence
+
+
 def test_an_answer_cannot_spoil_the_target_by_writing_into_its_input():
     def in_place(x):
         x[:] = 0
@@ -134,3 +144,5 @@ def test_exercises_are_found_by_name(monkeypatch):
 def test_every_exercise_has_a_title_and_stands_in_the_report():
     assert all(title for title in checks.exercises().values())
     assert sorted(checks.report()) == sorted(checks.exercises())
+    asked = [e.number for lesson in LESSONS for e in exercises(read(lesson))]
+    assert sorted(checks.exercises()) == sorted(asked)

@@ -7,14 +7,6 @@ import zipfile
 
 from naslora_core.house.environment import ROOT
 
-NEEDED = (
-    "naslora_core/weights/sam_nano.safetensors",
-    "naslora_core/weights/sam_nano.json",
-    "naslora_core/house/templates/index.html.j2",
-    "naslora_core/viz/templates/naslora/index.html.j2",
-    "naslora_core/data_manifests/models.yml",
-)
-
 
 def test_the_wheel_is_complete(tmp_path):
     source = tmp_path / "source"
@@ -27,6 +19,8 @@ def test_the_wheel_is_complete(tmp_path):
     subprocess.run([sys.executable, "-m", *build], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert [n for n in NEEDED if n not in names] == []
-    recorded = {str(p.relative_to(ROOT)) for p in (ROOT / "naslora_core/recorded").rglob("*.json")}
-    assert recorded <= names
+    files = (p for p in (ROOT / "naslora_core").rglob("*") if p.is_file())
+    files = {str(p.relative_to(ROOT)) for p in files if p.suffix not in (".pyc", ".md")}
+    assert files - names == set()
+    manifests = {f"naslora_core/data_manifests/{p.name}" for p in ROOT.glob("data_manifests/*.yml")}
+    assert manifests and manifests <= names

@@ -31,13 +31,17 @@ def write(folder, name, title, *sources, parameters='PROFILE = "smoke"'):
     top = new_markdown_cell(
         f"# {name[:2]} · {title}\n\n> Promise of {title}.\n\n"
         f"[![badge](https://example.org/b.svg)](https://example.org) "
-        f"[next](01_fail.ipynb) [code](../setup.py) [all](README.md)\n\n{MATHS}"
+        f"[next](01_fail.ipynb) [later](09_later.ipynb#end) [code](../setup.py) [all](README.md)\n\n{MATHS}"
     )
     settings = new_code_cell(parameters, metadata={"tags": ["parameters"]})
     fold = new_markdown_cell("## Section\n\n<details><summary>Hint</summary>\n\n`x`\n\n</details>")
     notebook = new_notebook(cells=[top, settings, fold, *map(new_code_cell, sources)])
     notebook.metadata.update(METADATA)
     nbformat.write(notebook, folder / f"{name}.ipynb")
+
+
+def soup_of(page):
+    return BeautifulSoup(page.read_text(), "html.parser")
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +99,16 @@ def test_pages_need_no_network(ran):
 
 def test_every_link_and_script_beside_the_pages_is_there(ran):
     for page in ran[3].glob("*.html"):
-        soup = BeautifulSoup(page.read_text(), "html.parser")
+        soup = soup_of(page)
         near = [t.get("href") or t.get("src") for t in soup.select("a[href], script[src]")]
         near = [n.partition("#")[0] for n in near if "//" not in n]
         assert [n for n in near if n and not (page.parent / n).exists()] == []
+    later = "a[href$='/notebooks/09_later.ipynb#end']"  # never built: on the web
+    assert len(soup_of(ran[3] / "00_work.html").select(later)) == 1
 
 
 def test_a_page_shows_formulas_plots_folds_and_neighbours(ran):
-    soup = BeautifulSoup((ran[3] / "00_work.html").read_text(), "html.parser")
+    soup = soup_of(ran[3] / "00_work.html")
     assert len(soup.find_all("math")) == 2
     assert "$" not in soup.find("main").find("p").text
     assert soup.select_one('script[src="assets/plotly.min.js"]')
@@ -112,15 +118,12 @@ def test_a_page_shows_formulas_plots_folds_and_neighbours(ran):
     assert not soup.select_one('a[rel="prev"]')
     assert not soup.select('img[src^="http"]')
     assert "script" not in [
-        t.name
-        for t in BeautifulSoup((ran[3] / "02_data.html").read_text(), "html.parser").select(
-            "head script[src]"
-        )
+        t.name for t in soup_of(ran[3] / "02_data.html").select("head script[src]")
     ]
 
 
 def test_the_index_lists_lessons_in_order_with_what_failed(ran):
-    soup = BeautifulSoup((ran[3] / "index.html").read_text(), "html.parser")
+    soup = soup_of(ran[3] / "index.html")
     assert [a.text for a in soup.select("ol > li > a")] == ["Work", "Fail", "Data"]
     assert "NameError" in soup.select_one(".failed").text
 
@@ -188,7 +191,9 @@ def test_a_kill_leaves_the_last_good_result_and_the_next_start_cleans(tmp_path):
     (tmp_path / "hold").touch()
     running = subprocess.Popen(start, cwd=ROOT, stderr=subprocess.DEVNULL)
     half = out / ".tmp" / "00_wait.ipynb"
+    deadline = time.monotonic() + 120
     while not (half.exists() and b'"status": "running"' in half.read_bytes()):
+        assert running.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
     running.send_signal(signal.SIGKILL)
     running.wait()
@@ -197,6 +202,12 @@ def test_a_kill_leaves_the_last_good_result_and_the_next_start_cleans(tmp_path):
     subprocess.run(start, cwd=ROOT, check=True, capture_output=True)
     assert not (out / ".tmp").exists()
     assert (out / "00_wait.ipynb").read_bytes() != before
+
+
+def test_costs_are_recorded_of_all_lessons_as_they_stand(tmp_path):
+    for number, given in ((3, {}), (None, {"PROFILE": "gpu"})):
+        with pytest.raises(UserError, match="--record measures all lessons as they stand"):
+            workbook.run_workbook(number, given, tmp_path, tmp_path / "out", record=True)
 
 
 def test_a_dead_kernel_is_told_apart_from_a_failing_cell():

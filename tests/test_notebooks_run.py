@@ -49,7 +49,9 @@ def test_headline_numbers_are_those_of_the_committed_notebook(lesson, ran):
     assert now.keys() == said.keys()
     for name in said:
         if not name.endswith(COSTS):
-            assert now[name] == pytest.approx(said[name], rel=0.15, abs=0.05), name
+            # a number as small as the slack would pass whatever it is
+            slack = 0.05 if abs(said[name]) > 0.1 else 0.5 * abs(said[name]) + 0.01
+            assert now[name] == pytest.approx(said[name], rel=0.15, abs=slack), name
 
 
 @each_lesson

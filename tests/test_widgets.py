@@ -22,12 +22,6 @@ HISTORY = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def static(monkeypatch):
-    """Whatever a lesson run in this process has left behind."""
-    monkeypatch.delenv("NASLORA_STATIC", raising=False)
-
-
 @pytest.fixture
 def baked(monkeypatch, static):
     monkeypatch.setenv("NASLORA_STATIC", "frames")

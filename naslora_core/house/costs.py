@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from naslora_core.house.labels import LABELS
 from naslora_core.house.sources import CORE, recorded, source
+from naslora_core.labels import LABELS
 from naslora_core.training.overhead import told
 
 TITLE = (

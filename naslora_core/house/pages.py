@@ -4,6 +4,7 @@ import copy
 import importlib.resources
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import nbformat
@@ -29,9 +30,9 @@ def publish(out: Path, lessons: list[Lesson]) -> Path:
     """Write a page for every lesson that `out` holds executed, and index.html; its path."""
     built = [x for x in lessons if (out / x.path.name).exists()]
     notebooks = [nbformat.read(out / x.path.name, 4) for x in built]
-    order, pages = [None, *built, None], []
+    order, pages, names = [None, *built, None], [], {x.name for x in built}
     for i, (lesson, notebook) in enumerate(zip(built, notebooks, strict=True)):
-        pages.append(page(lesson, notebook, order[i], order[i + 2]))
+        pages.append(page(lesson, notebook, order[i], order[i + 2], names))
         write_atomic(out / f"{lesson.name}.html", pages[i])
     (out / "assets").mkdir(exist_ok=True)
     if not (out / "assets" / "plotly.min.js").exists():
@@ -41,15 +42,22 @@ def publish(out: Path, lessons: list[Lesson]) -> Path:
     return out / "index.html"
 
 
-def page(lesson: Lesson, notebook, before: Lesson | None, after: Lesson | None) -> str:
-    """The HTML of an executed lesson, with links to its neighbours."""
+def page(
+    lesson: Lesson,
+    notebook,
+    before: Lesson | None,
+    after: Lesson | None,
+    built: Collection[str] = (),
+) -> str:
+    """The HTML of an executed lesson, with links to its neighbours; built: the names of all pages
+    that lie beside it, others are linked on the web."""
     notebook = copy.deepcopy(notebook)
     plots = sum([_make_static(cell) for cell in notebook.cells])
     metadata = {"name": lesson.title, "path": str(lesson.path.parent)}
     house = {"before": before, "after": after, "plots": plots}
     html, _ = OfflineExporter().from_notebook_node(notebook, {"metadata": metadata, "house": house})
     soup = BeautifulSoup(html, "html.parser")
-    _make_links_local(soup)
+    _make_links_local(soup, built)
     fold_results(soup)
     return str(soup)
 
@@ -134,15 +142,18 @@ def _plot(name: str, figure: dict) -> str:
     return f'<div id="{name}"></div><script>Plotly.newPlot("{name}", {safe})</script>'
 
 
-def _make_links_local(soup: BeautifulSoup) -> None:
-    """Lessons link to pages, files of the repository to the web, and remote pictures to words."""
+def _make_links_local(soup: BeautifulSoup, built: Collection[str]) -> None:
+    """Lessons link to pages that were built, else, as files of the repository, to the web; remote
+    pictures to words."""
     for link in soup.select("a[href]"):
         target = link["href"]
         if target.startswith("../"):
             link["href"] = f"https://github.com/{SLUG}/blob/{TAG}/{target.removeprefix('../')}"
         elif target == "README.md":
             link["href"] = "index.html"
-        elif re.fullmatch(r"\d\d_\w+\.ipynb(#.*)?", target):
-            link["href"] = target.replace(".ipynb", ".html")
+        elif lesson := re.fullmatch(r"(\d\d_\w+)\.ipynb(#.*)?", target):
+            here = f"{lesson[1]}.html{lesson[2] or ''}"
+            there = f"https://github.com/{SLUG}/blob/{TAG}/notebooks/{target}"
+            link["href"] = here if lesson[1] in built else there
     for picture in soup.select('img[src^="http"]'):
         picture.replace_with(picture.get("alt", ""))

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 
-from naslora_core.house.labels import LABELS
 from naslora_core.house.sources import CORE, recorded, runs, source
+from naslora_core.labels import LABELS
 
 RIVAL = "conv_lora"
 

@@ -32,7 +32,8 @@ def refresh(number: int | None = None, notebooks: Path = NOTEBOOKS) -> int:
     chosen = [Lesson(notebooks / f"{t.stem}.ipynb") for t in texts]
     chosen = [x for x in chosen if number in (None, x.number)]
     if not chosen:
-        raise UserError(f"There is no text of a lesson{f' {number:02d}' if number else ''} to run.")
+        which = "" if number is None else f" {number:02d}"
+        raise UserError(f"There is no text of a lesson{which} to run.")
     prepare_kernels("panel")
     return max([_refresh(lesson, anew=number is not None) for lesson in chosen])
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from statistics import mean
 
-from naslora_core.house.labels import LABELS
 from naslora_core.house.sizes import chosen, minutes, trained
 from naslora_core.house.sources import source
+from naslora_core.labels import LABELS
 from naslora_core.training import protocol as registry
 from naslora_core.training.verdict import behind, goal, means, verdict, waiting
 

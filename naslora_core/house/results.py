@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 from statistics import mean
 
-from naslora_core.house.labels import LABELS
 from naslora_core.house.sources import CORE, recorded, runs, source
+from naslora_core.labels import LABELS
 from naslora_core.search.planted import PLANTS
 
 COLUMNS = ("box", "ellipse", "click", "disc", "ceiling")

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from naslora_core.house.labels import LABELS
 from naslora_core.house.sources import CORE, recorded, runs, source
+from naslora_core.labels import LABELS
 
 FORMS = {
     "segment_anything": "`segment_anything`: logits plus bias",

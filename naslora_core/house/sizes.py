@@ -8,7 +8,7 @@ import torch
 
 from naslora_core.adapters import adapt
 from naslora_core.adapters.chosen import ChosenLoRA
-from naslora_core.house.labels import LABELS
+from naslora_core.labels import LABELS
 from naslora_core.sam import build_nano
 
 

@@ -67,6 +67,11 @@ def run_workbook(
     from naslora_core.house.pages import publish
 
     given = given or {}
+    if record and (given or number is not None):
+        raise UserError(
+            "--record measures all lessons as they stand; leave out --lesson, --data, --profile "
+            "and --set."
+        )
     chosen = _that_take(given, chosen_lessons(number, notebooks), number)
     prepare_kernels("frames")
     aside = out / ".tmp"

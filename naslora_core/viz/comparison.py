@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from naslora_core.viz.curves import NAMES
+from naslora_core.labels import LABELS
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import ADAPTER, BASE, canvas, finding
 
@@ -24,12 +24,16 @@ def comparison(records: Sequence[dict], metric: str = "dice", title: str | None 
         ax.annotate(f"mean {np.nanmean(row):.3f}", (x, np.nanmax(row)), (0, 7), ha="center",
                     textcoords="offset points")  # fmt: skip
     _base(ax, records, metric, places[-1])
-    ax.set(xticks=places, ylabel=f"test {metric}", xlim=(-0.5, len(methods) - 0.2))
-    ax.set_xticklabels([NAMES.get(m, m) for m in methods])
+    ax.set(xticks=places, ylabel=f"{_split(records)} {metric}", xlim=(-0.5, len(methods) - 0.2))
+    ax.set_xticklabels([LABELS.get(m, m) for m in methods])
     ax.margins(y=0.2)
     found = title or _finding(methods, table)
     finding(ax, found)
     return Picture(figure, f"{found}. {source(records[-1])}")
+
+
+def _split(records: Sequence[dict]) -> str:
+    return {"val": "validation"}.get(split := records[-1]["setting"]["split"], split)
 
 
 def _base(ax, records: Sequence[dict], metric: str, right: float) -> None:
@@ -43,12 +47,13 @@ def _base(ax, records: Sequence[dict], metric: str, right: float) -> None:
 def _finding(methods: list[str], table: np.ndarray) -> str:
     """The last method minus every other one: mean difference, and seeds in which it is ahead."""
     gains = [
-        (NAMES.get(m, m), table[-1] - row) for m, row in zip(methods[:-1], table, strict=False)
+        (LABELS.get(m, m), table[-1] - row) for m, row in zip(methods[:-1], table, strict=False)
     ]
     parts = (
-        f"{m} {np.nanmean(g):+.3f} ({(g > 0).sum()} of {len(g)} seeds ahead)" for m, g in gains
+        f"{m} {np.nanmean(g):+.3f} ({(g > 0).sum()} of {(~np.isnan(g)).sum()} seeds ahead)"
+        for m, g in gains
     )
-    return f"{NAMES.get(methods[-1], methods[-1])} minus {'; minus '.join(parts)}"
+    return f"{LABELS.get(methods[-1], methods[-1])} minus {'; minus '.join(parts)}"
 
 
 def source(record: dict) -> str:

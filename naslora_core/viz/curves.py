@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from naslora_core.errors import UserError
+from naslora_core.labels import LABELS
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import (
     ADAPTER,
@@ -17,8 +18,6 @@ from naslora_core.viz.theme import (
     operator_colours,
 )
 
-NAMES = {"decoder_only": "decoder-only", "fixed_conv": "fixed conv", "conv_lora": "Conv-LoRA"}
-NAMES |= {"lora": "LoRA", "nas_lora": "NAS-LoRA"}
 TIE = 0.01  # losses this close are called the same
 
 
@@ -27,12 +26,12 @@ def losses(histories: Mapping[str, Sequence[dict]], title: str | None = None) ->
     figure, axes = canvas(height=2.6)
     ax, last = axes[0, 0], {}
     for method, history in histories.items():
-        last[method] = loss_line(ax, history, ADAPTER.get(method, INK), NAMES.get(method, method))
+        last[method] = loss_line(ax, history, ADAPTER.get(method, INK), LABELS.get(method, method))
     ax.set(xlabel="step", ylabel="training loss", ylim=(0, None))
     ax.legend(loc="upper right")
-    title = title or _lowest({NAMES.get(n, n): v for n, v in last.items()})
+    title = title or _lowest({LABELS.get(n, n): v for n, v in last.items()})
     finding(ax, title)
-    ends = ", ".join(f"{NAMES.get(n, n)} {v:.3f}" for n, v in last.items())
+    ends = ", ".join(f"{LABELS.get(n, n)} {v:.3f}" for n, v in last.items())
     return Picture(figure, f"{title}. At the end: {ends}.")
 
 

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from naslora_core.labels import LABELS
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import ADAPTER, BASE, INK, PREDICTION, SEQUENTIAL, canvas, finding
 
 NEW, MOVED, NOTHING = ADAPTER["lora"], PREDICTION, "#F4F4F4"
 PLOTLY = "application/vnd.plotly.v1+json"
-COLOURS = {"decoder-only": "decoder_only", "LoRA": "lora", "fixed 3x3": "fixed_conv"}
-COLOURS |= {"Conv-LoRA": "conv_lora", "NAS-LoRA": "nas_lora"}
-COLOURS = {label: ADAPTER[name] for label, name in COLOURS.items()}
+COLOURS = {LABELS[name]: colour for name, colour in ADAPTER.items()}
 NONE_AT = 600  # where a logarithmic axis shows zero parameters
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from naslora_core.viz.curves import NAMES
+from naslora_core.labels import LABELS
 from naslora_core.viz.masks import outline
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import (
@@ -131,11 +131,11 @@ def paired_gains(gains: Mapping[str, np.ndarray], ends: Mapping[str, Sequence[fl
         ax.scatter(values, [y] * len(values), color=colour, s=30, zorder=3)
     ax.axvline(0, color=INK, lw=1)
     ax.set(xlabel="difference of test Dice, same seed, same images", ylim=(-0.6, len(gains) - 0.4))
-    ax.set_yticks(places, [NAMES.get(name, name) for name in gains])
-    clear = [NAMES.get(n, n) for n, (low, high) in ends.items() if low > 0 or high < 0]
+    ax.set_yticks(places, [LABELS.get(name, name) for name in gains])
+    clear = [LABELS.get(n, n) for n, (low, high) in ends.items() if low > 0 or high < 0]
     title = f"Intervals that exclude zero: {', '.join(clear) or 'none'}"
     finding(ax, title)
-    said = (f"{NAMES.get(n, n)} {low:+.3f} to {high:+.3f}" for n, (low, high) in ends.items())
+    said = (f"{LABELS.get(n, n)} {low:+.3f} to {high:+.3f}" for n, (low, high) in ends.items())
     return Picture(figure, f"{title}. {'; '.join(said)}.")
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from naslora_core.viz.curves import NAMES, TIE, loss_line
+from naslora_core.labels import LABELS
+from naslora_core.viz.curves import TIE, loss_line
 from naslora_core.viz.masks import overlay
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import (
@@ -32,7 +33,7 @@ def learning(histories: Mapping[str, Sequence[dict]]) -> Picture:
     left, right = axes[0]
     best = {}
     for method, history in histories.items():
-        name, colour = NAMES.get(method, method), ADAPTER.get(method, INK)
+        name, colour = LABELS.get(method, method), ADAPTER.get(method, INK)
         loss_line(left, history, colour, name)
         seen = {e["step"]: e["val_dice"] for e in history if "val_dice" in e}
         right.plot(list(seen), list(seen.values()), "o-", ms=4, color=colour)

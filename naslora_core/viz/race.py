@@ -89,15 +89,18 @@ def race(result, operators: Sequence[str]) -> Picture:
     ways(above, result, operators)
     above.set(xlabel="", ylabel="probability")
     colours, steps = operator_colours(operators), [e["step"] for e in result.history]
+    width = min(np.diff(steps), default=1)
     for row, reading in enumerate(READINGS):
         said = [colours.get(e[reading], "white") for e in result.history]
-        below.bar(steps, 0.8, 20, [row - 0.4] * len(said), color=said)
+        below.bar(steps, 0.8, width, [row - 0.4] * len(said), color=said)
     below.set(yticks=(0, 1), yticklabels=READINGS, xlabel="step", ylim=(1.5, -0.5))
     figure.legend(*above.get_legend_handles_labels(), loc="outside right center", handlelength=1)
     words = [f"{reading} says {getattr(result, reading)}" for reading in READINGS]
     title = f"{result.cheapest} is right; {' and '.join(words)}"
     finding(figure, title)
-    return Picture(figure, f"{title}. Since step {result.steps_to('projection')}.")
+    since = result.steps_to("projection")
+    told = f"Right from step {since} on" if since else "Projection does not end right"
+    return Picture(figure, f"{title}. {told}.")
 
 
 def ways(ax: Axes, result, operators: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from naslora_core.viz.theme import (
 )
 
 SAME = 1e-4  # a relative error below this is rounding
-READINGS = {"projection": PREDICTION, "argmax": ADAPTER["lora"]}
+READINGS = {"projection": INK, "argmax": ADAPTER["nas_lora"]}  # as in `race`
 LEAST = 1e-4  # where the axis of unexplained energy begins
 
 

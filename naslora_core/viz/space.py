@@ -14,7 +14,6 @@ from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import (
     ADAPTER,
     BASE,
-    CLASSES,
     INK,
     PREDICTION,
     PROMPT_OUT,
@@ -51,7 +50,7 @@ def supports(
         ax.set_title(f"{name}:\n{int(reached.sum())} tokens")
     counts = ", ".join(f"{name} {int(reached.sum())}" for name, reached in seen.items())
     *first, last = (str(int(reached.sum())) for reached in seen.values())
-    finding(figure, f"One token at a border hears {', '.join(first)} and {last} tokens")
+    finding(figure, f"One token hears {', '.join(first)} and {last} tokens")
     return Picture(figure, f"Tokens with a gradient on one token: {counts}.")
 
 
@@ -113,7 +112,7 @@ def gains(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Pi
             found = np.array([interval(values) for values in counts.values()])
             at = np.arange(len(counts)) + 0.08 * (i - 1)
             bars = (found[:, 0] - found[:, 1], found[:, 2] - found[:, 0])
-            colour = (ADAPTER["fixed_conv"], CLASSES[2], BASE)[i % 3]
+            colour = (ADAPTER["fixed_conv"], PREDICTION, BASE)[i % 3]
             ax.errorbar(at, found[:, 0], bars, marker=MARKS[i], color=colour, label=probe, ms=5)
             said.append(f"{encoder}, {probe}: " + ", ".join(f"{m:+.3f}" for m in found[:, 0]))
         ax.axhline(0, color=INK, lw=1)
