@@ -75,7 +75,8 @@ def check(
             return Verdict(number, WRONG, f"{_stopped(error)} {hint}".strip())
         difference = compare(target, yours, tolerance)
         if difference:
-            return Verdict(number, WRONG, f"{difference} {hint}".strip(), picture_of(target, yours))
+            picture = picture_of(target, yours, tolerance)
+            return Verdict(number, WRONG, f"{difference} {hint}".strip(), picture)
     _remember(number)
     return Verdict(number, SOLVED, proves)
 

@@ -31,7 +31,8 @@ def write(folder, name, title, *sources, parameters='PROFILE = "smoke"'):
     top = new_markdown_cell(
         f"# {name[:2]} · {title}\n\n> Promise of {title}.\n\n"
         f"[![badge](https://example.org/b.svg)](https://example.org) "
-        f"[next](01_fail.ipynb) [later](09_later.ipynb#end) [code](../setup.py) [all](README.md)\n\n{MATHS}"
+        f"[next](01_fail.ipynb) [later](09_later.ipynb#end) [code](../setup.py) "
+        f"[all](README.md)\n\n{MATHS}"
     )
     settings = new_code_cell(parameters, metadata={"tags": ["parameters"]})
     fold = new_markdown_cell("## Section\n\n<details><summary>Hint</summary>\n\n`x`\n\n</details>")

@@ -66,13 +66,13 @@ def as_array(value) -> np.ndarray:
     return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
 
-def picture_of(target, yours):
+def picture_of(target, yours, tolerance: float = 1e-5):
     """Target, yours and difference as images on one scale; None where there is nothing to draw.
 
     Of several results the first that differs is drawn.
     """
     if all(isinstance(v, list | tuple) for v in (target, yours)):
-        pairs = ((t, y) for t, y in zip(target, yours, strict=False) if compare(t, y))
+        pairs = ((t, y) for t, y in zip(target, yours, strict=False) if compare(t, y, tolerance))
         target, yours = next(pairs, (target, yours)) if not _flat(target) else (target, yours)
     try:
         arrays = [as_array(v).real.astype(float) for v in (target, yours)]

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core import checks
+from naslora_core.exercises.drawn import normal
 from naslora_core.sam.heal import heal_torchvision
 
 
@@ -14,9 +15,9 @@ def ex_4_1(answer):
     def case(rng):
         n, c = int(rng.integers(5, 12)), int(rng.integers(2, 6))
         alone = nn.Linear(c, 3).double().requires_grad_(False)
-        alone.weight.copy_(_normal(rng, 3, c))
+        alone.weight.copy_(normal(rng, 3, c))
         layer = alone if rng.random() < 0.5 else lambda x: x.cumsum(1)  # the second knows place
-        return layer, _normal(rng, 2, n, c), torch.from_numpy(rng.permutation(n))
+        return layer, normal(rng, 2, n, c), torch.from_numpy(rng.permutation(n))
 
     def reference(layer, x, order):
         shuffled = layer(x[:, order])
@@ -34,10 +35,6 @@ def ex_4_1(answer):
     )
 
 
-def _normal(rng, *shape: int) -> Tensor:
-    return torch.from_numpy(rng.normal(size=shape))
-
-
 def ex_4_2(answer):
     """Window partition round trip"""
     heal_torchvision()
@@ -45,7 +42,7 @@ def ex_4_2(answer):
 
     def case(rng):
         b, h, w, c = (int(rng.integers(*ends)) for ends in ((1, 3), (4, 13), (4, 13), (1, 4)))
-        return _normal(rng, b, h, w, c), int(rng.integers(2, 8))
+        return normal(rng, b, h, w, c), int(rng.integers(2, 8))
 
     def sams(operator, x, window):
         windows, padded = window_partition(x, window)
@@ -81,10 +78,10 @@ def ex_4_3(answer):
     def case(rng):
         h, w = (int(n) for n in rng.integers(7, 12, 2))
         k, dilation = int(rng.choice([1, 3, 5])), int(rng.integers(1, 3))
-        kernel = _normal(rng, 2, 2, k, k)
+        kernel = normal(rng, 2, 2, k, k)
         kernel[:, 1] = -kernel[:, 0]  # gradients of the two channels add up to nothing
         at = int(rng.integers(h)), int(rng.integers(w))
-        return _layer(kernel, dilation), _normal(rng, 2, h, w, 2), at
+        return _layer(kernel, dilation), normal(rng, 2, h, w, 2), at
 
     def reference(layer, x, at):
         y = layer(x)[:, at[0], at[1]]

@@ -1,10 +1,10 @@
 """Exercises of lesson 05: two thin matrices, LoRA's forward pass, and a base that must not move."""
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from naslora_core import checks
+from naslora_core.exercises.drawn import normal
 from naslora_core.sam import model_hash
 
 
@@ -12,7 +12,7 @@ def ex_5_1(answer):
     """Two thin matrices"""
 
     def case(rng):
-        return _normal(rng, rng.integers(6, 20), rng.integers(6, 12)), int(rng.integers(1, 5))
+        return normal(rng, rng.integers(6, 20), rng.integers(6, 12)), int(rng.integers(1, 5))
 
     def product(change, rank):
         We, Wd = answer(change, rank)
@@ -33,10 +33,6 @@ def ex_5_1(answer):
     )
 
 
-def _normal(rng: np.random.Generator, *shape: int) -> Tensor:
-    return torch.from_numpy(rng.normal(size=shape))
-
-
 def _shapes(We: Tensor, Wd: Tensor) -> str:
     return f"We {tuple(We.shape)}, Wd {tuple(Wd.shape)}"
 
@@ -47,8 +43,8 @@ def ex_5_2(answer):
     def case(rng):
         b, h, w, rank = (int(n) for n in rng.integers(1, 5, 4))
         d, out = (int(n) for n in rng.integers(3, 12, 2))
-        x, W0, bias = _normal(rng, b, h, w, d), _normal(rng, out, d), _normal(rng, out)
-        return x, W0, bias, _normal(rng, rank, d), _normal(rng, out, rank), rng.uniform(0.5, 2)
+        x, W0, bias = normal(rng, b, h, w, d), normal(rng, out, d), normal(rng, out)
+        return x, W0, bias, normal(rng, rank, d), normal(rng, out, rank), rng.uniform(0.5, 2)
 
     def reference(x, W0, b, We, Wd, s):
         return x @ (W0 + s * Wd @ We).T + b
@@ -69,10 +65,10 @@ def ex_5_3(answer):
     def case(rng):
         d, out, rank = int(rng.integers(3, 9)), int(rng.integers(3, 9)), int(rng.integers(1, 4))
         linear = nn.Linear(d, out).double().requires_grad_(False)
-        linear.weight.copy_(_normal(rng, out, d))
-        linear.bias.copy_(_normal(rng, out))
-        x = _normal(rng, 2, 3, 3, d)
-        return linear, _normal(rng, rank, d), _normal(rng, out, rank), rng.uniform(0.5, 2), x
+        linear.weight.copy_(normal(rng, out, d))
+        linear.bias.copy_(normal(rng, out))
+        x = normal(rng, 2, 3, 3, d)
+        return linear, normal(rng, rank, d), normal(rng, out, rank), rng.uniform(0.5, 2), x
 
     def reference(linear, We, Wd, scale, x):
         y = x @ (linear.weight + scale * Wd @ We).T + linear.bias

@@ -1,12 +1,17 @@
 """Exercises of lesson 06: a router without a gradient, adapters that add up, a safe combination."""
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core import checks
+from naslora_core.exercises.drawn import normal
 from naslora_core.sam import model_hash
+
+single = partial(normal, kind=torch.float32)
 
 
 def ex_6_1(answer):
@@ -14,8 +19,8 @@ def ex_6_1(answer):
 
     def case(rng):
         b, r, experts, side = (int(n) for n in rng.integers(2, 6, 4))
-        z, target = _normal(rng, b, r, side, side), _normal(rng, b, r, side, side)
-        return z, _normal(rng, r, experts), _normal(rng, b, experts, r, side, side), target
+        z, target = single(rng, b, r, side, side), single(rng, b, r, side, side)
+        return z, single(rng, r, experts), single(rng, b, experts, r, side, side), target
 
     return checks.check(
         "6.1",
@@ -44,7 +49,7 @@ def ex_6_3(answer):
     cases = []
     for seed, dim in enumerate((6, 10)):
         rng = np.random.default_rng(seed)
-        x = _normal(rng, 2, 4, 4, dim)
+        x = single(rng, 2, 4, 4, dim)
         cases += [(layer, x) for layer in suspects(dim, seed=seed).values()]
 
     return checks.check(
@@ -73,8 +78,8 @@ def ex_6_2(answer):
 
     def case(rng):
         b, k, r, side = (int(n) for n in rng.integers(1, 5, 4))
-        answers = _normal(rng, b, k, r, side, side) * rng.choice([1, 30, 300])
-        return answers, _normal(rng, b, k).log_softmax(1)
+        answers = single(rng, b, k, r, side, side) * rng.choice([1, 30, 300])
+        return answers, single(rng, b, k).log_softmax(1)
 
     def reference(answers, log_gates):
         return torch.logsumexp(answers + log_gates[..., None, None, None], 1)
@@ -91,10 +96,6 @@ def ex_6_2(answer):
         proves="No answer is too large for it any more, nor too small.",
         tolerance=1e-4,
     )
-
-
-def _normal(rng: np.random.Generator, *shape: int) -> Tensor:
-    return torch.from_numpy(rng.normal(size=shape)).float()
 
 
 class Honest(nn.Module):

@@ -1,6 +1,7 @@
 """Exercises of lesson 07: kernels mixed as well as maps, an inert shuffle, four mixers."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,7 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core import checks
+from naslora_core.exercises.drawn import normal
 from naslora_core.search.operators import identity
+
+single = partial(normal, kind=torch.float32)
 
 
 def ex_7_1(answer):
@@ -16,9 +20,9 @@ def ex_7_1(answer):
 
     def case(rng, height, width):
         rank, sides = int(rng.integers(1, 5)), rng.permutation([1, 3, 5, 3])[:3].tolist()
-        kernels = [_normal(rng, rank, rank, side, side) for side in sides]
-        weights = torch.softmax(_normal(rng, len(kernels)), 0)
-        return kernels, weights, _normal(rng, 2, rank, height, width)
+        kernels = [single(rng, rank, rank, side, side) for side in sides]
+        weights = torch.softmax(single(rng, len(kernels)), 0)
+        return kernels, weights, single(rng, 2, rank, height, width)
 
     rng = np.random.default_rng(0)
     sizes = ((1, 1), (4, 6), (7, 3), (2, 8))
@@ -70,7 +74,7 @@ def ex_7_2(answer):
 
     def case(rng):
         groups, each = int(rng.integers(2, 4)), int(rng.integers(3, 5))  # not its own inverse
-        return _normal(rng, int(rng.integers(3, 9)), groups * each), groups
+        return single(rng, int(rng.integers(3, 9)), groups * each), groups
 
     def reference(Wd, groups):
         return Wd.unflatten(1, (-1, groups)).transpose(1, 2).flatten(1, 2)
@@ -92,7 +96,7 @@ def ex_7_3(answer):
     """Four mixers, one honest"""
     cases = []
     for seed in (0, 1):
-        z = _normal(np.random.default_rng(seed), 2, 3, 9, 8)
+        z = single(np.random.default_rng(seed), 2, 3, 9, 8)
         cases += [(mixer, z) for mixer in suspects(seed).values()]
     return checks.check(
         "7.3",
@@ -173,7 +177,3 @@ def suspects(seed: int = 0, rank: int = 3) -> dict[str, nn.Module]:
         letter: kind(rank, torch.Generator().manual_seed(seed))
         for letter, kind in zip("ABCD", kinds, strict=True)
     }
-
-
-def _normal(rng: np.random.Generator, *shape: int) -> Tensor:
-    return torch.from_numpy(rng.normal(size=shape)).float()

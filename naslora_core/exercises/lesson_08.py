@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core import checks
+from naslora_core.exercises.drawn import normal
 from naslora_core.search.planted import Garden, race
 from naslora_core.search.schedule import Schedule
 
@@ -20,14 +21,14 @@ def ex_8_1(answer):
 
     def case(rng):
         n = int(rng.integers(3, 8))
-        answers, target = _normal(rng, n, 2, 3, 4, 4), _normal(rng, 2, 3, 4, 4)
+        answers, target = normal(rng, n, 2, 3, 4, 4), normal(rng, 2, 3, 4, 4)
 
         def loss(alpha):
             return (
                 (torch.einsum("n,nbrhw->brhw", alpha.softmax(0), answers) - target).square().sum()
             )
 
-        return loss, _normal(rng, n), 1e-3
+        return loss, normal(rng, n), 1e-3
 
     def reference(loss, alpha, h):
         wanted = alpha.clone().requires_grad_()
@@ -188,10 +189,6 @@ def suspects(seed: int = 0) -> dict[str, nn.Module]:
 def batches(seed: int = 0) -> list[tuple[Tensor, Tensor]]:
     """Two halves (z, y), y a fixed 3 x 3 of z: `8 2 9 9`."""
     rng = np.random.default_rng(seed)
-    kernel = _normal(rng, 2, 2, 3, 3).float() / 3
-    halves = [_normal(rng, 8, 2, 9, 9).float() for _ in "AB"]
+    kernel = normal(rng, 2, 2, 3, 3).float() / 3
+    halves = [normal(rng, 8, 2, 9, 9).float() for _ in "AB"]
     return [(z, F.conv2d(z, kernel, padding=1)) for z in halves]
-
-
-def _normal(rng: np.random.Generator, *shape: int) -> Tensor:
-    return torch.from_numpy(rng.normal(size=shape))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from naslora_core import checks
+from naslora_core.exercises.drawn import normal
 from naslora_core.search import BlockChoice, Genotype, set_hash
 
 TOLERANCE = 0.01
@@ -34,10 +35,6 @@ def ex_10_1(answer):
     )
 
 
-def _normal(rng: np.random.Generator, *shape: int) -> Tensor:
-    return torch.from_numpy(rng.normal(size=shape))
-
-
 def spans(rank: int) -> dict[str, Tensor]:
     """Of four classes the kernels `m r r 3 3` that span each, cheap ones first."""
     pairs = torch.eye(rank**2, dtype=torch.float64).view(-1, rank, rank, 1, 1)
@@ -58,11 +55,11 @@ def spans(rank: int) -> dict[str, Tensor]:
 def near(rng: np.random.Generator, name: str, noise: float, rank: int = 2) -> Tensor:
     """A kernel `r r 3 3` of a class (or of none), and noise with that share of its energy."""
     shape = rank, rank, 3, 3
-    kernel = _normal(rng, *shape)
+    kernel = normal(rng, *shape)
     if name in spans(rank):
         basis = spans(rank)[name]
-        kernel = torch.einsum("m,moiyx->oiyx", _normal(rng, len(basis)), basis)
-    added = _normal(rng, *shape)
+        kernel = torch.einsum("m,moiyx->oiyx", normal(rng, len(basis)), basis)
+    added = normal(rng, *shape)
     return kernel + added * kernel.norm() / added.norm() * noise**0.5
 
 
@@ -136,7 +133,7 @@ def drawn(seed: int, blocks: int = 3) -> Genotype:
     """A genotype of random alphas."""
     rng, found = np.random.default_rng(seed), []
     for number in range(blocks):
-        alpha = _normal(rng, len(NAMES))
+        alpha = normal(rng, len(NAMES))
         p = alpha.softmax(0).tolist()
         winner = NAMES[int(alpha.argmax())]
         found.append(

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core import checks
+from naslora_core.exercises.drawn import normal
 
 EVERYTHING, BESIDE, NOTHING = "everything", "a side branch", "nothing"
 
@@ -18,8 +19,8 @@ def ex_11_1(answer):
     def case(rng):
         d, out, rank = (int(n) for n in rng.integers((4, 5, 2), (9, 12, 5)))
         side = int(rng.choice([3, 5]))
-        narrow = _normal(rng, rank, d), _normal(rng, out, rank)
-        return _normal(rng, out, d), *narrow, _normal(rng, rank, rank, side, side), 3.0
+        narrow = normal(rng, rank, d), normal(rng, out, rank)
+        return normal(rng, out, d), *narrow, normal(rng, rank, rank, side, side), 3.0
 
     def reference(W0, We, Wd, K, s):
         centre, rest = K.shape[-1] // 2, K.clone()
@@ -113,7 +114,7 @@ def mysteries(seed: int) -> dict[str, nn.Module]:
 
 
 def _batch(seed: int) -> Tensor:
-    return _normal(np.random.default_rng(seed), 2, 7, 6, 6)
+    return normal(np.random.default_rng(seed), 2, 7, 6, 6)
 
 
 def ex_11_3(answer):
@@ -125,7 +126,7 @@ def ex_11_3(answer):
         folded = copy.deepcopy(layer.base)
         factor = layer.scale if right else 1.0  # the scale forgotten
         folded.weight += factor * layer.Wd @ layer.We
-        return layer.train(bool(rng.integers(4))), folded, _normal(rng, 2, 3, 3, 6)
+        return layer.train(bool(rng.integers(4))), folded, normal(rng, 2, 3, 3, 6)
 
     def reference(layer, folded, x):
         was = layer.training
@@ -170,10 +171,6 @@ class Dropped(nn.Module):
 def dropped(rng: np.random.Generator) -> Dropped:
     """A layer of random numbers, 6 to 8 at rank 2, in float64."""
     base = nn.Linear(6, 8).double().requires_grad_(False)
-    base.weight.copy_(_normal(rng, 8, 6))
-    base.bias.copy_(_normal(rng, 8))
-    return Dropped(base, _normal(rng, 2, 6), _normal(rng, 8, 2), 4.0)
-
-
-def _normal(rng: np.random.Generator, *shape: int) -> Tensor:
-    return torch.from_numpy(rng.normal(size=shape))
+    base.weight.copy_(normal(rng, 8, 6))
+    base.bias.copy_(normal(rng, 8))
+    return Dropped(base, normal(rng, 2, 6), normal(rng, 8, 2), 4.0)

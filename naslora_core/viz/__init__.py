@@ -8,13 +8,13 @@ from naslora_core.viz.landscape import landscape
 from naslora_core.viz.live import LivePlot
 from naslora_core.viz.masks import contact_sheet, overlay, show_masks
 from naslora_core.viz.measure import paired_gains, pixels, roulette, scoreboard, watched, weighing
-from naslora_core.viz.operators import field, kernels, mosaic, operators
+from naslora_core.viz.operators import operators
 from naslora_core.viz.own import blame, learning, symptoms
 from naslora_core.viz.panels import panel
 from naslora_core.viz.picture import TEMPLATES, Picture
 from naslora_core.viz.race import budgets, expressions, hits, race, turns, ways
 from naslora_core.viz.rank import cut, spectrum, surviving
-from naslora_core.viz.sam import ambiguity, ceiling, clicks
+from naslora_core.viz.sam import ambiguity
 from naslora_core.viz.scales import fields, routes, stairs
 from naslora_core.viz.shipping import borders, clock, discretised, unprompted
 from naslora_core.viz.space import drift, gains, slid, supports
@@ -22,21 +22,18 @@ from naslora_core.viz.story import story
 from naslora_core.viz.theme import (
     ADAPTER,
     BASE,
-    CLASSES,
     PREDICTION,
     PROMPT,
     TRUTH,
     canvas,
-    finding,
     use_theme,
 )
 from naslora_core.viz.tokens import attention, token_grid
-from naslora_core.viz.widgets import explore, frames, is_live
+from naslora_core.viz.widgets import explore, is_live
 
 __all__ = [
     "ADAPTER",
     "BASE",
-    "CLASSES",
     "PREDICTION",
     "PROMPT",
     "TEMPLATES",
@@ -50,9 +47,7 @@ __all__ = [
     "borders",
     "budgets",
     "canvas",
-    "ceiling",
     "click",
-    "clicks",
     "clock",
     "comparison",
     "contact_sheet",
@@ -61,18 +56,13 @@ __all__ = [
     "drift",
     "explore",
     "expressions",
-    "field",
     "fields",
-    "finding",
-    "frames",
     "gains",
     "hits",
     "is_live",
-    "kernels",
     "landscape",
     "learning",
     "losses",
-    "mosaic",
     "operators",
     "overlay",
     "paired_gains",

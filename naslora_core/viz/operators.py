@@ -1,4 +1,4 @@
-"""What a search chose: probabilities with both readings, and the kernels that were mixed."""
+"""What a search chose: probabilities with both readings; and a kernel as a mosaic or a field."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from naslora_core.errors import UserError
 from naslora_core.viz.picture import Picture
-from naslora_core.viz.theme import ADAPTER, BASE, DIVERGING, INK, WIDTH, blank, canvas, finding
+from naslora_core.viz.theme import ADAPTER, BASE, DIVERGING, INK, blank, canvas, finding
 
 CHOSEN, OTHERS, COLUMNS = ADAPTER["nas_lora"], "#CCCCCC", 6
 
@@ -85,31 +85,6 @@ def _marks() -> list[Line2D]:
         Line2D([], [], ls="", marker="D", mfc="white", mec=INK, label="projection"),
         Line2D([], [], color=INK, ls=":", lw=1, label="uniform"),
     ]
-
-
-def kernels(tiles: Mapping[str, object], title: str | None = None) -> Picture:
-    """Mixed kernels `r r k k` by name (block or operator) as mosaics on one scale around 0.
-
-    Row o, column i of a mosaic is the `k x k` window through which output channel o sees input
-    channel i. Smaller kernels are padded to the largest. The scale ends where 3 % of the taps lie
-    beyond, so that a strong skip does not whiten out the rest.
-    """
-    side = max(as_array(kernel).shape[-1] for kernel in tiles.values())
-    arrays = {name: padded(as_array(kernel), side) for name, kernel in tiles.items()}
-    taps = np.abs(np.concatenate([a[a != 0] for a in arrays.values()]))
-    limit = float(np.quantile(taps, 0.97)) if taps.size else 1.0
-    columns = min(COLUMNS, max(3, len(arrays)))
-    rows = -(-len(arrays) // columns)
-    figure, axes = canvas(rows, columns, rows * (WIDTH * 0.92 / columns + 0.2) + 0.25)
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, (name, array) in zip(axes.flat, arrays.items(), strict=False):
-        shown = mosaic(ax, array, limit)
-        ax.set_title(name)
-    figure.colorbar(shown, ax=axes, shrink=0.8, aspect=25, pad=0.01, extend="both")
-    title = title or "Mixed kernels, output channels in rows, input channels in columns"
-    finding(figure, title)
-    return Picture(figure, f"{title}. Largest absolute weight {taps.max(initial=0):.2g}.")
 
 
 def padded(kernel: np.ndarray, side: int) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""One look for every figure: colours with fixed meanings, one font size, titles that find.
+"""One look for every figure: colours with fixed meanings, one font size (but for words that stand
+inside of narrow marks), titles that find.
 
 The colours stay apart under protanopia, deuteranopia and tritanopia (a test simulates them), and
 none carries a meaning alone: truth is an outline, a prediction an area, a prompt a star or a box.
