@@ -164,9 +164,9 @@ def test_story_draws_only_what_it_is_given(genotype):
     kernels = {"block 0": torch.rand(2, 2, 3, 3), "block 1": torch.rand(2, 2, 5, 5)}
     shown = (PHOTO, MASK, (40, 30, 90, 80), MASK, MASK, (0.7, 0.9))
     picture = viz.story(*shown, genotype, kernels, [0.02, -0.01, 0.02])
-    assert "+0.010 Dice on average, above zero in 2 of 3 runs" in picture.alt
+    assert "+0.010 Dice in 3 runs, -0.033 to +0.053: a tie" in picture.alt
     assert "0.70, adapted 0.90" in picture.alt
-    assert "on average" not in viz.story(*shown, genotype, kernels).alt
+    assert "NAS-LoRA minus" not in viz.story(*shown, genotype, kernels).alt
 
 
 def test_sam_figures(predictor):

@@ -40,9 +40,11 @@ def make(steps: int, seed: int, domain: str = "camouflage") -> None:
     )
     picture.save(RECORDED / "hero.png")
     caption = (
-        f"Above: the validation image of {domain} whose Dice is the median, prompted with true "
-        f"boxes and, after {steps} steps, not prompted at all. Below: what each block chose, and "
-        "NAS-LoRA minus LoRA, seed by seed, as recorded in `naslora_core/recorded/methods`."
+        f"Above: an image of {domain} (drawn; of the validation images the one whose Dice is the "
+        f"median), with true boxes given, and, after {steps} steps of training, without any "
+        "prompt. Below, left: the weights of the nine operators in each block of the encoder, and "
+        "the one that explains the trained mixture (projection). Right: NAS-LoRA minus LoRA, a "
+        "dot a seed (`naslora_core/recorded/methods`); the interval is Student's."
     )
     kept = {"alt": picture.alt, "caption": caption, "provenance": provenance(command_line())}
     write_atomic(RECORDED / "hero.json", json.dumps(kept, indent=1) + "\n")

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Patch
+from scipy import stats
 
 from naslora_core.viz.masks import overlay
 from naslora_core.viz.operators import as_array, in_words, plain
@@ -114,6 +115,15 @@ def paired_seeds(ax: Axes, differences) -> str:
     ax.margins(y=0.2)
     ax.set_ylabel("Dice, NAS-LoRA minus LoRA")
     ax.set_title("paired seeds")
-    every = np.concatenate(values)
-    above = f"above zero in {(every > 0).sum()} of {len(every)} runs"
-    return f"{every.mean():+.3f} Dice on average, {above}"
+    return _sure(np.concatenate(values))
+
+
+def _sure(gains: np.ndarray) -> str:
+    """The mean, its 95 % interval by Student's t, and what that allows to say."""
+    said = f"{gains.mean():+.3f} Dice in {len(gains)} run{'s' * (len(gains) > 1)}"
+    if len(gains) < 2:
+        return said
+    half = stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)
+    low, high = gains.mean() - half, gains.mean() + half
+    verdict = "a tie" if low <= 0 <= high else "above zero" if low > 0 else "below zero"
+    return f"{said}, {low:+.3f} to {high:+.3f}: {verdict}"
