@@ -8,7 +8,8 @@ import torch
 
 from naslora_core import checks, viz
 from naslora_core.exercises.lesson_11 import fate, mysteries
-from naslora_core.viz.shipping import iou, spread
+from naslora_core.viz.masks import iou
+from naslora_core.viz.shipping import spread
 
 
 @pytest.fixture(autouse=True)

@@ -41,10 +41,9 @@ def test_plans_and_caches_tell_their_worst(record):
     row = {"ratio": {"peak": 1.02, "seconds": 0.8}}
     record("plan_nano.json", rows=[row])
     core = record("plan_vit_b.json", rows=[row, {"ratio": {"peak": 0.9}}])
-    assert "memory 2.0%, time 20%. " in scale.plans(core)
-    assert "2 settings of two blocks of ViT-B at 1024: memory 10.0%, time 20%. " in scale.plans(
-        core
-    )
+    told = scale.plans(core)
+    assert "memory 2.0%, time 20%. " in told
+    assert "2 settings of two blocks of ViT-B at 1024: memory 10.0%, time 20%. " in told
     ways = {"with": {"ratio": 0.25}, "half": {"loss_difference": 2e-4}}
     core = record("cache.json", rows={"decoder_only": ways})
     assert "decoder_only 0.25" in scale.caches(core) and "2e-04 at most" in scale.caches(core)

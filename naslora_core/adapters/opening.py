@@ -31,4 +31,4 @@ def base_of(path: str | Path, base: str | Path | None = None):
 
 
 def _facts(path: str | Path) -> dict[str, str]:
-    return tensor_file.read(path, *ADAPTER, *FOLDED)[0]
+    return tensor_file.describe(path, *ADAPTER, *FOLDED)

@@ -23,11 +23,24 @@ def write(path: str | Path, tensors: dict[str, Tensor], facts: dict[str, str]) -
 def read(path: str | Path, *formats: str) -> tuple[dict[str, str], dict[str, Tensor]]:
     """(description, tensors); UserError for a file that is missing, truncated, altered or of
     another format."""
+    path, facts = Path(path), describe(path, *formats)
+    with safe_open(path, "pt") as file:
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    found, wanted = facts.pop("digest", ""), digest(tensors, facts)
+    if found != wanted:
+        raise UserError(
+            f"{path.name} says sha256 {found[:12]} of itself and has {wanted[:12]}: it was altered "
+            "after it was saved; fetch or save it anew."
+        )
+    return facts, tensors
+
+
+def describe(path: str | Path, *formats: str) -> dict[str, str]:
+    """The description alone, not yet held against the digest; UserError as in `read`."""
     path = Path(path)
     try:
         with safe_open(path, "pt") as file:
             facts = file.metadata() or {}
-            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is not a readable file ({error}); save it anew.") from error
     if facts.get("format") not in formats:
@@ -36,13 +49,7 @@ def read(path: str | Path, *formats: str) -> tuple[dict[str, str], dict[str, Ten
             f"{' or '.join(map(repr, formats))}: it was written by something else, or by another "
             "version."
         )
-    found, wanted = facts.pop("digest", ""), digest(tensors, facts)
-    if found != wanted:
-        raise UserError(
-            f"{path.name} says sha256 {found[:12]} of itself and has {wanted[:12]}: it was altered "
-            "after it was saved; fetch or save it anew."
-        )
-    return facts, tensors
+    return facts
 
 
 def digest(tensors: dict[str, Tensor], facts: dict[str, str]) -> str:

@@ -4,11 +4,8 @@ import json
 from pathlib import Path
 
 from naslora_core.house.install import CPU_SIZE, CUDA_SIZE
-from naslora_core.house.lesson import COSTS, NOTEBOOKS, SLUG, TAG, lessons
+from naslora_core.house.lesson import BINDER, COLAB, COSTS, NOTEBOOKS, lessons
 from naslora_core.house.minutes import sections
-
-BINDER = f"https://mybinder.org/v2/gh/{SLUG}/{TAG}?urlpath=lab/tree/notebooks"
-COLAB = f"https://colab.research.google.com/github/{SLUG}/blob/{TAG}/notebooks"
 
 
 def doors(notebooks: Path = NOTEBOOKS, recorded: Path = COSTS) -> str:

@@ -11,6 +11,8 @@ from naslora_core.house.environment import ROOT
 NOTEBOOKS = ROOT / "notebooks"
 COSTS = ROOT / "naslora_core" / "recorded" / "workbook.json"  # what each lesson takes
 SLUG, TAG = "naslora/nas-lora-workbook", "v0.1.0"
+BINDER = f"https://mybinder.org/v2/gh/{SLUG}/{TAG}?urlpath=lab/tree/notebooks"
+COLAB = f"https://colab.research.google.com/github/{SLUG}/blob/{TAG}/notebooks"
 SETUP_CELL = f"""\
 import importlib.util
 import subprocess
@@ -60,11 +62,10 @@ class Lesson:
 
 def badges(name: str) -> str:
     """The line of Colab and Binder badges of lesson `name`, at the released tag."""
-    colab = f"https://colab.research.google.com/github/{SLUG}/blob/{TAG}/notebooks/{name}.ipynb"
-    binder = f"https://mybinder.org/v2/gh/{SLUG}/{TAG}?urlpath=lab/tree/notebooks/{name}.ipynb"
+    badge = "https://colab.research.google.com/assets/colab-badge.svg"
     return (
-        f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})\n"
-        f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder})"
+        f"[![Open in Colab]({badge})]({COLAB}/{name}.ipynb)\n"
+        f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({BINDER}/{name}.ipynb)"
     )
 
 

@@ -19,11 +19,11 @@ from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.house.folding import fold_results, sections
 from naslora_core.house.lesson import SLUG, TAG, Lesson
+from naslora_core.house.refresh import WIDGET
+from naslora_core.viz.ledger import PLOTLY
 
 HERE = Path(__file__).parent
 TEMPLATES = [str(HERE / "templates"), str(HERE.parent / "viz" / "templates")]
-PLOTLY = "application/vnd.plotly.v1+json"
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def publish(out: Path, lessons: list[Lesson]) -> Path:

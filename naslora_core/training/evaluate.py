@@ -144,16 +144,18 @@ def evaluate(
     prompt: str | None = None,
     classes: int = 1,
     metrics: Sequence[str] = ALWAYS,
+    batch: int = 16,
 ) -> Scores:
     """Scores of a Segmenter without a prompt, or of a Sam with prompt="box" on every object.
 
     metrics: names of METRICS, beside Dice and IoU, which always come; those of probabilities get
-    the model's, and of a prompted Sam its masks. UserError for an unknown name.
+    the model's, and of a prompted Sam its masks; batch: images held at once. UserError for an
+    unknown name.
     """
     _known(metrics)
     if prompt == "box":
         return score_masks(predict_boxed(model, samples), samples, classes, metrics)
-    found = ((labels(x), x.softmax(0)[1:].numpy()) for x in native_logits(model, samples))
+    found = ((labels(x), x.softmax(0)[1:].numpy()) for x in native_logits(model, samples, batch))
     return _scores(found, samples, classes, metrics)
 
 

@@ -156,7 +156,7 @@ def _train(run: Run, data, folder: RunFolder, progress: bool, on_event, watch) -
         if watch and watch.tired(run.history):
             break
         event = run.advance(stage, done)
-        event |= watch.look(run.model, data, run.step) if watch else {}
+        event |= watch.look(run.model, data, run.step, run.held) if watch else {}
         event["seconds"] = round(time.monotonic() - start, 3)
         memory = f"{peak_mb(run.fabric.device):.0f} MB"
         bar.set_postfix(stage=stage.name, loss=event["loss"], peak=memory, refresh=False)

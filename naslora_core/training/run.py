@@ -46,6 +46,11 @@ class Run:
         )
         self._stepping = fabric.setup_optimizers(self.optimiser)
 
+    @property
+    def held(self) -> int:
+        """Images that this process holds at once."""
+        return self.batch // (self.accumulate * self.fabric.world_size)
+
     def remaining(self) -> list[tuple[Stage, int]]:
         """Of every step from here on its stage, and its place in that."""
         return self.schedule.plan[self.step :]

@@ -28,14 +28,18 @@ class Watch:
                 "looks from 1; leave `watch` out to never look."
             )
 
-    def look(self, model, data, step: int) -> dict[str, float]:
-        """Mean validation Dice at this step as a part of its event; {} where it is no turn."""
+    def look(self, model, data, step: int, batch: int = 16) -> dict[str, float]:
+        """Mean validation Dice at this step as a part of its event; {} where it is no turn.
+
+        batch: images held at once, no more than a training step holds, for memory is short there.
+        """
         if step % self.every:
             return {}
         from naslora_core.training.evaluate import evaluate
 
         part = [data.val[i] for i in range(min(self.images or len(data.val), len(data.val)))]
-        return {VALUE: round(evaluate(model, part, classes=len(data.classes)).mean["dice"], 5)}
+        scores = evaluate(model, part, classes=len(data.classes), batch=batch)
+        return {VALUE: round(scores.mean["dice"], 5)}
 
     def tired(self, history: Sequence[dict]) -> bool:
         """Whether the last `patience` looks brought nothing better."""

@@ -135,3 +135,10 @@ def _grid(images: Sequence, columns: int, label: float = 0):
 
 def _median(scores) -> str | None:
     return None if scores is None else f"Median Dice {np.median(scores):.2f}"
+
+
+def iou(mask, truth) -> float:
+    """Intersection over union of two masks `H W`; of two empty ones 1."""
+    mask, truth = np.asarray(mask) > 0, np.asarray(truth) > 0
+    both, either = (mask & truth).sum(), (mask | truth).sum()
+    return float(both / either) if either else 1.0

@@ -8,7 +8,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
 from naslora_core.labels import LABELS
-from naslora_core.viz.masks import outline
+from naslora_core.viz.masks import iou, outline
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import (
     ADAPTER,
@@ -42,16 +42,12 @@ def pixels(truth, predictions: Mapping[str, np.ndarray], scores: Mapping[str, st
         ax.set(title=name, xlabel=scores[name])
     patches = [Patch(color=COLOURS(i), label=side) for i, side in enumerate(SIDES)]
     figure.legend(handles=patches, loc="outside lower left", ncols=4)
-    near = sorted(predictions, key=lambda name: -_overlap(truth, predictions[name]))
+    near = sorted(predictions, key=lambda name: -iou(predictions[name], truth))
     title = f"The truth has {int(truth.sum())} of {truth.size} pixels: {near[0]} overlaps best"
     title += f", {near[-1]} worst" * (len(near) > 1)
     finding(figure, title)
     said = (f"{name}: {scores[name]}" for name in predictions)
     return Picture(figure, f"{title}. {'; '.join(said)}.")
-
-
-def _overlap(truth, mask) -> float:
-    return (truth & mask).sum() / max(1, (truth | mask).sum())
 
 
 def watched(history: Sequence[Mapping[str, float]]) -> Picture:

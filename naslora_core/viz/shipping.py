@@ -6,7 +6,7 @@ from statistics import median
 import numpy as np
 from matplotlib.lines import Line2D
 
-from naslora_core.viz.masks import overlay
+from naslora_core.viz.masks import iou, overlay
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import (
     ADAPTER,
@@ -133,9 +133,3 @@ def unprompted(image, truth, found: Mapping[str, Sequence[Mapping]]) -> Picture:
     title = "Masks: " + ", ".join(f"{name} {len(records)}" for name, records in found.items())
     finding(figure, title)
     return Picture(figure, f"{title}. Each mask has a colour, the truth is outlined.")
-
-
-def iou(mask, truth) -> float:
-    """Intersection over union of two masks `H W`."""
-    mask, truth = np.asarray(mask) > 0, np.asarray(truth) > 0
-    return float((mask & truth).sum() / max(1, (mask | truth).sum()))
