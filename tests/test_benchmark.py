@@ -97,10 +97,14 @@ def test_the_command_keeps_its_rows_and_names_unknown_methods(
 def test_the_overhead_that_is_removed_is_a_share_of_conv_loras():
     ratios = {"lora": 1.0, "conv_lora, released": 1.5, "conv_lora, fast": 1.1}
     ratios |= {NINE: 1.05, THREE: 1.04}
-    rows = {name: {"ratio": r, "ms": 100 * r} for name, r in ratios.items()}
+    ends = {n: [r - 0.02, r + 0.02] for n, r in ratios.items()}
+    rows = {n: {"ratio": r, "ms": 100 * r, "spread": ends[n]} for n, r in ratios.items()}
     assert removed(rows, "released") == pytest.approx(0.9)
     assert removed(rows, "fastest") == pytest.approx(0.5)
-    assert "removes 90%" in told(rows) and "take 1.010 of the time of three" in told(rows)
+    assert "removes 90%" in told(rows) and "take 1.010 of three's milliseconds" in told(rows)
+    assert "nas_lora 1.05 (1.03 to 1.07)" in told(rows) and "overlap" not in told(rows)
+    rows[NINE]["spread"] = [1.0, 1.1]
+    assert "fastest Conv-LoRA NAS-LoRA removes 50%, but their spreads overlap" in told(rows)
     rows["conv_lora, fast"]["ratio"] = 1.004  # no overhead to take a share of
     assert removed(rows, "fastest") is None and "fastest" not in told(rows)
 

@@ -47,7 +47,7 @@ def test_best_and_last_are_adapters_and_score_what_the_log_says(sam, tmp_path):
 
 def test_a_tired_run_stops_and_stays_stopped(sam, tmp_path, monkeypatch):
     values = iter((0.5, 0.4, 0.3, 0.9))
-    monkeypatch.setattr(Watch, "look", lambda self, model, data, step: {VALUE: next(values)})
+    monkeypatch.setattr(Watch, "look", lambda *_: {VALUE: next(values)})
     settings = {"steps": 8, "out": tmp_path, "watch": Watch(1, 2)} | QUIET
     assert len(fit(adapt(sam, LoRA(rank=2)), tiny_data(), **settings).history) == 3
     assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 3
