@@ -169,7 +169,7 @@ def test_sizes_are_told_beside_the_decoder_and_after_choosing(sam):
         {"data": "a", "seed": 0, "method": "decoder_only", "trained_parameters": rest},
         {"data": "a", "seed": 0, "method": "unet", "trained_parameters": 7, "training_seconds": 2},
         {"data": "a", "seed": 0, "method": "nas_lora", "trained_parameters": whole}
-        | {"training_seconds": 4, "genotype": genotype},
+        | {"training_seconds": 4, "genotype": genotype, "adapter": "NASLoRA(rank=4)"},
     ]
     assert trained(kept, "nas_lora") == chosen(kept, "nas_lora") == "16,224"
     assert (trained(kept, "unet"), chosen(kept, "unet")) == ("7", "")

@@ -19,7 +19,7 @@ import subprocess
 import sys
 
 if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "git+https://github.com/{SLUG}@{TAG}"
+    source = "naslora-core[lessons] @ git+https://github.com/{SLUG}@{TAG}"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)"""
 
 

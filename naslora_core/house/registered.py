@@ -40,7 +40,7 @@ def _goal(table) -> str:
     """The claims of the goal, each with its answer."""
     claims = goal(table).items()
     told = "; ".join(f"{claim}: **{'yes' if holds else 'no'}**" for claim, holds in claims)
-    return f"The goal that the protocol names: {told}."
+    return f"The goal that the protocol names (surely: by an interval without zero): {told}."
 
 
 def _means(records, protocol) -> str:

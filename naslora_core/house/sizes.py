@@ -21,8 +21,10 @@ def trained(records: Sequence[Mapping], method: str) -> str:
 
 
 def chosen(records: Sequence[Mapping], method: str) -> str:
-    """The same with one operator a block, as projection reads it; empty where none was searched."""
-    genotypes = [r["genotype"] for r in records if r["method"] == method and r.get("genotype")]
+    """The same with one operator a block, as projection reads it; empty where no whole cell
+    was searched."""
+    runs = [r for r in records if r["method"] == method and r.get("genotype")]
+    genotypes = [r["genotype"] for r in runs if r["adapter"].startswith("NASLoRA(")]
     searched = [g["blocks"] for g in genotypes if len(g["operators"]) > 1]
     return _range({_size(tuple(b["projection"] for b in blocks)) for blocks in searched})
 

@@ -47,7 +47,8 @@ def leads(
 
 
 def _bar(ax: Axes, y: float, interval, colour: str, label: str = "") -> None:
-    ax.plot((interval.low, interval.high), (y, y), color=colour, lw=5, alpha=0.45, label=label)
+    style = {"color": colour, "lw": 5, "alpha": 0.45, "solid_capstyle": "butt"}
+    ax.plot((interval.low, interval.high), (y, y), label=label, **style)
     ax.plot(interval.mean, y, "o", color=colour, ms=5)
 
 

@@ -46,7 +46,7 @@ import subprocess
 import sys
 
 if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+    source = "naslora-core[lessons] @ git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
 
 # %%
@@ -237,7 +237,7 @@ viz.story(
 # | you meet | it means |
 # |---|---|
 # | a grey box, **Predict first** | write your guess down before you run the next cell |
-# | `PROFILE` | `smoke`: quick; `laptop`: more data and steps; `gpu`: the real SAM |
+# | `PROFILE` | `smoke`: quick; `laptop`: more data and steps; `gpu`: the real SAM (hours on a processor) |
 # | an exercise | a stub for you, a check below it, hints and solution folded |
 # | "not attempted yet" | a stub stops nothing: Run All always works |
 # | `checks.report()` | every exercise, and what you have solved so far |

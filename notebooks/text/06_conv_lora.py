@@ -49,7 +49,7 @@ import subprocess
 import sys
 
 if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+    source = "naslora-core[lessons] @ git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
 
 # %%
@@ -87,6 +87,7 @@ from naslora_core.adapters.routing import chosen_experts, one_expert, qkv_inputs
 from naslora_core.data import open_data, to_batch
 from naslora_core.exercises.lesson_06 import suspects
 from naslora_core.house.headline import record
+from naslora_core.labels import LABELS
 from naslora_core.sam import Segmenter
 from naslora_core.training.benchmark import interleaved
 from naslora_core.training.compare import paired, recorded
@@ -757,8 +758,10 @@ names = ("lora", "fixed_conv", "conv_lora", "nas_lora")
 runs = [r for name in names for r in recorded("kvasir_polyp") if r["method"] == name]
 against = []
 for name in dict.fromkeys(r["method"] for r in runs if r["method"] != "lora"):
-    gain, plain = paired(runs, name, "lora"), name.replace("_", " ")
-    against.append(f"{plain} {gain.mean():+.3f} ({(gain > 0).sum()} of {len(gain)})")
+    gain = paired(runs, name, "lora")
+    against.append(
+        f"{LABELS[name]} {gain.mean():+.3f} ({(gain > 0).sum()} of {len(gain)})"
+    )
 viz.comparison(runs, title=f"Dice minus LoRA's (seeds ahead): {', '.join(against)}")
 
 # %% [markdown]

@@ -50,7 +50,7 @@ import subprocess
 import sys
 
 if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+    source = "naslora-core[lessons] @ git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
 
 # %%
@@ -478,7 +478,7 @@ Rows(said)
 # (it is below the default in every run of both). All else is a draw: order, place, an identity
 # start, and also alpha that never moves and one kernel that nobody searched. So the default stands
 # on little, and what *searching* adds is at most small here. Lesson 12 asks that of every method,
-# and `recorded/protocol.yml` of domains that no choice has seen.
+# in the end once on eight domains, half of which no choice has seen.
 
 # %% [markdown]
 # ## Failures, on purpose

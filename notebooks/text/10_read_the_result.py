@@ -50,7 +50,7 @@ import subprocess
 import sys
 
 if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+    source = "naslora-core[lessons] @ git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
 
 # %%

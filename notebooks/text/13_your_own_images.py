@@ -49,7 +49,7 @@ import subprocess
 import sys
 
 if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+    source = "naslora-core[lessons] @ git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
 
 # %%
@@ -642,8 +642,8 @@ shell("python -m naslora_core export run/best.safetensors mine.safetensors")
 # %% [markdown]
 # ## Bigger
 # On a GPU the same lines run SAM's own weights, `python -m naslora_core fit mine --model vit_b`,
-# once `python -m naslora_core fetch sam_vit_b` has brought them. Then memory is what runs out, and
-# it goes into what a step keeps for its backward pass. How many megabytes does each knob leave?
+# fetched once and verified. Then memory is what runs out, and it goes into what a step keeps for its
+# backward pass. How many megabytes does each knob leave?
 
 
 # %%
