@@ -19,8 +19,9 @@ import subprocess
 import sys
 
 if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "naslora-core[lessons] @ git+https://github.com/{SLUG}@{TAG}"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)"""
+    source = "git+https://github.com/{SLUG}@{TAG}"
+    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, f"naslora-core[lessons] @ {{source}}"], check=True)"""
 
 
 @dataclass(frozen=True)

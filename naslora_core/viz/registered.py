@@ -49,7 +49,7 @@ def leads(
 def _bar(ax: Axes, y: float, interval, colour: str, label: str = "") -> None:
     style = {"color": colour, "lw": 5, "alpha": 0.45, "solid_capstyle": "butt"}
     ax.plot((interval.low, interval.high), (y, y), label=label, **style)
-    ax.plot(interval.mean, y, "o", color=colour, ms=5)
+    ax.plot(interval.mean, y, "o", color=colour, ms=3.5)
 
 
 def _rows(ax: Axes, names, label: str) -> None:

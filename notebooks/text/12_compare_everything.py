@@ -51,8 +51,9 @@ import subprocess
 import sys
 
 if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "naslora-core[lessons] @ git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
+    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, f"naslora-core[lessons] @ {source}"], check=True)
 
 # %%
 import json
@@ -64,6 +65,7 @@ import numpy as np
 import torch
 from scipy import stats
 
+# %%
 from naslora_core import adapt, checks, fold, load_sam, profile
 from naslora_core.adapters.methods import METHODS
 from naslora_core.data import domain, to_batch
