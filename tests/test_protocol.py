@@ -15,7 +15,7 @@ from naslora_core.house.registered import registered_table
 from naslora_core.house.sizes import chosen, minutes, trained
 from naslora_core.sam import build_nano
 from naslora_core.training import protocol as registry
-from naslora_core.training.verdict import behind, differences, goal, told, verdict
+from naslora_core.training.verdict import behind, differences, goal, registered, told, verdict
 
 TEXT = """
 development: [camouflage]
@@ -135,6 +135,8 @@ def test_the_verdict_names_domains_and_keeps_test_domains_apart(file):
     lines = told(records, protocol).splitlines()
     assert lines[0] == "lora minus each rival, iou:" and len(lines) == 5
     assert goal(verdict(records, protocol)) == {}  # neither of its rivals took part
+    turned = verdict(records, protocol, subject="decoder_only")["lora"]
+    assert turned["vessel"].mean == pytest.approx(-row["vessel"].mean)
     assert told(records[1:], protocol) == "7 of 8 runs; the verdict waits for all of them."
 
 
@@ -196,6 +198,13 @@ def test_the_readme_waits_for_all_runs_and_counts_domains_then(file, tmp_path):
     )
     assert "| LoRA | 1,000 |  | 0.500 | 0.600 | 0.550 |" in table
     assert "95% intervals" in table and "`abc`" in table
+
+
+def test_what_is_registered_is_whole():
+    """Lesson 12 and the README judge all runs or none."""
+    protocol, records = registered()
+    ran = [r for r in records if r["method"] in protocol.methods]
+    assert len(ran) == len(protocol.cells()) * len(protocol.methods)
 
 
 def test_shares_part_the_cells(file):

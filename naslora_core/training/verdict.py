@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
+from naslora_core.errors import UserError
 from naslora_core.training.intervals import Interval, nested
-from naslora_core.training.protocol import Protocol
+from naslora_core.training.protocol import Protocol, read, results
 
 AHEAD = "ahead of {} over all domains"  # surely: by an interval without zero
 GOAL = (  # the first lines of protocol.yml: a claim, the rival, what the rival's row has to show
@@ -16,22 +17,40 @@ GOAL = (  # the first lines of protocol.yml: a claim, the rival, what the rival'
 )
 
 
-def differences(records: Sequence[Mapping], protocol: Protocol, rival: str) -> dict[str, list]:
-    """subject - rival by domain, one a seed, where both have run."""
+def registered() -> tuple[Protocol, list[dict]]:
+    """The registered protocol and all of its records; UserError while some are missing."""
+    protocol = read()
+    records = results(protocol)
+    if waiting(records, protocol):
+        raise UserError(f"{waiting(records, protocol)} Run: python -m naslora_core protocol.")
+    return protocol, records
+
+
+def differences(
+    records: Sequence[Mapping], protocol: Protocol, rival: str, subject: str = ""
+) -> dict[str, list]:
+    """subject (the protocol's own, if not named) - rival by domain, one a seed, where both ran."""
     of = {(r["data"], r["method"], r["seed"]): r["mean"][protocol.metric] for r in records}
     found = {name: [] for name in protocol.domains}
     for name, seed in protocol.cells():
-        mine, other = (of.get((name, method, seed)) for method in (protocol.subject, rival))
+        mine, other = (
+            of.get((name, method, seed)) for method in (subject or protocol.subject, rival)
+        )
         if mine is not None and other is not None:
             found[name].append(mine - other)
     return {name: values for name, values in found.items() if values}
 
 
-def verdict(records: Sequence[Mapping], protocol: Protocol) -> dict[str, dict[str, Interval]]:
-    """By rival: the interval over "all" domains, over "test" ones, and of each domain by itself."""
+def verdict(
+    records: Sequence[Mapping], protocol: Protocol, subject: str = ""
+) -> dict[str, dict[str, Interval]]:
+    """By rival: the interval over "all" domains, over "test" ones, and of each domain by itself.
+
+    subject: the method that is judged, where it is not the protocol's own.
+    """
     table = {}
-    for rival in (m for m in protocol.methods if m != protocol.subject):
-        each = differences(records, protocol, rival)
+    for rival in (m for m in protocol.methods if m != (subject or protocol.subject)):
+        each = differences(records, protocol, rival, subject)
         parts = {"all": each, "test": {n: d for n, d in each.items() if n in protocol.test}}
         parts |= {name: {name: values} for name, values in each.items()}
         table[rival] = {

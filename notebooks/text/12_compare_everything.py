@@ -59,13 +59,11 @@ if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"
 import json
 import time
 from collections import Counter, defaultdict
-from dataclasses import replace
 
 import numpy as np
 import torch
 from scipy import stats
 
-# %%
 from naslora_core import adapt, checks, fold, load_sam, profile
 from naslora_core.adapters.methods import METHODS
 from naslora_core.data import domain, to_batch
@@ -73,7 +71,6 @@ from naslora_core.exercises.lesson_12 import runs as equal_runs
 from naslora_core.house.headline import record
 from naslora_core.labels import LABELS
 from naslora_core.sam import Segmenter
-from naslora_core.training import protocol as registry
 from naslora_core.training import verdict as judge
 from naslora_core.training.compare import RECORDED, best_rates, recorded
 from naslora_core.training.method_facts import folds, parameters
@@ -674,9 +671,7 @@ Rows(searches)
 # > LoRA: which of these will hold?
 
 # %%
-asked = registry.read()
-found = registry.results(asked)
-assert not judge.waiting(found, asked)
+asked, found = judge.registered()
 table = judge.verdict(found, asked)
 goal = judge.goal(table)
 Rows({claim: {"holds": "yes" if holds else "no"} for claim, holds in goal.items()})
@@ -700,7 +695,7 @@ registered.leads(near, goal, asked.test, "LoRA")
 claims = {"neighbours": ("fixed_conv", "lora"), "search": ("nas_lora", "fixed_conv")}
 answers = {}
 for claim, (a, b) in claims.items():
-    lead = judge.verdict(found, replace(asked, subject=a))[b]["all"]
+    lead = judge.verdict(found, asked, subject=a)[b]["all"]
     first = row(LABELS[a], LABELS[b])["verdict"]
     again = verdict({"all": (lead.low, lead.high)}, False)
     told = {"chosen on": first, "asked once": again, "lead": str(lead)}
