@@ -1,9 +1,14 @@
 """Pre-training is a function of (seed, sample): killed legs go on, and losses are what they say."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
@@ -11,11 +16,13 @@ from naslora_core.sam import build_nano
 from naslora_core.sam.registry import read_state
 from naslora_core.training import pretrain, publish
 from naslora_core.training.compare import RECORDED
-from naslora_core.training.pretrain import Examples, Leg, learning_rate
+from naslora_core.training.devices import alone
+from naslora_core.training.pretrain_leg import Examples, Leg, batches, learning_rate
 from naslora_core.training.pretrain_loss import mask_loss, soft_iou
 from naslora_core.training.provenance import provenance
 
-SMALL = Leg(scenes=8, batch=2, clicks=2, boxes=1, warmup=4, decay=0.5, correct_from=4)
+SEEN = (0, 800, 8_000, 15_000, 15_990)
+SMALL = Leg(scenes=8, batch=2, clicks=2, boxes=1, warmup=4, decay=0.5, correct_every=2)
 
 
 @pytest.fixture
@@ -38,6 +45,8 @@ def test_the_rate_warms_up_stays_and_falls_to_zero():
     rates = [learning_rate(seen, leg) for seen in range(0, leg.scenes, leg.batch)]
     assert rates[0] == pytest.approx(leg.lr / 100) and rates[99] == leg.lr == rates[899]
     assert rates[950] == pytest.approx(leg.lr / 2) and 0 < rates[999] < leg.lr / 50
+    later = [learning_rate(seen + 16_000, Leg(32_000, 0.1, warmup=1600), 16_000) for seen in SEEN]
+    assert later == pytest.approx([learning_rate(seen, leg) for seen in SEEN])
 
 
 def test_losses_against_their_definitions():
@@ -54,7 +63,7 @@ def test_losses_against_their_definitions():
 def test_a_leg_that_was_cut_equals_one_that_was_not(tmp_path, quiet):
     whole = torch.load(pretrain.run(SMALL, tmp_path / "a", every=1), weights_only=True)
     trainer = pretrain.Trainer(SMALL, _made(tmp_path / "b"))
-    for batch, _ in zip(trainer.batches(), range(3), strict=False):  # cools
+    for batch, _ in zip(batches(SMALL, 0, 128, trainer.fabric), range(3), strict=False):  # cools
         trainer.update(batch)
     trainer.save()
     again = torch.load(pretrain.run(SMALL, tmp_path / "b", every=1), weights_only=True)
@@ -69,8 +78,31 @@ def test_a_new_leg_starts_from_published_weights(tmp_path, quiet):
     tensors = build_nano().state_dict()
     start = {"tensors": tensors, "scenes": 6, "minutes": 1.5}
     trainer = pretrain.Trainer(SMALL, _made(tmp_path), start)
-    assert trainer.seen == 6 and trainer.minutes == 1.5
+    assert trainer.seen == trainer.begin == 6 and trainer.minutes == 1.5
     assert all(torch.equal(v, tensors[k]) for k, v in trainer.sam.state_dict().items())
+
+
+def test_processes_share_a_batch_and_see_together_what_one_sees(tmp_path):
+    def keys(rank, world, seen=2):
+        fabric = SimpleNamespace(global_rank=rank, world_size=world, device=torch.device("cpu"))
+        return [b["key"].tolist() for b in batches(SMALL, seen, 128, fabric, workers=0)]
+
+    alone, shares = keys(0, 1), [keys(rank, 2) for rank in (0, 1)]
+    assert alone == [[2, 3], [4, 5], [6, 7]]
+    assert [sorted(a + b) for a, b in zip(*shares, strict=True)] == alone
+    with pytest.raises(UserError, match="A batch of 2 has no 3 equal shares; take a multiple of 3"):
+        keys(0, 3)
+
+
+def test_two_processes_average_to_the_gradients_of_one(tmp_path):
+    found = []
+    for devices in ("1", "2"):
+        words = [Path(__file__).with_name("leg.py"), tmp_path / devices, devices]
+        subprocess.run([sys.executable, *map(str, words)], check=True, timeout=300)
+        found.append(load_file(tmp_path / devices))
+    one, two = found
+    assert one.keys() == two.keys() and max(g.abs().max() for g in one.values()) > 1e-2
+    assert all(torch.allclose(one[k], two[k], atol=1e-5, rtol=1e-3) for k in one)
 
 
 def test_publishing_writes_weights_that_match_their_manifest(tmp_path, monkeypatch):
@@ -78,6 +110,7 @@ def test_publishing_writes_weights_that_match_their_manifest(tmp_path, monkeypat
     torch.save(build_nano().state_dict(), tmp_path / "cooled.pt")
     (tmp_path / "log.jsonl").write_text(json.dumps({"scenes": 8, "minutes": 0.1}) + "\n")
     target = _made(tmp_path / "weights")
+    (target / "sam_nano_curve.json").write_text('[{"scenes": 4}, {"scenes": 8}]')
     with pytest.raises(UserError, match=r"provenance\.json is not there; finish a leg"):
         publish.publish(tmp_path, target)
     made = provenance("pretrain elsewhere") | {"device": "another machine"}
@@ -87,6 +120,8 @@ def test_publishing_writes_weights_that_match_their_manifest(tmp_path, monkeypat
     assert state["image_encoder.pos_embed"].dtype == torch.float16
     assert manifest["bytes"] < 8e6 and manifest["scenes_seen"] == 8
     assert manifest["provenance"] == made  # of the machine that trained
+    curve = json.loads((target / "sam_nano_curve.json").read_text())
+    assert curve == [{"scenes": 4}, {"scenes": 8, "minutes": 0.1}]  # the legs before, then this
 
 
 @pytest.mark.parametrize("wrong", [{"decay": 0}, {"decay": 1.5}, {"batch": 0}, {"scenes": 0}])
@@ -109,7 +144,7 @@ def _made(folder):
 
 @pytest.mark.gpu
 def test_a_leg_runs_on_a_gpu_and_its_weights_load_without_one(tmp_path):
-    path = pretrain.run(SMALL, tmp_path, every=1, device="cuda", workers=2)
+    path = pretrain.run(SMALL, tmp_path, every=1, fabric=alone(torch.device("cuda")), workers=2)
     state = torch.load(path, weights_only=True, map_location="cpu")
     assert all(torch.isfinite(v).all() for v in state.values())
     scenes = [json.loads(x)["scenes"] for x in (tmp_path / "log.jsonl").open()]
@@ -125,7 +160,8 @@ def test_the_command_hands_its_words_to_the_leg(monkeypatch, tmp_path):
     leg = given.pop("leg")
     assert (leg.scenes, leg.decay, leg.batch, leg.lr) == (500_000, 1.0, 64, 1e-3)
     assert given.pop("command")
-    assert given == {"device": torch.device("cpu"), "workers": 3}
+    assert given.pop("fabric").device == torch.device("cpu")
+    assert given == {"workers": 3}
 
 
 def test_the_model_cards_reasons_for_128_pixels_are_what_was_measured():

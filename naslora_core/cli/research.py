@@ -128,7 +128,8 @@ def gpu_table(arguments):
     option("--batch", type=int, default=16, help="scenes a step"),
     option("--lr", type=float, default=6e-4),
     option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
-    option("--workers", type=int, default=1, metavar="N", help="processes that draw scenes"),
+    option("--devices", type=int, default=1, metavar="N", help="processes that share a batch"),
+    option("--workers", type=int, default=1, metavar="N", help="of each, processes that draw"),
     option("--publish", action="store_true", help="make the packaged checkpoint of the cooled leg"),
 )
 def pretrain(arguments):

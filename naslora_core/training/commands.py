@@ -19,10 +19,11 @@ from naslora_core.training import protocol as registry
 from naslora_core.training.benchmark import REFERENCE, SIZES, as_table, measure
 from naslora_core.training.compare import Setting, best_rates, paired
 from naslora_core.training.compare import compare as run_compare
-from naslora_core.training.devices import known_device
+from naslora_core.training.devices import known_device, launch
 from naslora_core.training.folded_cost import folded_table, measure_folded
 from naslora_core.training.memory import peak_mb
 from naslora_core.training.method_facts import facts
+from naslora_core.training.pretrain_leg import Leg
 from naslora_core.training.provenance import provenance
 from naslora_core.training.publish import publish
 from naslora_core.training.table import component_cases, scene_cases, score
@@ -135,6 +136,6 @@ def pretrain(arguments: argparse.Namespace) -> None:
         start = {"tensors": {k: v.float() for k, v in read_state(path).items()}}
         start |= {"scenes": facts["scenes_seen"], "minutes": facts["training_minutes"]}
     a = arguments
-    leg = legs.Leg(scenes=a.scenes, decay=a.decay, batch=a.batch, lr=a.lr)
-    where = {"device": known_device(a.device), "workers": a.workers}
-    legs.run(leg, out, start, **where, command=command_line())
+    leg = Leg(scenes=a.scenes, decay=a.decay, batch=a.batch, lr=a.lr)
+    fabric = launch(a.devices, accelerator=known_device(a.device).type)
+    legs.run(leg, out, start, workers=a.workers, fabric=fabric, command=command_line())

@@ -80,11 +80,12 @@ def _selected(masks: Tensor, iou: Tensor, kind: str) -> Tensor:
 
 
 def _corrected(given: dict, logits: Tensor, truth: Tensor, keys: Tensor) -> dict:
-    """The prompt with one more click where the mask is wrong."""
-    rng = np.random.default_rng(keys.tolist())
+    """The prompt with one more click where the mask is wrong; a scene's key draws its clicks."""
+    each = len(truth) // len(keys)
+    rngs = [rng for rng in map(np.random.default_rng, keys.tolist()) for _ in range(each)]
     guess = F.interpolate(logits, truth.shape[-2:], mode="bilinear")[:, 0] > 0
-    pairs = zip(guess.cpu().numpy(), truth.bool().cpu().numpy(), strict=True)
-    clicks, labels = zip(*(correction_click(rng, g, t) for g, t in pairs), strict=True)
+    cases = zip(rngs, guess.cpu().numpy(), truth.bool().cpu().numpy(), strict=True)
+    clicks, labels = zip(*(correction_click(*case) for case in cases), strict=True)
     more = torch.from_numpy(np.stack(clicks))[:, None], torch.tensor(labels)[:, None].float()
     more = tuple(part.to(truth.device) for part in more)
     if "points" in given:

@@ -27,6 +27,7 @@ def publish(out: Path, target: Path = WEIGHTS) -> dict:
     sam = build_nano().eval()
     sam.load_state_dict({k: v.half().float() for k, v in state.items()})
     curve = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    curve = _earlier(target, curve[0]["scenes"]) + curve
     manifest = {
         "name": "sam_nano",
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -43,3 +44,10 @@ def publish(out: Path, target: Path = WEIGHTS) -> dict:
     lines = ",\n".join(json.dumps(event) for event in curve)
     write_atomic(target / "sam_nano_curve.json", f"[\n{lines}\n]\n")
     return manifest
+
+
+def _earlier(target: Path, scenes: int) -> list[dict]:
+    """The published curve of the legs before, up to so many scenes."""
+    path = target / "sam_nano_curve.json"
+    curve = json.loads(path.read_text()) if path.exists() else []
+    return [event for event in curve if event["scenes"] < scenes]
