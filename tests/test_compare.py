@@ -8,9 +8,12 @@ import torch
 from tiny import tiny_data
 
 from naslora_core.adapters import METHODS, LoRA
+from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
-from naslora_core.sam import build_nano
+from naslora_core.sam import build_nano, model_hash
+from naslora_core.training import commands
 from naslora_core.training.compare import Setting, best_rates, compare, paired
+from naslora_core.training.table import mask_side, mean_ceiling
 
 SETTING = Setting(steps=4, batch=2)
 
@@ -52,6 +55,34 @@ def test_a_record_of_other_images_is_not_taken_for_these(sam, tmp_path):
     other = replace(other, test=[replace(s, name=f"other_{s.name}") for s in other.test])
     with pytest.raises(UserError, match=r"other images.*square0, here other_square0.*another fold"):
         compare(sam, other, ["decoder_only"], [0], tmp_path, SETTING, "")
+
+
+def test_a_record_on_another_base_is_not_taken_for_one_on_this(sam, tmp_path):
+    compare(sam, tiny_data(), ["decoder_only"], [0], tmp_path, SETTING, "")
+    record = json.loads((tmp_path / "squares-test-decoder_only-0.002-0.json").read_text())
+    assert record["base"] == f"sam_nano {model_hash(sam)[:12]}"
+    with pytest.raises(UserError, match=r"made on sam_nano \w{12}, this run is on sam_nano \w{12}"):
+        compare(build_nano().eval(), tiny_data(), ["lora"], [0], tmp_path, SETTING, "")
+
+
+def test_the_ceiling_is_that_of_the_bases_own_masks(tmp_path):
+    large = build_nano(image_size=256, patch=8).eval()
+    assert mask_side(large) == 128
+    compare(large, tiny_data(), [], [], tmp_path, SETTING, "")
+    record = json.loads((tmp_path / "squares-test-base_boxed-0.json").read_text())
+    assert record["ceiling_iou"] == pytest.approx(mean_ceiling(tiny_data().test, 128), abs=1e-4)
+
+
+def test_the_command_takes_a_model_a_device_and_a_batch(monkeypatch, tmp_path):
+    asked = {}
+    monkeypatch.setattr(
+        commands, "load_sam", lambda *which: asked.update(which=which) or build_nano()
+    )
+    monkeypatch.setattr(commands, "run_compare", lambda *a, **k: asked.update(setting=a[5]) or [])
+    words = "compare polyp --methods lora --model vit_b --checkpoint my.pth --device cpu --batch 2"
+    arguments = build_parser().parse_args(words.split())
+    arguments.run(arguments)
+    assert asked["which"] == ("vit_b", "my.pth") and asked["setting"].batch == 2
 
 
 def test_a_record_of_another_adapter_is_not_taken_for_this_one(sam, tmp_path, monkeypatch):

@@ -163,3 +163,23 @@ def test_two_processes_by_the_real_command_leave_one_run(images, tmp_path):
     assert len((out / "events.jsonl").read_text().splitlines()) == 2
     assert json.loads((out / "run.json").read_text())["processes"] == 2
     assert open_model(out / "last.safetensors").method.rank == 4
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_scores_and_masks_are_those_of_the_processor(images, trained, tmp_path):
+    file, masks = trained / "best.safetensors", {}
+    for device in ("cpu", "cuda"):
+        out = tmp_path / device
+        call("evaluate", images, file, "--device", device, "--out", out)
+        for name, prompt in {"none": (), "click": ("--click", 48, 32)}.items():
+            call(
+                "predict", file, images / "images", *prompt, "--device", device, "--out", out / name
+            )
+        masks[device] = np.stack(
+            [np.asarray(Image.open(p)) for p in sorted(out.rglob("square*.png"))]
+        )
+        call("compare", images, "--methods", "lora", "--seeds", 0, "--steps", 2, "--device", device,
+             "--out", out / "compare")  # fmt: skip
+    assert (masks["cpu"] != masks["cuda"]).mean() < 0.01
+    scores = [(tmp_path / d / "scores.csv").read_text().splitlines() for d in ("cpu", "cuda")]
+    assert len(scores[0]) == len(scores[1]) > 1

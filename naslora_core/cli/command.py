@@ -14,6 +14,9 @@ def option(*names: str, **how) -> tuple[tuple[str, ...], dict]:
     return names, how
 
 
+DEVICE = option("--device", default="auto", metavar="NAME", help="cpu, cuda; auto: a GPU if any")
+
+
 def command(*options, needs_packages: bool = True, takes_more: bool = False):
     """Register a function `f(arguments)` under its name; its docstring is the help.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from naslora_core.cli.command import command, option
+from naslora_core.cli.command import DEVICE, command, option
 
 GROUPS = option("--groups", metavar="REGEX", help="its first group names the patient or sequence")
 BASE = option("--checkpoint", metavar="FILE", help="weights of the base, where it is not sam_nano")
@@ -95,10 +95,12 @@ def fit(arguments):
 
 @command(
     option("data", help="as for fit"),
-    option("file", help="an adapter or a folded model; or sam_nano, prompted with true boxes"),
+    option("file", help="an adapter or a folded model; or sam_nano, vit_b, ... with true boxes"),
     option("--split", default="test", choices=("train", "val", "test")),
     option("--metrics", nargs="*", default=[], metavar="NAME", help="s_measure, e_measure, ..."),
     option("--worst", type=int, default=4, metavar="N", help="images named, and drawn with --out"),
+    option("--batch", type=int, default=16, help="images held at once"),
+    DEVICE,
     BASE,
     GROUPS,
     option("--out", metavar="FOLDER", help="keep scores.csv, a row an image, and worst.png"),
@@ -117,6 +119,7 @@ def evaluate(arguments):
     option("--overlay", action="store_true", help="also NAME_overlay.png"),
     option("--box", nargs=4, type=float, metavar=("X0", "Y0", "X1", "Y1"), help="in pixels"),
     option("--click", nargs=2, type=float, metavar=("X", "Y"), help="in pixels"),
+    DEVICE,
     BASE,
 )
 def predict(arguments):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from naslora_core.cli.command import command, option
+from naslora_core.cli.command import DEVICE, command, option
 
+MODEL = (
+    option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h"),
+    option("--checkpoint", metavar="FILE", help="weights of that model; sam_nano has its own"),
+)
 ROWS = option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit")
 SIZES = option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b"))
 
 
 @command(
     option("images", nargs="*", metavar="FOLDER", help="images/ and masks/; default: the scenes"),
-    option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h"),
-    option("--checkpoint", metavar="FILE", help="weights of that model; sam_nano has its own"),
+    *MODEL,
+    DEVICE,
     option("--split", default="train", choices=("train", "val", "test"), help="of the folder"),
     ROWS,
 )
@@ -32,12 +36,15 @@ def table(arguments):
     ),
     option("--seeds", nargs="+", type=int, default=[0, 1, 2]),
     option("--steps", type=int, default=250, help="batches, forward and backward, of each method"),
+    option("--batch", type=int, default=8, help="images a step; 2 for vit_b on 16 GB"),
     option("--lr", nargs="+", type=float, default=[2e-3], help="learning rates, tried one by one"),
     option("--rates", metavar="FOLDER", help="trials: each method takes the rate that did best"),
     option("--precision", default="fp32", choices=("fp32", "bf16"), help="of forward passes"),
     option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
     option("--split", default="test", choices=("val", "test"), help="which images are scored"),
     option("--looks", type=int, default=0, metavar="STEPS", help="between looks at val; 0: none"),
+    *MODEL,
+    DEVICE,
     option("--out", default="build/compare", metavar="FOLDER", help="one JSON a run, kept"),
 )
 def compare(arguments):

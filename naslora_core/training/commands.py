@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from naslora_core.adapters import METHODS
@@ -26,7 +25,7 @@ from naslora_core.training.method_facts import facts
 from naslora_core.training.pretrain_leg import Leg
 from naslora_core.training.provenance import provenance
 from naslora_core.training.publish import publish
-from naslora_core.training.table import component_cases, scene_cases, score
+from naslora_core.training.table import component_cases, mask_side, scene_cases, score
 from naslora_core.training.verdict import told
 
 
@@ -37,17 +36,19 @@ def command_line() -> str:
 
 def table(arguments: argparse.Namespace) -> None:
     """Print a row a folder: box and click beside ellipse, disc and ceiling."""
-    sam, rows = load_sam(arguments.model, arguments.checkpoint), {}
+    a, rows = arguments, {}
+    sam = load_sam(a.model, a.checkpoint).to(known_device(a.device))
     columns = "box ellipse click disc click_best_of_3 ceiling".split()
     print("".join(f"{c:>17}" for c in ("data", "objects", *columns)))
-    for name in arguments.images or ("scenes",):
-        name, cases = _cases(name, arguments.split)
+    for name in a.images or ("scenes",):
+        name, cases = _cases(name, a.split)
         rows[name] = row = score(sam, cases)
         values = "".join(f"{row[c]:>17.3f}" for c in columns)
         print(f"{name:>17}{row['objects']:>17}{values}", flush=True)
-    if arguments.out:
-        result = {"split": arguments.split, "rows": rows, "provenance": provenance(command_line())}
-        write_atomic(arguments.out, json.dumps(result, indent=1) + "\n")
+    if a.out:
+        made = provenance(command_line(), sam.device)
+        result = {"split": a.split, "rows": rows, "provenance": made}
+        write_atomic(a.out, json.dumps(result, indent=1) + "\n")
 
 
 def _cases(name: str, split: str):
@@ -59,22 +60,20 @@ def _cases(name: str, split: str):
 
 def compare(arguments: argparse.Namespace) -> None:
     """Run the missing runs, print every run, then each method against the first, seed by seed."""
-    rates = best_rates(arguments.rates) if arguments.rates else None
-    for name in arguments.data:
+    a = arguments
+    rates = best_rates(a.rates) if a.rates else None
+    sam = load_sam(a.model, a.checkpoint).to(known_device(a.device))
+    for name in a.data:
         data = open_data(name, profile("laptop"))
-        for lr in arguments.lr:
-            setting = Setting(arguments.steps, lr=lr, schedule=arguments.schedule)
-            setting = replace(setting, split=arguments.split, precision=arguments.precision)
-            setting = replace(setting, looks=arguments.looks)
-            _compare(arguments, data, setting, rates)
+        for lr in a.lr:
+            setting = Setting(a.steps, a.batch, lr, a.schedule, a.split, a.precision, a.looks)
+            _compare(a, sam, data, setting, rates)
 
 
-def _compare(arguments: argparse.Namespace, data, setting: Setting, rates) -> None:
-    methods, out = arguments.methods, Path(arguments.out)
-    records = run_compare(
-        load_sam(), data, methods, arguments.seeds, out, setting, command_line(), rates
-    )
-    print(f"ceiling: of masks of 64 x 64; peak {peak_mb():.0f} MB")
+def _compare(arguments: argparse.Namespace, sam, data, setting: Setting, rates) -> None:
+    methods, out, side = arguments.methods, Path(arguments.out), mask_side(sam)
+    records = run_compare(sam, data, methods, arguments.seeds, out, setting, command_line(), rates)
+    print(f"ceiling: of masks of {side} x {side}; peak {peak_mb(sam.device):.0f} MB")
     for method in methods[1:]:
         each = paired(records, method, methods[0])
         numbers = ", ".join(f"{d:+.3f}" for d in each)

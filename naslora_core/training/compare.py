@@ -18,11 +18,12 @@ from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.adapters.methods import METHODS, VARIANTS
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
+from naslora_core.sam import model_hash
 from naslora_core.search import OPERATOR_SETS
 from naslora_core.training.evaluate import Scores, evaluate
 from naslora_core.training.fit import fit
 from naslora_core.training.provenance import provenance
-from naslora_core.training.table import mean_ceiling
+from naslora_core.training.table import mask_side, mean_ceiling
 from naslora_core.training.unet import UNet, width_for
 from naslora_core.training.watch import VALUE, Watch
 
@@ -66,16 +67,17 @@ def compare(
     out.mkdir(parents=True, exist_ok=True)
     jobs = [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]
     records, names = [], [sample.name for sample in getattr(data, setting.split)]
+    base = f"{getattr(sam, 'model_name', 'unnamed')} {model_hash(sam)[:12]}"
     for method, seed in jobs:
         its = replace(setting, lr=(rates or {}).get(method, setting.lr))
         rate = "" if method == "base_boxed" else f"-{its.lr:g}"
         path = out / f"{data.name}-{its.split}-{method}{rate}-{seed}.json"
         if not path.exists():
-            record = run(sam, data, method, seed, its) | dict(facts or {})
+            record = run(sam, data, method, seed, its) | {"base": base} | dict(facts or {})
             device = next(sam.parameters()).device
             record |= {"provenance": provenance(command, device)}
             write_atomic(path, json.dumps(record, indent=1) + "\n")
-        records.append(_kept(path, its, names))
+        records.append(_kept(path, its, names, base))
         print(line(records[-1]), flush=True)
     return records
 
@@ -95,9 +97,16 @@ def _method(name: str, seed: int):
     return (METHODS | VARIANTS).get(name)
 
 
-def _kept(path: Path, setting: Setting, names: Sequence[str]) -> dict:
-    """The record at `path`, if it was made as this run would be, on images of these names."""
+def _kept(path: Path, setting: Setting, names: Sequence[str], base: str) -> dict:
+    """The record at `path`, if it was made as this run would be: base, images and setting.
+
+    The package's records without a base were made on `sam_nano` of 128,000 scenes.
+    """
     record = json.loads(path.read_text())
+    if record.get("base", base) != base:
+        raise UserError(
+            f"{path} was made on {record['base']}, this run is on {base}; take another folder."
+        )
     if list(record["images"]) != list(names):
         raise UserError(
             f"{path} holds other images than this data (first {next(iter(record['images']), '')}, "
@@ -125,7 +134,7 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     samples, classes = getattr(data, setting.split), len(data.classes)
     record = {"data": data.name, "method": method, "seed": seed, "setting": asdict(setting)}
     if method == "base_boxed":
-        return record | _scored(evaluate(sam, samples, "box", classes), samples)
+        return record | _scored(evaluate(sam, samples, "box", classes), samples, mask_side(sam))
     model, s = _model(sam, method, classes, seed), setting
     watch = Watch(s.looks, images=LOOKED_AT) if s.looks else None
     result = fit(
@@ -142,7 +151,7 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     if watch:
         looked = [e for e in result.history if VALUE in e]
         record["looks"] = [[e["step"], e[VALUE], e["seconds"]] for e in looked]
-    return record | _scored(evaluate(model, samples, None, classes), samples)
+    return record | _scored(evaluate(model, samples, None, classes), samples, mask_side(sam))
 
 
 def _model(sam, method: str, classes: int, seed: int):
@@ -155,11 +164,11 @@ def _model(sam, method: str, classes: int, seed: int):
     return UNet(sam.image_encoder.img_size, classes, width, seed).to(device)
 
 
-def _scored(scores: Scores, samples) -> dict:
+def _scored(scores: Scores, samples, side: int) -> dict:
     each = zip(scores.names, scores.dice, scores.iou, strict=True)
     return {
         "mean": {k: round(v, 4) for k, v in scores.mean.items()},
-        "ceiling_iou": round(mean_ceiling(samples, 64), 4),
+        "ceiling_iou": round(mean_ceiling(samples, side), 4),
         "images": {n: [round(float(d), 4), round(float(i), 4)] for n, d, i in each},
     }
 

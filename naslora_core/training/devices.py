@@ -76,9 +76,9 @@ def _possible(precision: str, accelerator: str, devices: int) -> None:
 
 
 def known_device(name: str) -> torch.device:
-    """The device of this name; UserError where there is none."""
+    """The device of this name, "auto" a GPU where there is one; UserError for one that is not."""
     try:
-        device = torch.device(name)
+        device = torch.device(_accelerator(name))
     except RuntimeError as error:
         raise UserError(f"Unknown device {name!r}; give --device cpu or cuda.") from error
     if device.type == "cuda" and not torch.cuda.is_available():

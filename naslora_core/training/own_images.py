@@ -23,12 +23,13 @@ from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.profiles import profile
 from naslora_core.sam import load_sam
-from naslora_core.training.devices import launch
+from naslora_core.sam.registry import BUILDERS
+from naslora_core.training.devices import known_device, launch
 from naslora_core.training.evaluate import Scores, predict_one
 from naslora_core.training.evaluate import evaluate as run_evaluate
 from naslora_core.training.feature_cache import FeatureCache
 from naslora_core.training.fit import fit as train
-from naslora_core.training.table import mean_ceiling
+from naslora_core.training.table import mask_side, mean_ceiling
 from naslora_core.training.watch import Watch, best, looks
 
 
@@ -92,11 +93,13 @@ def evaluate(arguments: argparse.Namespace) -> None:
     a = arguments
     data = open_data(a.data, profile("laptop"), groups=a.groups)
     samples, classes = getattr(data, a.split), len(data.classes)
-    model = load_sam() if a.file == "sam_nano" else open_model(a.file, a.checkpoint)
-    prompt = "box" if a.file == "sam_nano" else None
-    scores = run_evaluate(model, samples, prompt, classes, a.metrics)
-    print(f"{data.name}, {a.split}, {len(samples)} images; ceiling of 64 x 64 masks: IoU "
-          f"{mean_ceiling(samples, 64):.3f}")  # fmt: skip
+    prompt = "box" if a.file in BUILDERS else None
+    model = load_sam(a.file, a.checkpoint) if prompt else open_model(a.file, a.checkpoint)
+    model = model.to(known_device(a.device))
+    scores = run_evaluate(model, samples, prompt, classes, a.metrics, a.batch)
+    side = mask_side(model if prompt else model.sam)
+    print(f"{data.name}, {a.split}, {len(samples)} images; ceiling of {side} x {side} masks: IoU "
+          f"{mean_ceiling(samples, side):.3f}")  # fmt: skip
     for name, value in scores.mean.items():
         print(f"{name:>12}  {value:.3f}  mean of images")
     for name, value in scores.overall.items():
@@ -131,7 +134,7 @@ def predict(arguments: argparse.Namespace) -> None:
     a = arguments
     files, out = list(pictures(a.images)), Path(a.out)
     _apart(files, out, a.overlay)
-    model = open_model(a.file, a.checkpoint)
+    model = open_model(a.file, a.checkpoint).to(known_device(a.device))
     many = getattr(model.head, "classes", 1) > 1
     out.mkdir(parents=True, exist_ok=True)
     for file in _shown(files):

@@ -82,6 +82,11 @@ def ceiling(mask: np.ndarray, side: int) -> float:
     return iou(again.numpy(), mask)
 
 
+def mask_side(sam) -> int:
+    """Side of the masks that a SAM's decoder draws, pixels: 64 of sam_nano, 256 of vit_*."""
+    return 4 * sam.prompt_encoder.image_embedding_size[0]
+
+
 def mean_ceiling(samples: Sequence, side: int) -> float:
     """Mean `ceiling` over every class of every sample: what masks of this side can reach."""
     reach = [ceiling(s.mask == c, side) for s in samples for c in np.unique(s.mask[s.mask > 0])]
@@ -90,7 +95,7 @@ def mean_ceiling(samples: Sequence, side: int) -> float:
 
 def score(sam, cases: Iterable[Case]) -> dict[str, float]:
     """The table's row: mean IoU over objects at native resolution, by `SamPredictor` itself."""
-    predictor, side = SamPredictor(sam), 4 * sam.prompt_encoder.image_embedding_size[0]
+    predictor, side = SamPredictor(sam), mask_side(sam)
     rows, radii = [], []
     for case in cases:
         predictor.set_image(case.image)
