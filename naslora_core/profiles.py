@@ -1,6 +1,8 @@
 """How much of everything a lesson uses: the same code path on every profile, on less data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import torch
 
 from naslora_core.errors import UserError
 
@@ -8,7 +10,8 @@ from naslora_core.errors import UserError
 @dataclass(frozen=True)
 class Profile:
     """model: a name for load_sam; image_size: side in pixels; train, val, test: images of a
-    procedural domain; steps: weight and alpha updates of one run; batch: images a step."""
+    procedural domain; steps: weight and alpha updates of one run; batch: images a step; device:
+    where the model computes, "cuda" only where there is one."""
 
     name: str
     model: str
@@ -18,6 +21,7 @@ class Profile:
     test: int
     steps: int
     batch: int
+    device: str = "cpu"
 
     def _repr_html_(self) -> str:
         cells = "".join(f"<tr><th>{k}</th><td>{v}</td></tr>" for k, v in vars(self).items())
@@ -27,7 +31,7 @@ class Profile:
 PROFILES = {
     "smoke": Profile("smoke", "sam_nano", 128, train=48, val=16, test=16, steps=80, batch=8),
     "laptop": Profile("laptop", "sam_nano", 128, train=256, val=48, test=64, steps=400, batch=8),
-    "gpu": Profile("gpu", "vit_b", 1024, train=256, val=48, test=64, steps=1000, batch=2),
+    "gpu": Profile("gpu", "vit_b", 1024, 256, 48, 64, steps=1000, batch=2, device="cuda"),
 }
 
 
@@ -35,4 +39,6 @@ def profile(name: str = "smoke") -> Profile:
     """The profile of this name; UserError with the choices otherwise."""
     if name not in PROFILES:
         raise UserError(f"There is no profile {name!r}; choose one of {', '.join(PROFILES)}.")
-    return PROFILES[name]
+    found = PROFILES[name]
+    there = found.device != "cuda" or torch.cuda.is_available()
+    return found if there else replace(found, device="cpu")

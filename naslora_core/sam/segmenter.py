@@ -39,13 +39,14 @@ class Segmenter(nn.Module):
         return self.sam.image_encoder.img_size
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """RGB `B 3 S S` in 0..255 to SAM's normalised input; UserError for another size."""
+        """RGB `B 3 S S` in 0..255, from anywhere, to SAM's normalised input on the model's device;
+        UserError for another size."""
         if images.shape[1:] != (3, self.image_size, self.image_size):
             raise UserError(
                 f"The segmenter got images of shape {tuple(images.shape)}; it expects "
                 f"B 3 {self.image_size} {self.image_size}. Resize with data.transforms.to_batch."
             )
-        return (images - self.sam.pixel_mean) / self.sam.pixel_std
+        return (images.to(self.sam.device) - self.sam.pixel_mean) / self.sam.pixel_std
 
     def encode(self, normalised: Tensor) -> Tensor:
         """`B 3 S S` normalised -> image embedding `B C h w`."""
@@ -81,12 +82,18 @@ class Segmenter(nn.Module):
         return tokens, {i: decoder.output_hypernetworks_mlps[i] for i in rows}
 
     def forward(self, images: Tensor, points=None, boxes=None, multimask: bool = False) -> Output:
-        """RGB `B 3 S S` in 0..255 -> Output, logits at input size; no prompt: SAM's empty one."""
-        embedding = self.encode(self.preprocess(images))
+        """RGB `B 3 S S` in 0..255 -> Output, logits at input size; no prompt: SAM's empty one.
+
+        Computed on the model's device; the answer is where the images are.
+        """
+        embedding, here = self.encode(self.preprocess(images)), self.sam.device
+        points = points and tuple(part.to(here) for part in points)
+        boxes = None if boxes is None else boxes.to(here)
         low_res, iou, answers = self._run(embedding, points, boxes, None, multimask)
         classify = None if multimask else getattr(self.head, "classify", None)
         classes = classify(answers) if classify else None
         drawn = low_res if classes is None else semantic(low_res, classes)
         size = (self.image_size, self.image_size)
         masks = F.interpolate(drawn, size, mode="bilinear", align_corners=False)
-        return Output(masks, low_res, iou, classes)
+        found = masks, low_res, iou, classes
+        return Output(*(part if part is None else part.to(images.device) for part in found))

@@ -81,7 +81,7 @@ def cut(ax: Axes, change: Tensor, rank: int) -> str:
     blank(inset)
     limit = 3 * float(change.std())
     kept = (u[:, :rank] * values[:rank]) @ v[:rank]
-    corner = kept[:CORNER, :CORNER].numpy()
+    corner = kept[:CORNER, :CORNER].cpu().numpy()
     inset.imshow(corner, cmap=DIVERGING, vmin=-limit, vmax=limit, aspect="auto")
     return f"rank {rank}: {float(_held(values)[rank - 1]):.0%} kept"
 

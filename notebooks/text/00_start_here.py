@@ -92,11 +92,12 @@ machine()
 # ## Click on a photograph
 # SAM, the Segment Anything Model, outlines what you point at. Its encoder, a stack of
 # transformer blocks, turns an image into tokens, one vector a patch; from them its
-# decoder draws the mask that a prompt asks for. `load_sam` gives it to you, frozen. How
+# decoder draws the mask that a prompt asks for. `load_sam` gives it to you, frozen; it
+# computes on `setting.device`, a graphics card only where the profile wants one. How
 # many parameters has this one?
 
 # %%
-sam = load_sam(setting.model)
+sam = load_sam(setting.model).to(setting.device)
 sam.model_name, sum(p.numel() for p in sam.parameters())
 
 # %% [markdown]

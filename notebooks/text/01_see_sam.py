@@ -92,7 +92,7 @@ setting
 # its parameters?
 
 # %%
-sam = load_sam(setting.model)
+sam = load_sam(setting.model).to(setting.device)
 {name: sum(p.numel() for p in part.parameters()) for name, part in sam.named_children()}
 
 # %% [markdown]
@@ -118,7 +118,8 @@ predictor = SamPredictor(sam)
 predictor.set_image(photo)
 features = predictor.features  # B C h w: the image embedding
 resized = predictor.transform.apply_image(photo)  # longest side becomes S
-pixels = sam.preprocess(torch.tensor(resized).permute(2, 0, 1)[None].float())
+shown = torch.tensor(resized, device=sam.device).permute(2, 0, 1)[None]
+pixels = sam.preprocess(shown.float())
 assert torch.equal(sam.image_encoder(pixels), features)
 photo.shape, resized.shape, tuple(pixels.shape), tuple(features.shape)
 
@@ -331,6 +332,7 @@ checks.ex_1_2(attention_macs)
 click = np.array([CLICK]) * photo.shape[1::-1]  # x, y in pixels of the photograph
 place = predictor.transform.apply_coords(click, photo.shape[:2])  # of the input
 points = torch.tensor(place)[None].float(), torch.ones(1, 1)
+points = [part.to(sam.device) for part in points]
 sparse, dense = sam.prompt_encoder(points=points, boxes=None, masks=None)
 tuple(sparse.shape), tuple(dense.shape)
 
@@ -368,8 +370,8 @@ model = Segmenter(sam)
 with torch.no_grad():
     low, iou = model.decode(features, points, multimask=True)
 masks, scores, official = predictor.predict(click, np.ones(1), return_logits=True)
-gap = np.abs(low[0].numpy() - official).max()
-assert gap < 1e-4 and np.allclose(iou[0], scores, atol=1e-4)
+gap = np.abs(low[0].cpu().numpy() - official).max()
+assert gap < 1e-4 and np.allclose(iou[0].cpu(), scores, atol=1e-4)
 float(gap)  # of logits
 
 # %% [markdown]
@@ -519,7 +521,7 @@ def qkv_input(block):
 
 # %%
 qkv, dim, rank = windowed.attn.qkv, windows.shape[-1], 4
-down, up = torch.randn(rank, dim), torch.zeros(3 * dim, rank)
+down, up = torch.randn(rank, dim).to(windows), torch.zeros(3 * dim, rank).to(windows)
 hook = qkv.register_forward_hook(lambda _, x, y: y + x[0] @ down.T @ up.T)  # detour
 moved = (sam.image_encoder(pixels) - features).abs().max()
 hook.remove()

@@ -116,7 +116,7 @@ viz.contact_sheet(data.train[:4], "Each image has its truth outlined", columns=4
 # the objects are, it has this Dice on the test images (1 is perfect):
 
 # %%
-sam = load_sam(setting.model)
+sam = load_sam(setting.model).to(setting.device)
 classes = len(data.classes)
 boxed = evaluate(sam, data.test, prompt="box", classes=classes)
 boxed.mean

@@ -88,7 +88,8 @@ RUNS = 12  # seeds of each rival in the roulette
 
 # %%
 setting = profile(PROFILE)
-sam, data = load_sam(setting.model), open_data(DATA, setting, seed=SEED)
+sam = load_sam(setting.model).to(setting.device)
+data = open_data(DATA, setting, seed=SEED)
 data
 
 # %% [markdown]
@@ -104,7 +105,8 @@ model = adapt(sam, DecoderOnly(), seed=SEED)
 def embed(samples):
     """Embeddings `B C h w` and labels `B S S`."""
     images, labels = to_batch(samples, setting.image_size)
-    return torch.cat([model.encode(model.preprocess(x[None])) for x in images]), labels
+    each = [model.encode(model.preprocess(x[None])).cpu() for x in images]
+    return torch.cat(each), labels
 
 
 kept = {part: embed(getattr(data, part)) for part in ("train", "val", "test")}
@@ -114,9 +116,9 @@ kept = {part: embed(getattr(data, part)) for part in ("train", "val", "test")}
 # %%
 def draw_logits(model, embedding):
     """Prompt-free logits `B 1 S S`: above 0 a pixel is drawn."""
-    low_res, _ = model.decode(embedding)
+    low_res, _ = model.decode(embedding.to(sam.device))
     size = (setting.image_size, setting.image_size)
-    return F.interpolate(low_res, size, mode="bilinear", align_corners=False)
+    return F.interpolate(low_res.cpu(), size, mode="bilinear", align_corners=False)
 
 
 def bce_and_dice(logits, labels):

@@ -100,7 +100,8 @@ setting = profile(PROFILE)
 setting
 
 # %%
-sam, data = load_sam(setting.model), open_data(DATA, setting, seed=SEED)
+sam = load_sam(setting.model).to(setting.device)
+data = open_data(DATA, setting, seed=SEED)
 base_hash, classes = model_hash(sam), len(data.classes)
 images, masks = to_batch(data.test[:4], setting.image_size)
 viz.contact_sheet(data.train[:4], "What is to be learned", columns=4)
@@ -363,7 +364,7 @@ x = sam.image_encoder.patch_embed(Segmenter(sam).preprocess(images)).detach()
 
 def start(we, wd):
     """What a start does: whether the output moves, and which matrix has a gradient."""
-    layer = LowRank(qkvs[0], RANK, SCALE)
+    layer = LowRank(qkvs[0], RANK, SCALE).to(sam.device)
     nn.init.normal_(layer.We, std=we)
     nn.init.normal_(layer.Wd, std=wd)
     layer(x).square().mean().backward()

@@ -102,7 +102,8 @@ from naslora_core.training.losses import cross_entropy_dice
 # %%
 setting = profile(PROFILE)
 torch.manual_seed(SEED)
-sam, data = load_sam(setting.model), open_data(DATA, setting, seed=SEED)
+sam = load_sam(setting.model).to(setting.device)
+data = open_data(DATA, setting, seed=SEED)
 classes, blocks = len(data.classes), sam.image_encoder.blocks
 images, masks = to_batch(data.train[: setting.batch], setting.image_size)
 setting
@@ -128,7 +129,8 @@ xs = qkv_inputs(Segmenter(sam), images)
 # %%
 def unexplained(x):
     """Share of the right neighbour's z that no linear map of a token explains."""
-    We = torch.randn(RANK, x.shape[-1], generator=torch.Generator().manual_seed(SEED))
+    draw = torch.Generator().manual_seed(SEED)
+    We = torch.randn(RANK, x.shape[-1], generator=draw).to(x)
     here = F.pad(x[:, :, :-1], (0, 1), value=1.0)  # a constant, for the intercept
     fit_to, held_out = (half.flatten(0, 2).double() for half in here.chunk(2))
     goal, truth = ((h[:, :, 1:] @ We.T).flatten(0, 2).double() for h in x.chunk(2))
@@ -176,7 +178,8 @@ class Neighbours(nn.Module):
 
 # %%
 qkv = blocks[0].attn.qkv
-ours, core = Neighbours(qkv, RANK), FixedConv(RANK, scale=1).wrap(qkv)
+both = Neighbours(qkv, RANK), FixedConv(RANK, scale=1).wrap(qkv)
+ours, core = (layer.to(sam.device) for layer in both)
 assert torch.equal(ours(xs[0]), qkv(xs[0]))
 
 # %%
@@ -312,9 +315,9 @@ def by_hand(z, cell, noise):
 
 
 # %%
-layer = ConvLoRA(RANK).wrap(qkv)
+layer = ConvLoRA(RANK).wrap(qkv).to(sam.device)
 cell, z = layer.cell, (xs[0] @ layer.We.T).permute(0, 3, 1, 2).detach()
-noise = torch.randn(len(z), 8)
+noise = torch.randn(len(z), 8).to(z)
 cell.gate.noise = lambda like: noise
 for p in cell.gate.parameters():
     nn.init.normal_(p, std=0.1)
@@ -618,7 +621,7 @@ methods = {"LoRA": LoRA(RANK), "fixed 3x3": FixedConv(RANK)}
 for dispatch in ("fast", "released"):
     methods[f"Conv-LoRA, {dispatch}"] = ConvLoRA(RANK, dispatch=dispatch)
 todo = {(name, part): f for name, m in methods.items() for part, f in work(m).items()}
-times = interleaved(todo, rounds=5)
+times = interleaved(todo, rounds=5, device=setting.device)
 
 
 # %% tags=["nbval-ignore-output"]

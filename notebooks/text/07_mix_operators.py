@@ -88,7 +88,8 @@ RANK = 4
 # %%
 setting = profile(PROFILE)
 torch.manual_seed(SEED)
-sam, data = load_sam(setting.model), open_data(DATA, setting, seed=SEED)
+sam = load_sam(setting.model).to(setting.device)
+data = open_data(DATA, setting, seed=SEED)
 images, _ = to_batch(data.train[: setting.batch], setting.image_size)
 xs = qkv_inputs(Segmenter(sam), images)
 [tuple(x.shape) for x in xs]
@@ -350,7 +351,7 @@ assert list(before.values()) == [False, True, False, False] and all(after.values
 
 # %%
 blocks = zip(sam.image_encoder.blocks, xs, strict=True)
-x = next(x for block, x in blocks if block.window_size == 0)[:1]
+x = next(x for block, x in blocks if block.window_size == 0)[:1].cpu()
 z = (x @ torch.randn(x.shape[-1], RANK)).permute(0, 3, 1, 2)
 raised = ("conv_1x1", "avg_pool_3x3", "dil_conv_3x3")
 alphas(Cell(RANK, "linear", "plain"), z, raised)

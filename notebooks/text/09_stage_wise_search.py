@@ -92,7 +92,8 @@ from naslora_core.viz.stages import heard, is_free, rivals, timeline, verdicts
 setting, names = profile(PROFILE), operator_names("linear")
 STEPS, BATCH, LR = setting.steps // 2, setting.batch // 2, 3e-3
 METHOD = NASLoRA(rank=4)
-sam, data = load_sam(setting.model), open_data(DATA, setting, seed=SEED)
+sam = load_sam(setting.model).to(setting.device)
+data = open_data(DATA, setting, seed=SEED)
 
 # %% [markdown]
 # ## What is searched, and when

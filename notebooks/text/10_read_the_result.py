@@ -97,7 +97,7 @@ from naslora_core.viz.verdict import kinship, listening, probed, worth
 setting = profile(PROFILE)
 STEPS, BATCH, LR, ALPHA_LR = setting.steps // 2, setting.batch // 2, 3e-3, 0.1
 SEARCHED, PLAIN = NASLoRA(rank=4, blocks="late-4"), LoRA(rank=4, blocks="late-4")
-sam = load_sam(setting.model)
+sam = load_sam(setting.model).to(setting.device)
 sets = {name: open_data(name, setting, seed=SEED) for name in (DATA, OTHER)}
 data, classes = sets[DATA], len(sets[DATA].classes)
 Rows({name: {"train": len(d.train), "test": len(d.test)} for name, d in sets.items()})
@@ -540,7 +540,7 @@ def parts(layer, x):
     own[..., c, c] = K[..., c, c]
     heard = {"own token": own, "neighbours": K - own}
     said = {n: F.conv2d(z, k, padding=c)[0].permute(1, 2, 0) for n, k in heard.items()}
-    return {n: (y @ layer.Wd.T).norm(dim=-1).numpy() for n, y in said.items()}
+    return {n: (y @ layer.Wd.T).norm(dim=-1).cpu().numpy() for n, y in said.items()}
 
 
 # %% [markdown]
@@ -557,7 +557,7 @@ def response(layer, waves=16):
         K = torch.fft.rfft(layer.cell.kernel().sum(axis), 2 * waves)  # r r f
         path = torch.einsum("dr,rsf,se->fde", layer.Wd + 0j, K, layer.We + 0j)
         found = found + path.abs().square().sum((1, 2))
-    return (found / found[0]).sqrt().numpy()
+    return (found / found[0]).sqrt().cpu().numpy()
 
 
 # %% [markdown]
@@ -592,7 +592,7 @@ listening(middle, added, waves, passed)
 def tokens(model, samples):
     """Embedding with a constant `n t C+1`, and every token's foreground share `n t`."""
     images, masks = to_batch(samples, setting.image_size)
-    e = model.encode(model.preprocess(images)).double()
+    e = model.encode(model.preprocess(images)).double().cpu()
     share = F.adaptive_avg_pool2d((masks > 0).double()[:, None], e.shape[-2:])
     return F.pad(e.flatten(2).transpose(1, 2), (0, 1), value=1), share.flatten(1)
 

@@ -111,7 +111,8 @@ def train(steps, **options):
     return fit(model, data, steps=steps, **same).model
 
 
-sam, data = load_sam(setting.model), open_data(DATA, setting, seed=SEED)
+sam = load_sam(setting.model).to(setting.device)
+data = open_data(DATA, setting, seed=SEED)
 spatial = train(setting.steps // 2)
 pointwise = train(setting.steps // 4, operators=("none", "skip", "conv_1x1"))
 
@@ -164,7 +165,7 @@ assert gap < 1e-4
 # %%
 def mixed(cell):
     """One kernel `r r k k` for the whole cell."""
-    K = identity(cell.rank, cell.side)  # the skip beside
+    K = identity(cell.rank, cell.side).to(cell.arch_alpha)  # the skip beside
     for p, operator in zip(cell.probabilities(), cell.operators, strict=True):
         k = operator.kernel()
         K = K + cell.gain * p * F.pad(k, ((cell.side - k.shape[-1]) // 2,) * 4)
@@ -191,7 +192,7 @@ tuple(K.shape)
 
 # %%
 draw = torch.Generator().manual_seed(SEED)
-a, b = torch.randn(2, RANK, RANK, 3, 3, generator=draw)
+a, b = torch.randn(2, RANK, RANK, 3, 3, generator=draw).to(z)
 both = F.conv2d(b.transpose(0, 1), a.flip(2, 3), padding=2).transpose(0, 1)  # a after b
 mean = first.cell.operators[first.cell.names.index("avg_pool_3x3")].kernel()
 cases = {
@@ -206,7 +207,9 @@ cases = {
 
 def error(folded, true):
     """Mean absolute difference at every token `H W`, of the largest value."""
-    return ((folded - true).abs().mean((0, 1)) / true.abs().max()).detach().numpy()
+    return (
+        ((folded - true).abs().mean((0, 1)) / true.abs().max()).detach().cpu().numpy()
+    )
 
 
 viz.borders({name: error(*maps) for name, maps in cases.items()})
@@ -404,8 +407,9 @@ encoders = {
     "pointwise": shipped.model.sam.image_encoder,
     "5x5 beside": folded.model.sam.image_encoder,
 }
-work = {name: partial(infer, e, images[:1]) for name, e in encoders.items()}
-times = interleaved(work, rounds=15)
+one = images[:1].to(sam.device)
+work = {name: partial(infer, encoder, one) for name, encoder in encoders.items()}
+times = interleaved(work, rounds=15, device=setting.device)
 ratios = {
     n: [a / b for a, b in zip(times[n], times["vanilla"], strict=True)] for n in work
 }
@@ -620,7 +624,7 @@ files = {
 }
 with torch.no_grad():
     again = load_adapter(sam, files["adapter"])(images).masks
-    alone = load_folded(files["folded"])(images).masks
+    alone = load_folded(files["folded"]).to(sam.device)(images).masks
     assert torch.equal(again, spatial(images).masks)
     assert torch.equal(alone, folded.model(images).masks)
 {name: f"{path.stat().st_size / 1e6:.1f} MB" for name, path in files.items()}

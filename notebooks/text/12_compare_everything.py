@@ -57,7 +57,6 @@ if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"
 
 # %%
 import json
-import time
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -72,6 +71,7 @@ from naslora_core.house.headline import record
 from naslora_core.labels import LABELS
 from naslora_core.sam import Segmenter
 from naslora_core.training import verdict as judge
+from naslora_core.training.benchmark import interleaved
 from naslora_core.training.compare import RECORDED, best_rates, recorded
 from naslora_core.training.method_facts import folds, parameters
 from naslora_core.viz import ledger, registered
@@ -164,7 +164,7 @@ def touched(model):
     return {where: (count, moved[where]) for where, count in counts.items()}
 
 
-sam = load_sam(setting.model)
+sam = load_sam(setting.model).to(setting.device)
 models = {LABELS[n]: adapt(sam, method, seed=SEED) for n, method in METHODS.items()}
 own = dict(sam.named_parameters())
 PLACES = "patches position norms qkv attention proj MLP neck beside decoder".split()
@@ -274,13 +274,10 @@ Rows(facts)
 
 # %% tags=["nbval-ignore-output"]
 pair = {name: models[name].sam.image_encoder.train() for name in ("LoRA", "NAS-LoRA")}
-times = {name: [] for name in pair}
-for _ in range(7):
-    for name, encoder in pair.items():
-        began = time.perf_counter()
-        encoder(images).square().mean().backward()
-        times[name].append(1000 * (time.perf_counter() - began))
-ratios = np.divide(times["NAS-LoRA"], times["LoRA"])[1:]  # the first turn warms up
+x = images.to(sam.device)
+work = {n: lambda e=e: e(x).square().mean().backward() for n, e in pair.items()}
+times = interleaved(work, rounds=6, device=setting.device)  # after one that warms up
+ratios = np.divide(times["NAS-LoRA"], times["LoRA"])
 step = {"median": np.median(ratios), "lowest": ratios.min(), "highest": ratios.max()}
 {name: round(float(value), 2) for name, value in step.items()}
 

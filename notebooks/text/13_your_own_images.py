@@ -307,7 +307,7 @@ def cut(event):
         raise PowerCut
 
 
-sam, classes = load_sam(setting.model), len(mine.classes)
+sam, classes = load_sam(setting.model).to(setting.device), len(mine.classes)
 budget, short = setting.steps // 2, {"steps": 30, "batch": 1}
 
 # %%
