@@ -331,8 +331,7 @@ checks.ex_1_2(attention_macs)
 # %%
 click = np.array([CLICK]) * photo.shape[1::-1]  # x, y in pixels of the photograph
 place = predictor.transform.apply_coords(click, photo.shape[:2])  # of the input
-points = torch.tensor(place)[None].float(), torch.ones(1, 1)
-points = [part.to(sam.device) for part in points]
+points = [torch.tensor(x, device=sam.device)[None].float() for x in (place, [1])]
 sparse, dense = sam.prompt_encoder(points=points, boxes=None, masks=None)
 tuple(sparse.shape), tuple(dense.shape)
 

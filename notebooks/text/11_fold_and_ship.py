@@ -207,9 +207,7 @@ cases = {
 
 def error(folded, true):
     """Mean absolute difference at every token `H W`, of the largest value."""
-    return (
-        ((folded - true).abs().mean((0, 1)) / true.abs().max()).detach().cpu().numpy()
-    )
+    return ((folded - true).abs().mean((0, 1)) / true.abs().max()).tolist()
 
 
 viz.borders({name: error(*maps) for name, maps in cases.items()})
