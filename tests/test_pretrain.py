@@ -110,7 +110,9 @@ def test_publishing_writes_weights_that_match_their_manifest(tmp_path, monkeypat
     torch.save(build_nano().state_dict(), tmp_path / "cooled.pt")
     (tmp_path / "log.jsonl").write_text(json.dumps({"scenes": 8, "minutes": 0.1}) + "\n")
     target = _made(tmp_path / "weights")
-    (target / "sam_nano_curve.json").write_text('[{"scenes": 4}, {"scenes": 8}]')
+    before = _made(tmp_path / "before")
+    (before / "sam_nano_curve.json").write_text('[{"scenes": 4}, {"scenes": 8}]')
+    monkeypatch.setattr(publish, "latest", lambda: before)
     with pytest.raises(UserError, match=r"provenance\.json is not there; finish a leg"):
         publish.publish(tmp_path, target)
     made = provenance("pretrain elsewhere") | {"device": "another machine"}

@@ -137,10 +137,10 @@ def gpu_table(arguments):
     option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
     option("--devices", type=int, default=1, metavar="N", help="processes that share a batch"),
     option("--workers", type=int, default=1, metavar="N", help="of each, processes that draw"),
-    option("--publish", action="store_true", help="make the packaged checkpoint of the cooled leg"),
+    option("--publish", action="store_true", help="make weights/next of the cooled leg"),
 )
 def pretrain(arguments):
-    """Train sam_nano on procedural scenes, going on from its state or the packaged weights."""
+    """Train sam_nano on procedural scenes, going on from its state or the latest weights."""
     from naslora_core.training.commands import pretrain
 
     pretrain(arguments)

@@ -21,10 +21,18 @@ def hero(core: Path = CORE) -> str:
 
 
 def base_table(core: Path = CORE) -> str:
-    """What `sam_nano` reaches unadapted: on its own scenes, and on recorded sets of photographs."""
-    card = json.loads((core / "weights" / "sam_nano.json").read_text())
+    """What `sam_nano` reaches unadapted, on its own scenes and on recorded sets of photographs;
+    then the same of its next weights, where there are some."""
+    parts = [_base(core / "weights", recorded(core, "base_table.json"))]
+    if (core / "weights" / "next").exists():
+        later = _base(core / "weights" / "next", recorded(core, "base_table_next.json"))
+        parts += [f"The next weights, on which no other table, figure or lesson stands:\n\n{later}"]
+    return "\n\n".join(parts)
+
+
+def _base(weights: Path, photographs: dict) -> str:
+    card = json.loads((weights / "sam_nano.json").read_text())
     rows = [("its own scenes", card["table"])]
-    photographs = recorded(core, "base_table.json")
     rows += sorted(photographs.get("rows", {}).items())
     head = f"| data | objects | {' | '.join(COLUMNS)} |\n{'|---' * (len(COLUMNS) + 2)}|"
     lines = [_line(name, row["objects"], [row[c] for c in COLUMNS]) for name, row in rows]

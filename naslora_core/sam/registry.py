@@ -15,6 +15,7 @@ from naslora_core.sam.attention import fuse
 from naslora_core.sam.nano import build_nano
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
+NEXT = WEIGHTS / "next"  # trained further; no result but its table stands on it yet
 BUILDERS = {
     "sam_nano": build_nano,
     "vit_b": build_sam_vit_b,
@@ -49,9 +50,14 @@ def load_sam(name: str = "sam_nano", checkpoint: str | Path | None = None) -> nn
     return sam.eval().requires_grad_(False)
 
 
-def manifest() -> dict:
+def manifest(folder: Path = WEIGHTS) -> dict:
     """What `sam_nano` is: sha256, command, scenes seen, minutes, device (sam_nano.json)."""
-    return json.loads((WEIGHTS / "sam_nano.json").read_text())
+    return json.loads((folder / "sam_nano.json").read_text())
+
+
+def latest() -> Path:
+    """The folder of the weights that have seen most: NEXT where it is there, else WEIGHTS."""
+    return NEXT if (NEXT / "sam_nano.json").exists() else WEIGHTS
 
 
 def read_state(path: Path, expected: str | None = None) -> dict[str, torch.Tensor]:

@@ -11,7 +11,7 @@ from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.profiles import profile
 from naslora_core.sam import load_sam, manifest
-from naslora_core.sam.registry import WEIGHTS, read_state
+from naslora_core.sam.registry import latest, read_state
 from naslora_core.training import oracle
 from naslora_core.training import pretrain as legs
 from naslora_core.training import protocol as registry
@@ -129,12 +129,16 @@ def pretrain(arguments: argparse.Namespace) -> None:
     if arguments.publish:
         print(publish(out)["table"])
         return
-    path, start = WEIGHTS / "sam_nano.safetensors", None
-    if path.exists() and not (out / "state.pt").exists():
-        facts = manifest()
-        start = {"tensors": {k: v.float() for k, v in read_state(path).items()}}
-        start |= {"scenes": facts["scenes_seen"], "minutes": facts["training_minutes"]}
+    start = None if (out / "state.pt").exists() else _published(latest())
     a = arguments
     leg = Leg(scenes=a.scenes, decay=a.decay, batch=a.batch, lr=a.lr)
     fabric = launch(a.devices, accelerator=known_device(a.device).type)
     legs.run(leg, out, start, workers=a.workers, fabric=fabric, command=command_line())
+
+
+def _published(folder: Path) -> dict:
+    """Where a leg starts: the tensors of published weights, and what they have cost so far."""
+    facts = manifest(folder)
+    state = read_state(folder / "sam_nano.safetensors", facts["sha256"])
+    start = {"tensors": {k: v.float() for k, v in state.items()}}
+    return start | {"scenes": facts["scenes_seen"], "minutes": facts["training_minutes"]}

@@ -5,8 +5,8 @@
 
 The learning rate is constant after a warm-up and falls to zero over the last `decay` of a leg, so
 every leg ends in a usable checkpoint. A killed leg goes on from its state, as does a longer one; in
-an empty folder a leg begins with the packaged weights. On a CPU one process a core (`--devices 2`)
-trains faster than one process with as many threads: each takes its share of every batch.
+an empty folder a leg begins with the latest published weights. On a CPU one process a core
+(`--devices 2`) trains faster than one with as many threads: each takes its share of every batch.
 """
 
 import io

@@ -10,11 +10,11 @@ from safetensors.torch import save
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.sam import build_nano
-from naslora_core.sam.registry import WEIGHTS
+from naslora_core.sam.registry import NEXT, latest
 from naslora_core.training.table import SCENE_COUNT, SCENE_SEED, scene_cases, score
 
 
-def publish(out: Path, target: Path = WEIGHTS) -> dict:
+def publish(out: Path, target: Path = NEXT) -> dict:
     """Write `sam_nano.safetensors` (fp16), its manifest and its curve from a leg's folder `out`.
 
     The manifest holds the table on the frozen evaluation scenes of the fp16 weights themselves.
@@ -27,7 +27,7 @@ def publish(out: Path, target: Path = WEIGHTS) -> dict:
     sam = build_nano().eval()
     sam.load_state_dict({k: v.half().float() for k, v in state.items()})
     curve = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    curve = _earlier(target, curve[0]["scenes"]) + curve
+    curve = _earlier(curve[0]["scenes"]) + curve
     manifest = {
         "name": "sam_nano",
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -39,6 +39,7 @@ def publish(out: Path, target: Path = WEIGHTS) -> dict:
         "table": {"scenes": SCENE_COUNT, "seed": SCENE_SEED, **score(sam, scene_cases())},
         "provenance": json.loads((out / "provenance.json").read_text()),
     }
+    target.mkdir(exist_ok=True)
     write_atomic(target / "sam_nano.safetensors", data)
     write_atomic(target / "sam_nano.json", json.dumps(manifest, indent=1) + "\n")
     lines = ",\n".join(json.dumps(event) for event in curve)
@@ -46,8 +47,7 @@ def publish(out: Path, target: Path = WEIGHTS) -> dict:
     return manifest
 
 
-def _earlier(target: Path, scenes: int) -> list[dict]:
+def _earlier(scenes: int) -> list[dict]:
     """The published curve of the legs before, up to so many scenes."""
-    path = target / "sam_nano_curve.json"
-    curve = json.loads(path.read_text()) if path.exists() else []
+    curve = json.loads((latest() / "sam_nano_curve.json").read_text())
     return [event for event in curve if event["scenes"] < scenes]
