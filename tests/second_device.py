@@ -31,6 +31,7 @@ def register(build: Path) -> None:
     own.device_count, own.current_device = lambda: 1, lambda: 0
     own._is_in_bad_fork, own.manual_seed_all = lambda: False, lambda seed: None
     own.device = lambda place: contextlib.nullcontext()
+    own.get_amp_supported_dtype = lambda: [torch.bfloat16]
     torch._register_device_module(NAME, own)
     torch.utils.generate_methods_for_privateuse1_backend(for_storage=True)
     built.begin()
@@ -58,7 +59,7 @@ def run(name: str) -> None:
     from lessons import LESSONS, code, exercises, read
 
     lesson = next(x for x in LESSONS if x.name.startswith(name))
-    notebook, shell = read(lesson), InteractiveShell.instance()
+    notebook, shell = read(lesson), InteractiveShell.instance(colors="nocolor")
     for exercise in exercises(notebook):
         notebook.cells[exercise.stubs[-1]].source += f"\n\n\n{exercise.solution}"
     for cell in code(notebook):
