@@ -5,6 +5,7 @@ import json
 import pytest
 
 from naslora_core.cli import build_parser
+from naslora_core.errors import UserError
 from naslora_core.training import cached_cost, measuring
 from naslora_core.training.attention_forms import FORMS, OFFICIAL, SHAPES, compare
 
@@ -41,3 +42,14 @@ def test_the_command_keeps_its_rows(tmp_path, monkeypatch, capsys):
     assert "fused" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         build_parser().parse_args(["measure", "nothing"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["cache", "--device", "cpu"], ["cache", "--sizes", "nano"], ["attention", "--sizes", "nano"]],
+)
+def test_a_choice_that_a_question_does_not_have_is_refused(words, tmp_path):
+    arguments = build_parser().parse_args(["measure", *words, "--out", str(tmp_path / "rows.json")])
+    with pytest.raises(UserError, match=f"measure {words[0]} has no choice of {words[1]}"):
+        arguments.run(arguments)
+    assert not list(tmp_path.iterdir())

@@ -97,11 +97,11 @@ def bench(arguments):
 
 @command(
     option("what", choices=("cache", "attention", "plan", "overhead"), help="which question"),
-    SIZES,
-    option("--rounds", type=int, default=5, metavar="N", help="turns"),
     option(
-        "--device", default="cpu", metavar="NAME", help="cpu or cuda, of attention and overhead"
+        "--sizes", nargs="+", choices=("nano", "vit_b"), help="of plan, overhead; default: both"
     ),
+    option("--rounds", type=int, default=5, metavar="N", help="turns"),
+    option("--device", metavar="NAME", help="of attention, overhead: cpu (the default) or cuda"),
     ROWS,
 )
 def measure(arguments):

@@ -20,13 +20,16 @@ from naslora_core.training.provenance import provenance
 def measure(arguments: argparse.Namespace) -> None:
     """Print the rows of one question; keep them after every part, so that a killed one has some."""
     a = arguments
+    measuring, takes = QUESTIONS[a.what]
+    for name, usual in {"sizes": ("nano", "vit_b"), "device": "cpu"}.items():
+        if getattr(a, name) is not None and name not in takes:
+            raise UserError(f"measure {a.what} has no choice of --{name}; leave it out.")
+        setattr(a, name, getattr(a, name) or usual)
     known_device(a.device)
-    ways = {"cache": _cache, "attention": _attention, "plan": _plan, "overhead": _overhead}
-    for rows in ways[a.what](a):
+    for rows in measuring(a):
         if a.out:
-            device = a.device if a.what in ("attention", "overhead") else "cpu"
             kept = {"rounds": a.rounds, "rows": rows}
-            kept |= {"provenance": provenance(command_line(), device)}
+            kept |= {"provenance": provenance(command_line(), a.device)}
             write_atomic(a.out, json.dumps(kept, indent=1) + "\n")
 
 
@@ -63,6 +66,14 @@ def _overhead(a) -> Iterator[dict]:
         rows[size] = measure_overhead(size, a.rounds, a.device)
         print(f"{size}: {told(rows[size])}", flush=True)
         yield rows
+
+
+QUESTIONS = {
+    "cache": (_cache, ()),
+    "attention": (_attention, ("device",)),
+    "plan": (_plan, ("sizes",)),
+    "overhead": (_overhead, ("sizes", "device")),
+}
 
 
 def gpu_table(arguments: argparse.Namespace) -> None:
