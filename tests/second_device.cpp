@@ -1,6 +1,6 @@
 // A second device in the processor's memory, on which a forgotten `.to(device)` shows as on a GPU:
-// its tensors have no `.numpy()`, and no operation takes them together with a CPU's. Every
-// operation is the CPU's own, between two copies.
+// its tensors have no `.numpy()`, and operations refuse them beside a CPU's. Every operation is
+// the CPU's own, between two copies.
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
@@ -139,7 +139,7 @@ std::tuple<Tensor, Tensor, Tensor> convolution_backward(
   return {there(x), there(w), there(b)};
 }
 
-// As on CUDA a CPU's tensor may come along as one number or as an index; else it is an error.
+// As on CUDA a CPU's tensor may come along as one number, or as the places in x[places].
 void fallback(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const auto& name = op.schema().name();
   std::vector<Tensor> all;
@@ -150,7 +150,9 @@ void fallback(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   }
   bool ours = false;
   for (const auto& t : all) ours |= t.defined() && t.device().type() == kSecond;
-  const bool index = name.find("index") != std::string::npos;
+  const bool places = name == "aten::index" || name == "aten::index_put" ||
+                      name == "aten::index_put_" || name == "aten::_index_put_impl_";
+  const bool index = places && all[0].device().type() == kSecond;
   for (const auto& t : all)
     TORCH_CHECK(!ours || !t.defined() || t.device().type() == kSecond || t.dim() == 0 || index,
                 "Expected all tensors to be on the same device, but ", name, " found ", t.device(),

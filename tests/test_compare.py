@@ -10,9 +10,9 @@ from tiny import tiny_data
 from naslora_core.adapters import METHODS, LoRA
 from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
-from naslora_core.sam import build_nano, model_hash
+from naslora_core.sam import build_nano, load_sam, model_hash
 from naslora_core.training import commands
-from naslora_core.training.compare import Setting, best_rates, compare, paired
+from naslora_core.training.compare import FIRST_BASE, Setting, best_rates, compare, paired
 from naslora_core.training.table import mask_side, mean_ceiling
 
 SETTING = Setting(steps=4, batch=2)
@@ -63,6 +63,12 @@ def test_a_record_on_another_base_is_not_taken_for_one_on_this(sam, tmp_path):
     assert record["base"] == f"sam_nano {model_hash(sam)[:12]}"
     with pytest.raises(UserError, match=r"made on sam_nano \w{12}, this run is on sam_nano \w{12}"):
         compare(build_nano().eval(), tiny_data(), ["lora"], [0], tmp_path, SETTING, "")
+    path = tmp_path / "squares-test-base_boxed-0.json"
+    nameless = {k: v for k, v in json.loads(path.read_text()).items() if k != "base"}
+    path.write_text(json.dumps(nameless))
+    with pytest.raises(UserError, match=f"made on {FIRST_BASE}"):  # as the package's older records
+        compare(sam, tiny_data(), [], [], tmp_path, SETTING, "")
+    assert FIRST_BASE == f"sam_nano {model_hash(load_sam())[:12]}"
 
 
 def test_the_ceiling_is_that_of_the_bases_own_masks(tmp_path):
@@ -75,14 +81,16 @@ def test_the_ceiling_is_that_of_the_bases_own_masks(tmp_path):
 
 def test_the_command_takes_a_model_a_device_and_a_batch(monkeypatch, tmp_path):
     asked = {}
+    monkeypatch.setattr(commands, "known_device", lambda name: asked.update(device=name) or "cpu")
     monkeypatch.setattr(
         commands, "load_sam", lambda *which: asked.update(which=which) or build_nano()
     )
     monkeypatch.setattr(commands, "run_compare", lambda *a, **k: asked.update(setting=a[5]) or [])
-    words = "compare polyp --methods lora --model vit_b --checkpoint my.pth --device cpu --batch 2"
+    words = "compare polyp --methods lora --model vit_b --checkpoint my.pth --device gpu7 --batch 2"
     arguments = build_parser().parse_args(words.split())
     arguments.run(arguments)
-    assert asked["which"] == ("vit_b", "my.pth") and asked["setting"].batch == 2
+    assert asked["which"] == ("vit_b", "my.pth") and asked["device"] == "gpu7"
+    assert asked["setting"].batch == 2
 
 
 def test_a_record_of_another_adapter_is_not_taken_for_this_one(sam, tmp_path, monkeypatch):

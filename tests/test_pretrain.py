@@ -112,6 +112,7 @@ def test_publishing_writes_weights_that_match_their_manifest(tmp_path, monkeypat
     target = _made(tmp_path / "weights")
     before = _made(tmp_path / "before")
     (before / "sam_nano_curve.json").write_text('[{"scenes": 4}, {"scenes": 8}]')
+    (before / "sam_nano.json").write_text('{"scenes_seen": 7}')
     monkeypatch.setattr(publish, "latest", lambda: before)
     with pytest.raises(UserError, match=r"provenance\.json is not there; finish a leg"):
         publish.publish(tmp_path, target)
@@ -124,6 +125,9 @@ def test_publishing_writes_weights_that_match_their_manifest(tmp_path, monkeypat
     assert manifest["provenance"] == made  # of the machine that trained
     curve = json.loads((target / "sam_nano_curve.json").read_text())
     assert curve == [{"scenes": 4}, {"scenes": 8, "minutes": 0.1}]  # the legs before, then this
+    (before / "sam_nano.json").write_text('{"scenes_seen": 9}')
+    with pytest.raises(UserError, match="has seen 8 scenes, the published weights 9"):
+        publish.publish(tmp_path, target)
 
 
 @pytest.mark.parametrize("wrong", [{"decay": 0}, {"decay": 1.5}, {"batch": 0}, {"scenes": 0}])
@@ -137,6 +141,35 @@ def test_a_leg_that_is_behind_its_weights_is_refused(tmp_path, quiet):
     with pytest.raises(UserError, match="has nothing to do: the weights have seen 8"):
         pretrain.run(SMALL, tmp_path, start)
     assert not (tmp_path / "cooled.pt").exists()
+    nearly = start | {"scenes": 7}  # no whole batch of two is left
+    with pytest.raises(UserError, match="has nothing to do"):
+        pretrain.run(SMALL, tmp_path / "nearly", nearly)
+
+
+def test_a_later_leg_that_was_cut_keeps_its_rates_and_its_precision(tmp_path, quiet):
+    start = {"tensors": build_nano().state_dict(), "scenes": 4, "minutes": 1.5}
+    trainer = pretrain.Trainer(SMALL, _made(tmp_path), start)
+    trainer.update(next(batches(SMALL, 4, 128, trainer.fabric, workers=0)))
+    trainer.bf16 = True
+    trainer.save()
+    again = pretrain.Trainer(SMALL, tmp_path, start)
+    assert (again.begin, again.seen, again.bf16) == (4, 6, True)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    del state["begin"], state["bf16"]  # as of a leg that began before they were kept
+    torch.save(state, tmp_path / "state.pt")
+    older = pretrain.Trainer(SMALL, tmp_path)
+    assert (older.begin, older.seen, older.bf16) == (0, 6, False)
+
+
+def test_a_folder_keeps_its_facts_where_nothing_can_be_trained(tmp_path, quiet):
+    (tmp_path / "provenance.json").write_text("{}")
+    with pytest.raises(UserError, match="A batch of 2 has no 3 equal shares"):
+        SMALL.share(3)
+    fabric = alone(torch.device("cpu"))
+    three = SimpleNamespace(device=fabric.device, broadcast=fabric.broadcast, world_size=3)
+    with pytest.raises(UserError, match="A batch of 2 has no 3 equal shares"):
+        pretrain.run(SMALL, tmp_path, fabric=three)
+    assert (tmp_path / "provenance.json").read_text() == "{}"
 
 
 def _made(folder):

@@ -14,6 +14,7 @@ def option(*names: str, **how) -> tuple[tuple[str, ...], dict]:
     return names, how
 
 
+GROUPS = option("--groups", metavar="REGEX", help="its first group names the patient or sequence")
 DEVICE = option("--device", default="auto", metavar="NAME", help="cpu, cuda; auto: a GPU if any")
 
 

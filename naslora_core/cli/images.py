@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from naslora_core.cli.command import DEVICE, command, option
+from naslora_core.cli.command import DEVICE, GROUPS, command, option
 
-GROUPS = option("--groups", metavar="REGEX", help="its first group names the patient or sequence")
 BASE = option("--checkpoint", metavar="FILE", help="weights of the base, where it is not sam_nano")
 NAMES = (  # of adapters.methods: METHODS, whose import would take seconds
     "decoder_only, full, bitfit, bottleneck, sam_adapter, vpt, lst, ssf, lora, conv_lora, "
@@ -99,7 +98,7 @@ def fit(arguments):
     option("--split", default="test", choices=("train", "val", "test")),
     option("--metrics", nargs="*", default=[], metavar="NAME", help="s_measure, e_measure, ..."),
     option("--worst", type=int, default=4, metavar="N", help="images named, and drawn with --out"),
-    option("--batch", type=int, default=16, help="images held at once"),
+    option("--batch", type=int, default=16, help="images held at once; with boxes, one"),
     DEVICE,
     BASE,
     GROUPS,

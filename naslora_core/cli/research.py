@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from naslora_core.cli.command import DEVICE, command, option
+from naslora_core.cli.command import DEVICE, GROUPS, command, option
 
 MODEL = (
     option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h"),
@@ -44,6 +44,7 @@ def table(arguments):
     option("--split", default="test", choices=("val", "test"), help="which images are scored"),
     option("--looks", type=int, default=0, metavar="STEPS", help="between looks at val; 0: none"),
     *MODEL,
+    GROUPS,
     DEVICE,
     option("--out", default="build/compare", metavar="FOLDER", help="one JSON a run, kept"),
 )

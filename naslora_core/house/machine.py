@@ -25,27 +25,28 @@ class Card(dict):
         return f"<table>{head}{rows}</table>"
 
 
-def machine() -> Card:
-    """Python, torch, device, threads and memory: here, and where the cost lines come from."""
+def machine(device: str = "cpu") -> Card:
+    """Python, torch, device, threads and memory: here, and where the cost lines come from.
+
+    device: that of the profile, "cpu" or "cuda".
+    """
     recorded = json.loads(COSTS.read_text()) if COSTS.exists() else {"lessons": {}}
     there = recorded.get("provenance", {})
     peak = max((cost["peak_mb"] for cost in recorded["lessons"].values()), default=0)
     here = {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "device": device_name("cuda" if torch.cuda.is_available() else "cpu"),
+        "device": device_name(device),
         "threads": str(torch.get_num_threads()),
     }
     card = {name: (here[name], str(there.get(name, "-"))) for name in WORDS}
-    return Card(
-        card
-        | {"memory": (f"{memory() / 1e9:.0f} GB", f"{peak / 1e3:.1f} GB used" if peak else "-")}
-    )
+    used = f"{peak / 1e3:.1f} GB used" if peak else "-"
+    return Card(card | {"memory": (f"{memory(device) / 1e9:.0f} GB", used)})
 
 
-def memory() -> int:
-    """Bytes of this machine's memory, or of the graphics card's where there is one."""
-    if torch.cuda.is_available():
+def memory(device: str = "cpu") -> int:
+    """Bytes of this machine's memory, or of its graphics card's."""
+    if device == "cuda":
         return torch.cuda.get_device_properties(0).total_memory
     if hasattr(os, "sysconf"):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -26,8 +26,9 @@ MISSING = (
     ("two blocks of vit_b on CUDA: every method, and folded encoders beside vanilla",
      f"python -m naslora_core {BENCH}", "bench_cuda.json"),
     ("plans against a GPU's allocator", "make test ARGS=\"-m gpu\"", ""),
-    ("the lessons on the profile `gpu`: vit_b's time and memory (that a lesson runs with its model "
-     "on another device is tested)", "make workbook PROFILE=gpu", ""),
+    ("the lessons on the profile `gpu`: time, memory, and whether vit_b stays within their "
+     "tolerances (that they run with a model on another device is tested)",
+     "make workbook PROFILE=gpu", ""),
     ("`sam_nano` trained on, towards its bars of .81 by box and .64 by click",
      "python -m naslora_core pretrain --scenes 900000 --decay 1 --batch 64 --device cuda "
      "--workers 14", ""),

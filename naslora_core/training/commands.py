@@ -18,7 +18,7 @@ from naslora_core.training import protocol as registry
 from naslora_core.training.benchmark import REFERENCE, SIZES, as_table, measure
 from naslora_core.training.compare import Setting, best_rates, paired
 from naslora_core.training.compare import compare as run_compare
-from naslora_core.training.devices import known_device, launch
+from naslora_core.training.devices import alone, known_device, launch
 from naslora_core.training.folded_cost import folded_table, measure_folded
 from naslora_core.training.memory import peak_mb
 from naslora_core.training.method_facts import facts
@@ -64,7 +64,7 @@ def compare(arguments: argparse.Namespace) -> None:
     rates = best_rates(a.rates) if a.rates else None
     sam = load_sam(a.model, a.checkpoint).to(known_device(a.device))
     for name in a.data:
-        data = open_data(name, profile("laptop"))
+        data = open_data(name, profile("laptop"), groups=a.groups)
         for lr in a.lr:
             setting = Setting(a.steps, a.batch, lr, a.schedule, a.split, a.precision, a.looks)
             _compare(a, sam, data, setting, rates)
@@ -83,7 +83,7 @@ def _compare(arguments: argparse.Namespace, sam, data, setting: Setting, rates) 
 def bench(arguments: argparse.Namespace) -> None:
     """Print a row a method (parameters, step, inference and memory beside LoRA's) and a row a
     folded encoder (inference beside vanilla); keep them."""
-    known_device(arguments.device)
+    arguments.device = str(known_device(arguments.device))
     names = arguments.methods or list(METHODS)
     names = names if REFERENCE in names else [REFERENCE, *names]
     unknown = [n for n in names if n not in METHODS]
@@ -132,7 +132,8 @@ def pretrain(arguments: argparse.Namespace) -> None:
     start = None if (out / "state.pt").exists() else _published(latest())
     a = arguments
     leg = Leg(scenes=a.scenes, decay=a.decay, batch=a.batch, lr=a.lr)
-    fabric = launch(a.devices, accelerator=known_device(a.device).type)
+    device = known_device(a.device)
+    fabric = alone(device) if a.devices == 1 else launch(a.devices, accelerator=device.type)
     legs.run(leg, out, start, workers=a.workers, fabric=fabric, command=command_line())
 
 

@@ -28,6 +28,7 @@ from naslora_core.training.unet import UNet, width_for
 from naslora_core.training.watch import VALUE, Watch
 
 RECORDED = Path(__file__).parents[1] / "recorded"
+FIRST_BASE = "sam_nano 28d73df5c121"  # of the package's records that name none: 128,000 scenes
 RANDOM = "random_operator"  # a single_X of VARIANTS, drawn by the seed
 KNOWN = (*METHODS, *VARIANTS, RANDOM, "unet")
 LOOKED_AT = 24  # validation images of a look
@@ -98,14 +99,12 @@ def _method(name: str, seed: int):
 
 
 def _kept(path: Path, setting: Setting, names: Sequence[str], base: str) -> dict:
-    """The record at `path`, if it was made as this run would be: base, images and setting.
-
-    The package's records without a base were made on `sam_nano` of 128,000 scenes.
-    """
+    """The record at `path`, if it was made as this run would be: base, images and setting."""
     record = json.loads(path.read_text())
-    if record.get("base", base) != base:
+    made_on = record.get("base", FIRST_BASE)
+    if made_on != base:
         raise UserError(
-            f"{path} was made on {record['base']}, this run is on {base}; take another folder."
+            f"{path} was made on {made_on}, this run is on {base}; take another folder."
         )
     if list(record["images"]) != list(names):
         raise UserError(
@@ -151,7 +150,8 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     if watch:
         looked = [e for e in result.history if VALUE in e]
         record["looks"] = [[e["step"], e[VALUE], e["seconds"]] for e in looked]
-    return record | _scored(evaluate(model, samples, None, classes), samples, mask_side(sam))
+    scores = evaluate(model, samples, None, classes, batch=s.batch)
+    return record | _scored(scores, samples, mask_side(sam))
 
 
 def _model(sam, method: str, classes: int, seed: int):

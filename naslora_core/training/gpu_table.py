@@ -80,7 +80,7 @@ def legs(sizes: Sequence[str], batches: Sequence[int], precision: str = "bf16") 
 
 def run(found: Sequence[Leg], out: Path, command: str, device="cuda", rounds: int = 9) -> list:
     """Measure the legs that are missing in `out`; the records of all."""
-    known_device(device)
+    device = str(known_device(device))
     out.mkdir(parents=True, exist_ok=True)
     records = []
     for leg in found:

@@ -25,7 +25,7 @@ def measure(arguments: argparse.Namespace) -> None:
         if getattr(a, name) is not None and name not in takes:
             raise UserError(f"measure {a.what} has no choice of --{name}; leave it out.")
         setattr(a, name, getattr(a, name) or usual)
-    known_device(a.device)
+    a.device = str(known_device(a.device))
     for rows in measuring(a):
         if a.out:
             kept = {"rounds": a.rounds, "rows": rows}

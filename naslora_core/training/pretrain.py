@@ -60,7 +60,8 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             self.sam.parameters(), leg.lr, weight_decay=leg.weight_decay
         )
-        self.bf16, self.minutes = self.device.type != "cpu" or bf16_pays(), 0.0
+        bf16 = self.device.type != "cpu" or bf16_pays()
+        self.bf16, self.minutes = self.fabric.broadcast(bf16), 0.0  # the same in all processes
         self._restore(start)
 
     def _restore(self, start: dict | None) -> None:
@@ -69,7 +70,8 @@ class Trainer:
             state = torch.load(path, weights_only=True, map_location="cpu")
             self.sam.load_state_dict(state["sam"])
             self.optimiser.load_state_dict(state["optimiser"])
-            self.begin, self.seen, self.minutes = (state[k] for k in ("begin", "seen", "minutes"))
+            self.begin, self.bf16 = state.get("begin", 0), state.get("bf16", self.bf16)
+            self.seen, self.minutes = state["seen"], state["minutes"]
         elif start:
             self.sam.load_state_dict(start["tensors"])
             self.begin = self.seen = start["scenes"]
@@ -78,8 +80,8 @@ class Trainer:
     def save(self) -> None:
         """Write the state, whole or not at all."""
         state = {"sam": self.sam.state_dict(), "optimiser": self.optimiser.state_dict()}
-        place = {"begin": self.begin, "seen": self.seen, "minutes": self.minutes}
-        _write(self.out / "state.pt", state | place)
+        state |= {k: getattr(self, k) for k in ("begin", "seen", "minutes", "bf16")}
+        _write(self.out / "state.pt", state)
 
     def update(self, batch: dict[str, Tensor]) -> float:
         for group in self.optimiser.param_groups:
@@ -117,12 +119,14 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(leg, out, start, fabric)
     trainer.log = out / "log.jsonl"
-    if trainer.seen >= leg.scenes and not trainer.log.exists():
+    leg.share(trainer.fabric.world_size)
+    left = trainer.seen + leg.batch <= leg.scenes
+    if not left and not trainer.log.exists():
         raise UserError(
             f"A leg up to {leg.scenes} scenes has nothing to do: the weights have seen "
             f"{trainer.seen}; give --scenes a larger number."
         )
-    if trainer.fabric.is_global_zero:
+    if left and trainer.fabric.is_global_zero:
         facts = json.dumps(provenance(command, trainer.device), indent=1)
         write_atomic(out / "provenance.json", facts + "\n")
     _train(trainer, every, workers)

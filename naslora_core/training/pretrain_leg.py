@@ -39,6 +39,14 @@ class Leg:
                 "nothing; scenes and batch count from 1, decay is a share above 0, at most 1."
             )
 
+    def share(self, n: int) -> int:
+        """Scenes of a batch for each of n processes; UserError where they do not divide it."""
+        if self.batch % n:
+            raise UserError(
+                f"A batch of {self.batch} has no {n} equal shares; take a multiple of {n}."
+            )
+        return self.batch // n
+
 
 class Examples(Dataset):
     """Example i: image `3 S S`, masks `M S S` of its objects, a click or a loose box for each."""
@@ -75,8 +83,6 @@ def learning_rate(seen: int, leg: Leg, begin: int = 0) -> float:
 def batches(leg: Leg, seen: int, size: int, fabric, workers: int = 1) -> Iterator[dict]:
     """This process' share of every whole batch after the first `seen` scenes: every n-th scene."""
     n, whole = fabric.world_size, (leg.scenes - seen) // leg.batch * leg.batch
-    if leg.batch % n:
-        raise UserError(f"A batch of {leg.batch} has no {n} equal shares; take a multiple of {n}.")
-    share = range(seen + fabric.global_rank, seen + whole, n)
+    mine = range(seen + fabric.global_rank, seen + whole, n)
     how = {"num_workers": workers, "pin_memory": fabric.device.type == "cuda"}
-    return iter(DataLoader(Examples(leg, size), leg.batch // n, sampler=share, **how))
+    return iter(DataLoader(Examples(leg, size), leg.share(n), sampler=mine, **how))

@@ -1,4 +1,4 @@
-"""Turn a cooled leg into the packaged checkpoint: weights, manifest, learning curve, table."""
+"""Turn a cooled leg into the next weights: tensors, manifest, learning curve, table."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from safetensors.torch import save
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.sam import build_nano
-from naslora_core.sam.registry import NEXT, latest
+from naslora_core.sam.registry import NEXT, latest, manifest
 from naslora_core.training.table import SCENE_COUNT, SCENE_SEED, scene_cases, score
 
 
@@ -27,13 +27,18 @@ def publish(out: Path, target: Path = NEXT) -> dict:
     sam = build_nano().eval()
     sam.load_state_dict({k: v.half().float() for k, v in state.items()})
     curve = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    seen, known = curve[-1]["scenes"], manifest(latest())["scenes_seen"]
+    if seen <= known:
+        raise UserError(
+            f"{out} has seen {seen} scenes, the published weights {known}; train on from those."
+        )
     curve = _earlier(curve[0]["scenes"]) + curve
-    manifest = {
+    card = {
         "name": "sam_nano",
         "sha256": hashlib.sha256(data).hexdigest(),
         "bytes": len(data),
         "parameters": sum(p.numel() for p in sam.parameters()),
-        "scenes_seen": curve[-1]["scenes"],
+        "scenes_seen": seen,
         "training_minutes": curve[-1]["minutes"],
         "licence": "Apache-2.0; trained on procedural scenes only, no photograph was used",
         "table": {"scenes": SCENE_COUNT, "seed": SCENE_SEED, **score(sam, scene_cases())},
@@ -41,10 +46,10 @@ def publish(out: Path, target: Path = NEXT) -> dict:
     }
     target.mkdir(exist_ok=True)
     write_atomic(target / "sam_nano.safetensors", data)
-    write_atomic(target / "sam_nano.json", json.dumps(manifest, indent=1) + "\n")
+    write_atomic(target / "sam_nano.json", json.dumps(card, indent=1) + "\n")
     lines = ",\n".join(json.dumps(event) for event in curve)
     write_atomic(target / "sam_nano_curve.json", f"[\n{lines}\n]\n")
-    return manifest
+    return card
 
 
 def _earlier(scenes: int) -> list[dict]:

@@ -86,7 +86,7 @@ setting
 # And this is where it runs. Nothing below needs a graphics card.
 
 # %% tags=["nbval-ignore-output"]
-machine()
+machine(setting.device)
 
 # %% [markdown]
 # ## Click on a photograph
