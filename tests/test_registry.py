@@ -111,3 +111,13 @@ def test_the_hash_sees_one_bit():
     sam.image_encoder.pos_embed.data[0, 0, 0, 0] += 1e-3
     assert model_hash(sam) != first
     assert json.loads((registry.WEIGHTS / "sam_nano.json").read_text())["sha256"]
+
+
+def test_the_next_weights_are_whole_and_clearly_better():
+    card, now = registry.manifest(registry.NEXT), registry.manifest()
+    path = registry.NEXT / "sam_nano.safetensors"
+    registry.read_state(path, card["sha256"])
+    assert model_hash(load_sam("sam_nano", path)) != model_hash(load_sam())
+    assert card["scenes_seen"] > now["scenes_seen"] and registry.latest() == registry.NEXT
+    assert all(card["table"][k] == now["table"][k] for k in ("objects", "ellipse", "disc"))
+    assert all(card["table"][k] > now["table"][k] + 0.02 for k in ("box", "click"))
