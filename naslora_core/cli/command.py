@@ -14,6 +14,8 @@ def option(*names: str, **how) -> tuple[tuple[str, ...], dict]:
     return names, how
 
 
+MODEL = option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h")
+BASE = option("--checkpoint", metavar="FILE", help="weights of the base, where it is not sam_nano")
 GROUPS = option("--groups", metavar="REGEX", help="its first group names the patient or sequence")
 DEVICE = option("--device", default="auto", metavar="NAME", help="cpu, cuda; auto: a GPU if any")
 

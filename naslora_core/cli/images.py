@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from naslora_core.cli.command import DEVICE, GROUPS, command, option
+from naslora_core.cli.command import BASE, DEVICE, GROUPS, MODEL, command, option
 
-BASE = option("--checkpoint", metavar="FILE", help="weights of the base, where it is not sam_nano")
 NAMES = (  # of adapters.methods: METHODS, whose import would take seconds
     "decoder_only, full, bitfit, bottleneck, sam_adapter, vpt, lst, ssf, lora, conv_lora, "
     "fixed_conv, nas_lora, nas_pc_lora"
@@ -76,7 +75,7 @@ def plan(arguments):
     option("--head", default="plain", choices=("plain", "matched"), help="matched: many classes"),
     option("--watch", type=int, default=50, metavar="STEPS", help="between looks at val; 0: none"),
     option("--patience", type=int, metavar="LOOKS", help="stop after so many without a better one"),
-    option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h"),
+    MODEL,
     BASE,
     GROUPS,
     option("--devices", type=int, default=1, help="processes on this machine, one a GPU"),

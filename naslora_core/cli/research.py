@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from naslora_core.cli.command import DEVICE, GROUPS, command, option
+from naslora_core.cli.command import BASE, DEVICE, GROUPS, MODEL, command, option
 
-MODEL = (
-    option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h"),
-    option("--checkpoint", metavar="FILE", help="weights of that model; sam_nano has its own"),
-)
 ROWS = option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit")
-SIZES = option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b"))
 
 
 @command(
     option("images", nargs="*", metavar="FOLDER", help="images/ and masks/; default: the scenes"),
-    *MODEL,
+    MODEL,
+    BASE,
     DEVICE,
     option("--split", default="train", choices=("train", "val", "test"), help="of the folder"),
     ROWS,
@@ -43,7 +39,8 @@ def table(arguments):
     option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
     option("--split", default="test", choices=("val", "test"), help="which images are scored"),
     option("--looks", type=int, default=0, metavar="STEPS", help="between looks at val; 0: none"),
-    *MODEL,
+    MODEL,
+    BASE,
     GROUPS,
     DEVICE,
     option("--out", default="build/compare", metavar="FOLDER", help="one JSON a run, kept"),
@@ -84,7 +81,7 @@ def planted(arguments):
 
 @command(
     option("--methods", nargs="+", metavar="NAME", help="default: every method"),
-    SIZES,
+    option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b")),
     option("--rounds", type=int, default=9, metavar="N", help="turns that each method takes"),
     option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
     ROWS,

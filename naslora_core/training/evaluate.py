@@ -77,28 +77,27 @@ def predict_one(model, sample, box=None, click=None) -> np.ndarray:
     Raises UserError for a prompt that lies outside of the image.
     """
     image, _ = to_batch([sample], model.image_size, resize=model.resize)
-    shape, device = sample.mask.shape, next(model.parameters()).device
-    boxes = _inside(box, shape, model, device) if box else None
+    shape = sample.mask.shape
+    boxes = _inside(box, shape, model) if box else None
     points = None
     if click:
-        place = _inside(click, shape, model, device)[:, None]
-        points = place, torch.ones(1, 1, dtype=torch.int, device=device)
+        points = _inside(click, shape, model)[:, None], torch.ones(1, 1, dtype=torch.int)
     was_training = model.training
-    logits = model.eval()(image.to(device), points=points, boxes=boxes).masks.float().cpu()
+    logits = model.eval()(image, points=points, boxes=boxes).masks.float()
     model.train(was_training)
     return labels(with_background(to_native(logits, shape, model.resize))[0])
 
 
-def _inside(xy: Sequence[float], shape: tuple[int, int], model, device) -> torch.Tensor:
+def _inside(xy: Sequence[float], shape: tuple[int, int], model) -> torch.Tensor:
     """Pixels of the image as pixels of the model's square, `1 2` or `1 4`."""
     (h, w), (high, wide) = shape, filled(shape, model.image_size, model.resize)
-    place = torch.tensor(xy, dtype=torch.float32, device=device).view(-1, 2)
+    place = torch.tensor(xy, dtype=torch.float32).view(-1, 2)
     if (place < 0).any() or (place[:, 0] > w).any() or (place[:, 1] > h).any():
         raise UserError(
             f"The prompt {' '.join(f'{v:g}' for v in xy)} lies outside of an image {w} wide and "
             f"{h} high; give x before y, in pixels from the upper left corner."
         )
-    scale = torch.tensor([wide / w, high / h], device=device)
+    scale = torch.tensor([wide / w, high / h])
     return (place * scale).view(1, -1)
 
 
