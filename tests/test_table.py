@@ -23,6 +23,16 @@ def test_box_and_click_of_a_square():
     assert abs(x - 41.5) <= 0.5 and abs(y - 31.5) <= 0.5
 
 
+def test_prompts_are_drawn_half_precise_half_loose():
+    rng, truth = np.random.default_rng(0), square()
+    boxes = np.stack([prompts.drawn_box(rng, truth) for _ in range(400)])
+    clicks = np.stack([prompts.drawn_click(rng, truth) for _ in range(400)]).astype(int)
+    tight = (boxes == prompts.box_of(truth)).all(1)
+    assert 160 < tight.sum() < 240 and np.abs(boxes[~tight] - prompts.box_of(truth)).mean() < 2
+    assert truth[clicks[:, 1], clicks[:, 0]].all()
+    assert 160 < (clicks == prompts.centre_click(truth)).all(1).sum() < 240
+
+
 def test_a_correction_click_falls_on_an_error_and_knows_its_side():
     rng, truth = np.random.default_rng(0), square()
     (x, y), label = prompts.correction_click(rng, np.zeros_like(truth), truth)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from naslora_core.data.scenes import scene
 from naslora_core.errors import UserError
-from naslora_core.training.prompts import loose_box, random_click
+from naslora_core.training.prompts import drawn_box, drawn_click
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Leg:
 
 
 class Examples(Dataset):
-    """Example i: image `3 S S`, masks `M S S` of its objects, a click or a loose box for each."""
+    """Example i: image `3 S S`, masks `M S S` of its objects, a click or a box for each."""
 
     def __init__(self, leg: Leg, size: int):
         self.leg, self.size = leg, size
@@ -65,8 +65,8 @@ class Examples(Dataset):
         return {
             "image": torch.from_numpy(it.image).permute(2, 0, 1),
             "masks": torch.from_numpy(chosen),
-            "clicks": torch.from_numpy(np.stack([random_click(rng, m) for m in chosen[:clicks]])),
-            "boxes": torch.from_numpy(np.stack([loose_box(rng, m) for m in chosen[clicks:]])),
+            "clicks": torch.from_numpy(np.stack([drawn_click(rng, m) for m in chosen[:clicks]])),
+            "boxes": torch.from_numpy(np.stack([drawn_box(rng, m) for m in chosen[clicks:]])),
             "key": torch.tensor(index),
         }
 

@@ -31,6 +31,16 @@ def random_click(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
     return np.array([x, y], np.float32)
 
 
+def drawn_box(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
+    """As people and benchmarks draw: half of the boxes tight, half loose."""
+    return box_of(mask) if rng.random() < 0.5 else loose_box(rng, mask)
+
+
+def drawn_click(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
+    """As people click: half of the clicks in the middle of the mask, half anywhere on it."""
+    return centre_click(mask) if rng.random() < 0.5 else random_click(rng, mask)
+
+
 def correction_click(rng: np.random.Generator, guess: np.ndarray, truth: np.ndarray):
     """A random pixel where guess and truth differ, and its label (1: missed, 0: too much)."""
     wrong = guess != truth
