@@ -8,6 +8,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 
+import naslora_core.sam  # noqa: F401  (heals torchvision, which torchmetrics and peft import)
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
