@@ -11,7 +11,7 @@ from tiny import tiny_data
 from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.adapters.chosen import ChosenLoRA
 from naslora_core.errors import UserError
-from naslora_core.house.registered import registered_table
+from naslora_core.house.registered import domains_table, registered_table
 from naslora_core.house.sizes import chosen, minutes, trained
 from naslora_core.sam import build_nano
 from naslora_core.training import protocol as registry
@@ -192,11 +192,13 @@ def test_the_readme_waits_for_all_runs_and_counts_domains_then(file, tmp_path):
             (tmp_path / f"{i}-{method}.json").write_text(json.dumps(made))
         if not i:
             assert registered_table(file, tmp_path).startswith("So far 2 of 8 runs")
+            assert domains_table(file, tmp_path) == ""
     table = registered_table(file, tmp_path)
     assert (
         "| decoder-only | +0.050 (+0.000 to +0.100) | +0.100 (+0.100 to +0.100) | 1 | 0 |" in table
     )
-    assert "| LoRA | 1,000 |  | 0.500 | 0.600 | 0.550 |" in table
+    by_domain = domains_table(file, tmp_path)
+    assert "| LoRA | 1,000 |  | 0.500 | 0.600 | 0.550 |" in by_domain
     assert "95% intervals" in table and "`abc`" in table
 
 

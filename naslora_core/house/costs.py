@@ -1,4 +1,4 @@
-"""The README's table of what every method is and costs, from recorded benchmarks alone."""
+"""The table of what every method is and costs, from recorded benchmarks alone."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The README's tables of the registered comparison, once all of its runs are there."""
+"""Tables of the registered comparison, once all of its runs are there."""
 
 from pathlib import Path
 from statistics import mean
@@ -11,14 +11,29 @@ from naslora_core.training.verdict import behind, goal, means, verdict, waiting
 
 
 def registered_table(file: Path = registry.FILE, results: Path = registry.RESULTS) -> str:
-    """The subject's leads, whether the goal is met, all means; while runs are missing, how many."""
-    protocol = registry.read(file)
-    records = registry.results(protocol, results)
+    """The subject's leads and whether the goal is met; while runs are missing, how many."""
+    protocol, records = _asked(file, results)
     if waiting(records, protocol):
         return f"So far {waiting(records, protocol)}"
     table = verdict(records, protocol)
-    parts = _leads(table, protocol), _goal(table), _means(records, protocol)
-    return "\n\n".join([*parts, _note(records, protocol)])
+    return "\n\n".join([_leads(table, protocol), _goal(table), _note(records, protocol)])
+
+
+def domains_table(file: Path = registry.FILE, results: Path = registry.RESULTS) -> str:
+    """Every method's mean on every domain, and what it trains; empty while runs are missing."""
+    protocol, records = _asked(file, results)
+    if waiting(records, protocol):
+        return ""
+    note = (
+        "Numbers: trained in the encoder (of the U-Net, all), and with one operator a block as "
+        f"projection chooses it. {minutes(records, protocol.subject)}"
+    )
+    return f"{_means(records, protocol)}\n\n{note}"
+
+
+def _asked(file: Path, results: Path):
+    protocol = registry.read(file)
+    return protocol, registry.results(protocol, results)
 
 
 def _leads(table, protocol) -> str:
@@ -56,13 +71,11 @@ def _means(records, protocol) -> str:
 
 
 def _note(records, protocol) -> str:
-    s, took = protocol.setting, minutes(records, protocol.subject)
+    s = protocol.setting
     return (
         f"Test {protocol.metric} of {len(protocol.domains)} domains "
         f"({', '.join(protocol.test)} were never used for a choice) with {len(protocol.seeds)} "
         f"seeds each, {s.steps} steps of {s.batch} images; {protocol.level:.0%} intervals by "
         "bootstrap over domains and seeds; above and below zero: domains whose own interval is. "
-        "Numbers: trained in the encoder (of the U-Net, all), and with one operator a block as "
-        f"projection chooses it. {took}"
         f"{source(*records, commands=['python -m naslora_core protocol'])}"
     )

@@ -1,4 +1,4 @@
-"""The README's tables of results, made from recorded files alone."""
+"""Tables of results, made from recorded files alone."""
 
 import json
 from collections import Counter
@@ -21,13 +21,14 @@ def hero(core: Path = CORE) -> str:
 
 
 def base_table(core: Path = CORE) -> str:
-    """What `sam_nano` reaches unadapted, on its own scenes and on recorded sets of photographs;
-    then the same of its next weights, where there are some."""
-    parts = [_base(core / "weights", recorded(core, "base_table.json"))]
-    if (core / "weights" / "next").exists():
-        later = _base(core / "weights" / "next", recorded(core, "base_table_next.json"))
-        parts += [f"The next weights, on which no other table, figure or lesson stands:\n\n{later}"]
-    return "\n\n".join(parts)
+    """What `sam_nano` reaches unadapted, on its own scenes and on recorded sets of photographs."""
+    return _base(core / "weights", recorded(core, "base_table.json"))
+
+
+def next_table(core: Path = CORE) -> str:
+    """The same of its next weights, where there are some."""
+    weights = core / "weights" / "next"
+    return _base(weights, recorded(core, "base_table_next.json")) if weights.exists() else ""
 
 
 def _base(weights: Path, photographs: dict) -> str:
@@ -90,8 +91,7 @@ def development_table(core: Path = CORE) -> str:
         f"were tried on camouflage with another seed (`recorded/learning_rates/`), a coarse grid "
         f"at whose end many a choice lies (lesson 12). {source(*records)}"
     )
-    title = f"All methods on two drawn domains, {' and '.join(domains)}:\n"
-    return "\n".join([title, head, *filter(None, rows), "", note])
+    return "\n".join([head, *filter(None, rows), "", note])
 
 
 def _collapsed(records: list[dict]) -> str:
@@ -131,10 +131,9 @@ def planted_table(core: Path = CORE) -> str:
         notes.append(f"{label.capitalize()}{part}: {source(*kept)}")
     if not rows:
         return ""
-    title = "Searches whose right answer is known, and how often each reading finds it:\n"
     head = "| planted in | searches | projection | argmax alpha |\n|---|---|---|---|"
     note = " ".join(["By chance: the same readings dealt out at random.", *notes])
-    return "\n".join([title, head, *rows, "", note])
+    return "\n".join([head, *rows, "", note])
 
 
 def _hits(races: list[dict], reading: str) -> str:

@@ -1,4 +1,4 @@
-"""The README's word on the real size: what was measured without a GPU, and what was not."""
+"""The real size: what was measured of it, and what was not for want of a GPU."""
 
 from pathlib import Path
 
@@ -36,8 +36,8 @@ MISSING = (
 
 
 def scale_table(core: Path = CORE) -> str:
-    """Attention's forms, plans and caches as recorded; then what waits for a GPU."""
-    parts = attention(core), plans(core), caches(core), gpu_rows(core), missing(core)
+    """Attention's forms, plans, caches and legs on a GPU, as recorded."""
+    parts = attention(core), plans(core), caches(core), gpu_rows(core)
     return "\n\n".join(filter(None, parts))
 
 

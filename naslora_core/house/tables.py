@@ -18,16 +18,23 @@ from naslora_core.house.lesson import COSTS, NOTEBOOKS, Lesson, lessons
 from naslora_core.house.minutes import minutes_line
 from naslora_core.house.path_picture import learning_path
 from naslora_core.house.reach import reach_table
-from naslora_core.house.registered import registered_table
+from naslora_core.house.registered import domains_table, registered_table
 from naslora_core.house.results import (
     base_table,
     development_table,
     hero,
     method_table,
+    next_table,
     planted_table,
 )
-from naslora_core.house.scale import scale_table
+from naslora_core.house.scale import missing, scale_table
 from naslora_core.house.style import style_table
+
+FRONT = {"figure": hero, "doors": doors, "base": base_table}
+FRONT |= {"registered": registered_table, "missing": missing}
+RESULTS = {"next": next_table, "methods": method_table, "costs": cost_table}
+RESULTS |= {"development": development_table, "reach": reach_table, "planted": planted_table}
+RESULTS |= {"domains": domains_table, "scale": scale_table}
 
 
 def write_tables(root: Path = ROOT) -> int:
@@ -46,12 +53,8 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
     files = {
         p: fill(p.read_text(), lesson_table(prefix, notebooks), p) for p, prefix in found.items()
     }
-    made = {"base": base_table(), "methods": method_table(), "costs": cost_table()}
-    made |= {"development": development_table(), "planted": planted_table()}
-    made |= {"figure": hero(), "registered": registered_table(), "doors": doors()}
-    made |= {"scale": scale_table(), "reach": reach_table()}
-    for name, table in made.items():
-        files[root / "README.md"] = fill(files[root / "README.md"], table, root / "README.md", name)
+    _fill_all(files, root / "README.md", FRONT)
+    _fill_all(files, root / "naslora_core" / "recorded" / "README.md", RESULTS)
     page = notebooks / "text" / "README.md"
     files[page] = fill(page.read_text(), style_table(notebooks), page, "style")
     guide = notebooks / "TEACHING.md"
@@ -67,6 +70,11 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
             )
     files[notebooks / "learning_path.svg"] = learning_path(lessons(notebooks))
     return files
+
+
+def _fill_all(files: dict[Path, str], page: Path, tables: dict) -> None:
+    for name, table in tables.items():
+        files[page] = fill(files.get(page) or page.read_text(), table(), page, name)
 
 
 def fill(text: str, table: str, path: Path, name: str = "lessons") -> str:
