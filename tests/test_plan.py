@@ -12,7 +12,7 @@ from naslora_core.training.allocated import allocated_peak
 from naslora_core.training.calibration import Calibration, calibrate
 from naslora_core.training.footprint import Footprint, footprint
 from naslora_core.training.plan import ROOM, Plan, plan, propose
-from naslora_core.training.plan_error import CASES, Case, held
+from naslora_core.training.plan_error import CASES, Case, _module, held
 
 UNIT = Calibration(flop=1e-9, byte=0, operation=0)
 BAR = 0.15  # a plan may be off by so much
@@ -58,6 +58,13 @@ def test_peaks_are_as_measured(case):
     row = held(case, UNIT, rounds=1)
     assert row["ratio"]["peak"] == pytest.approx(1, abs=BAR)
     assert row["predicted"]["seconds"] > 0
+
+
+@pytest.mark.parametrize("size", ["nano", "vit_b"])
+def test_a_case_computes_in_its_precision(size):
+    batch = 8 if size == "nano" else 1  # a small step keeps copies of its weights above all
+    full, half = (footprint(*_module(Case(size, "lora", batch, p))).kept for p in ("fp32", "bf16"))
+    assert half < 0.8 * full
 
 
 def test_the_recorded_cases_cover_what_is_claimed():
