@@ -2,6 +2,7 @@
 
 import datetime
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import torch
 
 import naslora_core
+
+CODE = ("naslora_core", "notebooks/text", ":!naslora_core/recorded")
 
 
 def provenance(command: str, device: str | torch.device = "cpu") -> dict[str, str | int]:
@@ -37,9 +40,15 @@ def device_name(device: str | torch.device = "cpu") -> str:
     )
 
 
-def commit() -> str:
-    """Short hash of the checkout, with + where it has uncommitted changes; unknown outside git."""
-    root = Path(__file__).parents[2]
-    git = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=10"]
-    done = subprocess.run(git, capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
+def commit(root: Path = Path(__file__).parents[2]) -> str:
+    """Short hash of the checkout, with + where code or lessons have uncommitted changes (not
+    records: a run writes its own); unknown outside git, as where the package was installed."""
+    if not ((root / ".git").exists() and shutil.which("git")):
+        return "unknown"
+    changed = _git(root, "status", "--porcelain", "--", *CODE)
+    return (_git(root, "rev-parse", "--short=10", "HEAD") or "unknown") + "+" * bool(changed)
+
+
+def _git(root: Path, *words: str) -> str:
+    git = ["git", "-C", str(root), *words]
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
