@@ -47,6 +47,7 @@ def test_the_table_says_how_many_get_there_and_what_it_takes(tmp_path):
         (tmp_path / "recorded" / "curves" / f"{i}.json").write_text(json.dumps(record))
     table = reach_table(tmp_path)
     assert "| NAS-LoRA | 1 of 1 | 0.67 | 0.50 | -0.100 |" in table
+    assert "NAS-LoRA was to need 0.5 of Conv-LoRA's passes: missed. Until" in table
     assert "| LoRA | 0 of 1 | - | - | +0.020 |" in table and "seeds 0:" in table
 
 

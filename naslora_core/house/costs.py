@@ -1,70 +1,66 @@
-"""The table of what every method is and costs, from recorded benchmarks alone."""
+"""Tables of what every method is and costs, from recorded benchmarks alone."""
 
 from pathlib import Path
 
 from naslora_core.house.sources import CORE, recorded, source
 from naslora_core.labels import LABELS
-from naslora_core.training.overhead import told
+from naslora_core.training.overhead import PATHS, said, spread
 
-TITLE = (
-    "Every method behind `adapt(sam, method)`. nano to ViT-H: numbers that it trains in the "
-    "encoder of that size (the mask decoder is trained beside all of them). start=base: masks are "
-    "the base's before the first step. folds: what of it can be written into the base's weights. "
-    "step, inference: their time, LoRA's is 1. saved: megabytes kept for backward, batch 8."
+FACTS = (
+    "Every method behind `adapt(sam, method)`: numbers that it trains in an encoder of each size "
+    "(the mask decoder is trained beside all of them), whether masks are the base's before the "
+    "first step, and what of it can be written into the base's weights."
 )
-BIG_TITLE = " B: the same of one windowed and one global block of ViT-B at 1024."
+TIMES = (
+    "Time of a training step and of inference, LoRA's is 1; saved: megabytes kept for backward, "
+    "batch 8."
+)
+BIG = " B: the same of one windowed and one global block of ViT-B at 1024, batch 1."
+SIZES = {"nano": "nano", "vit_b": "ViT-B's two blocks"}
 
 
 def cost_table(core: Path = CORE) -> str:
-    """Every method: size, start, what folds, and its cost beside LoRA's (`bench`)."""
+    """Every method: size, start, what folds; its cost beside LoRA's (`bench`); what convolving
+    adds to a step (`measure overhead`)."""
     kept, big = recorded(core, "bench.json"), recorded(core, "bench_vit_b.json")
     if not kept:
         return ""
-    rows = [_cost_line(name, kept) + _big_line(name, big) for name in kept["facts"]]
-    names = "method nano ViT-B ViT-L ViT-H start=base folds step inference saved".split()
-    names += ["step B", "inference B", "saved B"] * bool(big)
-    head = f"| {' | '.join(names)} |"
-    floor = kept["rows"]["nano"]["floor"]
-    note = (
-        f"Step and inference of `sam_nano`'s encoder are medians of {kept['rounds']} turns taken "
-        f"in one run; the floor, a frozen forward and the backward to its input, is "
-        f"{floor['step_ratio']:.2f}, and only what trains nothing in the first block can be below "
-        f"it. {_folded(kept['folded']['nano'])} {source(kept)}{_big_note(big)}"
-    )
-    note += _overhead(core)
-    title = TITLE + BIG_TITLE * bool(big) + "\n"
-    return "\n".join([title, head, "|---" * len(names) + "|", *rows, "", note])
+    parts = FACTS, _facts(kept["facts"]), TIMES + BIG * bool(big), _times(kept, big)
+    parts += _floor(kept), source(kept), _big_note(big), _overhead(core)
+    return "\n\n".join(filter(None, parts))
 
 
-def _big_line(name: str, big: dict) -> str:
-    row = big["rows"]["vit_b"].get(name) if big else None
+def _facts(facts: dict) -> str:
+    names = "method", "nano", "ViT-B", "ViT-L", "ViT-H", "starts as base", "folds"
+    rows = [
+        [LABELS[name], *(f"{n:,}" for n in each["parameters"].values()),
+         "no" if each["start_difference"] else "yes", each["folds"].partition(":")[0]]
+        for name, each in facts.items()
+    ]  # fmt: skip
+    return table(names, rows)
+
+
+def _times(kept: dict, big: dict) -> str:
+    sizes = [kept["rows"]["nano"], *([big["rows"]["vit_b"]] if big else [])]
+    columns = "step", "inference", "saved"
+    names = ["method", *columns, *(f"{c} B" for c in columns * bool(big))]
+    rows = [[LABELS[n], *(x for size in sizes for x in _cells(size.get(n)))] for n in kept["facts"]]
+    return table(names, rows)
+
+
+def _cells(row: dict | None) -> list[str]:
     if not row:
-        return " - | - | - |" if big else ""
-    return f" {row['step_ratio']:.2f} | {row['inference_ratio']:.2f} | {row['saved_mb']:,.0f} |"
+        return ["-"] * 3
+    ratios = [f"{row[f'{kind}_ratio']:.2f}" for kind in ("step", "inference")]
+    return [*ratios, f"{row['saved_mb']:,.0f}"]
 
 
-def _big_note(big: dict) -> str:
-    if not big:
-        return ""
-    rows = big["rows"]["vit_b"]
-    spreads = [row[f"{kind}_spread"] for row in rows.values() for kind in ("step", "inference")]
-    widest = max(high - low for low, high in spreads)
+def _floor(kept: dict) -> str:
+    nano = kept["rows"]["nano"]
     return (
-        f" B: official attention, batch 1, {big['rounds']} turns, whose ratios lie up to "
-        f"{widest:.2f} apart: smaller differences there say nothing; floor "
-        f"{rows['floor']['step_ratio']:.2f}. {source(big)}"
-    )
-
-
-def _overhead(core: Path) -> str:
-    """What operators add to LoRA's step, as a paragraph of its own."""
-    kept = recorded(core, "overhead.json")
-    if not kept:
-        return ""
-    said = ". ".join(f"{size}: {told(each)}" for size, each in kept["rows"].items())
-    return (
-        f"\n\nA step beside LoRA's, median (lowest to highest) of {kept['rounds']} turns in one "
-        f"run. {said}. {source(kept)}"
+        f"Medians of {kept['rounds']} turns taken in one run. The floor, a frozen forward and the "
+        f"backward to its input, is {nano['floor']['step_ratio']:.2f}; only what trains nothing in "
+        f"the first block can be below it. {_folded(kept['folded']['nano'])}"
     )
 
 
@@ -74,11 +70,33 @@ def _folded(rows: dict) -> str:
     return f"Folded, of a vanilla encoder's inference: {ratios}."
 
 
-def _cost_line(name: str, kept: dict) -> str:
-    facts, row = kept["facts"][name], kept["rows"]["nano"][name]
-    sizes = " | ".join(f"{n:,}" for n in facts["parameters"].values())
-    start = "yes" if facts["start_difference"] == 0 else "no"
+def _big_note(big: dict) -> str:
+    if not big:
+        return ""
+    rows = big["rows"]["vit_b"]
+    spreads = [row[f"{kind}_spread"] for row in rows.values() for kind in ("step", "inference")]
+    widest = max(high - low for low, high in spreads)
     return (
-        f"| {LABELS[name]} | {sizes} | {start} | {facts['folds'].partition(':')[0]} | "
-        f"{row['step_ratio']:.2f} | {row['inference_ratio']:.2f} | {row['saved_mb']:.1f} |"
+        f"B: official attention, {big['rounds']} turns, whose ratios lie up to {widest:.2f} apart: "
+        f"smaller differences there say nothing; floor {rows['floor']['step_ratio']:.2f}.\n\n"
+        f"{source(big)}"
     )
+
+
+def _overhead(core: Path) -> str:
+    """What operators add to LoRA's step: a row a path, then the shares in words."""
+    kept = recorded(core, "overhead.json")
+    if not kept:
+        return ""
+    sizes = {SIZES[size]: each for size, each in kept["rows"].items()}
+    rows = [[path, *(spread(each[path]) for each in sizes.values())] for path in PATHS]
+    turns = f"Median (lowest to highest) of {kept['rounds']} turns, LoRA's step is 1. Released: "
+    turns += "Conv-LoRA's published dispatch; fast: ours (lesson 06)."
+    shares = (f"{size}: {said(each)}." for size, each in sizes.items())
+    return "\n\n".join([table(["a step", *sizes], rows), " ".join([turns, *shares]), source(kept)])
+
+
+def table(names, rows) -> str:
+    """Markdown of rows under names."""
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

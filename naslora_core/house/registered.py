@@ -9,6 +9,9 @@ from naslora_core.labels import LABELS
 from naslora_core.training import protocol as registry
 from naslora_core.training.verdict import behind, goal, means, verdict, waiting
 
+METRICS = {"iou": "IoU", "dice": "Dice"}
+COMMANDS = ("python -m naslora_core protocol",)
+
 
 def registered_table(file: Path = registry.FILE, results: Path = registry.RESULTS) -> str:
     """The subject's leads and whether the goal is met; while runs are missing, how many."""
@@ -24,11 +27,12 @@ def domains_table(file: Path = registry.FILE, results: Path = registry.RESULTS) 
     protocol, records = _asked(file, results)
     if waiting(records, protocol):
         return ""
-    note = (
-        "Numbers: trained in the encoder (of the U-Net, all), and with one operator a block as "
+    title = (
+        f"Test {METRICS[protocol.metric]}, mean of {len(protocol.seeds)} seeds. Trained: numbers "
+        "in the encoder (of the U-Net, all), and how many are left with one operator a block, as "
         f"projection chooses it. {minutes(records, protocol.subject)}"
     )
-    return f"{_means(records, protocol)}\n\n{note}"
+    return "\n\n".join([title, _means(records, protocol), source(*records, commands=COMMANDS)])
 
 
 def _asked(file: Path, results: Path):
@@ -61,7 +65,7 @@ def _goal(table) -> str:
 def _means(records, protocol) -> str:
     """Method x domain, and what each trains in the encoder, before and after choosing."""
     names = protocol.domains
-    head = f"| method | numbers | chosen | {' | '.join(names)} | mean |"
+    head = f"| method | trained | with one operator | {' | '.join(names)} | mean |"
     rows = [
         f"| {LABELS[method]} | {trained(records, method)} | {chosen(records, method)} | "
         f"{' | '.join(f'{of[name]:.3f}' for name in names)} | {mean(of.values()):.3f} |"
@@ -73,9 +77,9 @@ def _means(records, protocol) -> str:
 def _note(records, protocol) -> str:
     s = protocol.setting
     return (
-        f"Test {protocol.metric} of {len(protocol.domains)} domains "
+        f"Test {METRICS[protocol.metric]} of {len(protocol.domains)} domains "
         f"({', '.join(protocol.test)} were never used for a choice) with {len(protocol.seeds)} "
         f"seeds each, {s.steps} steps of {s.batch} images; {protocol.level:.0%} intervals by "
-        "bootstrap over domains and seeds; above and below zero: domains whose own interval is. "
-        f"{source(*records, commands=['python -m naslora_core protocol'])}"
+        "bootstrap over domains and seeds; above and below zero: domains whose own interval is.\n\n"
+        f"{source(*records, commands=COMMANDS)}"
     )

@@ -71,7 +71,7 @@ def method_table(name: str = "kvasir_polyp", core: Path = CORE) -> str:
     note = (
         f"{len(one['images'])} test images of {one['data']}; {s['steps']} steps of {s['batch']} "
         f"images a method in {s.get('precision', 'fp32')}; ceiling of 64 x 64 masks {reach:.3f} "
-        f"IoU; learning rate {s['lr']:g} for all, not tuned. {source(*records)}"
+        f"IoU; learning rate {s['lr']:g} for all, not tuned.\n\n{source(*records)}"
     )
     return "\n".join(["| method | Dice | IoU | Dice by seed |\n|---|---|---|---|", *rows, "", note])
 
@@ -89,7 +89,7 @@ def development_table(core: Path = CORE) -> str:
         f"Validation IoU, mean over seeds (lowest to highest), {s['steps']} steps of {s['batch']} "
         f"images in {s['precision']}.{_collapsed(records)} Of every method three learning rates "
         f"were tried on camouflage with another seed (`recorded/learning_rates/`), a coarse grid "
-        f"at whose end many a choice lies (lesson 12). {source(*records)}"
+        f"at whose end many a choice lies (lesson 12).\n\n{source(*records)}"
     )
     return "\n".join([head, *filter(None, rows), "", note])
 
@@ -127,12 +127,12 @@ def planted_table(core: Path = CORE) -> str:
         hits = " | ".join(_hits(races, reading) for reading in ("projection", "argmax"))
         rows.append(f"| {label} | {len(races)} | {hits} |")
         whole = 5 * len(PLANTS)
-        part = f" ({len(kept)} of {whole} runs so far)" if len(kept) < whole else ""
-        notes.append(f"{label.capitalize()}{part}: {source(*kept)}")
+        part = f"{len(kept)}" + f" of {whole}" * (len(kept) < whole)
+        notes.append(f"{label.capitalize()}, {part} searches: {source(*kept)}")
     if not rows:
         return ""
-    head = "| planted in | searches | projection | argmax alpha |\n|---|---|---|---|"
-    note = " ".join(["By chance: the same readings dealt out at random.", *notes])
+    head = "| planted in | operators | projection | argmax alpha |\n|---|---|---|---|"
+    note = "\n\n".join(["By chance: the same readings dealt out at random.", *notes])
     return "\n".join([head, *rows, "", note])
 
 

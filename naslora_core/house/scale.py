@@ -54,7 +54,7 @@ def attention(core: Path = CORE) -> str:
         f"`segment_anything`'s, median of {kept['rounds']} turns; megabytes kept for backward; "
         "largest error of output or gradient, relative."
     )
-    return "\n".join([head, *rows, "", f"{note} {source(kept)}"])
+    return "\n".join([head, *rows, "", f"{note}\n\n{source(kept)}"])
 
 
 def _form(form: str, rows: dict) -> str:

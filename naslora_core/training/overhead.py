@@ -51,20 +51,26 @@ def removed(rows: dict[str, dict], way: str) -> float | None:
 
 
 def told(rows: dict[str, dict]) -> str:
-    """Ratios with their spread, the shares, and what nine operators cost beside three."""
+    """Ratios with their spread, then what is removed."""
     others = {name: row for name, row in rows.items() if name != REFERENCE}
-    ratios = ", ".join(f"{name} {_spread(row)}" for name, row in others.items())
+    return "; ".join([*(f"{name} {spread(row)}" for name, row in others.items()), said(rows)])
+
+
+def said(rows: dict[str, dict]) -> str:
+    """The shares that are removed, and what nine operators cost beside three."""
     parts = [
         f"of the median overhead of the {way} Conv-LoRA NAS-LoRA removes {share:.0%}"
         + (", but their spreads overlap" if _overlap(rows, way) else "")
-        for way in RIVALS
         if (share := removed(rows, way)) is not None
+        else f"the {way} Conv-LoRA adds less than {NOISE:.0%}, nothing to remove"
+        for way in RIVALS
     ]
-    nine = rows[NINE]["ms"] / rows[THREE]["ms"]
-    return "; ".join([ratios, *parts, f"nine operators take {nine:.3f} of three's milliseconds"])
+    nine = rows[NINE]["ratio"] / rows[THREE]["ratio"]
+    return "; ".join([*parts, f"nine operators take {nine:.2f} of three's time"])
 
 
-def _spread(row: dict) -> str:
+def spread(row: dict) -> str:
+    """A ratio, with the lowest and the highest of its turns."""
     low, high = row["spread"]
     return f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
