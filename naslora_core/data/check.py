@@ -10,8 +10,8 @@ from tqdm.auto import tqdm
 from naslora_core.data.duplicates import near_pairs
 from naslora_core.data.listing import Listing, attempt, class_names
 from naslora_core.data.look import MEGAPIXELS, Look, look
+from naslora_core.data.masks import ColourMask, renumber
 from naslora_core.data.opening import list_data
-from naslora_core.data.reading import ColourMask, renumber
 from naslora_core.data.report import COLUMNS, Report
 from naslora_core.data.splits import some
 from naslora_core.errors import UserError

@@ -8,7 +8,7 @@ from pathlib import Path
 from naslora_core.data.dataset import Dataset
 from naslora_core.data.groups import splits_of
 from naslora_core.data.listing import Listing, Tell, attempt, keep, stop, to_dataset
-from naslora_core.data.reading import read_mask
+from naslora_core.data.masks import read_mask
 from naslora_core.data.splits import some
 from naslora_core.errors import UserError
 

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from naslora_core.data.dataset import Dataset, Sample, Split
-from naslora_core.data.reading import check_values, read_image
+from naslora_core.data.masks import check_values
+from naslora_core.data.reading import read_image
 from naslora_core.data.splits import SHARES, some
 from naslora_core.errors import UserError
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from naslora_core.data.duplicates import Print, print_of
 from naslora_core.data.listing import Listing, attempt, check_size
-from naslora_core.data.reading import DEEP, check_values, open_picture, to_rgb
+from naslora_core.data.masks import check_values
+from naslora_core.data.reading import DEEP, open_picture, to_rgb
 from naslora_core.errors import UserError
 
 MEGAPIXELS = 40

@@ -9,7 +9,7 @@ from pathlib import Path
 from naslora_core.data.dataset import Dataset
 from naslora_core.data.groups import groups_by, no_shared_groups
 from naslora_core.data.listing import Listing, Tell, attempt, keep, short_names, stop, to_dataset
-from naslora_core.data.reading import read_mask
+from naslora_core.data.masks import read_mask
 from naslora_core.data.splits import SHARES, check_ids, hashed_at, some
 from naslora_core.errors import UserError
 
