@@ -1,0 +1,80 @@
+"""One image file: its bits a channel and its orientation."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import SHAPE, make, picture, save
+from PIL import Image
+
+from naslora_core.data import check, folder
+from naslora_core.data.reading import read_image
+from naslora_core.errors import UserError
+
+DEEP = picture().astype(np.uint16) * 16  # 12 bits
+
+
+def write_png(path: Path, values: np.ndarray) -> None:
+    """A PNG of 16 bits a channel, grey or RGB; Pillow writes no such RGB."""
+    height, width = values.shape[:2]
+    kind = 2 if values.ndim == 3 else 0
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    chunks = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+def write_tiff(path: Path, values: np.ndarray) -> None:
+    """A TIFF of 16 bits a channel, RGB."""
+    data, (height, width) = values.astype("<u2").tobytes(), values.shape[:2]
+    start = 8 + len(data)
+    tags = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, 3, start),  # 16, 16, 16 stand there
+        (262, 3, 1, 2),  # RGB
+        (273, 4, 1, 8),
+        (277, 3, 1, 3),
+        (278, 4, 1, height),
+        (279, 4, 1, len(data)),
+    ]
+    table = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    end = struct.pack("<HHHH", 16, 16, 16, len(tags)) + table + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", start + 6) + data + end)
+
+
+WRITERS = {"png": write_png, "tif": write_tiff}
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+@pytest.mark.parametrize("ending", WRITERS)
+def test_16_bit_colour_is_refused(tmp_path, ending, kind):
+    root = make(tmp_path / "mine")
+    (root / kind / "p0.png").unlink()
+    WRITERS[ending](root / kind / f"p0.{ending}", DEEP)
+    words = rf"p0\.{ending} is a 16-bit picture in colour \(RGB\).*high byte;.*8 bit\."
+    with pytest.raises(UserError, match=words):
+        folder(root)
+    (fault,) = check(root, progress=False).faults
+    assert "high byte" in fault
+
+
+def test_16_bit_grey_is_spread(tmp_path):
+    write_png(tmp_path / "p.png", DEEP[..., 0])
+    image = read_image(tmp_path / "p.png")
+    assert image.shape == (*SHAPE, 3) and image.min() == 0 and image.max() == 255
+
+
+@pytest.mark.parametrize(("orientation", "told"), [(0, 0), (1, 0), (3, 1), (9, 0)])
+def test_only_an_orientation_that_turns_is_noted(tmp_path, orientation, told):
+    root, exif = make(tmp_path), Image.Exif()
+    exif[0x0112] = orientation
+    save(root / "images/p1.png", picture(1), exif=exif)
+    report = check(root, progress=False)
+    assert report.ok and sum("EXIF" in note for note in report.notes) == told
