@@ -24,6 +24,21 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
         raise
 
 
+def make_folder(path: str | Path) -> Path:
+    """The folder at `path`, made where it is not there; UserError where nothing can go into it."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be made a folder ({error.strerror}); expected a new name or a folder; "
+            "name another."
+        ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UserError(f"{path} cannot be written to; name another folder.")
+    return path
+
+
 def writable(path: str | Path) -> Path:
     """The path, if a file can be written there; UserError where it cannot."""
     path = Path(path)

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from naslora_core import files
-from naslora_core.files import write_atomic
+from naslora_core.errors import UserError
+from naslora_core.files import make_folder, write_atomic
 
 
 def test_text_and_bytes(tmp_path):
@@ -43,3 +44,13 @@ def test_a_kill_between_writing_and_renaming_leaves_the_old_file(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=False)
     assert done.returncode == -signal.SIGKILL
     assert (tmp_path / "a").read_text() == "old"
+
+
+def test_a_folder_is_made_with_those_above_it_unless_a_file_is_there(tmp_path):
+    assert make_folder(tmp_path / "a" / "b").is_dir() and make_folder(tmp_path / "a") == (
+        tmp_path / "a"
+    )
+    (tmp_path / "file").touch()
+    for place in ("file", "file/below"):
+        with pytest.raises(UserError, match=f"{place} cannot be made a folder .*; name another"):
+            make_folder(tmp_path / place)
