@@ -115,6 +115,15 @@ def test_a_method_takes_the_rate_that_did_best_in_trials(tmp_path):
         best_rates(tmp_path)
 
 
+def test_rates_that_are_not_there_are_no_default(sam, tmp_path):
+    for folder in (tmp_path / "none", tmp_path):
+        with pytest.raises(UserError, match=f"no trial of a learning rate in {folder};.*--lr 1e-3"):
+            best_rates(folder)
+    with pytest.raises(UserError, match="lora has no trial among the rates, which are of nas_lora"):
+        compare(sam, tiny_data(), ["lora"], [0], tmp_path, SETTING, "", {"nas_lora": 1e-3})
+    assert not list(tmp_path.iterdir())
+
+
 def test_rates_by_method_go_before_the_setting(sam, tmp_path):
     rates = {"decoder_only": 1e-4}
     found = compare(sam, tiny_data(), ["decoder_only"], [0], tmp_path, SETTING, "", rates)

@@ -3,13 +3,13 @@
     python -m naslora_core compare my_images --methods decoder_only lora nas_lora --seeds 0 1 2
 
 so a grid that was killed goes on where it stopped, and grows over days. Learning rates are tried
-first, on validation images and a seed of their own; `best_rates` reads such a folder of trials.
+first, on validation images and a seed of their own; `rates.best_rates` reads such a folder.
 """
 
 import json
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,16 @@ import numpy as np
 from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.adapters.methods import METHODS, VARIANTS
 from naslora_core.errors import UserError
-from naslora_core.files import write_atomic
+from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import model_hash
 from naslora_core.search import OPERATOR_SETS
+from naslora_core.training.content import content
 from naslora_core.training.evaluate import Scores, evaluate
 from naslora_core.training.fit import fit
 from naslora_core.training.provenance import provenance
+from naslora_core.training.rates import best_rates as best_rates
+from naslora_core.training.rates import rate_of
+from naslora_core.training.rates import tried as tried
 from naslora_core.training.table import mask_side, mean_ceiling
 from naslora_core.training.unet import UNet, width_for
 from naslora_core.training.watch import VALUE, Watch
@@ -60,25 +64,27 @@ def compare(
 ) -> list[dict]:
     """Run what is missing, return every record; the box-prompted base is a run of its own.
 
-    rates: learning rates by method, where they differ from the setting's. facts: more that every
-    new record holds. Runs are on the device of `sam`.
+    rates: learning rates by method, instead of the setting's. facts: more that every new record
+    holds. Runs are on the device of `sam`. Raises UserError for an unknown method or one without a
+    rate, and for a record that was made otherwise than this run would be.
     """
-    for method in methods:
-        known_method(method)
-    out.mkdir(parents=True, exist_ok=True)
+    its_rate = {known_method(m): rate_of(m, rates, setting.lr) for m in methods}
+    make_folder(out)
     jobs = [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]
     records, names = [], [sample.name for sample in getattr(data, setting.split)]
     base = f"{getattr(sam, 'model_name', 'unnamed')} {model_hash(sam)[:12]}"
+    read = dict.fromkeys(("train", "val", setting.split))
+    digest = cache(lambda: content(*(getattr(data, split) for split in read)))
     for method, seed in jobs:
-        its = replace(setting, lr=(rates or {}).get(method, setting.lr))
+        its = replace(setting, lr=its_rate.get(method, setting.lr))
         rate = "" if method == "base_boxed" else f"-{its.lr:g}"
         path = out / f"{data.name}-{its.split}-{method}{rate}-{seed}.json"
         if not path.exists():
             record = run(sam, data, method, seed, its) | {"base": base} | dict(facts or {})
             device = next(sam.parameters()).device
-            record |= {"provenance": provenance(command, device)}
+            record |= {"content": digest(), "provenance": provenance(command, device)}
             write_atomic(path, json.dumps(record, indent=1) + "\n")
-        records.append(_kept(path, its, names, base))
+        records.append(_kept(path, its, names, base, digest))
         print(line(records[-1]), flush=True)
     return records
 
@@ -98,19 +104,20 @@ def _method(name: str, seed: int):
     return (METHODS | VARIANTS).get(name)
 
 
-def _kept(path: Path, setting: Setting, names: Sequence[str], base: str) -> dict:
-    """The record at `path`, if it was made as this run would be: base, images and setting."""
+def _kept(
+    path: Path, setting: Setting, names: Sequence[str], base: str, digest: Callable[[], str]
+) -> dict:
+    """The record at `path`, if it was made as this run would be: base, images and setting.
+
+    digest: of all that is read (`content`); asked only for a record that holds one.
+    """
     record = json.loads(path.read_text())
     made_on = record.get("base", FIRST_BASE)
     if made_on != base:
         raise UserError(
             f"{path} was made on {made_on}, this run is on {base}; take another folder."
         )
-    if list(record["images"]) != list(names):
-        raise UserError(
-            f"{path} holds other images than this data (first {next(iter(record['images']), '')}, "
-            f"here {next(iter(names), '')}); take another folder."
-        )
+    _same_images(path, record, names, digest)
     made, asked = _made_with(record), asdict(setting)
     asked["adapter"] = repr(_method(record["method"], record["seed"]))
     if record["method"] != "base_boxed" and any(asked[k] != v for k, v in made.items()):
@@ -119,6 +126,20 @@ def _kept(path: Path, setting: Setting, names: Sequence[str], base: str) -> dict
             "same setting."
         )
     return record
+
+
+def _same_images(path: Path, record: dict, names: Sequence[str], digest) -> None:
+    """UserError where a record was scored on other names, or made of other pictures or masks."""
+    if list(record["images"]) != list(names):
+        raise UserError(
+            f"{path} holds other images than this data (first {next(iter(record['images']), '')}, "
+            f"here {next(iter(names), '')}); take another folder."
+        )
+    if "content" in record and record["content"] != digest():
+        raise UserError(
+            f"{path} was made of other pictures or masks than this data holds now, in a split that "
+            "it trained on or scored; take another folder."
+        )
 
 
 def _made_with(record: dict) -> dict:
@@ -171,32 +192,6 @@ def _scored(scores: Scores, samples, side: int) -> dict:
         "ceiling_iou": round(mean_ceiling(samples, side), 4),
         "images": {n: [round(float(d), 4), round(float(i), 4)] for n, d, i in each},
     }
-
-
-def best_rates(*folders: Path) -> dict[str, float]:
-    """Of each method the learning rate of the best mean IoU over all trials in the folders.
-
-    Raises UserError where the rates of a method were not tried on the same data and seeds.
-    """
-    trials = tried(*folders)
-    for method, rates in trials.items():
-        if len({frozenset(found) for found in rates.values()}) > 1:
-            raise UserError(
-                f"The learning rates of {method} in {folders[0]} were tried on different data or "
-                "seeds; run the missing trials."
-            )
-    return {m: max(r, key=lambda lr: np.mean(list(r[lr].values()))) for m, r in trials.items()}
-
-
-def tried(*folders: Path) -> dict[str, dict[float, dict]]:
-    """Of each method and learning rate the mean IoU of every trial, by data, split and seed."""
-    found = defaultdict(lambda: defaultdict(dict))
-    for path in sorted(p for folder in folders for p in Path(folder).glob("*.json")):
-        r = json.loads(path.read_text())
-        if r["method"] != "base_boxed":
-            place = r["data"], r["setting"]["split"], r["seed"]
-            found[r["method"]][r["setting"]["lr"]][place] = r["mean"]["iou"]
-    return found
 
 
 def recorded(name: str) -> list[dict]:

@@ -19,6 +19,7 @@ from naslora_core.data.transforms import named_augment, to_batch
 from naslora_core.errors import UserError
 from naslora_core.search.schedule import Schedule, budget, named_schedule
 from naslora_core.training.alphas import Alphas
+from naslora_core.training.content import content
 from naslora_core.training.devices import alone
 from naslora_core.training.feature_cache import FeatureCache, cached, cut_of, named_cache
 from naslora_core.training.losses import DEFAULT, named_loss
@@ -92,7 +93,7 @@ def fit(
     )  # fmt: skip
     half = "half" if cache and cache.half else None  # else a cache leaves the run as it is
     given = {"steps": steps, "loss": loss, "watch": repr(watch), "features": half}
-    folder = RunFolder(out, given | _circumstances(run, data))
+    folder = RunFolder(out, given | _circumstances(run, data) if out else {})
     folder.restore(run)
     with cached(model, cache, fabric.world_size):
         _train(run, data, folder, progress and fabric.is_global_zero, on_event, watch)
@@ -115,6 +116,7 @@ def _circumstances(run: Run, data) -> dict[str, object]:
         "resize": model.resize,
         "data": data.name,
         "images": _digest(data),
+        "content": content(data.train, data.val),
         "classes": list(data.classes),
         "method": repr(model.method),
         "base": getattr(model, "base_hash", None),  # a U-Net has none, and no head
@@ -123,7 +125,7 @@ def _circumstances(run: Run, data) -> dict[str, object]:
 
 
 def _digest(data) -> str:
-    """Twelve hex digits over what is read for training and validation, and from where."""
+    """Twelve hex digits over which images are for training and validation, by name."""
     parts = [getattr(split, "keys", len(split)) for split in (data.train, data.val)]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 

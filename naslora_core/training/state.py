@@ -8,10 +8,11 @@ import torch
 
 from naslora_core.adapters import Adapted, save_adapter
 from naslora_core.errors import UserError
-from naslora_core.files import write_atomic
+from naslora_core.files import make_folder, write_atomic
 from naslora_core.training.watch import VALUE, best, looks
 
 EVERY = 25  # steps between two saved states
+LATER = ("content",)  # arguments that folders of earlier versions lack: those go on without
 
 
 class RunFolder:
@@ -23,9 +24,8 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path | None, arguments: dict):
-        self.path = Path(path) if path else None
+        self.path = make_folder(path) if path else None
         if self.path:
-            self.path.mkdir(parents=True, exist_ok=True)
             self._same(arguments)
 
     def _same(self, arguments: dict) -> None:
@@ -35,11 +35,13 @@ class RunFolder:
             write_atomic(file, json.dumps(wanted, indent=1))
             return
         found = json.loads(file.read_text())
-        changed = [_told(k, found.get(k), v) for k, v in wanted.items() if found.get(k) != v]
+        lacking = [k for k in LATER if k not in found]
+        changed = [k for k, v in wanted.items() if found.get(k) != v and k not in lacking]
         if changed:
+            told = ", ".join(_told(k, found.get(k), wanted[k]) for k in changed)
             raise UserError(
-                f"{self.path} holds a run with {', '.join(changed)}; start it as it was, choose "
-                "another `out`, or delete the folder to begin anew."
+                f"{self.path} holds a run with {told}; start it as it was, choose another `out`, "
+                "or delete the folder to begin anew."
             )
 
     def restore(self, run) -> None:
@@ -88,7 +90,9 @@ class RunFolder:
 
 
 def _told(name: str, old, new) -> str:
-    """An argument's two values, or its name alone where they are long."""
+    """An argument's two values, or its name alone where they are long or say nothing."""
+    if name == "content":
+        return "other pictures or masks"
     values = f"{name} {old}, not {new}"
     return values if len(values) < 60 else f"another {name}"
 

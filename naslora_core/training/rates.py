@@ -1,0 +1,65 @@
+"""Learning rates, tried on validation images before a comparison, and which did best."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from naslora_core.errors import UserError
+
+
+def best_rates(*folders: Path) -> dict[str, float]:
+    """Of each method the learning rate of the best mean IoU over all trials in the folders.
+
+    Raises UserError where the rates of a method were not tried on the same data and seeds.
+    """
+    trials = tried(*folders)
+    for method, rates in trials.items():
+        if len({frozenset(found) for found in rates.values()}) > 1:
+            raise UserError(
+                f"The learning rates of {method} in {folders[0]} were tried on different data or "
+                "seeds; run the missing trials."
+            )
+    return {m: max(r, key=lambda lr: np.mean(list(r[lr].values()))) for m, r in trials.items()}
+
+
+def tried(*folders: Path) -> dict[str, dict[float, dict]]:
+    """Of each method and learning rate the mean IoU of every trial, by data, split and seed.
+
+    Raises UserError for a folder that holds none.
+    """
+    found = defaultdict(lambda: defaultdict(dict))
+    for r in (record for folder in folders for record in _trials(Path(folder))):
+        place = r["data"], r["setting"]["split"], r["seed"]
+        found[r["method"]][r["setting"]["lr"]][place] = r["mean"]["iou"]
+    return found
+
+
+def _trials(folder: Path) -> list[dict]:
+    """The records of a folder, the box-prompted base aside; UserError where there is none."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    trials = [record for record in records if record["method"] != "base_boxed"]
+    if not trials:
+        raise UserError(
+            f"There is no trial of a learning rate in {folder}; expected a folder that "
+            f"`compare ... --lr 1e-3 3e-3 --split val --out {folder}` has filled; run that, or "
+            "leave the rates out."
+        )
+    return trials
+
+
+def rate_of(method: str, rates: Mapping[str, float] | None, lr: float) -> float:
+    """The method's own learning rate of `rates`; `lr` where there are none at all.
+
+    Raises UserError for a method that has none while others do.
+    """
+    if not rates:
+        return lr
+    if method not in rates:
+        raise UserError(
+            f"{method} has no trial among the rates, which are of {', '.join(sorted(rates))}; try "
+            "it too (compare ... --lr 1e-3 3e-3 --split val), or leave the rates out."
+        )
+    return rates[method]
