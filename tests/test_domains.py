@@ -6,10 +6,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from naslora_core.data import DOMAINS, domain
+from naslora_core.data import DOMAINS, domain, open_data
 from naslora_core.data.domains.camouflage import weave
 from naslora_core.data.domains.fields import blob, fractal, noise, stamp
 from naslora_core.errors import UserError
+from naslora_core.profiles import profile
 
 every = pytest.mark.parametrize("name", DOMAINS)
 SHARE = {"polyp": (0.04, 0.25), "vessel": (0.03, 0.2), "leaf": (0.02, 0.2)}
@@ -179,3 +180,20 @@ def test_drawing_is_quick(name):
             data.train[i]
         spent.append((time.process_time() - begin) / 10)
     assert min(spent) < 0.045
+
+
+def test_a_folder_called_like_a_domain_is_not_passed_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert open_data("leaf", profile()).classes == ("lesion",)
+    (tmp_path / "leaf").mkdir()
+    with pytest.raises(
+        UserError, match=r"leaf is a drawn domain, and a folder .*write \./leaf for"
+    ):
+        open_data("leaf", profile())
+    with pytest.raises(UserError, match="no folder leaf/images"):
+        open_data("./leaf", profile())
+
+
+def test_a_drawn_domain_has_no_groups():
+    with pytest.raises(UserError, match=r"polyp is a drawn domain .* group by '\^\(p\)'; leave"):
+        open_data("polyp", profile(), groups="^(p)")

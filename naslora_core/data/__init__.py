@@ -1,6 +1,7 @@
 """Images and their masks: embedded procedural domains, or a folder, csv or COCO file of yours."""
 
 import importlib
+from pathlib import Path
 
 from naslora_core.data.check import check
 from naslora_core.data.coco import coco
@@ -11,17 +12,33 @@ from naslora_core.data.folder import folder
 from naslora_core.data.listing import to_dataset
 from naslora_core.data.opening import list_data
 from naslora_core.data.table_file import csv_table
+from naslora_core.errors import UserError
 
 
 def open_data(name: str, profile, seed: int = 0, groups: str | None = None) -> Dataset:
     """An embedded domain with the profile's counts and size, or your data at the path `name`.
 
     A folder (see `folder`), a .csv (`csv_table`) or a COCO .json (`coco`); groups as they have it.
+    Raises UserError for a name that is a domain's and a folder's too, and for a domain with groups.
     """
     if name not in DOMAINS:
         return to_dataset(list_data(name, groups=groups))
+    _only_drawn(name, groups)
     p = profile
     return domain(name, p.train, p.val, p.test, size=p.image_size, seed=seed)
+
+
+def _only_drawn(name: str, groups: str | None) -> None:
+    if Path(name).is_dir():
+        raise UserError(
+            f"{name} is a drawn domain, and a folder here is called so too; write ./{name} for the "
+            "folder, or start in another place for the domain."
+        )
+    if groups is not None:
+        raise UserError(
+            f"{name} is a drawn domain and has no patients or sequences to group by {groups!r}; "
+            "leave the groups out, or name a folder, a .csv or a .json."
+        )
 
 
 def __getattr__(name: str):
