@@ -10,7 +10,8 @@ from naslora_core.data import Sample
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, Segmenter, build_nano, load_sam
 from naslora_core.training import evaluate, predict, score_masks
-from naslora_core.training.evaluate import METRICS, native_logits, predict_one
+from naslora_core.training.evaluate import METRICS
+from naslora_core.training.native_masks import native_logits, predict_one
 from naslora_core.training.prompts import box_of
 
 
@@ -35,6 +36,29 @@ def test_classes_are_scored_one_by_one():
     assert score_masks(swapped, samples, classes=2).mean["dice"] == 0.0
     empty = [s.mask * 0 for s in samples]  # one class missed, the other rightly absent
     assert score_masks(empty, samples, classes=2).mean["dice"] == 0.5
+
+
+def test_classes_that_no_mask_of_the_set_holds_earn_nothing():
+    """A list of 80 categories of which one occurs."""
+    samples = squares(3)
+    drawn = [np.full_like(samples[0].mask, 7), samples[1].mask, samples[2].mask]
+    one, many = (score_masks(drawn, samples, n, ("ber", "mae")) for n in (1, 80))
+    assert many.occurring == one.occurring == [1]
+    assert many.dice.tolist() == [0, 1, 1] and many.mean == one.mean
+
+
+def test_a_class_of_the_set_is_asked_for_in_every_image():
+    a, b = (Sample(s.image, s.mask * (i + 1), s.name) for i, s in enumerate(squares(2)))
+    nothing = [a.mask * 0, b.mask * 0]
+    assert score_masks(nothing, [a, b], classes=3).dice.tolist() == [0.5, 0.5]
+
+
+def test_where_no_class_occurs_all_are_asked_whether_they_are_rightly_absent():
+    empty = [Sample(s.image, s.mask * 0, s.name) for s in squares(2)]
+    drawn = [squares(1)[0].mask, empty[1].mask]
+    scores = score_masks(drawn, empty, classes=2)
+    assert scores.occurring == [] and scores.dice.tolist() == [0.5, 1.0]
+    assert score_masks([], [], classes=2).dice.shape == (0,)
 
 
 def test_the_median_image_is_the_median():
