@@ -78,6 +78,14 @@ def test_what_is_wrong_is_said(answer, words):
     assert words in repr(check(answer))
 
 
+@pytest.mark.parametrize(
+    "wrap", [list, set, iter, dict.fromkeys, lambda w: {n: 0 for n in w}.keys()]
+)
+def test_names_may_come_in_whatever_holds_them(wrap):
+    assert compare(["a", "b"], wrap(["b", "a"])) == ""
+    assert "missing: b" in compare(["a", "b"], wrap(["a"])).lower()
+
+
 def test_the_line_is_the_learners_even_where_the_check_wraps_the_answer(solved):
     def careless(*given):
         return given.nothing

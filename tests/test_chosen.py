@@ -23,6 +23,7 @@ from naslora_core.adapters import (
 from naslora_core.adapters.chosen import layers_of
 from naslora_core.adapters.reading import read_genotype
 from naslora_core.errors import UserError
+from naslora_core.sam import build_nano
 from naslora_core.search import OPERATOR_SETS
 from naslora_core.training.fit import fit
 
@@ -139,6 +140,8 @@ def test_what_cannot_be_chosen_is_refused(sam):
     for method in (LoRA(4), NASPCLoRA(4)):
         with pytest.raises(UserError, match="has no whole cell.*NASLoRA"):
             discretise(sam, adapt(sam, method), images)
+    with pytest.raises(UserError, match="trained on the base .*; give the one that it was"):
+        discretise(build_nano(), holding(sam, ("skip", "skip")), images)
     with pytest.raises(UserError, match="'best'.*projection, argmax"):
         discretise(sam, holding(sam, ("skip", "skip")), images, "best")
     with pytest.raises(UserError, match="1 operators are chosen for 2 Linears"):

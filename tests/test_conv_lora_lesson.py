@@ -4,11 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from adapting import random_images, shaken, small_sam
+from matplotlib.figure import Figure
 
 from naslora_core import checks, viz
 from naslora_core.adapters import ConvLoRA, adapt
 from naslora_core.adapters.routing import chosen_experts, one_expert, qkv_inputs
 from naslora_core.exercises.lesson_06 import reference_alarm, suspects
+from naslora_core.viz.scales import _route
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +88,10 @@ def test_figures_say_what_they_show():
     photo, apart = torch.zeros(8, 8, 3).byte().numpy(), torch.tensor([[1, 2], [1, 1]])
     shown = viz.routes(photo, {"a": apart, "b": apart * 0 + 3, "c": torch.ones(1, 1)})
     assert "In 1 of 2 windowed blocks" in shown.alt
+    ax = Figure().add_subplot()
+    _route(ax, photo, apart.numpy(), window=6)  # 8 pixels in windows of 6: the last is cut
+    places = {(*p.get_xy(), p.get_width(), p.get_height()) for p in ax.patches}
+    assert places == {(0, 0, 6, 6), (6, 0, 2, 6), (0, 6, 6, 2), (6, 6, 2, 2)}
 
 
 def test_experts_are_told_window_by_window_and_can_be_forced():

@@ -55,8 +55,8 @@ def test_a_kernel_mended_in_place_is_named():
 
 def test_fates_are_those_that_the_layers_were_built_for():
     wanted = dict.fromkeys(("skip", "conv_1x1"), "everything")
-    wanted |= dict.fromkeys(("conv_5x5", "one direction"), "a side branch")
-    wanted |= dict.fromkeys(("relu", "max pool", "gate"), "nothing")
+    wanted |= dict.fromkeys(("conv_5x5", "one direction", "the other direction"), "a side branch")
+    wanted |= dict.fromkeys(("relu", "tanh", "max pool", "gate"), "nothing")
     x = torch.randn(2, 7, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert {name: fate(layer, x) for name, layer in mysteries(3).items()} == wanted
 
@@ -71,6 +71,16 @@ def by_a_corner(layer, x):
     return "nothing" if fate(layer, x) == "nothing" else by_a_poke(layer, x, -1)
 
 
+def by_the_other_corner(layer, x):
+    return "nothing" if fate(layer, x) == "nothing" else by_a_poke(layer, x, 0)
+
+
+def by_turning_the_sign(layer, x):
+    silent = layer(torch.zeros_like(x))
+    odd = torch.allclose(layer(-x) - silent, silent - layer(x), atol=1e-6)
+    return by_a_poke(layer, x, 3) if odd else "nothing"
+
+
 def by_a_poke(layer, x, at):
     poked = x.clone()
     poked[:, at, at] += 1
@@ -79,8 +89,10 @@ def by_a_poke(layer, x, at):
     return "a side branch" if moved.any() else "everything"
 
 
-@pytest.mark.parametrize("wrong", [by_doubling, by_a_corner])
-def test_a_probe_by_doubling_or_in_a_corner_is_not_enough(wrong):
+@pytest.mark.parametrize(
+    "wrong", [by_doubling, by_a_corner, by_the_other_corner, by_turning_the_sign]
+)
+def test_a_probe_by_doubling_by_sign_or_in_a_corner_is_not_enough(wrong):
     assert checks.ex_11_2(fate).state == checks.SOLVED
     assert checks.ex_11_2(wrong).state == checks.WRONG
 

@@ -96,6 +96,12 @@ def test_greedy_nms_equals_a_slow_loop(seed, count, threshold):
     assert greedy_nms(boxes, scores, threshold).tolist() == kept
 
 
+def test_boxes_without_an_area_suppress_nothing():
+    """0/0 is no overlap, as in torchvision's own kernel: masks of one column have such boxes."""
+    boxes = torch.tensor([[10, 10, 10, 30], [50, 50, 50, 90], [100, 100, 120, 100], [0, 0, 5, 5]])
+    assert greedy_nms(boxes.float(), torch.tensor([4.0, 3, 2, 1]), 0.7).tolist() == [0, 1, 2, 3]
+
+
 def overlap(a, b):
     w = max(0.0, float(min(a[2], b[2]) - max(a[0], b[0])))
     h = max(0.0, float(min(a[3], b[3]) - max(a[1], b[1])))

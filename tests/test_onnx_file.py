@@ -1,5 +1,6 @@
 """onnxruntime computes what PyTorch does, from one file or two, and what is missing is named."""
 
+import copy
 import os
 import sys
 from types import SimpleNamespace
@@ -21,11 +22,12 @@ from naslora_core.adapters import (
 )
 from naslora_core.adapters.onnx_file import difference, export_onnx, run_onnx
 from naslora_core.errors import UserError
-from naslora_core.sam import build_nano
+from naslora_core.sam import build_nano, fuse
 
 METHODS = {
     "window": NASLoRA(rank=4),
     "map": NASLoRA(rank=3, place="map", linears=("q", "v", "proj", "lin1")),
+    "fused": NASLoRA(rank=2),  # as every vit_* that load_sam makes
 }
 
 
@@ -40,7 +42,10 @@ def base():
 
 @pytest.fixture(scope="module", params=METHODS)
 def exported(request, base, tmp_path_factory):
-    model = shaken(adapt(base, METHODS[request.param]))
+    sam = copy.deepcopy(base)
+    if request.param == "fused":
+        fuse(sam.image_encoder)
+    model = shaken(adapt(sam, METHODS[request.param]))
     folded = fold(model)
     path = folded.save(tmp_path_factory.mktemp(request.param) / "mine.onnx")
     return SimpleNamespace(model=model, folded=folded, path=path)

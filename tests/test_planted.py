@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from naslora_core.errors import UserError
-from naslora_core.search import planted
+from naslora_core.search import Schedule, Stage, planted
 from naslora_core.search.planted import PLANTS, Garden, Race, convolve, features, matrix, rate
 from naslora_core.training import oracle, planted_sam
 from naslora_core.training.planted_sam import Bed
@@ -102,6 +102,15 @@ def test_alpha_moves_at_the_gardens_rate():
     assert slow.history[-1]["probability"] == pytest.approx([1 / 9] * 9)
     fast = planted.race("skip", 0, replace(QUICK, steps=20, alpha_lr=0.1))
     assert max(fast.history[-1]["probability"]) > 0.12
+
+
+def test_a_schedules_temperature_is_in_force():
+    def winner(temperature):
+        stage = Stage("s", 20, "both", 0.02, alpha_lr=0.01, temperature=temperature)
+        garden = replace(QUICK, schedule=Schedule("s", (stage,)))
+        return max(planted.race("skip", 0, garden).history[-1]["probability"])
+
+    assert winner(0.1) > winner(1.0) > winner(10.0) and winner(1.0) == winner(None)
 
 
 def test_noise_is_the_share_it_says():

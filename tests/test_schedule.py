@@ -92,6 +92,10 @@ def test_the_budget_in_plain_words():
         assert fact in text
     assert "unlikely" in text
     assert "unlikely" not in budget(joint(400, 1e-3), 9)
+    hot, cold = (Stage("s", 100, "both", 0.01, alpha_lr=0.02, temperature=t) for t in (5.0, 0.2))
+    assert "about 0.22 for the winner" in budget(Schedule("hot", (hot,)), 9)
+    assert "unlikely" in budget(Schedule("hot", (hot,)), 9)
+    assert "about 1.00" in budget(Schedule("cold", (hot, cold)), 9)  # the last one counts
     assert "never moves" in budget(weights_only(100, 1e-3), 9)
 
 

@@ -14,12 +14,14 @@ import torch
 from bs4 import BeautifulSoup
 from IPython.core.formatters import DisplayFormatter
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from nbconvert import HTMLExporter
 from PIL import Image
 
 from naslora_core import viz
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, build_nano
+from naslora_core.training.watch import VALUE
 from naslora_core.viz.theme import CLASSES, PROMPT_OUT
 from naslora_core.viz.theme import OPERATORS as OPERATOR_COLOURS
 
@@ -229,9 +231,12 @@ def test_static_click_shows_three(predictor):
 def test_live_plot_draws_once_under_automation(history):
     plot = viz.LivePlot()
     for event in history:
-        plot(event | ({"val": 0.5} if event["step"] % 10 == 0 else {}))
+        plot(event | ({VALUE: 0.5} if event["step"] % 10 == 0 else {}))
     assert plot._handle is None
     assert "between 0.40 and 0.80" in plot.picture().alt
+    ax = Figure().add_subplot()
+    plot._validation(ax)
+    assert [line.get_label() for line in ax.lines] == ["validation Dice"]
 
 
 def test_a_kernel_knows_whether_someone_is_there():

@@ -77,6 +77,7 @@ def discretise(
     method = ChosenLoRA(m.rank, m.scale, m.blocks, m.linears, m.place, tuple(names.values()))
     shape = model.classes, model.seed, head_name(model.head), model.resize
     chosen = adapt(sam, method, *shape)
+    _same_base(chosen, model)
     kept = chosen.kept()
     for name, tensor in model.kept().items():  # the decoder, the head
         if ".blocks." not in name:
@@ -85,6 +86,14 @@ def discretise(
     for (label, name), old, new in pairs:
         _take(old, new, read[label].members[name])
     return chosen
+
+
+def _same_base(chosen, model) -> None:
+    if chosen.base_hash != model.base_hash:
+        raise UserError(
+            f"The model was trained on the base {model.base_hash[:12]}, this SAM is "
+            f"{chosen.base_hash[:12]}; give the one that it was adapted from."
+        )
 
 
 def _name(label: str, name: str | None) -> str:

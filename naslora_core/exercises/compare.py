@@ -1,5 +1,7 @@
 """What differs between a learner's result and the target, as a sentence and as a picture."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 
@@ -54,8 +56,9 @@ def _of_words(value) -> bool:
 
 def _words(target, yours) -> str:
     """Texts are compared as they are, collections of names without regard to their order."""
-    if isinstance(target, str) or not isinstance(yours, list | tuple | set):
+    if isinstance(target, str) or isinstance(yours, str) or not isinstance(yours, Iterable):
         return "" if yours == target else f"Target {target!r}, yours {yours!r}."
+    yours = list(yours)  # names in whatever holds them
     found = {"missing": set(target) - set(yours), "too many": set(yours) - set(target)}
     parts = [f"{w}: {', '.join(sorted(map(str, n))[:5])}" for w, n in found.items() if n]
     return f"{'; '.join(parts).capitalize()}." if parts else ""

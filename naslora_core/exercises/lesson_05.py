@@ -55,7 +55,7 @@ def ex_5_2(answer):
         reference,
         case,
         hint="We first, then Wd, then s; a matrix acts on the last axis as x @ W.T.",
-        proves="Your two narrow products equal one dense matrix, on any shape.",
+        proves="It equals one dense matrix, W0 + s Wd We, on any shape.",
     )
 
 

@@ -21,6 +21,7 @@ def ex_10_1(answer):
     for name in (*spans(2), "nothing"):
         for noise in (0.003, 0.05):
             cases.append((near(rng, name, noise), spans(2)))
+    cases += [(kernel, spans(2)) for kernel in look_alikes()]
     return checks.check(
         "10.1",
         answer,
@@ -63,6 +64,15 @@ def near(rng: np.random.Generator, name: str, noise: float, rank: int = 2) -> Te
     return kernel + added * kernel.norm() / added.norm() * noise**0.5
 
 
+def look_alikes() -> list[Tensor]:
+    """Kernels that are zero where a class is, and outside of it: the places alone do not tell."""
+    apart = torch.zeros(2, 2, 3, 3, dtype=torch.float64)
+    apart[0, 0, 1, 1], apart[1, 1, 1, 1] = 1, -1  # at the centre, and no multiple of skip
+    uneven = torch.zeros_like(apart)
+    uneven[0, 0] = uneven[1, 1] = torch.arange(9.0).view(3, 3)  # each channel by itself, no mean
+    return [apart, uneven]
+
+
 def cheapest(kernel: Tensor, classes: Mapping[str, Tensor], tolerance: float = TOLERANCE) -> str:
     """The reference of 10.1: the first class that leaves at most `tolerance`, or "none fits"."""
     k = kernel.flatten()[:, None]
@@ -80,7 +90,7 @@ def ex_10_2(answer):
     for seed in range(3):
         one, other = drawn(seed), drawn(seed + 10)
         cases += [(one, other), (one, reordered(one)), (reordered(one), other)]
-    cases.append((drawn(0), without_none(drawn(1))))
+    cases += [(drawn(0), without_none(drawn(1))), (without_none(drawn(1)), drawn(0))]
     return checks.check(
         "10.2",
         answer,

@@ -101,12 +101,15 @@ def mysteries(seed: int) -> dict[str, nn.Module]:
         torch.default_generator.manual_seed(seed)
         kernels = {1: torch.randn(3, 3, 1, 1), 5: torch.randn(3, 3, 5, 5)}
         glance = F.pad(torch.randn(3, 3, 1, 1), (0, 2, 1, 1))  # the left neighbour alone
+        mirrored = glance.flip(-1)
         maps = {
             "skip": nn.Identity(),
             "conv_1x1": lambda z: F.conv2d(z, kernels[1].to(z)),
             "conv_5x5": lambda z: F.conv2d(z, kernels[5].to(z), padding=2),
             "one direction": lambda z: F.conv2d(z, glance.to(z), padding=1),
+            "the other direction": lambda z: F.conv2d(z, mirrored.to(z), padding=1),
             "relu": F.relu,
+            "tanh": torch.tanh,  # odd, as a linear map is
             "max pool": lambda z: F.max_pool2d(z, 3, 1, 1),
             "gate": lambda z: z * z.mean((2, 3), keepdim=True).softmax(1),
         }

@@ -55,6 +55,8 @@ def ex_13_2(answer):
         splits = {"train": patients[:4], "val": patients[4:6], "test": patients[6:]}
         if rng.random() < 0.8:
             splits["test"] = [*splits["test"], *rng.permutation(patients[:6])[:2].tolist()]
+        if rng.random() < 0.5:
+            splits["val"] = [*splits["val"], patients[0]]
         named = {s: _frames(rng, each) for s, each in splits.items()}
         return named, r"^(patient\d+)_"
 

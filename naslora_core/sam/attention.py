@@ -58,7 +58,7 @@ class Parts(nn.Module):
         rows, columns = self.biases(q, size)
         row = torch.eye(H, device=q.device, dtype=k.dtype).repeat_interleave(W, 0)  # HW H
         column = torch.eye(W, device=q.device, dtype=k.dtype).repeat(H, 1)  # HW W
-        where = torch.cat([row, column], 1).expand(len(k), -1, -1)
+        where = torch.cat([row, column], 1).expand(k.shape[0], -1, -1)  # traced: any batch
         return torch.cat([self.scale * q, rows, columns], -1), torch.cat([k, where], -1)
 
 

@@ -46,7 +46,7 @@ def greedy_nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     while order.numel():
         best, rest = order[0], order[1:]
         keep.append(best)
-        order = rest[_iou_with(boxes[best], boxes[rest]) <= iou_threshold]
+        order = rest[~(_iou_with(boxes[best], boxes[rest]) > iou_threshold)]  # 0/0 suppresses none
     return torch.stack(keep) if keep else order
 
 

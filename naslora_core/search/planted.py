@@ -139,8 +139,8 @@ def lesson(kernel: Tensor, garden: Garden, seed: int, step: int) -> tuple[Tensor
 def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tuple]:
     """Train what is free in `model` on draw(step) = (x, y): (step, what moved, loss) of each.
 
-    Of a stage only steps, moves and rates count: every step draws data of its own, so there are no
-    halves to keep apart; decay is AdamW's own, and the softmax stays as it is.
+    Of a stage steps, moves, rates and temperature count: every step draws data of its own, so there
+    are no halves to keep apart; decay is AdamW's own.
     """
     free = {n: p for n, p in model.named_parameters() if p.requires_grad}
     alphas = [p for n, p in free.items() if n.endswith("arch_alpha")]
@@ -152,6 +152,7 @@ def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tup
     plan = schedule.plan
     for step, (stage, done) in enumerate(plan):
         moves, (x, y) = stage.turn(done)[0], draw(step)
+        _heat(model, stage.temperature_at(done))
         loss = F.mse_loss(model(x), y)
         model.zero_grad()
         loss.backward()
@@ -161,6 +162,12 @@ def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tup
             groups[kind].param_groups[0]["lr"] = rate
             groups[kind].step()
         yield step + 1, "+".join(moves), loss.item()
+
+
+def _heat(model: nn.Module, temperature: float | None) -> None:
+    """Give every cell this temperature; None leaves them as they are."""
+    for cell in (m for m in model.modules() if isinstance(m, Cell) and temperature is not None):
+        cell.temperature.fill_(temperature)
 
 
 def rate(races: Sequence[Race], reading: str) -> dict[str, float]:

@@ -91,6 +91,12 @@ class Schedule:
         return [(stage, done) for stage in self.stages for done in range(stage.steps)]
 
     @property
+    def last_temperature(self) -> float:
+        """Of the softmax at the end; a stage without one leaves it as it was, at first 1."""
+        ends = (stage.temperature_at(stage.steps - 1) for stage in self.stages)
+        return [1.0, *(t for t in ends if t is not None)][-1]
+
+    @property
     def alpha_steps(self) -> int:
         """Steps that move alpha."""
         return sum(s.alpha_steps for s in self.stages)
@@ -165,6 +171,7 @@ def budget(schedule: Schedule, operators: int) -> str:
     if not moving:
         return f"{schedule.name}: alpha never moves, so nothing is searched."
     path = sum(s.alpha_steps * s.alpha_lr for s in moving)
+    path /= schedule.last_temperature  # softmax(alpha / T)
     sure, hoped = reachable(path, operators), reachable(GROWTH * path, operators)
     rates = " and ".join(f"{r:g}" for r in sorted({s.alpha_lr for s in moving}))
     text = (

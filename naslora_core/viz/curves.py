@@ -60,11 +60,12 @@ def alpha_trajectories(
 ) -> Picture:
     """Probability of every operator over the steps, one plot a block, the winner named.
 
-    history: events with `step`, `stage` and `alpha`, the probabilities `blocks operators`.
+    history: events with `step`, `stage` and `alpha`, the probabilities `blocks operators`; blocks:
+    names of the vectors.
     """
     steps, alpha = alpha_of(history)
     count = alpha.shape[1]
-    blocks = blocks or [f"block {i}" for i in range(count)]
+    blocks = blocks or [f"alpha {i}" for i in range(count)]
     columns = min(3, count)
     rows = -(-count // columns)
     figure, axes = canvas(rows, columns, rows * 1.6 + 0.9, sharex=True, sharey=True)

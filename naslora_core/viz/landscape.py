@@ -20,7 +20,7 @@ def landscape(
     has a button for every operator, too.
     """
     steps, alpha = alpha_of(history)
-    blocks = list(blocks or (f"block {i}" for i in range(alpha.shape[1])))
+    blocks = list(blocks or (f"alpha {i}" for i in range(alpha.shape[1])))
     strongest, last = alpha.max(2), alpha[-1]
     figure, axes = canvas(height=0.3 * len(blocks) + 1.2)
     ax = axes[0, 0]

@@ -15,9 +15,9 @@ EVERY = 1.0  # seconds between two drawings
 class LivePlot:
     """`fit(..., on_event=plot)`; then end a cell with `plot`.
 
-    Takes events with `step`, `stage`, `loss`, and where there are any `val` and `alpha`
-    (probabilities `blocks operators`). In a live notebook it redraws at most once a second, under
-    automation only where it is displayed.
+    Takes events with `step`, `stage`, `loss`, and where there are any `val_dice` (from `watch`) and
+    `alpha` (probabilities `blocks operators`). In a live notebook it redraws at most once a second,
+    under automation only where it is displayed.
     """
 
     def __init__(self, title: str | None = None):
@@ -53,9 +53,9 @@ class LivePlot:
         return Picture(figure, f"{title}. {self._words()}")
 
     def _validation(self, ax) -> None:
-        found = [(e["step"], e["val"]) for e in self.history if e.get("val") is not None]
+        found = [(e["step"], e["val_dice"]) for e in self.history if "val_dice" in e]
         if found:
-            ax.plot(*zip(*found, strict=True), "o-", color=PROMPT, label="validation score")
+            ax.plot(*zip(*found, strict=True), "o-", color=PROMPT, label="validation Dice")
             ax.legend()
 
     def _decided(self, ax) -> None:

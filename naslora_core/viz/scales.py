@@ -60,10 +60,16 @@ def stairs(places: Sequence[float], losses: Mapping[str, Sequence[float]], title
     return Picture(figure, f"{title}.")
 
 
-def routes(photo: np.ndarray, chosen: Mapping[str, Tensor], title: str | None = None) -> Picture:
+def routes(
+    photo: np.ndarray,
+    chosen: Mapping[str, Tensor],
+    window: int | None = None,
+    title: str | None = None,
+) -> Picture:
     """The expert 1, 2, ... of every window, on the square image, a panel for every block.
 
-    photo: uint8 `S S 3`; chosen: by the block's name, the experts of its windows `rows columns`.
+    photo: uint8 `S S 3`; chosen: by the block's name, the experts of its windows `rows columns`;
+    window: their side in pixels where they do not divide the image (the last ones are cut off).
     """
     columns = min(3, len(chosen))
     rows = -(-len(chosen) // columns)
@@ -71,7 +77,7 @@ def routes(photo: np.ndarray, chosen: Mapping[str, Tensor], title: str | None = 
     for ax in axes.flat:
         ax.axis("off")
     for ax, (name, experts) in zip(axes.flat, chosen.items(), strict=False):
-        _route(ax, photo, as_array(experts))
+        _route(ax, photo, as_array(experts), window)
         ax.set_title(name)
     windowed = [as_array(e) for e in chosen.values() if as_array(e).size > 1]
     apart = sum(len(np.unique(e)) > 1 for e in windowed)
@@ -83,13 +89,15 @@ def routes(photo: np.ndarray, chosen: Mapping[str, Tensor], title: str | None = 
     return Picture(figure, f"{title}. {_in_words(chosen)}")
 
 
-def _route(ax, photo: np.ndarray, experts: np.ndarray) -> None:
+def _route(ax, photo: np.ndarray, experts: np.ndarray, window: int | None) -> None:
     """One block: its windows over the photo, each in its expert's colour with its number."""
-    high, wide = (photo.shape[i] / experts.shape[i] for i in (0, 1))
+    side, count = photo.shape[0], experts.shape[0]
+    each = window if window and count > 1 else side / count
     ax.imshow(photo, alpha=0.7)
     for (row, column), expert in np.ndenumerate(experts):
         colour = EXPERTS[(int(expert) - 1) % len(EXPERTS)]
-        place = (column * wide, row * high)
+        place = (column * each, row * each)
+        wide, high = (min(each, side - at) for at in place)
         fill = {"facecolor": colour, "alpha": 0.3, "edgecolor": "none"}
         ax.add_patch(Rectangle(place, wide, high, **fill))
         ax.add_patch(Rectangle(place, wide, high, facecolor="none", edgecolor="white", lw=1.5))

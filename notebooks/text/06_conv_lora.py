@@ -494,7 +494,8 @@ n = int(apart.argmax())  # the image whose windows disagree in most blocks
 kinds = ["windowed" if block.window_size else "global" for block in blocks]
 names = [f"block {i}, {kind}" for i, kind in enumerate(kinds)]
 photo = images[n].permute(1, 2, 0).byte().numpy()
-viz.routes(photo, dict(zip(names, (c[n] for c in chosen), strict=True)))
+window = blocks[0].window_size * sam.image_encoder.patch_embed.proj.kernel_size[0]
+viz.routes(photo, dict(zip(names, (c[n] for c in chosen), strict=True)), window)
 
 # %% [markdown]
 # The image whose windows disagree most. In training noise is added; how often does it
