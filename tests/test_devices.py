@@ -84,6 +84,8 @@ def test_running_out_of_memory_names_the_knobs_in_order(monkeypatch):
     told = str(out_of_memory(model, 8, 1, "fp32"))
     order = [told.index(word) for word in ("accumulate=8", "bf16", "late-4")]
     assert order == sorted(order) and "about 12%" in told and "about 67%" in told
+    shared = str(out_of_memory(model, 8, 1, "fp32", processes=2))
+    assert "with 4 image(s)" in shared and "accumulate=4 " in shared  # 8 would be refused
 
     def full(*images):
         raise torch.OutOfMemoryError("no more")

@@ -1,6 +1,8 @@
 """What is told of a search is what it did."""
 
+import copy
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from tiny import tiny_data
 from naslora_core.adapters import LoRA, NASLoRA, adapt, cells
 from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
+from naslora_core.sam import fuse
 from naslora_core.search.trajectory import trajectory
 from naslora_core.training.diagnose import curvature, diagnose, gap, importance, norms, without
 from naslora_core.training.fit import fit
@@ -95,6 +98,28 @@ def test_curvature_is_the_top_eigenvalue_of_the_whole_hessian(model, batch):
     rows = [torch.cat(torch.autograd.grad(s, alphas, retain_graph=True)) for s in slope]
     values = torch.linalg.eigvalsh(torch.stack(rows))
     assert found == pytest.approx(float(values[values.abs().argmax()]), rel=0.03)
+
+
+def test_curvature_passes_through_fused_attention_and_leaves_flags(model, batch):
+    alphas = [c.arch_alpha for c in cells(model).values()]
+    expected = curvature(model, *batch, rounds=5)
+    twin = copy.deepcopy(model)
+    fuse(twin.sam.image_encoder)
+    for cell in cells(twin).values():
+        cell.arch_alpha.requires_grad_(False)
+    assert curvature(twin, *batch, rounds=5) == pytest.approx(expected, rel=0.02)
+    assert not any(c.arch_alpha.requires_grad for c in cells(twin).values())
+    assert all(a.requires_grad for a in alphas)
+
+
+def test_the_gap_is_of_all_classes(sam, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        "naslora_core.training.diagnose.evaluate",
+        lambda model, samples, classes=1: given.append(classes) or SimpleNamespace(mean={}),
+    )
+    gap(sam, shaken(adapt(sam, NASLoRA(2, blocks=(5,)), 3)), tiny_data(), images=1)
+    assert given == [3, 3, 3]
 
 
 def test_the_gap_stands_beside_the_mixture(sam, model):

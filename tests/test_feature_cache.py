@@ -160,6 +160,19 @@ def test_the_folder_is_bounded_and_throws_away_the_longest_unused(tmp_path):
     assert files.get("large") is None and files.get("e") is not None
 
 
+def test_a_folder_that_two_processes_filled_is_not_halved_by_the_next(tmp_path):
+    size = len((_put(tmp_path / "one", 1e6, "a") / "a.tensor").read_bytes())
+    first, second = (BoundedFolder(tmp_path / "two", 8.5 * size, 2) for _ in range(2))
+    for name in "abcd":
+        first.put(name, torch.zeros(100))
+        second.put(f"{name}2", torch.zeros(100))
+    again = BoundedFolder(tmp_path / "two", 8.5 * size, 2)
+    assert len(list(again.path.iterdir())) == 8
+    again.put("e", torch.zeros(100))
+    left = list(again.path.iterdir())
+    assert 7 <= len(left) <= 8 and sum(p.stat().st_size for p in left) <= 8.5 * size
+
+
 @pytest.mark.parametrize("axes", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
 def test_tensors_come_back_as_they_lay_in_memory(tmp_path, axes):
     files, tensor = BoundedFolder(tmp_path, 1e6), torch.randn(2, 3, 4).permute(axes)

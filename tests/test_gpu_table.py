@@ -41,6 +41,8 @@ def test_legs_are_kept_and_those_done_are_skipped(tmp_path, capsys, monkeypatch)
     monkeypatch.setattr(gpu_table, "measured", None)  # nothing is measured twice
     call(*words)
     assert capsys.readouterr().out == said
+    with pytest.raises(UserError, match="in 1 rounds on .*, this run asks for 2 on"):
+        call(*words, "--rounds", 2)
     record = json.loads((tmp_path / "nano-nas_lora_late-b1-fast-cache-bf16.json").read_text())
     assert record["peak_mb"] > 0 and record["ms"] > 0 and record["provenance"]["device"]
     assert record["images_per_second"] == pytest.approx(1000 / record["ms"], rel=0.01)
@@ -54,6 +56,22 @@ def test_memory_running_out_is_a_row_and_not_the_end(monkeypatch):
     assert measured(Leg("nano", "lora", 1), "cpu", 1) == {"out_of_memory": True}
     told = gpu_table.line({"leg": vars(Leg("nano", "lora", 1)), "out_of_memory": True})
     assert told.endswith("out of memory")
+
+
+def test_a_method_that_fits_has_its_row_where_lora_does_not(monkeypatch):
+    stepping = gpu_table._stepping
+
+    def full(sam, method, *rest):
+        if method == "lora":
+            raise torch.OutOfMemoryError("no more")
+        return stepping(sam, method, *rest)
+
+    monkeypatch.setattr(gpu_table, "_stepping", full)
+    leg = Leg("nano", "decoder_only", 1, kept=True)
+    row = measured(leg, "cpu", 1)
+    assert row["peak_mb"] > 0 and row["ms"] > 0 and row["ratio"] is None
+    assert "LoRA does not fit" in gpu_table.line({"leg": vars(leg)} | row)
+    assert removed([{"leg": vars(leg)} | row]) == {}
 
 
 def test_the_share_removed_is_of_the_overhead_over_lora():

@@ -65,6 +65,11 @@ def test_order_of_tokens_does_not_matter_and_empty_images_have_a_loss():
     assert empty.isfinite() and masks.grad.abs().max() == 0
 
 
+def test_a_mask_that_is_not_finite_has_a_loss_that_tells():
+    masks, classes, labels = one_image()
+    assert matched_loss(masks * torch.nan, classes, labels).isnan()
+
+
 def test_semantic_logits_against_the_sum():
     masks, classes, _ = one_image()
     found = semantic(masks, classes).sigmoid()

@@ -1,5 +1,7 @@
 """A plan says what a step then takes, from shapes alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -108,6 +110,14 @@ def test_a_card_is_filled_by_the_first_knob_that_is_enough(monkeypatch, megabyte
         propose(asked, card=0.01)
 
 
+def test_a_proposal_is_timed_by_the_rates_of_its_own_precision():
+    rates = {"fp32": UNIT, "bf16": replace(UNIT, encoder=0.1, decoder=0.1)}
+    asked = plan("sam_nano", LoRA(rank=2), 1, calibration=rates["fp32"])
+    half = plan("sam_nano", LoRA(rank=2), 1, "bf16", True, calibration=rates["bf16"])
+    found = propose(asked, half.peak / 1e9 / ROOM * 1.001, rates.get)
+    assert (found.precision, found.seconds) == ("bf16", half.seconds)
+
+
 def test_what_cannot_be_planned_is_refused():
     with pytest.raises(UserError, match="depend on values.*dispatch='fast'"):
         plan("sam_nano", ConvLoRA(dispatch="released"), batch=1)
@@ -134,7 +144,7 @@ def test_a_calibration_gives_seconds():
 
 
 def test_the_command_prints_parts_and_a_proposal(capsys, monkeypatch):
-    monkeypatch.setattr(planning, "calibrate", lambda *_: UNIT)
+    monkeypatch.setattr(planning, "calibrate", lambda *_, **__: UNIT)
     words = "plan sam_nano --method lora --batch 1 --card 1 --set blocks='late-1'".split()
     arguments = build_parser().parse_args(words)
     arguments.run(arguments)

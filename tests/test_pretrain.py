@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -128,6 +129,18 @@ def test_publishing_writes_weights_that_match_their_manifest(tmp_path, monkeypat
     (before / "sam_nano.json").write_text('{"scenes_seen": 9}')
     with pytest.raises(UserError, match="has seen 8 scenes, the published weights 9"):
         publish.publish(tmp_path, target)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_good_state(tmp_path, quiet, monkeypatch):
+    pretrain.run(replace(SMALL, scenes=4), tmp_path, every=1)
+    before = (tmp_path / "state.pt").read_bytes()
+    monkeypatch.setattr(pretrain, "step_loss", lambda *_: torch.tensor(torch.nan))
+    with pytest.raises(UserError, match="The loss is nan after 4 scenes.*Lower --lr"):
+        pretrain.run(SMALL, tmp_path, every=1)
+    assert (tmp_path / "state.pt").read_bytes() == before
+    assert not (tmp_path / "cooled.pt").exists()  # of the shorter leg: not to be published as this
+    with pytest.raises(UserError, match=r"cooled\.pt is not there; finish a leg"):
+        publish.publish(tmp_path, tmp_path / "weights")
 
 
 @pytest.mark.parametrize("wrong", [{"decay": 0}, {"decay": 1.5}, {"batch": 0}, {"scenes": 0}])

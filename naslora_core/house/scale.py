@@ -122,7 +122,8 @@ def _leg(record: dict) -> str:
     if record.get("out_of_memory"):
         return f"{start}out of memory | - | - | - |"
     speed, peak = record["images_per_second"], record["peak_mb"] / 1024
-    return f"{start}{record['ms']:.0f} | {record['ratio']:.3f} | {speed:.2f} | {peak:.1f} |"
+    ratio = f"{record['ratio']:.3f}" if record["ratio"] else "-"  # where LoRA does not fit
+    return f"{start}{record['ms']:.0f} | {ratio} | {speed:.2f} | {peak:.1f} |"
 
 
 def missing(core: Path = CORE) -> str:

@@ -21,10 +21,11 @@ class BoundedFolder:
     folder, leaves no half file. What has no room at all is not kept.
     """
 
-    def __init__(self, path: str | Path, room: float):
-        self.path, self.room = Path(path), room
+    def __init__(self, path: str | Path, room: float, processes: int = 1):
+        """room: bytes; processes: how many fill it at once, each its share of what is left."""
+        self.path, self.room, self.processes = Path(path), room, processes
         self.path.mkdir(parents=True, exist_ok=True)
-        self._left = room - sum(size for _, size, _ in self._files())
+        self._left = (room - sum(size for _, size, _ in self._files())) / processes
 
     def get(self, name: str) -> Tensor | None:
         """The tensor, now the one used last; None where it is absent or damaged."""
@@ -62,7 +63,7 @@ class BoundedFolder:
                 break
             path.unlink(missing_ok=True)
             total -= size
-        self._left = self.room - total
+        self._left = (self.room - total) / self.processes
 
     def _files(self) -> list[tuple[int, int, Path]]:
         """When each was used last, its bytes, its path."""

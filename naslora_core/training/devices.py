@@ -76,13 +76,16 @@ def _possible(precision: str, accelerator: str, devices: int) -> None:
 
 
 def known_device(name: str) -> torch.device:
-    """The device of this name, "auto" a GPU where there is one; UserError for one that is not."""
+    """The device of this name, "auto" a GPU where there is one, a numbered GPU from now on the
+    current one; UserError for one that is not."""
     try:
         device = torch.device(_accelerator(name))
     except RuntimeError as error:
         raise UserError(f"Unknown device {name!r}; give --device cpu or cuda.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("There is no CUDA device here; give --device cpu, or go where one is.")
+    if device.index is not None and device.type == "cuda":
+        torch.cuda.set_device(device)  # memory and time are asked of the current one
     return device
 
 

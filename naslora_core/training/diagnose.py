@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from naslora_core.adapters import cells, discretise
 from naslora_core.data.transforms import to_batch
@@ -87,7 +88,15 @@ def curvature(
     flags = [a.requires_grad for a in alphas]
     for a in alphas:
         a.requires_grad_(True)
-    loss = _loss(model, images, masks)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no second derivative
+            return _top_eigenvalue(_loss(model, images, masks), alphas, rounds, seed)
+    finally:
+        for a, flag in zip(alphas, flags, strict=True):
+            a.requires_grad_(flag)
+
+
+def _top_eigenvalue(loss: Tensor, alphas: list[Tensor], rounds: int, seed: int) -> float:
     slopes = torch.autograd.grad(loss, alphas, create_graph=True)
     slope, value = torch.cat([s.flatten() for s in slopes]), 0.0
     v = torch.randn(len(slope), generator=torch.Generator().manual_seed(seed)).to(slope)
@@ -96,8 +105,6 @@ def curvature(
         turned = torch.autograd.grad(slope @ v, alphas, retain_graph=True)  # H v
         turned = torch.cat([t.flatten() for t in turned])
         value, v = float(v @ turned), turned
-    for a, flag in zip(alphas, flags, strict=True):
-        a.requires_grad_(flag)
     return value
 
 
@@ -109,10 +116,9 @@ def gap(sam: nn.Module, model: nn.Module, data, images: int = 16) -> dict[str, d
         resize=model.resize,
     )
     batch = batch.to(next(model.parameters()).device)
-    found = {"mixture": evaluate(model, data.val).mean}
-    for reading in ("projection", "argmax"):
-        found[reading] = evaluate(discretise(sam, model, batch, reading), data.val).mean
-    return found
+    chosen = {r: discretise(sam, model, batch, r) for r in ("projection", "argmax")}
+    each = {"mixture": model} | chosen
+    return {n: evaluate(m, data.val, classes=model.classes).mean for n, m in each.items()}
 
 
 def _loss(model: nn.Module, images: Tensor, masks: Tensor) -> Tensor:

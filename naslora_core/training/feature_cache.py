@@ -99,7 +99,7 @@ class Recalled:
 
     def __init__(self, cut: Cut, cache: FeatureCache, processes: int = 1):
         self.cut, self.half, self.weights = cut, cache.half, cut.key()
-        self.files = BoundedFolder(cache.folder, cache.gigabytes * 1e9 / processes)
+        self.files = BoundedFolder(cache.folder, cache.gigabytes * 1e9, processes)
 
     def __call__(self, x: Tensor) -> Tensor:
         circumstances = self._circumstances(x)

@@ -10,9 +10,10 @@ its memory is measured before, alone.
 
 import gc
 import json
+import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ from naslora_core.training.feature_cache import FeatureCache, cached
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_core.training.plan import placed
 from naslora_core.training.planned_step import autocast
-from naslora_core.training.provenance import provenance
+from naslora_core.training.provenance import device_name, provenance
 
 SIZES = {"nano": "sam_nano", "vit_b_1024": "vit_b", "vit_l_1024": "vit_l", "vit_h_1024": "vit_h"}
 COMPARED = ("decoder_only", "lora", "conv_lora", "conv_lora_released", "nas_lora", "nas_pc_lora",
@@ -89,21 +90,32 @@ def run(found: Sequence[Leg], out: Path, command: str, device="cuda", rounds: in
             record = {"leg": asdict(leg), "rounds": rounds} | measured(leg, device, rounds)
             record |= {"provenance": provenance(command, device)}
             write_atomic(path, json.dumps(record, indent=1) + "\n")
-        records.append(json.loads(path.read_text()))
+        records.append(_kept(path, rounds, device_name(device)))
         print(line(records[-1]), flush=True)
     return records
 
 
+def _kept(path: Path, rounds: int, device: str) -> dict:
+    """The record at `path`, if it was made as this run would make it."""
+    record = json.loads(path.read_text())
+    made, asked = (record["rounds"], record["provenance"]["device"]), (rounds, device)
+    if made != asked:
+        raise UserError(
+            f"{path} was measured in {made[0]} rounds on {made[1]}, this run asks for {rounds} on "
+            f"{device}; take another folder."
+        )
+    return record
+
+
 def measured(leg: Leg, device: str, rounds: int) -> dict:
-    """Peak bytes, milliseconds a step, ratio to LoRA's; or that memory ran out."""
+    """Peak megabytes, milliseconds a step, ratio to LoRA's (None where LoRA itself does not fit);
+    or that memory ran out."""
     try:
         return _measured(leg, device, rounds)
     except torch.OutOfMemoryError:
         return {"out_of_memory": True}
     finally:
-        gc.collect()
-        if device != "cpu":
-            torch.cuda.empty_cache()
+        _freed(device)
 
 
 def _measured(leg: Leg, device: str, rounds: int) -> dict:
@@ -115,13 +127,28 @@ def _measured(leg: Leg, device: str, rounds: int) -> dict:
         model, mine = _stepping(sam, leg.method, leg, device, cache, stack)
         mine()  # AdamW's states, the kernels' choices and the cache are there from now on
         peak = whole_peak(model, mine.keywords["optimiser"], mine, device)
-        _, reference = _stepping(sam, REFERENCE, leg, device, None, stack)
-        times = interleaved({"mine": mine, "reference": reference}, rounds, device)
-    row = summary(times["mine"], times["reference"])
+        row = _timed(mine, partial(_stepping, sam, REFERENCE, leg, device, None, stack), rounds,
+                     device)  # fmt: skip
     trained = sum(p.numel() for p in model.trained().values())
     speed = round(1000 * leg.batch / row["ms"], 3)
     return row | {"images_per_second": speed, "peak_mb": round(peak / 2**20, 1),
                   "trained": trained}  # fmt: skip
+
+
+def _timed(mine, reference, rounds: int, device: str) -> dict:
+    """Milliseconds in turns with the reference's step; alone where that runs out of memory."""
+    with suppress(torch.OutOfMemoryError):
+        times = interleaved({"mine": mine, "reference": reference()[1]}, rounds, device)
+        return summary(times["mine"], times["reference"])
+    _freed(device)
+    alone = interleaved({"mine": mine}, rounds, device)["mine"]
+    return {"ms": round(statistics.median(alone), 2), "ratio": None, "spread": None}
+
+
+def _freed(device: str) -> None:
+    gc.collect()
+    if device != "cpu":
+        torch.cuda.empty_cache()
 
 
 def _stepping(sam, method: str, leg: Leg, device: str, cache, stack: ExitStack):
@@ -150,11 +177,12 @@ def line(record: dict) -> str:
     name = Leg(**record["leg"]).name
     if record.get("out_of_memory"):
         return f"{name:<52}  out of memory"
-    low, high = record["spread"]
-    return (
-        f"{name:<52}  {record['ms']:9.1f} ms  {record['ratio']:6.3f} ({low:.3f} to {high:.3f}) of "
-        f"LoRA  {record['images_per_second']:8.2f} images/s  {record['peak_mb']:9.1f} MB"
-    )
+    beside = "LoRA does not fit"
+    if record["ratio"]:
+        low, high = record["spread"]
+        beside = f"{record['ratio']:6.3f} ({low:.3f} to {high:.3f}) of LoRA"
+    speed, peak = record["images_per_second"], record["peak_mb"]
+    return f"{name:<52}  {record['ms']:9.1f} ms  {beside}  {speed:8.2f} images/s  {peak:9.1f} MB"
 
 
 def removed(records: Sequence[dict], released: bool = True) -> dict[str, float]:
@@ -163,7 +191,7 @@ def removed(records: Sequence[dict], released: bool = True) -> dict[str, float]:
     released: against the released dispatch, else against the fastest one.
     """
     rival = "conv_lora_released" if released else "conv_lora"
-    of = {Leg(**r["leg"]): r["ratio"] for r in records if "ratio" in r}
+    of = {Leg(**r["leg"]): r["ratio"] for r in records if r.get("ratio")}
     shares = {}
     for leg in (leg for leg in of if leg.method == rival):
         nas = of.get(Leg(**asdict(leg) | {"method": "nas_lora"}))

@@ -42,6 +42,7 @@ def match(mask: Tensor, classes: Tensor, truth: Tensor, present: Tensor) -> tupl
     cost = -CLASS * classes.softmax(-1)[:, present]  # N T
     every = mask[:, None], truth[None]
     cost = cost + MASK * _cross(*every) + DICE * _dice(*every)
+    cost = cost.nan_to_num()  # a loss that is not finite is told by whoever trains
     rows, columns = linear_sum_assignment(cost.cpu().numpy())
     return torch.as_tensor(rows).to(mask.device), torch.as_tensor(columns).to(mask.device)
 

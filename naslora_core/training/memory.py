@@ -20,16 +20,22 @@ def peak_mb(device: torch.device | None = None) -> float:
 
 
 def out_of_memory(
-    model, batch: int, accumulate: int, precision: str, checkpointing: bool = False
+    model,
+    batch: int,
+    accumulate: int,
+    precision: str,
+    checkpointing: bool = False,
+    processes: int = 1,
 ) -> UserError:
     """What to do, the most effective knob first, each with what it leaves of the activations.
 
     Activations go with the images held at once, with the blocks that keep them for the backward
     pass (those before the first adapted block keep none), and with the bytes of a number.
     """
-    held, knobs = batch // accumulate, []
+    held, knobs = batch // accumulate // processes, []
     if held > 1:
-        knobs.append((1 / held, f"accumulate={batch} (one image at a time, the same gradients)"))
+        more = f"accumulate={batch // processes} (one image at a time, Dice then of each)"
+        knobs.append((1 / held, more))
     blocks = getattr(getattr(model, "sam", None), "image_encoder", None)
     depth = len(blocks.blocks) if blocks is not None else 0
     if depth and getattr(model.method, "blocks", None) == "all":

@@ -5,7 +5,7 @@
 Memory follows from shapes (`footprint`), time besides from a short calibration on this machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -17,6 +17,7 @@ from naslora_core.training.calibration import Calibration, tail_footprint
 from naslora_core.training.footprint import Footprint, footprint
 from naslora_core.training.planned_step import hollow_sam, training_loss
 
+Rates = Callable[[str], Calibration]
 ROOM = 0.9  # share of a card that a plan fills: its driver and fragments take the rest
 
 
@@ -85,13 +86,18 @@ def placed(method: Method, blocks: Blocks) -> Method:
     return replace(method, blocks=blocks)
 
 
-def propose(asked: Plan, card: float, calibration: Calibration | None = None) -> Plan:
+def propose(asked: Plan, card: float, rates: Rates | None = None) -> Plan:
     """The first setting of `knobs` of which a step's images, held one after another if need be,
-    fit into `card` gigabytes; UserError with the least of them where none fits."""
+    fit into `card` gigabytes; UserError with the least of them where none fits.
+
+    rates: a precision's calibration, for the time of what is proposed.
+    """
     least = None
     for method, precision, checkpointing in knobs(asked):
-        how = asked.model, method, asked.batch, precision, checkpointing
-        found = asked if how[1:] == _how(asked) else plan(*how, calibration=calibration)
+        how, calibration = (asked.batch, precision, checkpointing), rates and rates(precision)
+        found = asked
+        if (method, *how) != _how(asked):
+            found = plan(asked.model, method, *how, calibration=calibration)
         found = _held(found, card * 1e9 * ROOM, calibration)
         if found.peak <= card * 1e9 * ROOM:
             return found

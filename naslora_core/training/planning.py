@@ -1,6 +1,7 @@
 """What `python -m naslora_core plan` prints."""
 
 import argparse
+from functools import cache, partial
 
 import torch
 
@@ -18,8 +19,9 @@ def plan(arguments: argparse.Namespace) -> None:
     if a.batch < 1:
         raise UserError(f"A batch of {a.batch} holds no image; take at least 1.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    rates = None if a.no_time else calibrate(a.model, a.precision, device)
-    asked = predict(a.model, method, a.batch, a.precision, a.checkpointing, calibration=rates)
+    rates = None if a.no_time else cache(partial(calibrate, a.model, device=device))
+    how = a.model, method, a.batch, a.precision, a.checkpointing
+    asked = predict(*how, calibration=rates and rates(a.precision))
     print(f"{a.model}, {a.method}, {asked}")
     print(_parts(asked))
     where = "" if device == "cuda" else ": no GPU is here, its kernels may keep a little more"

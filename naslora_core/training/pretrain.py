@@ -89,6 +89,11 @@ class Trainer:
         batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss = step_loss(self.sam, batch, self._corrected())
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"The loss is {loss.item()} after {self.seen} scenes at lr {group['lr']:.2g}; the "
+                "last saved state is kept. Lower --lr and start again."
+            )
         self.optimiser.zero_grad()
         loss.backward()
         average_gradients(self.fabric, [p for p in self.sam.parameters() if p.grad is not None])
@@ -129,6 +134,7 @@ def run(
     if left and trainer.fabric.is_global_zero:
         facts = json.dumps(provenance(command, trainer.device), indent=1)
         write_atomic(out / "provenance.json", facts + "\n")
+        (out / "cooled.pt").unlink(missing_ok=True)  # of a shorter leg
     _train(trainer, every, workers)
     if trainer.fabric.is_global_zero:
         _write(out / "cooled.pt", trainer.sam.state_dict())

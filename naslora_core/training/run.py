@@ -104,8 +104,8 @@ class Run:
                 self.fabric.backward(loss / parts)
                 total += loss.detach() / parts
         except torch.OutOfMemoryError as error:
-            told = out_of_memory(self.model, self.batch, parts, self.precision, self.sparing)
-            raise told from error
+            how = self.precision, self.sparing, self.fabric.world_size
+            raise out_of_memory(self.model, self.batch, parts, *how) from error
         return total
 
     def _loss(self, chosen: Sequence[int]) -> Tensor:
