@@ -64,6 +64,14 @@ def test_the_ceiling_is_one_for_large_things_and_low_for_thin_ones():
     assert table.ceiling(thin, 64) < 0.5
 
 
+def test_the_ceiling_of_squeezed_images_is_that_of_a_square_mask():
+    bar = np.zeros((512, 96), bool)
+    bar[:, 40:44] = True  # a third of a pixel of 64 along the longer side, 2.7 of a squeezed 64
+    assert table.ceiling(bar, 64) < 0.8 < 0.95 < table.ceiling(bar, 64, square=True)
+    assert table.ceiling(square(), 32, True) == table.ceiling(square(), 32)
+    assert table.mean_ceiling([], 64) == 1
+
+
 def test_score_of_a_random_model_is_poor_and_complete():
     torch.manual_seed(0)
     row = table.score(build_nano().eval(), table.scene_cases(3))

@@ -53,8 +53,9 @@ def _ssim(p: np.ndarray, truth: np.ndarray) -> float:
 
 
 def weighted_f(probability: np.ndarray, truth: np.ndarray, beta2: float = 0.3) -> float:
-    """F-measure whose errors weigh by place (Margolin 2014), in 0..1; beta2: recall's weight.
+    """F-measure whose errors weigh by place (Margolin 2014), in 0..1.
 
+    beta2: recall's weight, 0.3 as Conv-LoRA's paper has it; tools of the field print it with 1.
     Errors inside the object are smoothed over 7 x 7, those outside count up to twice as much far
     away. Empty truth: 1 if nothing at all was drawn, else 0 (the published code has 0 for both).
     """

@@ -48,11 +48,11 @@ def component_cases(samples: Iterable) -> Iterable[Case]:
             yield Case(sample.image, np.stack(objects))
 
 
-def components(mask: np.ndarray) -> list[np.ndarray]:
-    """The connected components of a mask `H W` that fill at least LEAST_SHARE of the image."""
+def components(mask: np.ndarray, least: float = LEAST_SHARE) -> list[np.ndarray]:
+    """The connected components of a mask `H W` that fill at least this share of the image."""
     labels, count = ndimage.label(mask)
     sizes = np.bincount(labels.ravel())
-    return [labels == i for i in range(1, count + 1) if sizes[i] >= LEAST_SHARE * mask.size]
+    return [labels == i for i in range(1, count + 1) if sizes[i] >= least * mask.size]
 
 
 def ellipse(mask: np.ndarray) -> np.ndarray:
@@ -73,10 +73,14 @@ def discs(mask: np.ndarray) -> np.ndarray:
     return inside / (disc + mask.sum() - inside)
 
 
-def ceiling(mask: np.ndarray, side: int) -> float:
-    """IoU of the mask drawn with `side` pixels along the longer image side, then enlarged."""
+def ceiling(mask: np.ndarray, side: int, square: bool = False) -> float:
+    """IoU of the mask drawn with `side` pixels along the longer image side, then enlarged.
+
+    square: drawn as `side x side`, as models do that squeeze images (`resize="square"`).
+    """
     full = torch.from_numpy(mask)[None, None].float()
-    small = [max(1, round(side * n / max(mask.shape))) for n in mask.shape]
+    longest = (max(mask.shape),) * 2 if not square else mask.shape
+    small = [max(1, round(side * n / m)) for n, m in zip(mask.shape, longest, strict=True)]
     low = F.interpolate(full, small, mode="area")
     again = F.interpolate(low, mask.shape, mode="bilinear", align_corners=False)[0, 0] > 0.5
     return iou(again.numpy(), mask)
@@ -87,10 +91,11 @@ def mask_side(sam) -> int:
     return 4 * sam.prompt_encoder.image_embedding_size[0]
 
 
-def mean_ceiling(samples: Sequence, side: int) -> float:
-    """Mean `ceiling` over every class of every sample: what masks of this side can reach."""
-    reach = [ceiling(s.mask == c, side) for s in samples for c in np.unique(s.mask[s.mask > 0])]
-    return float(np.mean(reach))
+def mean_ceiling(samples: Sequence, side: int, square: bool = False) -> float:
+    """Mean `ceiling` over the classes that each sample shows, 1 where none shows any."""
+    shown = ((s.mask, c) for s in samples for c in np.unique(s.mask[s.mask > 0]))
+    reach = [ceiling(mask == c, side, square) for mask, c in shown]
+    return float(np.mean(reach)) if reach else 1.0
 
 
 def score(sam, cases: Iterable[Case]) -> dict[str, float]:
