@@ -1,6 +1,7 @@
 """COCO instances: what is drawn, and every fault named with its annotation or file."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pictures import SHAPE, contents, every, make, names, picture, refused, save
 from PIL import Image
 
 from naslora_core.data import coco, coco_draw, folder, open_data
+from naslora_core.data.coco import list_coco
 from naslora_core.errors import UserError
 from naslora_core.profiles import profile
 
@@ -149,6 +151,28 @@ def test_a_split_json_beside_it_is_kept_and_its_faults_are_told(tmp_path):
         (file.parent / "split.json").write_text(json.dumps(lists | change))
         with pytest.raises(UserError, match=told):
             coco(file)
+
+
+def test_images_of_one_name_in_two_folders_are_named_as_they_are_known(tmp_path):
+    data = instances(4)
+    for i, image in enumerate(data["images"]):
+        image["file_name"] = f"{'ab'[i % 2]}/p{i // 2}.png"
+        save(tmp_path / image["file_name"], picture(i))
+    lists = {"train": ["p1"], "val": ["a/p0"], "test": ["b/p0"]}
+    (tmp_path / "split.json").write_text(json.dumps(lists))
+    words = r"train names 1 image\(s\) \(p1\) that none of the 4 images has; .*, e\.g\. a/p1;"
+    with pytest.raises(UserError, match=words):
+        coco(write(tmp_path, data))
+
+
+def test_annotations_of_categories_that_are_not_listed_are_one_fault(tmp_path):
+    data = instances()
+    data["annotations"] += [annotation(50 + i, category=5 + i % 2) for i in range(9)]
+    faults = []
+    listing = list_coco(write(make(tmp_path), data), tell=faults.append)
+    assert len(faults) == 1 and len(listing.images) == 10
+    words = r"annotation 50 has category_id 5 .*other\(s\) \(annotation 51, .* and 5 more\); "
+    assert re.search(words + r"2 category_id\(s\) \(5, 6\) in all\.", str(faults[0]))
 
 
 def test_without_pycocotools_its_command_is_named(tmp_path, monkeypatch):
@@ -293,7 +317,7 @@ FAULTS = {
     "no runs": (_runs(None), r"malformed RLE \(None\)"),
     "an image missing": (
         lambda root: (root / "images/p3.png").unlink(),
-        r"1 image\(s\) \(p3\.png\) that .*images does not hold.*images=",
+        r"1 image\(s\) \(p3\.png\) that .*images does not hold.*beside the json or into images/",
     ),
     "no image at all": (
         lambda root: (root / "images").rename(root / "pictures"),

@@ -137,6 +137,8 @@ FAULTS = {
         _rows([{k: f"mine/{v}" for k, v in row.items()} for row in rows()]),
         r"10 file\(s\) \(mine/images/p0\.png.*7 more\).*expected paths from .*mine;",
     ),
+    "an image that is no file": (_row(2, image="."), r"column image names 1 file\(s\) \(\.\)"),
+    "an image twice, spelt otherwise": (_row(2, image="./images/p0.png"), r"p0\.png\) twice"),
     "an image twice": (_row(2, image="images/p0.png"), r"lists 1 image\(s\) .*p0\.png\) twice"),
     "an unknown split": (_row(7, split="valid"), r"split 'valid' for p7; expected train, val or"),
     "no test": (_rows(rows(split=lambda i: "val" if i > 7 else "train")), r"test is empty"),

@@ -110,6 +110,20 @@ def test_split_json_decides(tmp_path):
     assert data.train.keys == ("p5", "p1") and names(data)[1:] == [{"p0"}, {"p2"}]
 
 
+def test_split_json_may_begin_with_a_byte_order_mark(tmp_path):
+    root, split = make(tmp_path, 3), {"train": ["p1"], "val": ["p0"], "test": ["p2"]}
+    (root / "split.json").write_text(json.dumps(split), encoding="utf-8-sig")
+    assert names(folder(root)) == [{"p1"}, {"p0"}, {"p2"}]
+
+
+def test_accents_may_be_apart_in_one_place_and_not_in_another(tmp_path):
+    root, split = make(tmp_path, 3), {"train": ["p1"], "val": ["p0"], "test": ["e\u0301"]}
+    (root / "images/p2.png").rename(root / "images/e\u0301.png")  # as macOS packs it
+    (root / "masks/p2.png").rename(root / "masks/\u00e9.png")
+    (root / "split.json").write_text(json.dumps(split))
+    assert names(folder(root)) == [{"p1"}, {"p0"}, {"\u00e9"}]
+
+
 def test_the_hashed_split_is_fixed_and_has_a_seed(tmp_path):
     root = make(tmp_path, 20)
     assert names(folder(root)) == names(folder(str(root))) != names(folder(root, split_seed=1))
@@ -290,11 +304,17 @@ FAULTS = {
     "split not json": (_text("split.json", "{train:"), r"split\.json is malformed"),
     "split not text": (_text("split.json", b"\xff\xfe\x00"), r"split\.json is malformed"),
     "split a list": (_text("split.json", "[1, 2]"), r"split\.json is malformed"),
-    "split without val": (_text("split.json", '{"train": [], "test": []}'), r"malformed.*'val'"),
+    "split without val": (
+        _text("split.json", '{"train": [], "test": []}'),
+        r"malformed \(KeyError\('val'\)\).*\[\.\.\.\]\} with lists",
+    ),
     "split of strings": (_split(train="p0"), r"split\.json is malformed.*list"),
     "split is a folder": (lambda root: (root / "split.json").mkdir(), r"split\.json is malformed"),
     "split unknown": (_split(val=["q7"]), r"split\.json: val names 1 image\(s\) \(q7\)"),
-    "split with endings": (_split(val=["p2.png"]), r"\(p2\.png\).*without folder and ending"),
+    "split with endings": (
+        _split(val=["p2.png"]),
+        r"\(p2\.png\).*without folder and ending.*e\.g\. p2;",
+    ),
     "split empty": (_split(test=[]), r"split\.json: test is empty"),
     "split overlapping": (_split(val=["p1"]), r"\(p1\) both in train and in val"),
     "split of lists": (

@@ -4,14 +4,15 @@ Everything is looked at before anything is returned, and nothing is ever written
 """
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 from naslora_core.data.coco_draw import draw, need_pycocotools
 from naslora_core.data.coco_file import load
 from naslora_core.data.dataset import Dataset
 from naslora_core.data.groups import splits_of
-from naslora_core.data.listing import Listing, Tell, attempt, keep, short_names, stop, to_dataset
-from naslora_core.data.splits import some
+from naslora_core.data.listing import Listing, Tell, attempt, keep, stop, to_dataset
+from naslora_core.data.names import short_names, some
 from naslora_core.errors import UserError
 
 MEND = "correct width and height in the json, or export it for upright images"
@@ -73,30 +74,42 @@ def list_coco(
 
 def _objects(file: Path, data: dict, classes: dict, tell: Tell) -> tuple[dict[int, list], int]:
     """The annotations of each image, and how many crowds were left out."""
-    known, objects = {image["id"] for image in data["images"]}, defaultdict(list)
-    crowds = [bool(entry.get("iscrowd")) for entry in data["annotations"]]
-    for i, (entry, crowd) in enumerate(zip(data["annotations"], crowds, strict=True)):
-        name = f"annotation {entry.get('id', f'[{i}]')}"
-        if not crowd and attempt(tell, _check_links, f"{file}: {name}", entry, known, classes):
-            objects[entry["image_id"]].append(entry | {"name": name})
-    if all(crowds):
-        tell(
-            UserError(
-                f"{file} holds crowds only ({sum(crowds)} annotation(s)); expected single objects; "
-                "set iscrowd to 0 where they are."
-            )
+    listed = [
+        entry | {"name": f"annotation {entry.get('id', f'[{i}]')}"}
+        for i, entry in enumerate(data["annotations"])
+    ]
+    single = [entry for entry in listed if not entry.get("iscrowd")]
+    links = {"image_id": {image["id"] for image in data["images"]}, "category_id": classes}
+    for key, known in links.items():
+        attempt(tell, _check_links, file, key, known, single)
+    attempt(tell, _check_single, file, single, len(listed))
+    objects = defaultdict(list)
+    for entry in single:
+        if all(entry[key] in known for key, known in links.items()):
+            objects[entry["image_id"]].append(entry)
+    return objects, len(listed) - len(single)
+
+
+def _check_single(file: Path, single: list[dict], count: int) -> None:
+    if not single:
+        raise UserError(
+            f"{file} holds crowds only ({count} annotation(s)); expected single objects; set "
+            "iscrowd to 0 where they are."
         )
-    return objects, sum(crowds)
 
 
-def _check_links(name: str, entry: dict, images, categories) -> bool:
-    for key, known in (("image_id", images), ("category_id", categories)):
-        if entry[key] not in known:
-            raise UserError(
-                f"{name} has {key} {entry[key]} that no entry has as its id; expected one of "
-                f"{len(known)} that are listed; correct or remove the annotation."
-            )
-    return True
+def _check_links(file: Path, key: str, known: Collection[int], entries: list[dict]) -> None:
+    """UserError for the first annotation whose image or category is not listed, with all others."""
+    lost = [entry for entry in entries if entry[key] not in known]
+    if lost:
+        names = [entry["name"] for entry in lost[1:]]
+        values = [str(value) for value in dict.fromkeys(entry[key] for entry in lost)]
+        more = f" The same goes for {some(names, 'other')}; {some(values, key)} in all."
+        raise UserError(
+            f"{file}: {lost[0]['name']} has {key} {values[0]} that no entry has as its id; "
+            f"expected one of {len(known)} that are listed; correct or remove the annotation."
+            + (more if names else "")
+        )
 
 
 def _root(file: Path, images: list[dict]) -> Path:
@@ -113,7 +126,7 @@ def _files(file: Path, root: Path, images: list[dict], tell: Tell) -> dict[str, 
         tell(
             UserError(
                 f"{file} names {some(missing)} that {root} does not hold; expected every file_name "
-                "there; add them, or name their folder with images=."
+                "there; put them beside the json or into images/."
             )
         )
     return dict(zip(short_names(file, paths), (root / path for path in paths), strict=True))

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from naslora_core.data.splits import some
+from naslora_core.data.names import some
 from naslora_core.errors import UserError
 
 MOST = 255  # categories: masks are uint8

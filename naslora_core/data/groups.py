@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 
-from naslora_core.data.splits import hashed_at, read_splits, some
+from naslora_core.data.names import some
+from naslora_core.data.splits import hashed_at, read_splits
 from naslora_core.errors import UserError
 
 EXAMPLE = r"^(patient\d+)_"

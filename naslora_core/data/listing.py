@@ -1,17 +1,16 @@
 """What a folder, a table or a COCO file lists: images, masks and splits, and a dataset of it."""
 
 import warnings
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from naslora_core.data.dataset import Dataset, Sample, Split
 from naslora_core.data.masks import check_values
 from naslora_core.data.reading import read_image
-from naslora_core.data.splits import SHARES, some
+from naslora_core.data.splits import SHARES
 from naslora_core.errors import UserError
 
 Tell = Callable[[UserError], None]
@@ -21,7 +20,8 @@ Tell = Callable[[UserError], None]
 class Listing:
     """images: the file of each name; masks: how a message names its mask; read: its values `H W`;
     splits: names, in none where a fault was told; where: all masks, as a message names them;
-    mend: what to do about a mask of another size; classes: their names, or none where masks say it.
+    mend: what to do about a mask of another size; classes: their names, or none where masks say it;
+    notes: sentences that every reader is told; unused: those on files that are left alone.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Listing:
     mend: str = "save the mask at the image's size (nearest neighbour)"
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 def stop(error: UserError) -> None:
@@ -51,20 +52,6 @@ def attempt(tell: Tell, function: Callable, *arguments):
 def keep(splits: Mapping[str, list[str]] | None, names) -> dict[str, list[str]]:
     """The splits with these names only; empty ones where there are no splits."""
     return {s: [n for n in (splits or {}).get(s, []) if n in names] for s in SHARES}
-
-
-def short_names(where: Path, paths: list[str]) -> list[str]:
-    """A name a path: without folder and ending if that tells them apart, else with more of it.
-
-    Raises UserError for a path that is there twice.
-    """
-    if twice := sorted(path for path, count in Counter(paths).items() if count > 1):
-        raise UserError(f"{where} lists {some(twice)} twice; list each image once.")
-    files = [PurePosixPath(p.replace("\\", "/")) for p in paths]
-    for names in ([f.stem for f in files], [str(f.with_suffix("")) for f in files]):
-        if len(set(names)) == len(names):
-            return names
-    return paths
 
 
 def to_dataset(listing: Listing) -> Dataset:

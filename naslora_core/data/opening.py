@@ -5,6 +5,7 @@ from pathlib import Path
 from naslora_core.data.coco import list_coco
 from naslora_core.data.folder import list_folder
 from naslora_core.data.listing import Listing, Tell, stop
+from naslora_core.data.names import check_text
 from naslora_core.data.table_file import list_table
 
 KINDS = {".csv": list_table, ".json": list_coco}
@@ -14,6 +15,7 @@ def list_data(
     path: str | Path, split_seed: int = 0, groups: str | None = None, tell: Tell = stop
 ) -> Listing:
     """What the path lists, by its ending; `tell` gets the faults that leave something to read."""
+    check_text("The path of your data", [str(path)])
     kind = KINDS.get(Path(path).suffix.lower(), list_folder)
     if Path(path).is_dir():
         kind = list_folder

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
+from naslora_core.data.names import composed, some
 from naslora_core.errors import UserError
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
@@ -60,16 +61,16 @@ def read_splits(file: Path, names: Collection[str]) -> dict[str, list[str]]:
     share one.
     """
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8-sig"))
         splits = {s: found[s] for s in SHARES}
         if not all(isinstance(ids, list) for ids in splits.values()):
             raise TypeError("a split is not a list")
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(
-            f'{file} is malformed ({error!r}); expected {{"train": [...], "val": [...], "test": '
-            "[...]}} with lists of image names; mend it, or delete it for a split by hash."
+            f'{file} is malformed ({error!r:.90}); expected {{"train": [...], "val": [...], '
+            '"test": [...]} with lists of image names; mend it, or delete it for a split by hash.'
         ) from error
-    splits = {s: [str(n) for n in ids] for s, ids in splits.items()}
+    splits = {s: [composed(str(n)) for n in ids] for s, ids in splits.items()}
     for split, ids in splits.items():
         check_ids(file, split, ids, set(names))
     for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
@@ -85,8 +86,9 @@ def check_ids(file: Path, split: str, ids: list[str], names: set[str]) -> None:
     unknown = sorted(set(ids) - names)
     if unknown:
         raise UserError(
-            f"{file}: {split} names {some(unknown)} that images/ does not hold; expected file "
-            "names without folder and ending; correct or remove them."
+            f"{file}: {split} names {some(unknown)} that none of the {len(names)} images has; "
+            "expected file names without folder and ending where that tells them apart, e.g. "
+            f"{_like(unknown[0], names)}; correct or remove them."
         )
     if not ids:
         raise UserError(f"{file}: {split} is empty; expected at least one image name; add one.")
@@ -95,7 +97,8 @@ def check_ids(file: Path, split: str, ids: list[str], names: set[str]) -> None:
         raise UserError(f"{file}: {split} lists {some(twice)} twice; list each image once.")
 
 
-def some(names: list[str], what: str = "image") -> str:
-    """How many, and the first three."""
-    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{len(names)} {what}(s) ({', '.join(names[:3])}{rest})"
+def _like(name: str, names: Iterable[str]) -> str:
+    """A known name: one of the same file if there is any, else the first."""
+    known = sorted(names)
+    stem = PurePosixPath(name).stem
+    return next((other for other in known if PurePosixPath(other).stem == stem), known[0])

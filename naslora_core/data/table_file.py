@@ -8,9 +8,10 @@ from pathlib import Path
 
 from naslora_core.data.dataset import Dataset
 from naslora_core.data.groups import groups_by, no_shared_groups
-from naslora_core.data.listing import Listing, Tell, attempt, keep, short_names, stop, to_dataset
+from naslora_core.data.listing import Listing, Tell, attempt, keep, stop, to_dataset
 from naslora_core.data.masks import read_mask
-from naslora_core.data.splits import SHARES, check_ids, hashed_at, some
+from naslora_core.data.names import short_names, some
+from naslora_core.data.splits import SHARES, check_ids, hashed_at
 from naslora_core.errors import UserError
 
 Rows = list[dict[str, str]]
