@@ -105,8 +105,70 @@ def test_a_class_that_training_never_sees_is_noted(tmp_path):
     root = make(tmp_path, 3, value=1)
     save(root / "masks/p2.png", square(3))
     (root / "split.json").write_text('{"train": ["p0"], "val": ["p1"], "test": ["p2"]}')
-    notes = " ".join(quiet(root).notes)
-    assert "Class 2 (class 2) is in no image of train" in notes and "Class 3" in notes
+    notes = quiet(root).notes
+    assert "1 of 3 classes occur nowhere: class 2; " in notes[0]
+    assert "1 of 3 classes are in no image of train: class 3; they cannot be learnt" in notes[1]
+
+
+def test_classes_that_occur_nowhere_are_one_note(tmp_path):
+    (note,) = quiet(make(tmp_path, value=40)).notes
+    assert note.startswith("39 of 40 classes occur nowhere: class 1, class 2, class 3 and 36 more;")
+
+
+def grid(kinds: int, pieces: int) -> np.ndarray:
+    """A mask of dots; number n, up to kinds, in so many dots."""
+    mask = np.zeros((24, 40), np.uint16)
+    for dot in range(kinds * pieces):
+        mask[dot // 12 * 3, dot % 12 * 3] = dot % kinds + 1
+    return mask
+
+
+@pytest.mark.parametrize(("kinds", "pieces", "told"), [(12, 1, 1), (12, 2, 0), (8, 1, 0)])
+def test_numbers_of_one_piece_each_are_noted_as_objects(tmp_path, kinds, pieces, told):
+    root = make(tmp_path)
+    for i in range(10):
+        save(root / f"masks/p{i}.png", grid(kinds - i % 3, pieces))
+    report = quiet(root)
+    words = f"The {kinds} numbers of the masks look like object numbers"
+    assert report.ok and sum(note.startswith(words) for note in report.notes) == told
+
+
+def test_objects_of_named_classes_are_none(tmp_path):
+    data = test_coco.instances()
+    data["categories"] += [{"id": 20 + i, "name": f"c{i}"} for i in range(9)]
+    data["annotations"].append(test_coco.annotation(60, 100, 20, test_coco.box(25, 15, 35, 22)))
+    report = quiet(test_coco.write(make(tmp_path), data))
+    assert report.ok and not any("object numbers" in note for note in report.notes)
+
+
+def test_files_that_are_not_read_are_noted(tmp_path):
+    root = make(tmp_path)
+    for name in ("images/q0.webp", "images/q1.WEBP", "images/notes.txt", "masks/q0.gif", "LICENSE"):
+        (root / name).write_text("hello")
+    (root / "images/more").mkdir()
+    for name in ("q8", "q9"):
+        save(root / f"masks/{name}.png", square())
+    report = quiet(root)
+    assert report.ok
+    for words in (
+        r"images also holds 2 \.webp, .*1 \.txt.*; only files ending in \.png",
+        r"images also holds .*1 folder\(s\)",
+        r"masks also holds 1 \.gif;",
+        r"2 mask\(s\) \(q8, q9\) without an image of the same name",
+    ):
+        assert sum(bool(re.search(words, note)) for note in report.notes) == 1, words
+
+
+def test_further_frames_of_a_tiff_are_noted(tmp_path):
+    root = make(tmp_path, 4)
+    for kind, name, values in (("images", "p0", picture()), ("masks", "p1", square())):
+        (root / kind / f"{name}.png").unlink()
+        frame = Image.fromarray(values)
+        save(root / kind / f"{name}.tif", frame, save_all=True, append_images=[frame] * 2)
+    report = quiet(root)
+    assert report.ok and sum("only the first of each" in note for note in report.notes) == 2
+    assert any("1 image(s) (p0) of several frames" in note for note in report.notes)
+    assert any("1 image(s) (p1) with a mask of several" in note for note in report.notes)
 
 
 def test_unusual_pictures_are_noted_and_stop_nothing(tmp_path, monkeypatch):

@@ -7,24 +7,14 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from naslora_core.data.duplicates import near_pairs
+from naslora_core.data.check_notes import notes_on
 from naslora_core.data.listing import Listing, attempt, class_names
-from naslora_core.data.look import MEGAPIXELS, Look, look
+from naslora_core.data.look import Look, look
 from naslora_core.data.masks import ColourMask, renumber
+from naslora_core.data.names import shown, some
 from naslora_core.data.opening import list_data
 from naslora_core.data.report import COLUMNS, Report
-from naslora_core.data.splits import some
 from naslora_core.errors import UserError
-
-KINDS = {
-    "grey": "grey; the grey is copied to red, green and blue",
-    "palette": "of palette colours; they are converted to RGB",
-    "alpha": "with an alpha channel; it is dropped",
-    "cmyk": "CMYK; they are converted to RGB, roughly",
-    "deep": "of 16 bits or more; the range of each is spread over 0..255, so that brightness "
-    "cannot be compared between them",
-    "turned": "turned by their EXIF orientation; they are read upright, as their masks must be",
-}
 
 
 def check(path: str | Path, groups: str | None = None, progress: bool = True) -> Report:
@@ -36,7 +26,7 @@ def check(path: str | Path, groups: str | None = None, progress: bool = True) ->
     errors: list[UserError] = []
     listing = attempt(errors.append, list_data, path, 0, groups, errors.append)
     if listing is None:
-        return Report(str(path), (), faults=tuple(map(str, errors)))
+        return Report(shown(str(path)), (), faults=tuple(map(str, errors)))
     bar = tqdm(sorted(listing.images), desc="check", unit="image", disable=not progress)
     looks = {name: look(listing, name) for name in bar}
     found = {name: set(one.shares) for name, one in looks.items() if one.shares}
@@ -44,7 +34,7 @@ def check(path: str | Path, groups: str | None = None, progress: bool = True) ->
     named = listing.classes or not known
     classes = listing.classes if named else attempt(errors.append, class_names, listing, found)
     faults = [str(error) for error in errors] + _faults(listing, looks.values())
-    rows, notes = _rows(listing, looks, classes or ()), _notes(listing, looks, classes or ())
+    rows, notes = (find(listing, looks, classes or ()) for find in (_rows, notes_on))
     return Report(listing.name, tuple(rows), tuple(faults), tuple(notes))
 
 
@@ -86,47 +76,12 @@ def _rows(listing: Listing, looks: Mapping[str, Look], classes: tuple[str, ...])
 def _row(part: str, looks: list[Look], shares: list[float]) -> dict[str, str]:
     sizes = sorted((one.size for one in looks if one.size), key=lambda size: size[0] * size[1])
     picked = [sizes[0], sizes[len(sizes) // 2], sizes[-1]] if sizes else []
-    shown = " / ".join(f"{width}x{height}" for height, width in picked)
+    listed = " / ".join(f"{width}x{height}" for height, width in picked)
     empty = sum(one.shares.keys() == {0} for one in looks)
     known = np.array([s for s, one in zip(shares, looks, strict=True) if one.shares])
     middle, low, high = (
         f"{100 * f(known):.3g}%" if len(known) else "" for f in (np.median, np.min, np.max)
     )
     spread = f"{middle}, {low} to {high}" if len(known) else ""
-    cells = (part, str(len(looks)), shown, str(empty), spread)
+    cells = (part, str(len(looks)), listed, str(empty), spread)
     return dict(zip(COLUMNS, cells, strict=True))
-
-
-def _notes(listing: Listing, looks: Mapping[str, Look], classes: tuple[str, ...]) -> list[str]:
-    notes = list(listing.notes)
-    for kind, words in KINDS.items():
-        if names := [name for name, one in looks.items() if kind in one.kinds]:
-            notes.append(f"{some(names)} {words}.")
-    if huge := {name: one.seconds for name, one in looks.items() if "huge" in one.kinds}:
-        notes.append(
-            f"{some(list(huge))} over {MEGAPIXELS} megapixels take {sum(huge.values()):.1f} s to "
-            "read, in every epoch; save them at 1024 pixels or so, as SAM sees them."
-        )
-    if empty := [name for name, one in looks.items() if one.shares.keys() == {0}]:
-        notes.append(f"{some(empty)} with an empty mask; right if nothing is to be found there.")
-    return notes + _split_notes(listing, looks, classes)
-
-
-def _split_notes(listing: Listing, looks: Mapping[str, Look], classes) -> list[str]:
-    notes, used = [], {name for names in listing.splits.values() for name in names}
-    if used and (left := sorted(looks.keys() - used)):
-        notes.append(f"{some(left)} in no split; they are not used.")
-    train = {value for name in listing.splits["train"] for value in looks[name].shares}
-    for number, name in enumerate(classes, 1):
-        if used and len(classes) > 1 and number not in train:
-            notes.append(f"Class {number} ({name}) is in no image of train; it cannot be learnt.")
-    prints = {
-        split: {name: looks[name].print for name in names if looks[name].print}
-        for split, names in listing.splits.items()
-    }
-    if pairs := [str(pair) for pair in near_pairs(prints)]:
-        notes.append(
-            f"{some(pairs, 'pair')} across splits look nearly the same; if they are, put both in "
-            "one split (groups)."
-        )
-    return notes

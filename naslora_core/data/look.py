@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from naslora_core.data.duplicates import Print, print_of
 from naslora_core.data.listing import Listing, attempt, check_size
 from naslora_core.data.masks import check_values
-from naslora_core.data.reading import DEEP, open_picture, to_rgb
+from naslora_core.data.object_numbers import one_piece
+from naslora_core.data.reading import DEEP, frames, open_picture, to_rgb
 from naslora_core.errors import UserError
 
 MEGAPIXELS = 40
@@ -27,13 +29,15 @@ KINDS = {
 @dataclass
 class Look:
     """size: of the image `H W`, upright; kinds: what is unusual about it (grey, palette, alpha,
-    cmyk, deep, turned, huge); shares: of the mask's pixels, by value; faults: each with the part
-    (image, mask, size) that it is in; seconds: to read both."""
+    cmyk, deep, turned, frames, mask frames, huge); shares: of the mask's pixels, by value;
+    one_piece: as `object_numbers` has it; faults: each with the part (image, mask, size) that it is
+    in; seconds: to read both."""
 
     name: str
     size: tuple[int, int] | None = None
     kinds: set[str] = field(default_factory=set)
     shares: dict[int, float] = field(default_factory=dict)
+    one_piece: float | None = None
     print: Print | None = None
     faults: list[tuple[str, UserError]] = field(default_factory=list)
     seconds: float = 0.0
@@ -60,10 +64,12 @@ def _try(one: Look, part: str, function: Callable, *arguments):
 
 
 def _image(listing: Listing, one: Look) -> None:
-    picture, turned = open_picture(listing.images[one.name])
+    path = listing.images[one.name]
+    picture, turned = open_picture(path)
     one.size = picture.height, picture.width
     deep = picture.mode.startswith(DEEP)
     kinds = {KINDS.get(picture.mode): True, "deep": deep, "turned": turned}
+    kinds["frames"] = frames(path) > 1
     kinds["huge"] = picture.width * picture.height > MEGAPIXELS * 10**6
     one.kinds = {kind for kind, so in kinds.items() if kind and so}
     one.print = print_of(to_rgb(picture))
@@ -72,8 +78,12 @@ def _image(listing: Listing, one: Look) -> None:
 def _mask(listing: Listing, one: Look) -> np.ndarray:
     values = listing.read(one.name)
     found, counts = _count(values)
+    mask = listing.masks[one.name]
+    if isinstance(mask, Path) and frames(mask) > 1:
+        one.kinds.add("mask frames")
     if not listing.classes:
-        check_values(listing.masks[one.name], found)
+        check_values(mask, found)
+        one.one_piece = one_piece(values)
     one.shares = {int(v): c / values.size for v, c in zip(found, counts, strict=True)}
     return values
 

@@ -65,3 +65,14 @@ def to_rgb(image: Image.Image) -> np.ndarray:
 def read_image(path: Path) -> np.ndarray:
     """An image file as `to_rgb` has it, upright; UserError for what does not open."""
     return to_rgb(open_picture(path)[0])
+
+
+def frames(path: Path) -> int:
+    """How many pictures a TIFF holds; 1 for all other files, and for what does not open."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return 1
+    try:
+        with Image.open(path) as file:
+            return getattr(file, "n_frames", 1)
+    except Exception:  # told by `open_picture`
+        return 1
