@@ -71,10 +71,12 @@ def test_16_bit_grey_is_spread(tmp_path):
     assert image.shape == (*SHAPE, 3) and image.min() == 0 and image.max() == 255
 
 
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif"])
 @pytest.mark.parametrize(("orientation", "told"), [(0, 0), (1, 0), (3, 1), (9, 0)])
-def test_only_an_orientation_that_turns_is_noted(tmp_path, orientation, told):
+def test_only_an_orientation_that_turns_is_noted(tmp_path, orientation, told, ending):
     root, exif = make(tmp_path), Image.Exif()
     exif[0x0112] = orientation
-    save(root / "images/p1.png", picture(1), exif=exif)
+    (root / "images/p1.png").unlink()
+    save(root / f"images/p1.{ending}", picture(1), exif=exif)
     report = check(root, progress=False)
     assert report.ok and sum("EXIF" in note for note in report.notes) == told

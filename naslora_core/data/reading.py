@@ -22,8 +22,8 @@ def open_picture(path: Path) -> tuple[Image.Image, bool]:
     try:
         with Image.open(path) as file:
             bits = _bits(file, path)
+            turned = file.getexif().get(ORIENTATION) in TURNED  # loading turns a TIFF and forgets
             file.load()
-            turned = file.getexif().get(ORIENTATION) in TURNED
             picture = ImageOps.exif_transpose(file)
     except Exception as error:  # on a broken file Pillow raises almost anything
         raise UserError(
