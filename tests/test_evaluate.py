@@ -91,6 +91,20 @@ def test_the_boxed_base_equals_sam_predictor(sam):
     assert np.array_equal(evaluate(sam, [sample], "box").masks[0], wanted[0])
 
 
+def test_every_object_has_its_box_the_small_ones_too(sam, monkeypatch):
+    mask = np.zeros((150, 150), np.uint8)
+    mask[10:60, 10:60], mask[100:104, 100:104] = 1, 1  # 16 pixels: 0.07 % of the image
+    boxes = []
+
+    def predict(self, box, multimask_output):
+        boxes.append(box.tolist())
+        return mask[None] > 0, None, None
+
+    monkeypatch.setattr(SamPredictor, "predict", predict)
+    evaluate(sam, [Sample(np.zeros((150, 150, 3), np.uint8), mask, "two")], "box")
+    assert boxes == [[10, 10, 59, 59], [100, 100, 103, 103]]
+
+
 def test_padded_it_draws_what_sam_predictor_draws_on_a_long_image():
     """The whole way of SAM: longest side, padding, prompt, and back; rounding of pixels apart."""
     sam, one = load_sam(), squares(1, size=150)[0]

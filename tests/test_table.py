@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
 
+from naslora_core.adapters import LoRA, adapt
 from naslora_core.sam import build_nano
 from naslora_core.training import metrics, prompts, table
+from naslora_core.training.unet import UNet
 
 
 def square(y=20, x=30, side=24, size=96):
@@ -70,6 +72,14 @@ def test_the_ceiling_of_squeezed_images_is_that_of_a_square_mask():
     assert table.ceiling(bar, 64) < 0.8 < 0.95 < table.ceiling(bar, 64, square=True)
     assert table.ceiling(square(), 32, True) == table.ceiling(square(), 32)
     assert table.mean_ceiling([], 64) == 1
+
+
+def test_whoever_draws_has_masks_of_its_own_size_and_shape():
+    sam = build_nano()
+    assert table.grid(sam) == (64, False)
+    assert table.grid(adapt(sam, LoRA(2))) == (64, True)
+    assert table.grid(adapt(sam, LoRA(2), resize="pad")) == (64, False)
+    assert table.grid(UNet(128, width=4)) == (128, True)
 
 
 def test_score_of_a_random_model_is_poor_and_complete():

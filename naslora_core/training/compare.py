@@ -27,7 +27,7 @@ from naslora_core.training.provenance import provenance
 from naslora_core.training.rates import best_rates as best_rates
 from naslora_core.training.rates import rate_of
 from naslora_core.training.rates import tried as tried
-from naslora_core.training.table import mask_side, mean_ceiling
+from naslora_core.training.table import grid, mean_ceiling
 from naslora_core.training.unet import UNet, width_for
 from naslora_core.training.watch import VALUE, Watch
 
@@ -154,7 +154,7 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     samples, classes = getattr(data, setting.split), len(data.classes)
     record = {"data": data.name, "method": method, "seed": seed, "setting": asdict(setting)}
     if method == "base_boxed":
-        return record | _scored(evaluate(sam, samples, "box", classes), samples, mask_side(sam))
+        return record | _scored(evaluate(sam, samples, "box", classes), samples, sam)
     model, s = _model(sam, method, classes, seed), setting
     watch = Watch(s.looks, images=LOOKED_AT) if s.looks else None
     result = fit(
@@ -172,7 +172,7 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
         looked = [e for e in result.history if VALUE in e]
         record["looks"] = [[e["step"], e[VALUE], e["seconds"]] for e in looked]
     scores = evaluate(model, samples, None, classes, batch=s.batch)
-    return record | _scored(scores, samples, mask_side(sam))
+    return record | _scored(scores, samples, model)
 
 
 def _model(sam, method: str, classes: int, seed: int):
@@ -185,11 +185,11 @@ def _model(sam, method: str, classes: int, seed: int):
     return UNet(sam.image_encoder.img_size, classes, width, seed).to(device)
 
 
-def _scored(scores: Scores, samples, side: int) -> dict:
+def _scored(scores: Scores, samples, model) -> dict:
     each = zip(scores.names, scores.dice, scores.iou, strict=True)
     return {
         "mean": {k: round(v, 4) for k, v in scores.mean.items()},
-        "ceiling_iou": round(mean_ceiling(samples, side), 4),
+        "ceiling_iou": round(mean_ceiling(samples, *grid(model)), 4),
         "images": {n: [round(float(d), 4), round(float(i), 4)] for n, d, i in each},
     }
 

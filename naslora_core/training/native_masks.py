@@ -79,13 +79,14 @@ def native_logits(model, samples: Sequence, batch: int = 16) -> Iterator[torch.T
 
 
 def predict_boxed(sam, samples: Sequence) -> list[np.ndarray]:
-    """What a user gets from the unadapted SAM: a tight box on every object, masks united."""
+    """What a user gets from the unadapted SAM: a tight box on every object, however small, masks
+    united."""
     predictor, found = SamPredictor(sam), []
     for sample in samples:
         predictor.set_image(sample.image)
         answer = np.zeros_like(sample.mask)
         for label in np.unique(sample.mask[sample.mask > 0]):
-            for part in components(sample.mask == label):
+            for part in components(sample.mask == label, least=0):
                 mask, _, _ = predictor.predict(box=box_of(part), multimask_output=False)
                 answer[mask[0]] = label
         found.append(answer)

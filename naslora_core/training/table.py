@@ -91,6 +91,14 @@ def mask_side(sam) -> int:
     return 4 * sam.prompt_encoder.image_embedding_size[0]
 
 
+def grid(model) -> tuple[int, bool]:
+    """Side of the masks that a SAM, an adapted one or a U-Net draws, and whether they are square
+    whatever the image's shape is."""
+    sam = getattr(model, "sam", model)
+    side = mask_side(sam) if hasattr(sam, "prompt_encoder") else model.image_size
+    return side, getattr(model, "resize", "pad") == "square"
+
+
 def mean_ceiling(samples: Sequence, side: int, square: bool = False) -> float:
     """Mean `ceiling` over the classes that each sample shows, 1 where none shows any."""
     shown = ((s.mask, c) for s in samples for c in np.unique(s.mask[s.mask > 0]))
