@@ -16,6 +16,8 @@ from naslora_core.sam import Segmenter
 def export(arguments: argparse.Namespace) -> None:
     """Write `out` in the format of its ending, and print what was done."""
     out = writable(arguments.out)
+    if out.resolve() == Path(arguments.file).resolve():
+        raise UserError(f"{out} is the file to export, and would be lost; name another to write.")
     if kind(arguments.file) == "adapter":
         folded = fold(load_adapter(base_of(arguments.file, arguments.checkpoint), arguments.file))
         print(folded.report)

@@ -9,6 +9,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from naslora_core.errors import UserError
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import CLASSES, PROMPT, PROMPT_OUT, TRUTH, WIDTH, blank, canvas, finding
 
@@ -124,6 +125,8 @@ def _labels(sample) -> np.ndarray:
 
 def _grid(images: Sequence, columns: int, label: float = 0):
     """Axes for images, as high as their shapes (and `label` inches of text) ask for."""
+    if not len(images):
+        raise UserError("There is no image to draw; expected one or more; give some.")
     rows = -(-len(images) // columns)
     tile = WIDTH / columns - 0.08
     tile *= max(np.shape(i)[0] / np.shape(i)[1] for i in images)
