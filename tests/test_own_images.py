@@ -3,15 +3,17 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from own import call, image_folder
 from PIL import Image
-from tiny import squares
 
 from naslora_core.adapters import METHODS
 from naslora_core.adapters.opening import open_model
@@ -19,28 +21,15 @@ from naslora_core.cli import build_parser
 from naslora_core.cli.images import NAMES
 from naslora_core.data import Sample
 from naslora_core.errors import UserError
-from naslora_core.training.evaluate import predict, predict_one
-from naslora_core.training.own_images import method_of
+from naslora_core.training.native_masks import predict, predict_one
 
 ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
 FAST = ["--steps", "3", "--batch", "2", "--watch", "2", "--quiet"]
 
 
-def call(*words) -> None:
-    arguments = build_parser().parse_args([str(w) for w in words])
-    arguments.run(arguments)
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Twelve images of 96 x 64 pixels, their masks 0/255."""
-    root = tmp_path_factory.mktemp("mine")
-    for kind in ("images", "masks"):
-        (root / kind).mkdir()
-    for sample in squares(12, size=96):
-        Image.fromarray(sample.image[:64]).save(root / "images" / f"{sample.name}.png")
-        Image.fromarray(sample.mask[:64] * 255).save(root / "masks" / f"{sample.name}.png")
-    return root
+    return image_folder(tmp_path_factory.mktemp("mine") / "data")
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +95,11 @@ def test_prompts_are_pixels_of_the_image(images, trained):
     for prompt in ({"box": [0, 0, 97, 64]}, {"click": [10, 70]}, {"click": [-1, 0]}):
         with pytest.raises(UserError, match="outside of an image 96 wide and 64 high"):
             predict_one(model, sample, **prompt)
+    with pytest.raises(UserError, match="The prompt nan 3 lies outside"):
+        predict_one(model, sample, click=[float("nan"), 3])
+    for box in ([50, 10, 10, 50], [10, 50, 50, 10], [10, 10, 10, 50]):
+        with pytest.raises(UserError, match=r"The box [\d ]+ holds no pixel; give its left"):
+            predict_one(model, sample, box=box)
 
 
 def test_the_help_names_every_method_and_the_device_is_spelled_as_elsewhere():
@@ -114,23 +108,47 @@ def test_the_help_names_every_method_and_the_device_is_spelled_as_elsewhere():
     assert (arguments.accelerator, arguments.devices) == ("cuda", 1)
 
 
-def test_the_next_command_is_told_with_the_groups_of_this_one(images, tmp_path, capsys):
-    groups = r"^(square\d)"
+def test_the_next_command_is_told_as_a_shell_reads_it(images, tmp_path, capsys):
+    groups, out = r"^(square\d)", tmp_path / "a run"
     words = ["--method", "lora", "--steps", "1", "--batch", "2", "--watch", "0", "--quiet"]
-    call("fit", images, *words, "--groups", groups, "--out", tmp_path / "run")
-    assert capsys.readouterr().out.strip().endswith(f".safetensors --groups '{groups}'")
+    call("fit", images, *words, "--groups", groups, "--out", out)
+    told = capsys.readouterr().out.split("Next: python -m naslora_core ")[1]
+    wanted = ["evaluate", str(images), str(out / "last.safetensors"), "--groups", groups]
+    assert shlex.split(told) == wanted
 
 
-def test_settings_of_a_method():
-    assert method_of("lora", ["rank=8", "blocks=late-2"]).blocks == "late-2"
-    with pytest.raises(UserError, match="rnak=8 is no setting of lora.*blocks.*rank"):
-        method_of("lora", ["rnak=8"])
-    with pytest.raises(UserError, match="'lorra'; choose from"):
-        method_of("lorra", [])
-    with pytest.raises(UserError, match="rank=many is no number; lora's rank is 4 by default"):
-        method_of("lora", ["rank=many"])
-    with pytest.raises(UserError, match="it has no settings"):
-        method_of("decoder_only", ["rank=8"])
+@pytest.mark.parametrize("words, told", [
+    ("--watch 0 --patience 3", "--patience 3 counts looks at val, and --watch 0 takes none"),
+    ("--cache-gb 3", "there is none; name its folder with --cache"),
+    ("--cache-half", "there is none; name its folder with --cache"),
+])  # fmt: skip
+def test_options_that_would_do_nothing_are_refused(words, told):
+    with pytest.raises(UserError, match=told):
+        call("fit", "polyp", *words.split())
+
+
+def test_a_file_in_the_place_of_a_folder_is_told_before_anything_is_computed(
+    images, trained, tmp_path
+):
+    (tmp_path / "file").touch()
+    file, out = trained / "last.safetensors", ("--out", tmp_path / "file")
+    for words in (
+        ("fit", images, *FAST),
+        ("evaluate", images, file),
+        ("predict", file, images / "images"),
+        ("compare", images, "--methods", "lora"),
+        ("fetch", "vit_b"),
+    ):
+        with pytest.raises(UserError, match="file cannot be made a folder"):
+            call(*words, *out)
+
+
+def test_an_export_does_not_take_the_place_of_what_it_is_made_of(trained, tmp_path):
+    file = shutil.copy(trained / "last.safetensors", tmp_path / "a.safetensors")
+    before = Path(file).read_bytes()
+    with pytest.raises(UserError, match="is the file to export, and would be lost; name another"):
+        call("export", file, tmp_path / ".." / tmp_path.name / "a.safetensors")
+    assert Path(file).read_bytes() == before
 
 
 def test_images_that_would_be_lost_are_refused(images, trained, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import math
 from collections.abc import Callable
 
 COMMANDS: dict[str, tuple[Callable, list, dict]] = {}
@@ -40,6 +41,25 @@ def literal(text: str):
         return ast.literal_eval(text)
     except (SyntaxError, ValueError):
         return text
+
+
+def number_of(kind: type, least: float, open_end: bool = False):
+    """An argparse type: a finite number from `least` on, or above it where that end is open."""
+    wanted = f"a {'whole ' if kind is int else ''}number {'above' if open_end else 'from'} {least}"
+
+    def read(text: str) -> int | float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or value < least or (open_end and value == least):
+            raise argparse.ArgumentTypeError(f"{text} is not {wanted}; give one")
+        return value
+
+    return read
+
+
+count, whole, positive = number_of(int, 1), number_of(int, 0), number_of(float, 0, open_end=True)
 
 
 def build_parser() -> argparse.ArgumentParser:

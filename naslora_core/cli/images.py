@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from naslora_core.cli.command import BASE, DEVICE, GROUPS, MODEL, command, option
+from naslora_core.cli.command import (
+    BASE,
+    DEVICE,
+    GROUPS,
+    MODEL,
+    command,
+    count,
+    option,
+    positive,
+    whole,
+)
 
 NAMES = (  # of adapters.methods: METHODS, whose import would take seconds
     "decoder_only, full, bitfit, bottleneck, sam_adapter, vpt, lst, ssf, lora, conv_lora, "
     "fixed_conv, nas_lora, nas_pc_lora"
 )
+WRITTEN = "masks, NAME.png, of each image's size; of what is there, only predict's own is replaced"
 METHOD = (
     option("--method", default="nas_lora", help=NAMES),
     option(
@@ -25,8 +36,11 @@ METHOD = (
 )
 def fetch(arguments):
     """Download SAM's checkpoints or an image set, verified, once."""
-    from naslora_core.fetch import command
+    from naslora_core.fetch import command, entry
+    from naslora_core.files import make_folder
 
+    if arguments.out and arguments.name and entry(arguments.name):
+        make_folder(arguments.out)
     command(arguments)
 
 
@@ -47,7 +61,7 @@ def check(arguments):
     option("model", help="sam_nano, vit_b, vit_l or vit_h"),
     *METHOD,
     option("--batch", type=int, default=4, help="images a step"),
-    option("--card", type=float, metavar="GB", help="propose what fits into so much memory"),
+    option("--card", type=positive, metavar="GB", help="propose what fits into so much memory"),
     option("--no-time", action="store_true", help="leave out the calibration: memory alone"),
 )
 def plan(arguments):
@@ -60,26 +74,30 @@ def plan(arguments):
 @command(
     option("data", help="a folder with images/ and masks/, a .csv, a COCO .json, or a domain"),
     *METHOD,
-    option("--steps", type=int, default=250),
-    option("--batch", type=int, default=8, help="images a step, over all processes"),
-    option("--accumulate", type=int, default=1, help="parts of a batch, one held at a time"),
+    option("--steps", type=count, default=250),
+    option("--batch", type=count, default=8, help="images a step, over all processes"),
+    option("--accumulate", type=count, default=1, help="parts of a batch, one held at a time"),
     option("--cache", metavar="FOLDER", help="keep what frozen early blocks answer, by image"),
-    option("--cache-gb", type=float, default=10.0, metavar="GB", help="that the folder may hold"),
+    option("--cache-gb", type=positive, metavar="GB", help="that the folder may hold; default 10"),
     option("--cache-half", action="store_true", help="kept in float16: half the size, rounded"),
-    option("--lr", type=float, default=2e-3, help="learning rate, of Adam"),
-    option("--seed", type=int, default=0),
+    option("--lr", type=positive, default=2e-3, help="learning rate, of Adam"),
+    option("--seed", type=whole, default=0),
     option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
     option("--loss", default="cross_entropy_dice", help="a wrong name lists all"),
     option("--augment", default="flips", choices=("flips", "full"), help="full: crops, colours"),
     option("--resize", default="square", choices=("square", "pad"), help="pad: keep the shape"),
     option("--head", default="plain", choices=("plain", "matched"), help="matched: many classes"),
-    option("--watch", type=int, default=50, metavar="STEPS", help="between looks at val; 0: none"),
-    option("--patience", type=int, metavar="LOOKS", help="stop after so many without a better one"),
+    option(
+        "--watch", type=whole, default=50, metavar="STEPS", help="between looks at val; 0: none"
+    ),
+    option(
+        "--patience", type=count, metavar="LOOKS", help="stop after so many without a better one"
+    ),
     MODEL,
     BASE,
     GROUPS,
-    option("--devices", type=int, default=1, help="processes on this machine, one a GPU"),
-    option("--nodes", type=int, default=1, help="machines; see CONTRIBUTING for their command"),
+    option("--devices", type=count, default=1, help="processes on this machine, one a GPU"),
+    option("--nodes", type=count, default=1, help="machines; see CONTRIBUTING for their command"),
     option("--accelerator", "--device", default="auto", choices=("auto", "cpu", "cuda")),
     option("--quiet", action="store_true", help="no progress bar"),
     option("--out", metavar="FOLDER", help="log, state and adapters; a killed run goes on there"),
@@ -96,8 +114,10 @@ def fit(arguments):
     option("file", help="an adapter or a folded model; or sam_nano, vit_b, ... with true boxes"),
     option("--split", default="test", choices=("train", "val", "test")),
     option("--metrics", nargs="*", default=[], metavar="NAME", help="s_measure, e_measure, ..."),
-    option("--worst", type=int, default=4, metavar="N", help="images named, and drawn with --out"),
-    option("--batch", type=int, default=16, help="images held at once; with boxes, one"),
+    option(
+        "--worst", type=whole, default=4, metavar="N", help="images named, and drawn with --out"
+    ),
+    option("--batch", type=count, default=16, help="images held at once; with boxes, one"),
     DEVICE,
     BASE,
     GROUPS,
@@ -105,7 +125,7 @@ def fit(arguments):
 )
 def evaluate(arguments):
     """Score a trained model on one split, at the images' own sizes."""
-    from naslora_core.training.own_images import evaluate
+    from naslora_core.training.scoring import evaluate
 
     evaluate(arguments)
 
@@ -113,7 +133,7 @@ def evaluate(arguments):
 @command(
     option("file", help="an adapter or a folded model, as .safetensors"),
     option("images", nargs="+", help="pictures, or folders of them"),
-    option("--out", required=True, metavar="FOLDER", help="masks, NAME.png, of each image's size"),
+    option("--out", required=True, metavar="FOLDER", help=WRITTEN),
     option("--overlay", action="store_true", help="also NAME_overlay.png"),
     option("--box", nargs=4, type=float, metavar=("X0", "Y0", "X1", "Y1"), help="in pixels"),
     option("--click", nargs=2, type=float, metavar=("X", "Y"), help="in pixels"),
@@ -122,7 +142,7 @@ def evaluate(arguments):
 )
 def predict(arguments):
     """Draw the masks of images, without a prompt or with one."""
-    from naslora_core.training.own_images import predict
+    from naslora_core.training.predicting import predict
 
     predict(arguments)
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from naslora_core.cli.command import BASE, DEVICE, GROUPS, MODEL, command, option
+from naslora_core.cli.command import (
+    BASE,
+    DEVICE,
+    GROUPS,
+    MODEL,
+    command,
+    count,
+    option,
+    positive,
+    whole,
+)
 
 ROWS = option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit")
 
@@ -30,15 +40,19 @@ def table(arguments):
         default=["decoder_only", "lora", "nas_lora"],
         help="names of adapters.methods: METHODS, VARIANTS, or unet",
     ),
-    option("--seeds", nargs="+", type=int, default=[0, 1, 2]),
-    option("--steps", type=int, default=250, help="batches, forward and backward, of each method"),
-    option("--batch", type=int, default=8, help="images a step; 2 for vit_b on 16 GB"),
-    option("--lr", nargs="+", type=float, default=[2e-3], help="learning rates, tried one by one"),
+    option("--seeds", nargs="+", type=whole, default=[0, 1, 2]),
+    option(
+        "--steps", type=count, default=250, help="batches, forward and backward, of each method"
+    ),
+    option("--batch", type=count, default=8, help="images a step; 2 for vit_b on 16 GB"),
+    option(
+        "--lr", nargs="+", type=positive, default=[2e-3], help="learning rates, tried one by one"
+    ),
     option("--rates", metavar="FOLDER", help="trials: each method takes the rate that did best"),
     option("--precision", default="fp32", choices=("fp32", "bf16"), help="of forward passes"),
     option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
     option("--split", default="test", choices=("val", "test"), help="which images are scored"),
-    option("--looks", type=int, default=0, metavar="STEPS", help="between looks at val; 0: none"),
+    option("--looks", type=whole, default=0, metavar="STEPS", help="between looks at val; 0: none"),
     MODEL,
     BASE,
     GROUPS,
@@ -55,7 +69,7 @@ def compare(arguments):
 @command(
     option("--only", nargs="+", default=[], metavar="DOMAIN", help="some of its domains"),
     option("--methods", nargs="+", default=[], metavar="NAME", help="some of its methods"),
-    option("--seeds", nargs="+", type=int, metavar="N", help="some of its seeds"),
+    option("--seeds", nargs="+", type=whole, metavar="N", help="some of its seeds"),
     option("--share", default="1/1", metavar="I/N", help="every N-th cell, from the I-th"),
     option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
     option("--verdict", action="store_true", help="run nothing, judge what is there"),
@@ -69,7 +83,7 @@ def protocol(arguments):
 
 @command(
     option("--inside", action="store_true", help="in two blocks of sam_nano, not on a cell alone"),
-    option("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4]),
+    option("--seeds", nargs="+", type=whole, default=[0, 1, 2, 3, 4]),
     option("--out", metavar="FOLDER", help="one JSON a search, kept; default: build/planted/..."),
 )
 def planted(arguments):
@@ -82,7 +96,7 @@ def planted(arguments):
 @command(
     option("--methods", nargs="+", metavar="NAME", help="default: every method"),
     option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b")),
-    option("--rounds", type=int, default=9, metavar="N", help="turns that each method takes"),
+    option("--rounds", type=count, default=9, metavar="N", help="turns that each method takes"),
     option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
     ROWS,
 )
@@ -98,7 +112,7 @@ def bench(arguments):
     option(
         "--sizes", nargs="+", choices=("nano", "vit_b"), help="of plan, overhead; default: both"
     ),
-    option("--rounds", type=int, default=5, metavar="N", help="turns"),
+    option("--rounds", type=count, default=5, metavar="N", help="turns"),
     option("--device", metavar="NAME", help="of attention, overhead: cpu (the default) or cuda"),
     ROWS,
 )
@@ -112,10 +126,10 @@ def measure(arguments):
 
 @command(
     option("--sizes", nargs="+", default=["vit_b_1024", "vit_h_1024"], metavar="NAME"),
-    option("--batches", nargs="+", type=int, default=[2, 4], metavar="N"),
+    option("--batches", nargs="+", type=count, default=[2, 4], metavar="N"),
     option("--methods", nargs="+", metavar="NAME", help="legs of these alone"),
     option("--precision", default="bf16", choices=("fp32", "bf16", "fp16")),
-    option("--rounds", type=int, default=9, metavar="N", help="turns of each method and LoRA"),
+    option("--rounds", type=count, default=9, metavar="N", help="turns of each method and LoRA"),
     option("--device", default="cuda", metavar="NAME", help="cuda, or cpu to try it out"),
     option("--out", default="build/gpu", metavar="FOLDER", help="one JSON a leg, kept"),
 )
@@ -127,14 +141,14 @@ def gpu_table(arguments):
 
 
 @command(
-    option("--scenes", type=int, default=240_000, help="in all, earlier legs counted"),
+    option("--scenes", type=count, default=240_000, help="in all, earlier legs counted"),
     option("--decay", type=float, default=0.1, help="share of the scenes over which lr falls"),
     option("--out", default="build/pretrain", metavar="FOLDER"),
-    option("--batch", type=int, default=16, help="scenes a step"),
-    option("--lr", type=float, default=6e-4),
+    option("--batch", type=count, default=16, help="scenes a step"),
+    option("--lr", type=positive, default=6e-4),
     option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
-    option("--devices", type=int, default=1, metavar="N", help="processes that share a batch"),
-    option("--workers", type=int, default=1, metavar="N", help="of each, processes that draw"),
+    option("--devices", type=count, default=1, metavar="N", help="processes that share a batch"),
+    option("--workers", type=count, default=1, metavar="N", help="of each, processes that draw"),
     option("--publish", action="store_true", help="make weights/next of the cooled leg"),
 )
 def pretrain(arguments):

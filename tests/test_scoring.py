@@ -1,0 +1,62 @@
+"""`evaluate` by the shell: whose classes are scored, what is kept, what is refused."""
+
+import sys
+
+import pytest
+from own import adapter_file, call, image_folder
+from PIL import Image
+
+from naslora_core.errors import UserError
+
+CLASSES = {"one": 1, "two": 2, "three": 3}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A folder of images, and an adapter, of each number of classes."""
+    root = tmp_path_factory.mktemp("scored")
+    for name, classes in CLASSES.items():
+        image_folder(root / name, classes=classes)
+        adapter_file(root / f"{name}.safetensors", classes)
+    return root
+
+
+@pytest.mark.parametrize("data, model", [("two", "one"), ("three", "two"), ("one", "three")])
+def test_data_of_other_classes_than_the_models_are_refused(root, data, model):
+    told = (
+        f"{data} has {CLASSES[data]} .*the model draws {CLASSES[model]}; .* fit a model on {data}"
+    )
+    with pytest.raises(UserError, match=told):
+        call("evaluate", root / data, root / f"{model}.safetensors")
+
+
+def test_classes_that_the_data_lack_are_the_models_still(root, capsys):
+    call("evaluate", root / "two", root / "three.safetensors", "--split", "train")
+    assert "mean of images, over the 2 of 3 classes that occur" in capsys.readouterr().out
+    call("evaluate", root / "one", root / "one.safetensors")
+    assert "mean of images\n" in capsys.readouterr().out
+
+
+def test_no_worst_image_is_drawn_where_none_is_asked_for(root, tmp_path, capsys):
+    call("evaluate", root / "one", root / "one.safetensors", "--worst", 0, "--out", tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.csv"]
+    assert "worst:" not in capsys.readouterr().out
+
+
+def test_without_matplotlib_the_rows_are_kept_and_the_remedy_is_told(
+    root, tmp_path, capsys, monkeypatch
+):
+    for name in [n for n in sys.modules if n.startswith(("matplotlib", "naslora_core.viz"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    call("evaluate", root / "one", root / "one.safetensors", "--out", tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.csv"]
+    said = capsys.readouterr().out
+    assert "scores.csv, and no worst.png: matplotlib draws" in said
+    assert "python -m pip install matplotlib." in said
+
+
+def test_the_worst_are_drawn(root, tmp_path):
+    call("evaluate", root / "two", root / "two.safetensors", "--worst", 1, "--out", tmp_path)
+    with Image.open(tmp_path / "worst.png") as picture:
+        assert picture.width > 300
