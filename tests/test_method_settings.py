@@ -27,8 +27,8 @@ def test_settings_of_a_method():
     ("scale=False", "scale=False is no number"),
     ("scale=None", "scale=None is no number"),
     ("searches=1", "searches=1 is neither True nor False"),
-    ("operators=7", "operators=7 is no name, and no tuple of some; .* is 'linear' by default"),
-    ("linears=7", "linears=7 is no name, and no tuple of some"),
+    ("operators=7", "operators=7 is no name, and no tuple as in .*; .* is 'linear' by default"),
+    ("linears=7", "linears=7 is no name, and no tuple as in linears="),
 ])  # fmt: skip
 def test_a_value_of_another_kind_is_refused(setting, told):
     with pytest.raises(UserError, match=f"--set {told}"):

@@ -10,8 +10,8 @@ KINDS = {  # of a setting by its default: what a value must be, and what it is e
     bool: (bool, "neither True nor False"),
     int: (int, "no whole number"),
     float: ((int, float), "no number"),
-    str: ((str, tuple, list), "no name, and no tuple of some"),
-    tuple: ((str, tuple, list), "no name, and no tuple of some"),
+    str: ((str, tuple, list), "no name, and no tuple as in blocks=(0, 3)"),
+    tuple: ((str, tuple, list), "no name, and no tuple as in linears=('q', 'v')"),
 }
 
 
