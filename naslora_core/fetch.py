@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from naslora_core.errors import UserError
-from naslora_core.files import write_atomic
+from naslora_core.files import make_folder, write_atomic
 
 PLACES = Path(__file__).parent / "data_manifests", Path(__file__).parents[1] / "data_manifests"
 ATTEMPTS = 3  # at each address
@@ -82,7 +82,7 @@ def fetch(what: str | Entry, folder: str | Path | None = None, progress: bool = 
     path = Path(folder or cache()) / item.file
     if path.exists():
         return _checked(item, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     _room(item, path)
     failures = []
     for url in (item.url, *item.mirrors):

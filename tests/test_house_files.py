@@ -9,7 +9,10 @@ import pytest
 
 from naslora_core import files
 from naslora_core.errors import UserError
+from naslora_core.fetch import fetch
 from naslora_core.files import make_folder, write_atomic
+from naslora_core.training import gpu_table, pretrain
+from naslora_core.training.bounded_folder import BoundedFolder
 
 
 def test_text_and_bytes(tmp_path):
@@ -54,3 +57,16 @@ def test_a_folder_is_made_with_those_above_it_unless_a_file_is_there(tmp_path):
     for place in ("file", "file/below"):
         with pytest.raises(UserError, match=f"{place} cannot be made a folder .*; name another"):
             make_folder(tmp_path / place)
+
+
+def test_whoever_keeps_files_says_why_it_has_no_folder(tmp_path, monkeypatch):
+    """Before anything is downloaded, drawn or computed."""
+    (tmp_path / "taken").write_text("")
+    for begin in (
+        lambda at: BoundedFolder(at, 1e6),
+        lambda at: gpu_table.run([], at, "command", "cpu"),
+        lambda at: pretrain.run(pretrain.Leg(scenes=2, batch=1), at),
+        lambda at: fetch("vit_b", at),
+    ):
+        with pytest.raises(UserError, match="taken cannot be made a folder"):
+            begin(tmp_path / "taken")

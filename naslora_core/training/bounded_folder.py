@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from naslora_core.files import write_atomic
+from naslora_core.files import make_folder, write_atomic
 
 ENDING = ".tensor"
 SWEPT = 0.9  # of the room is left when something has to go, so that sweeps are rare
@@ -24,7 +24,7 @@ class BoundedFolder:
     def __init__(self, path: str | Path, room: float, processes: int = 1):
         """room: bytes; processes: how many fill it at once, each its share of what is left."""
         self.path, self.room, self.processes = Path(path), room, processes
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         self._left = (room - sum(size for _, size, _ in self._files())) / processes
 
     def get(self, name: str) -> Tensor | None:

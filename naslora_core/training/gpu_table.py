@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from naslora_core.adapters import ConvLoRA, adapt
 from naslora_core.adapters.methods import METHODS
 from naslora_core.errors import UserError
-from naslora_core.files import write_atomic
+from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import fuse
 from naslora_core.sam.registry import BUILDERS
 from naslora_core.training.allocated import whole_peak
@@ -82,7 +82,7 @@ def legs(sizes: Sequence[str], batches: Sequence[int], precision: str = "bf16") 
 def run(found: Sequence[Leg], out: Path, command: str, device="cuda", rounds: int = 9) -> list:
     """Measure the legs that are missing in `out`; the records of all."""
     device = str(known_device(device))
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     records = []
     for leg in found:
         path = out / f"{leg.name}.json"

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from naslora_core.errors import UserError
-from naslora_core.files import write_atomic
+from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam.nano import build_nano
 from naslora_core.training.devices import alone, average_gradients
 from naslora_core.training.pretrain_leg import Leg, batches, learning_rate
@@ -121,7 +121,7 @@ def run(
 
     workers: processes that draw scenes, for each that trains; a GPU wants one for each core.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     trainer = Trainer(leg, out, start, fabric)
     trainer.log = out / "log.jsonl"
     leg.share(trainer.fabric.world_size)
