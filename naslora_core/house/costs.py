@@ -15,7 +15,7 @@ TIMES = (
     "Time of a training step and of inference, LoRA's is 1; saved: megabytes kept for backward, "
     "batch 8."
 )
-BIG = " B: the same of one windowed and one global block of ViT-B at 1024, batch 1."
+BIG = " ViT-B: that of one windowed and one global block at 1024, batch 1."
 SIZES = {"nano": "nano", "vit_b": "ViT-B's two blocks"}
 
 
@@ -26,7 +26,7 @@ def cost_table(core: Path = CORE) -> str:
     if not kept:
         return ""
     parts = FACTS, _facts(kept["facts"]), TIMES + BIG * bool(big), _times(kept, big)
-    parts += _floor(kept), source(kept), _big_note(big), _overhead(core)
+    parts += _floor(kept), " ".join(map(source, filter(None, (kept, big)))), _overhead(core)
     return "\n\n".join(filter(None, parts))
 
 
@@ -41,18 +41,16 @@ def _facts(facts: dict) -> str:
 
 
 def _times(kept: dict, big: dict) -> str:
-    sizes = [kept["rows"]["nano"], *([big["rows"]["vit_b"]] if big else [])]
-    columns = "step", "inference", "saved"
-    names = ["method", *columns, *(f"{c} B" for c in columns * bool(big))]
-    rows = [[LABELS[n], *(x for size in sizes for x in _cells(size.get(n)))] for n in kept["facts"]]
+    names = ["method", "step", "inference", "saved", *["saved ViT-B"] * bool(big)]
+    rows = [_time(name, kept["rows"]["nano"][name], big) for name in kept["facts"]]
     return table(names, rows)
 
 
-def _cells(row: dict | None) -> list[str]:
-    if not row:
-        return ["-"] * 3
-    ratios = [f"{row[f'{kind}_ratio']:.2f}" for kind in ("step", "inference")]
-    return [*ratios, f"{row['saved_mb']:,.0f}"]
+def _time(name: str, row: dict, big: dict) -> list[str]:
+    cells = [f"{row[kind]:.2f}" for kind in ("step_ratio", "inference_ratio")]
+    cells = [LABELS[name], *cells, f"{row['saved_mb']:.0f}"]
+    larger = big["rows"]["vit_b"].get(name) if big else None
+    return cells + [f"{larger['saved_mb']:,.0f}" if larger else "-"] * bool(big)
 
 
 def _floor(kept: dict) -> str:
@@ -68,19 +66,6 @@ def _folded(rows: dict) -> str:
     """Inference of folded encoders beside the vanilla one, in a sentence."""
     ratios = ", ".join(f"{n} {r['inference_ratio']:.2f}" for n, r in rows.items() if n != "vanilla")
     return f"Folded, of a vanilla encoder's inference: {ratios}."
-
-
-def _big_note(big: dict) -> str:
-    if not big:
-        return ""
-    rows = big["rows"]["vit_b"]
-    spreads = [row[f"{kind}_spread"] for row in rows.values() for kind in ("step", "inference")]
-    widest = max(high - low for low, high in spreads)
-    return (
-        f"B: official attention, {big['rounds']} turns, whose ratios lie up to {widest:.2f} apart: "
-        f"smaller differences there say nothing; floor {rows['floor']['step_ratio']:.2f}.\n\n"
-        f"{source(big)}"
-    )
 
 
 def _overhead(core: Path) -> str:
