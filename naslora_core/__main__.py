@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # an old Python must get as far as its message
 
+import os
 import sys
 
 from naslora_core.cli import build_parser
@@ -24,6 +25,9 @@ def main(words: list[str]) -> int:
     except KeyboardInterrupt:
         print("Stopped. What was finished is kept; start again to go on.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read our lines, as `head` does, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 if __name__ == "__main__":

@@ -1,5 +1,9 @@
 """Numbers of the command line: out of their range they are refused in one sentence."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from naslora_core.cli import build_parser
@@ -28,3 +32,14 @@ def test_a_number_out_of_its_range_is_refused(words, told, capsys):
 def test_numbers_in_their_range_are_taken():
     a = build_parser().parse_args("fit a --lr 1e-3 --seed 0 --watch 0 --batch 1".split())
     assert (a.lr, a.seed, a.watch, a.batch) == (1e-3, 0, 0, 1)
+
+
+def test_a_reader_that_has_had_enough_ends_a_command_without_a_traceback():
+    words = [sys.executable, "-m", "naslora_core", "plan", "sam_nano", "--method", "lora"]
+    reading, writing = os.pipe()
+    os.close(reading)  # nobody reads from the first line on
+    done = subprocess.run(
+        [*words, "--no-time"], stdout=writing, stderr=subprocess.PIPE, timeout=300
+    )
+    os.close(writing)
+    assert done.returncode == 141 and b"Traceback" not in done.stderr
