@@ -32,7 +32,8 @@ _ROOMS = {
     ),
     "naslora_core.adapters.opening": ("open_model",),
     "naslora_core.training.fit": ("fit",),
-    "naslora_core.training.evaluate": ("evaluate", "predict"),
+    "naslora_core.training.evaluate": ("evaluate",),
+    "naslora_core.training.native_masks": ("predict",),
     "naslora_core.training.watch": ("Watch",),
     "naslora_core.profiles": ("profile",),
 }

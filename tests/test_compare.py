@@ -12,7 +12,8 @@ from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, load_sam, model_hash
 from naslora_core.training import commands
-from naslora_core.training.compare import FIRST_BASE, Setting, best_rates, compare, paired
+from naslora_core.training.compare import FIRST_BASE, Setting, compare, paired
+from naslora_core.training.rates import best_rates
 from naslora_core.training.table import mask_side, mean_ceiling
 
 SETTING = Setting(steps=4, batch=2)

@@ -9,11 +9,12 @@ from naslora_core.files import write_atomic
 from naslora_core.profiles import profile
 from naslora_core.sam import load_sam
 from naslora_core.training.commands import command_line
-from naslora_core.training.compare import RECORDED, best_rates, paired, recorded
+from naslora_core.training.compare import RECORDED, paired, recorded
 from naslora_core.training.evaluate import evaluate
 from naslora_core.training.fit import fit
 from naslora_core.training.prompts import box_of
 from naslora_core.training.provenance import provenance
+from naslora_core.training.rates import best_rates
 from naslora_core.training.table import components
 
 

@@ -16,7 +16,7 @@ from naslora_core.training import oracle
 from naslora_core.training import pretrain as legs
 from naslora_core.training import protocol as registry
 from naslora_core.training.benchmark import REFERENCE, SIZES, as_table, measure
-from naslora_core.training.compare import Setting, best_rates, paired
+from naslora_core.training.compare import Setting, paired
 from naslora_core.training.compare import compare as run_compare
 from naslora_core.training.devices import alone, known_device, launch
 from naslora_core.training.folded_cost import folded_table, measure_folded
@@ -25,6 +25,7 @@ from naslora_core.training.method_facts import facts
 from naslora_core.training.pretrain_leg import Leg
 from naslora_core.training.provenance import provenance
 from naslora_core.training.publish import publish
+from naslora_core.training.rates import best_rates
 from naslora_core.training.table import component_cases, mask_side, scene_cases, score
 from naslora_core.training.verdict import told
 

@@ -24,9 +24,7 @@ from naslora_core.training.content import content
 from naslora_core.training.evaluate import Scores, evaluate
 from naslora_core.training.fit import fit
 from naslora_core.training.provenance import provenance
-from naslora_core.training.rates import best_rates as best_rates
 from naslora_core.training.rates import rate_of
-from naslora_core.training.rates import tried as tried
 from naslora_core.training.table import grid, mean_ceiling
 from naslora_core.training.unet import UNet, width_for
 from naslora_core.training.watch import VALUE, Watch

@@ -9,8 +9,6 @@ from naslora_core.errors import UserError
 from naslora_core.training import metrics as overlap
 from naslora_core.training.metrics import ber, dice, iou, mae
 from naslora_core.training.native_masks import labels, native_logits, predict_boxed
-from naslora_core.training.native_masks import predict as predict
-from naslora_core.training.native_masks import predict_one as predict_one
 from naslora_core.training.structure_metrics import e_measure, s_measure, weighted_f
 
 OF_MASKS = {"dice": dice, "iou": iou, "ber": ber}

@@ -19,14 +19,8 @@ from pathlib import Path
 from naslora_core.data import DOMAINS, open_data
 from naslora_core.errors import UserError
 from naslora_core.profiles import profile
-from naslora_core.training.compare import (
-    RECORDED,
-    Setting,
-    best_rates,
-    compare,
-    known_method,
-    tried,
-)
+from naslora_core.training.compare import RECORDED, Setting, compare, known_method
+from naslora_core.training.rates import best_rates, tried
 
 FILE = RECORDED / "protocol.yml"
 RESULTS = RECORDED / "protocol"

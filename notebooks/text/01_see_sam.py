@@ -64,8 +64,8 @@ from naslora_core import checks, profile, viz
 from naslora_core.data import DOMAINS, open_data
 from naslora_core.house.headline import record
 from naslora_core.sam import SamPredictor, Segmenter, load_sam
-from naslora_core.training.evaluate import predict
 from naslora_core.training.metrics import dice
+from naslora_core.training.native_masks import predict
 from naslora_core.training.table import ceiling
 
 # %% tags=["parameters"]

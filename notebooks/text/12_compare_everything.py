@@ -72,8 +72,9 @@ from naslora_core.labels import LABELS
 from naslora_core.sam import Segmenter
 from naslora_core.training import verdict as judge
 from naslora_core.training.benchmark import interleaved
-from naslora_core.training.compare import RECORDED, best_rates, recorded
+from naslora_core.training.compare import RECORDED, recorded
 from naslora_core.training.method_facts import folds, parameters
+from naslora_core.training.rates import best_rates
 from naslora_core.viz import ledger, registered
 from naslora_core.viz.mixing import Rows
 

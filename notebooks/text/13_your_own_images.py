@@ -102,9 +102,10 @@ from naslora_core.errors import UserError
 from naslora_core.house.headline import record
 from naslora_core.sam import Segmenter
 from naslora_core.sam.checkpointing import checkpointed
-from naslora_core.training.evaluate import predict_one, score_masks
+from naslora_core.training.evaluate import score_masks
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_core.training.metrics import global_dice
+from naslora_core.training.native_masks import predict_one
 from naslora_core.training.prompts import box_of, centre_click
 from naslora_core.training.table import ceiling, components
 
