@@ -74,7 +74,6 @@ from naslora_core.training import verdict as judge
 from naslora_core.training.benchmark import interleaved
 from naslora_core.training.compare import RECORDED, recorded
 from naslora_core.training.method_facts import folds, parameters
-from naslora_core.training.rates import best_rates
 from naslora_core.viz import ledger, registered
 from naslora_core.viz.mixing import Rows
 
@@ -485,6 +484,8 @@ ledger.bargains(prices, means_of, fronts, lines)
 # validation images, with one other seed; the other domain borrows it.
 
 # %%
+from naslora_core.training.rates import best_rates
+
 tried, chosen = defaultdict(dict), best_rates(RECORDED / "learning_rates")
 for run in recorded("learning_rates"):
     if run["method"] != "base_boxed":
