@@ -6,6 +6,7 @@ how many operators are searched. `mix_maps` is the same sum over feature maps, f
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -104,3 +105,9 @@ def placement(side: int, largest: int) -> Tensor:
 def entropy(p: Tensor) -> Tensor:
     """Entropy of probabilities `n` as a share of log n; a certain one (0 log 0) counts nothing."""
     return -torch.special.xlogy(p, p).sum() / math.log(max(len(p), 2))
+
+
+def heat(cells: Iterable[Cell], temperature: float | None) -> None:
+    """Give the cells this temperature; None leaves them as they are."""
+    for cell in cells if temperature is not None else ():
+        cell.temperature.fill_(temperature)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.errors import UserError
-from naslora_core.search.cell import Cell
+from naslora_core.search.cell import Cell, heat
 from naslora_core.search.choose import explain, project
 from naslora_core.search.registry import build, operator_names
 from naslora_core.search.schedule import Schedule, named_schedule
@@ -149,10 +149,10 @@ def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tup
         "weights": torch.optim.AdamW(weights),
         "alpha": torch.optim.AdamW(alphas, betas=(0.5, 0.999)),
     }
-    plan = schedule.plan
+    cells, plan = [m for m in model.modules() if isinstance(m, Cell)], schedule.plan
     for step, (stage, done) in enumerate(plan):
         moves, (x, y) = stage.turn(done)[0], draw(step)
-        _heat(model, stage.temperature_at(done))
+        heat(cells, stage.temperature_at(done))
         loss = F.mse_loss(model(x), y)
         model.zero_grad()
         loss.backward()
@@ -162,12 +162,6 @@ def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tup
             groups[kind].param_groups[0]["lr"] = rate
             groups[kind].step()
         yield step + 1, "+".join(moves), loss.item()
-
-
-def _heat(model: nn.Module, temperature: float | None) -> None:
-    """Give every cell this temperature; None leaves them as they are."""
-    for cell in (m for m in model.modules() if isinstance(m, Cell) and temperature is not None):
-        cell.temperature.fill_(temperature)
 
 
 def rate(races: Sequence[Race], reading: str) -> dict[str, float]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.search import Cell, entropy
+from naslora_core.search.cell import heat
 
 
 class Alphas:
@@ -21,8 +22,7 @@ class Alphas:
 
     def heat(self, temperature: float | None) -> None:
         """Give every cell this temperature; None leaves them as they are."""
-        for cell in self.cells if temperature is not None else ():
-            cell.temperature.fill_(temperature)
+        heat(self.cells, temperature)
 
     def probabilities(self) -> list[Tensor]:
         """softmax(alpha / temperature) of every vector, in order, each `n`."""
