@@ -20,6 +20,7 @@ from naslora_core.training.compare import RECORDED
 from naslora_core.training.devices import alone
 from naslora_core.training.pretrain_leg import Examples, Leg, batches, learning_rate
 from naslora_core.training.pretrain_loss import mask_loss, soft_iou
+from naslora_core.training.pretrain_optimiser import Optimisers
 from naslora_core.training.provenance import provenance
 
 SEEN = (0, 800, 8_000, 15_000, 15_990)
@@ -73,6 +74,29 @@ def test_a_leg_that_was_cut_equals_one_that_was_not(tmp_path, quiet):
     assert scenes == [2, 4, 6, 8]
     state = torch.load(tmp_path / "a" / "state.pt", weights_only=True)
     assert state["seen"] == SMALL.scenes
+
+
+def test_muon_turns_matrices_by_orthogonal_steps_and_adamw_takes_the_rest():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(24, 16), torch.nn.Conv2d(3, 4, 3))
+    before = {k: v.clone() for k, v in model.named_parameters()}
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+    Optimisers(model, lr=0.1, weight_decay=0).step(lr=1e-2)
+    step = {k: (v.detach() - before[k]) / 1e-2 for k, v in model.named_parameters()}
+    values = torch.linalg.svdvals(step["0.weight"]) / (0.2 * 24**0.5)  # of AdamW's mean square
+    assert values.min() > 0.5 and values.max() < 1.3  # five Newton-Schulz steps reach so far
+    for name in ("0.bias", "1.weight", "1.bias"):  # AdamW's first step is the gradient's sign
+        assert torch.allclose(step[name].abs(), torch.ones_like(step[name]), atol=1e-4)
+
+
+def test_a_leg_that_adamw_began_is_refused(tmp_path, quiet):
+    trainer = pretrain.Trainer(SMALL, tmp_path)
+    trainer.save()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.save(state | {"optimiser": {}}, tmp_path / "state.pt")
+    with pytest.raises(UserError, match="begun with AdamW alone.*--out another folder"):
+        pretrain.Trainer(SMALL, tmp_path)
 
 
 def test_a_new_leg_starts_from_published_weights(tmp_path, quiet):

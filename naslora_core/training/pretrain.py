@@ -25,6 +25,7 @@ from naslora_core.sam.nano import build_nano
 from naslora_core.training.devices import alone, average_gradients
 from naslora_core.training.pretrain_leg import Leg, batches, learning_rate
 from naslora_core.training.pretrain_loss import step_loss
+from naslora_core.training.pretrain_optimiser import Optimisers
 from naslora_core.training.provenance import provenance
 from naslora_core.training.table import scene_cases, score
 
@@ -46,7 +47,7 @@ def bf16_pays(size: int = 512, repeats: int = 20) -> bool:
 
 
 class Trainer:
-    """Model, optimiser and position of a leg; `state.pt` in `out` holds them.
+    """Model, optimisers and position of a leg; `state.pt` in `out` holds them.
 
     fabric: from `devices.launch`, for several processes or a GPU.
     """
@@ -57,9 +58,7 @@ class Trainer:
         self.fabric = fabric or alone(torch.device("cpu"))
         self.device = self.fabric.device
         self.sam = build_nano().train().to(self.device)
-        self.optimiser = torch.optim.AdamW(
-            self.sam.parameters(), leg.lr, weight_decay=leg.weight_decay
-        )
+        self.optimisers = Optimisers(self.sam, leg.lr, leg.weight_decay)
         bf16 = self.device.type != "cpu" or bf16_pays()
         self.bf16, self.minutes = self.fabric.broadcast(bf16), 0.0  # the same in all processes
         self._restore(start)
@@ -69,7 +68,7 @@ class Trainer:
         if path.exists():
             state = torch.load(path, weights_only=True, map_location="cpu")
             self.sam.load_state_dict(state["sam"])
-            self.optimiser.load_state_dict(state["optimiser"])
+            self.optimisers.load_state_dict(state["optimiser"])
             self.begin, self.bf16 = state.get("begin", 0), state.get("bf16", self.bf16)
             self.seen, self.minutes = state["seen"], state["minutes"]
         elif start:
@@ -79,26 +78,25 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state, whole or not at all."""
-        state = {"sam": self.sam.state_dict(), "optimiser": self.optimiser.state_dict()}
+        state = {"sam": self.sam.state_dict(), "optimiser": self.optimisers.state_dict()}
         state |= {k: getattr(self, k) for k in ("begin", "seen", "minutes", "bf16")}
         _write(self.out / "state.pt", state)
 
     def update(self, batch: dict[str, Tensor]) -> float:
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.seen, self.leg, self.begin)
+        rate = learning_rate(self.seen, self.leg, self.begin)
         batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss = step_loss(self.sam, batch, self._corrected())
         if not torch.isfinite(loss):
             raise UserError(
-                f"The loss is {loss.item()} after {self.seen} scenes at lr {group['lr']:.2g}; the "
+                f"The loss is {loss.item()} after {self.seen} scenes at lr {rate:.2g}; the "
                 "last saved state is kept. Lower --lr and start again."
             )
-        self.optimiser.zero_grad()
+        self.sam.zero_grad()
         loss.backward()
         average_gradients(self.fabric, [p for p in self.sam.parameters() if p.grad is not None])
         torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
-        self.optimiser.step()
+        self.optimisers.step(rate)
         self.seen += self.leg.batch
         return loss.item()
 
