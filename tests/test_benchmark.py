@@ -1,5 +1,6 @@
 """The benchmark counts what it says, and times in turns."""
 
+import numpy as np
 import pytest
 import torch
 from adapting import small_sam
@@ -8,7 +9,14 @@ from naslora_core.__main__ import main
 from naslora_core.adapters import METHODS, adapt
 from naslora_core.house.costs import cost_table
 from naslora_core.training import benchmark, commands
-from naslora_core.training.benchmark import FLOOR, interleaved, measure, saved_mb
+from naslora_core.training.benchmark import (
+    FLOOR,
+    interleaved,
+    measure,
+    median_interval,
+    saved_mb,
+    summary,
+)
 from naslora_core.training.folded_cost import FOLDED, VANILLA, _folded, measure_folded
 from naslora_core.training.overhead import NINE, PATHS, THREE, measure_overhead, removed, told
 
@@ -18,6 +26,15 @@ def test_turns_are_taken_and_the_first_is_not_counted():
     work = {name: lambda name=name: order.append(name) for name in "ab"}
     times = interleaved(work, rounds=3)
     assert order == ["a", "b"] * 4 and {len(t) for t in times.values()} == {3}
+
+
+def test_more_turns_widen_the_spread_and_narrow_the_interval_of_the_median():
+    turns = np.random.default_rng(0).lognormal(0.04, 0.1, 200)
+    few, many = (summary(turns[:n], np.ones(n)) for n in (8, 200))
+    assert np.ptp(many["spread"]) > np.ptp(few["spread"])
+    assert np.ptp(many["interval"]) < 0.5 * np.ptp(few["interval"])
+    low, high = median_interval(turns)
+    assert low < many["ratio"] < high and median_interval([2.0]) == (2, 2)
 
 
 def test_saved_bytes_of_a_layer_whose_answer_is_known():

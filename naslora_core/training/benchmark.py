@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -115,13 +116,27 @@ def _row(name: str, times: dict) -> dict[str, float]:
 
 
 def summary(mine: Sequence[float], reference: Sequence[float]) -> dict:
-    """Median milliseconds, and the ratios of each turn's pair: median, lowest and highest."""
+    """Median milliseconds, and the ratios of each turn's pair: median, lowest and highest.
+
+    interval: where the median lies. The spread says what single turns did, and more turns can
+    only widen it.
+    """
     ratios = [a / b for a, b in zip(mine, reference, strict=True)]
     return {
         "ms": round(statistics.median(mine), 2),
         "ratio": round(statistics.median(ratios), 4),
         "spread": [round(min(ratios), 4), round(max(ratios), 4)],
+        "interval": [round(end, 4) for end in median_interval(ratios)],
     }
+
+
+def median_interval(
+    values: Sequence[float], level: float = 0.95, draws: int = 10_000
+) -> tuple[float, float]:
+    """Where medians lie when the values are drawn again, with replacement."""
+    drawn = np.random.default_rng(0).choice(np.asarray(values, float), (draws, len(values)))
+    low, high = np.quantile(np.median(drawn, 1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def saved_mb(encoder: nn.Module, images: Tensor, name: str) -> float:
