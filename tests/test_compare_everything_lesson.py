@@ -1,15 +1,20 @@
 """Lesson 12: its figures say what was put in, its checks tell the faults that they hunt."""
 
+from itertools import combinations
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 from lessons import LESSONS, exercises, read
+from matplotlib.text import Text
 
 from naslora_core import checks
 from naslora_core.exercises.lesson_12 import counted, paired_ends, reported, runs
 from naslora_core.training.intervals import Interval
 from naslora_core.training.method_facts import parameters
 from naslora_core.viz import ledger, registered
+from naslora_core.viz.naming import beside
+from naslora_core.viz.theme import canvas
 
 LESSON = next(lesson for lesson in LESSONS if lesson.number == 12)
 
@@ -104,9 +109,21 @@ def test_the_live_scatter_is_a_plotly_figure_with_a_picture_beside_it():
     assert live._repr_png_()[1]["alt"].startswith("Methods that none beats")
 
 
+def test_names_beside_points_cover_nothing():
+    figure, ((ax,),) = canvas(height=3)
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    ax.plot([0.2, 0.8], [0.5, 0.5])
+    beside(ax, {f"name {i}": (0.5 + 0.01 * i, 0.5 + 0.02 * i) for i in range(6)}, bold=["name 2"])
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(t) for t in ax.texts]  # without the joining line
+    assert len(boxes) == 6 and not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    line = ax.lines[0].get_path().transformed(ax.transData)
+    assert not any(line.intersects_bbox(box, filled=False) for box in boxes)
+
+
 def test_luck_and_rates_say_what_they_were_given():
     leads = {"polyp": np.linspace(0, 1, 100)}
-    assert "in 50% of studies on polyp" in ledger.luck(leads, {"polyp": 0.5}, 14).alt
+    assert "in 50% of studies on polyp" in ledger.luck(leads, {"polyp": 0.5}).alt
     tried = {"LoRA": {0.003: 0.5, 0.01: 0.0}, "LST": {0.003: 0.1}}
     assert ledger.rates(tried, "a title").alt.startswith("a title")
 

@@ -1,12 +1,13 @@
 """Many methods on one page: where each sits, gains, costs, its rates, luck; keyed by labels."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cbook import pts_to_poststep
 
 from naslora_core.labels import LABELS
+from naslora_core.viz.naming import beside
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import ADAPTER, BASE, INK, PREDICTION, SEQUENTIAL, canvas, finding
 
@@ -97,23 +98,28 @@ def bargains(prices: Mapping, scores: Mapping, fronts: Mapping, lines: Mapping) 
     """IoU over trained numbers, a panel a domain, fronts joined; live with any price by hover.
 
     prices[method]: {price: value}, the first drawn; scores[domain][method]; lines[domain][label].
+    Names of those on a front are bold.
     """
-    figure, axes = canvas(1, len(scores), height=3.3, sharey=True)
+    figure, axes = canvas(1, len(scores), height=3.6, sharey=True)
     first = next(iter(next(iter(prices.values()))))
     at = {m: max(price[first], NONE_AT) for m, price in prices.items()}
+    top = 1.15 * max(score for of in scores.values() for score in of.values())
     for ax, (domain, of) in zip(axes[0], scores.items(), strict=True):
         front = sorted(fronts[domain], key=at.get)
-        ax.step([at[m] for m in front], [of[m] for m in front], where="post", color=BASE, lw=1)
+        steps = pts_to_poststep([at[m] for m in front], [of[m] for m in front])
+        ax.plot(*steps, color=BASE, lw=0.8)
         for m, x in at.items():
             ax.scatter(x, of[m], color=COLOURS.get(m, BASE), s=28, zorder=3)
         for label, value in lines[domain].items():
             ax.axhline(value, color=BASE, ls="--", lw=1)
             ax.annotate(label, (NONE_AT, value), (0, 3), textcoords="offset points", color=BASE)
-        listed = textwrap.fill("unbeaten: " + ", ".join(front), 44, break_on_hyphens=False)
-        ax.set(xscale="log", title=domain, xlabel=f"{first}\n{listed}")
+        ax.set(xscale="log", title=domain, xlabel=f"{first}; in bold, beaten by none")
+        ax.set(xlim=(0.6 * NONE_AT, 4e6), ylim=(0, top))
         ax.set_xticks([NONE_AT, 1e4, 1e5, 1e6], ["none", "10k", "100k", "1M"])
         ax.minorticks_off()
     axes[0, 0].set_ylabel("validation IoU")
+    for ax, (domain, of) in zip(axes[0], scores.items(), strict=True):
+        beside(ax, {m: (x, of[m]) for m, x in at.items()}, bold=fronts[domain])
     on = "; ".join(f"{d}: {len(f)} of {len(at)}" for d, f in fronts.items())
     title = f"Methods that none beats in IoU for as few numbers - {on}"
     finding(figure, title)
@@ -178,8 +184,8 @@ def rates(tried: Mapping[str, Mapping[float, float]], title: str) -> Picture:
     return Picture(figure, f"{title}. Rows are methods, columns learning rates.")
 
 
-def luck(leads: Mapping[str, np.ndarray], seen: Mapping[str, float], count: int) -> Picture:
-    """Leads of the best over the second among `count` equals, and the lead that was recorded."""
+def luck(leads: Mapping[str, np.ndarray], seen: Mapping[str, float]) -> Picture:
+    """Leads of the best over the second among equals without a broken run, and the one recorded."""
     figure, axes = canvas(1, len(leads), height=2.3, sharey=True)
     share = {d: (leads[d] >= seen[d]).mean() for d in leads}
     for ax, (domain, lead) in zip(axes[0], leads.items(), strict=True):
@@ -192,6 +198,6 @@ def luck(leads: Mapping[str, np.ndarray], seen: Mapping[str, float], count: int)
         ax.set(xlabel="IoU of the first minus the second")
         ax.spines["left"].set_visible(False)
     told = " and ".join(f"{p:.0%} of studies on {d}" for d, p in share.items())
-    title = f"{count} equals would show such a lead in {told}"
+    title = f"Equals without a broken run show such a lead in {told}"
     finding(figure, title)
     return Picture(figure, f"{title}.")

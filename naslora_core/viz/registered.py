@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 
 from naslora_core.viz.picture import Picture
-from naslora_core.viz.theme import ADAPTER, BASE, INK, canvas, finding
+from naslora_core.viz.theme import BASE, INK, canvas, finding
 
-ALL, TEST = ADAPTER["nas_lora"], ADAPTER["lora"]
+ALL, TEST = INK, BASE  # no method's colour: a bar is a set of domains
 APART = 0.22  # rows between the two bars of a rival
 
 
@@ -30,7 +30,7 @@ def leads(
         _bar(axes[0], y + APART, row["all"], ALL, "all domains" if not y else "")
         _bar(axes[0], y - APART, row["test"], TEST, "test domains alone" if not y else "")
         own = [interval.mean for name, interval in row.items() if name not in ("all", "test")]
-        axes[0].plot(own, [y] * len(own), "|", color=BASE, ms=7, label="" if y else "a domain")
+        axes[0].plot(own, [y] * len(own), "|", color=INK, ms=7, label="" if y else "a domain")
     _rows(axes[0], rows, f"{metric} of {subject} minus")
     figure.legend(loc="outside lower center", ncols=3, handlelength=1)
     single = {n: i for n, i in table[against].items() if n not in ("all", "test")}
