@@ -56,7 +56,7 @@ def test_a_kernel_mended_in_place_is_named():
 def test_fates_are_those_that_the_layers_were_built_for():
     wanted = dict.fromkeys(("skip", "conv_1x1"), "everything")
     wanted |= dict.fromkeys(("conv_5x5", "one direction", "the other direction"), "a side branch")
-    wanted |= dict.fromkeys(("relu", "tanh", "max pool", "gate"), "nothing")
+    wanted |= dict.fromkeys(("relu", "tanh", "max pool", "median", "gate"), "nothing")
     x = torch.randn(2, 7, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert {name: fate(layer, x) for name, layer in mysteries(3).items()} == wanted
 
@@ -65,6 +65,12 @@ def by_doubling(layer, x):
     silent = layer(torch.zeros_like(x))
     linear = torch.allclose(layer(2 * x) + silent, 2 * layer(x), atol=1e-6)
     return by_a_poke(layer, x, 3) if linear else "nothing"
+
+
+def by_a_factor(layer, x):
+    silent = layer(torch.zeros_like(x))
+    scales = torch.allclose(layer(-2 * x) - silent, -2 * (layer(x) - silent), atol=1e-6)
+    return by_a_poke(layer, x, 3) if scales else "nothing"
 
 
 def by_a_corner(layer, x):
@@ -90,9 +96,9 @@ def by_a_poke(layer, x, at):
 
 
 @pytest.mark.parametrize(
-    "wrong", [by_doubling, by_a_corner, by_the_other_corner, by_turning_the_sign]
+    "wrong", [by_doubling, by_a_factor, by_a_corner, by_the_other_corner, by_turning_the_sign]
 )
-def test_a_probe_by_doubling_by_sign_or_in_a_corner_is_not_enough(wrong):
+def test_a_probe_by_factors_by_sign_or_in_a_corner_is_not_enough(wrong):
     assert checks.ex_11_2(fate).state == checks.SOLVED
     assert checks.ex_11_2(wrong).state == checks.WRONG
 

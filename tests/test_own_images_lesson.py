@@ -46,9 +46,11 @@ def test_the_best_looks_are_compared_and_a_tie_is_told():
 
 
 def test_runs_that_look_better_than_the_healthy_one_are_counted():
-    losses = {"healthy": [2, 1.5, 1.2], "high": [2, 3, 2.5], "easy": [2, 0.5, 0.1]}
+    losses = {"healthy": [2, 1.5, 1.2, 1.1, 1.2, 1.1, 1.2]}
+    losses["high"], losses["easy"] = [2, 3, 2.5, 2.5, 2.6, 2.5, 2.6], [2, 0.5, *[0.1, 0.2] * 3]
+    losses["jittering"] = [3, 3, 1.0, 1.3, 1.0, 1.3, 1.0]
     alt = viz.symptoms(losses, dict.fromkeys(losses, "Dice 0.1\nhalf")).alt
-    assert alt.startswith("1 of 2 ill runs end with a lower loss.")
+    assert alt.startswith("Of 3 ill runs end 1 lower (easy) and 1 level (jittering).")
     assert "easy: Dice 0.1, half" in alt
 
 
@@ -68,6 +70,13 @@ def by_one_channel(mask, colours):
     return numbers
 
 
+def by_values(mask, colours):
+    """Refuses only where a channel's value occurs in no listed colour."""
+    if not all(np.isin(mask[..., c], [k[c] for k in colours]).all() for c in range(3)):
+        raise ValueError("there are values that are not listed")
+    return trusting(mask, colours)
+
+
 def trusting(mask, colours):
     return np.argmax([(mask == np.array(c)).all(-1) for c in colours], 0)
 
@@ -78,6 +87,7 @@ def test_colours_are_numbered_and_unknown_ones_refused():
     verdict = checks.ex_13_1(trusting)
     assert verdict.state == checks.WRONG
     assert "a colour that is not listed became a class" in verdict.sentence
+    assert checks.ex_13_1(by_values).state == checks.WRONG
 
 
 def patients(names, pattern):

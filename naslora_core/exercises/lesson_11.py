@@ -54,9 +54,9 @@ def ex_11_2(answer):
         lambda layer, x: fate(layer, x),
         [(layer, _batch(seed)) for seed in (0, 1) for layer in mysteries(seed).values()],
         hint=(
-            "Is layer(a + b) + layer(0) = layer(a) + layer(b)? Doubling is not enough: a ReLU "
-            "passes it. Then change one token amid the map; a kernel may look in one direction "
-            "only, so a corner is not enough either."
+            "Is layer(a + b) + layer(0) = layer(a) + layer(b)? Scaling by a factor is not enough, "
+            "whichever: 2 passes a ReLU, any a median. Then change one token amid the map; a "
+            "kernel may look in one direction only, so a corner is not enough either."
         ),
         proves="You read a layer's fate from what it does, whatever it is made of.",
     )
@@ -111,9 +111,15 @@ def mysteries(seed: int) -> dict[str, nn.Module]:
             "relu": F.relu,
             "tanh": torch.tanh,  # odd, as a linear map is
             "max pool": lambda z: F.max_pool2d(z, 3, 1, 1),
+            "median": _median,  # of 3 x 3, under which any factor passes
             "gate": lambda z: z * z.mean((2, 3), keepdim=True).softmax(1),
         }
         return {name: Mystery(each) for name, each in maps.items()}
+
+
+def _median(z: Tensor) -> Tensor:
+    patches = F.unfold(z, 3, padding=1).unflatten(1, (z.shape[1], 9))
+    return patches.median(2).values.view_as(z)
 
 
 def _batch(seed: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Exercises of lesson 13: colours to class numbers, patients in two splits, a click's two axes."""
 
 import re
+from itertools import product
 
 import numpy as np
 
@@ -37,14 +38,22 @@ def ex_13_1(answer):
 
 
 def _refuses(answer, mask: np.ndarray, colours) -> str:
-    """In words, whether a pixel of an unlisted colour (one channel is a listed one's) is told."""
-    odd = mask.copy()
-    odd[0, 0] = (0, 127, 0)  # what a blurred edge holds
-    try:
-        answer(odd, colours)
-    except ValueError:
-        return "a colour that is not listed is refused"
-    return "a colour that is not listed became a class"
+    """In words, whether a pixel of an unlisted colour is told, whichever of these it has."""
+    for odd in _unlisted(colours):
+        spoilt = mask.copy()
+        spoilt[0, 0] = odd
+        try:
+            answer(spoilt, colours)
+        except ValueError:
+            continue
+        return f"a colour that is not listed became a class: {odd}"
+    return "a colour that is not listed is refused"
+
+
+def _unlisted(colours) -> list[tuple[int, int, int]]:
+    """What a blurred edge holds, and where there is one, a colour whose every channel is listed."""
+    mixed = (c for c in product(*(sorted({*values}) for values in zip(*colours, strict=True))))
+    return [(0, 127, 0), *[c for c in mixed if c not in colours][:1]]
 
 
 def ex_13_2(answer):

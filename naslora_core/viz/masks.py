@@ -86,18 +86,21 @@ def show_masks(
     title: str | None = None,
     points=None,
     boxes=None,
+    names: Sequence[str] | None = None,
 ) -> Picture:
     """A grid of images with prediction, outlined truth, and the Dice `scores` printed under each.
 
-    points, boxes: one prompt an image, or None.
+    points, boxes: one prompt an image, or None; names: a line above each.
     """
     columns = min(4, max(2, len(images)))
-    figure, axes = _grid(images, columns, label=0.19 if scores is not None else 0)
+    figure, axes = _grid(images, columns, 0.19 * ((scores is not None) + (names is not None)))
     for i, ax in enumerate(axes.flat[: len(images)]):
         each = [None if a is None else a[i] for a in (truths, points, boxes)]
         overlay(ax, images[i], predictions[i], *each)
         if scores is not None:
             ax.set_xlabel(f"Dice {scores[i]:.2f}")
+        if names is not None:
+            ax.set_title(names[i])
     title = title or _median(scores) or f"{len(images)} images with their masks"
     finding(figure, title)
     figures = "" if scores is None else " Dice: " + ", ".join(f"{s:.2f}" for s in scores) + "."

@@ -23,6 +23,7 @@ from naslora_core.viz.theme import (
     finding,
 )
 
+WINDOW = 5  # steps that one point of a smoothed loss stands for
 KINDS = ("missed", "drawn in vain", "another class")
 WRONG = ListedColormap(["#F4F4F4", "#C9CED6", TRUTH, PROMPT_OUT, "#332288"])
 
@@ -82,31 +83,43 @@ def blame(samples: Sequence, masks: Sequence, scores: Sequence[float]) -> Pictur
 def symptoms(losses: Mapping[str, Sequence[float]], notes: Mapping[str, str]) -> Picture:
     """Losses of ill runs, a panel each, over that of the first, the healthy one, in grey.
 
-    notes: a line below every panel.
+    Lines are means of five steps, and their ends are compared. notes: lines below every panel.
     """
     healthy, *ill = losses
     columns = min(3, len(ill))
     rows = -(-len(ill) // columns)
-    figure, axes = canvas(rows, columns, height=1.75 * rows + 0.4, sharey=True)
+    figure, axes = canvas(rows, columns, height=1.95 * rows + 0.5, sharey=True)
     top = 1.05 * max(np.max(losses[healthy]), *(min(np.max(losses[n]), 3.0) for n in ill))
     for ax, name in zip(axes.flat, ill, strict=False):
         ax.plot(*_line(losses[healthy]), color=BASE, lw=1.2)
         ax.plot(*_line(losses[name]), color=PREDICTION)
-        ax.set(title=name, xlabel=notes[name], ylim=(0, top), xticks=[])
+        ax.set(title=name, xlabel=f"step (mean of {WINDOW})\n{notes[name]}", ylim=(0, top))
+        ax.set_xlim(0, len(losses[healthy]) + 1)
     for ax in axes.flat[len(ill) :]:
         ax.axis("off")
     for ax in axes[:, 0]:
         ax.set_ylabel("loss")
-    below = [n for n in ill if np.mean(losses[n][-5:]) < np.mean(losses[healthy][-5:])]
-    title = f"Grey, {healthy}: {notes[healthy]}".replace("\n", ", ") + ".\n"
-    title += f"{len(below)} of {len(ill)} end with a lower loss" + ": " * bool(below)
-    finding(figure, title + ", ".join(below))
+    ends = {n: _end(losses[n], losses[healthy]) for n in ill}
+    found = {e: [n for n in ill if ends[n] == e] for e in ("lower", "level")}
+    told = f"Of {len(ill)} ill runs end " + " and ".join(
+        f"{len(names)} {end}" + f" ({', '.join(names)})" * bool(names)
+        for end, names in found.items()
+    )
+    finding(figure, f"Grey, {healthy}: {notes[healthy]}".replace("\n", ", ") + f".\n{told}")
     said = "; ".join(f"{name}: {notes[name]}".replace("\n", ", ") for name in losses)
-    return Picture(figure, f"{len(below)} of {len(ill)} ill runs end with a lower loss. {said}.")
+    return Picture(figure, f"{told}. {said}.")
 
 
 def _line(losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Steps, and losses smoothed over five of them."""
-    values, window = np.array(losses, float), np.ones(min(5, len(losses)))
-    smooth = np.convolve(values, window, "same") / np.convolve(values**0, window, "same")
-    return np.arange(1, len(values) + 1), smooth
+    """The middles of all windows of steps, and the mean loss of each."""
+    window = min(WINDOW, len(losses))
+    smooth = np.convolve(losses, np.ones(window) / window, "valid")
+    return np.arange(len(smooth)) + (window + 1) / 2, smooth
+
+
+def _end(losses: Sequence[float], healthy: Sequence[float]) -> str:
+    """How the last mean stands to the healthy one's; level: within two standard errors."""
+    last, other = (np.array(x[-WINDOW:], float) for x in (losses, healthy))
+    apart = last.mean() - other.mean()
+    jitter = np.hypot(*(x.std(ddof=1) / np.sqrt(len(x)) for x in (last, other)))
+    return "level" if abs(apart) <= 2 * jitter else "lower" if apart < 0 else "higher"

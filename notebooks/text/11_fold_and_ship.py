@@ -486,8 +486,8 @@ checks.ex_11_2(fate)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Is it linear, up to its bias? $f(a + b) + f(0) = f(a) + f(b)$. A ReLU would pass a test by
-# doubling.
+# Is it linear, up to its bias? $f(a + b) + f(0) = f(a) + f(b)$. Scaling by any factor is not
+# enough: a median passes it.
 # </details>
 #
 # <details><summary>Hint 2</summary>
