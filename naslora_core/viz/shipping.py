@@ -20,7 +20,7 @@ from naslora_core.viz.theme import (
 )
 
 SAME = 1e-4  # a relative error below this is rounding
-READINGS = {"projection": INK, "argmax": ADAPTER["nas_lora"]}  # as in `race`
+READINGS = {"projection": INK, "argmax": ADAPTER["nas_lora"]}  # as in `race`; both opaque
 LEAST = 1e-4  # where the axis of unexplained energy begins
 
 
@@ -45,7 +45,11 @@ def _wrong(error) -> float:
 
 
 def clock(groups: Mapping[str, Mapping[str, Sequence[float]]]) -> Picture:
-    """Time of inference over a vanilla encoder's: group -> name -> (median, lowest, highest)."""
+    """Time of inference over a vanilla encoder's: group -> name -> (median, lowest, highest).
+
+    The first of a group is its control, the vanilla modules again: what a single turn cannot
+    resolve. Named are the others whose median lies outside of the control's range.
+    """
     rows = [(g, n, *spread) for g, named in groups.items() for n, spread in named.items()]
     figure, axes = canvas(height=0.9 + 0.26 * len(rows))
     ax, colours = axes[0, 0], dict(zip(groups, (PREDICTION, BASE, *ADAPTER.values()), strict=False))
@@ -60,11 +64,17 @@ def clock(groups: Mapping[str, Mapping[str, Sequence[float]]]) -> Picture:
     ax.set_xticks(ticks, ticks)
     ax.minorticks_off()
     ax.invert_yaxis()
-    clear = [f"{n}, {g}" for g, n, _, low, high in rows if low > 1 or high < 1]
-    title = f"Ranges that exclude 1: {'; '.join(clear) or 'none'}"
+    clear = [f"{n}, {g}" for g, of in groups.items() for n in _outside(of)]
+    controls = " and ".join(sorted({next(iter(of)) for of in groups.values()}))
+    title = f"Medians outside of the {controls} range: {'; '.join(clear) or 'none'}"
     finding(ax, title)
     said = "; ".join(f"{n}, {g}: {m:.2f} ({lo:.2f} to {hi:.2f})" for g, n, m, lo, hi in rows)
     return Picture(figure, f"{title}. {said}.")
+
+
+def _outside(named: Mapping[str, Sequence[float]]) -> list[str]:
+    _, low, high = next(iter(named.values()))
+    return [name for name, (middle, *_) in named.items() if not low <= middle <= high]
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
@@ -82,13 +92,13 @@ def discretised(
     dice: of the mixture as it stands and of each reading.
     """
     blocks = list(next(iter(named.values())))
-    ratios = {"width_ratios": (2.6, 1)}
+    ratios = {"width_ratios": (2.1, 1)}
     figure, axes = canvas(1, 2, height=0.9 + 0.36 * len(blocks), gridspec_kw=ratios)
     left, right = axes[0]
     for step, (reading, chosen) in enumerate(named.items()):
         for y, (operator, residual) in enumerate(chosen.values()):
             place, shown = y + 0.36 * (step - 0.5), max(residual, LEAST)
-            left.barh(place, shown - LEAST, 0.3, LEAST, color=READINGS[reading], alpha=0.6)
+            left.barh(place, shown - LEAST, 0.3, LEAST, color=READINGS[reading])
             left.text(1.6, place, operator, va="center", fontsize=8)
     left.axvline(tolerance, color=INK, ls=":", lw=1)
     left.set(xscale="log", xlim=(LEAST, 60), xlabel="share of the path's energy that is lost")
@@ -96,14 +106,13 @@ def discretised(
     left.set_xticks([1e-4, 1e-3, 1e-2, 1e-1, 1], ["≤.0001", ".001", ".01", ".1", "1"])
     left.minorticks_off()
     left.invert_yaxis()
-    lines = [Line2D([], [], color=c, lw=7, alpha=0.6, label=r) for r, c in READINGS.items()]
+    lines = [Line2D([], [], color=c, lw=7, label=r) for r, c in READINGS.items()]
     right.bar(range(len(dice)), list(dice.values()), color=[READINGS.get(n, BASE) for n in dice])
     for x, value in enumerate(dice.values()):
         right.text(x, value, f"{value:.3f}", ha="center", va="bottom", fontsize=8)
-    right.set_xticks([])
+    right.set_xticks(range(len(dice)), dice, fontsize=8)
     right.set(ylabel="test Dice", ylim=(0, 1))
-    bar = Line2D([], [], color=BASE, lw=7, label="mixture, as it stands")
-    figure.legend(handles=[bar, *lines], loc="outside lower left", ncols=3)
+    figure.legend(handles=lines, loc="outside lower left", ncols=2)
     lost = (f"{r} {sum(v > tolerance for _, v in c.values())}" for r, c in named.items())
     title = f"Blocks (of {len(blocks)}) that lose more than {tolerance:.0%}: {', '.join(lost)}"
     finding(figure, title)

@@ -417,9 +417,10 @@ viz.clock({"here": here} | earlier)
 
 # %% [markdown]
 # The recorded rows have the provenance above (*on the map*: a cell that looks across windows). Read
-# the pointwise rows first: their modules *are* the vanilla ones, so their range is what the clock
-# cannot resolve. Only a spatial row that leaves it has measured a cost; where none does,
-# multiply-adds are all that can be said.
+# the pointwise rows first: their modules *are* the vanilla ones, so their range is what a turn of
+# this clock cannot resolve. Only a spatial row whose *median* leaves it has measured a cost; where
+# none does, multiply-adds are all that can be said. (The range of a spatial row is no test: more
+# turns only widen it.)
 
 # %% [markdown]
 # ## Keep the mixture, or discretise?

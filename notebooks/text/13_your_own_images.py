@@ -551,12 +551,12 @@ for how, masks in answers.items():
 # %% tags=["nbval-ignore-output"]
 sample, prompt = asked[0]
 box, click = prompt["box"]["box"], prompt["click"]["click"]
-gap = obeyed["box"] - obeyed["box, base"]
+gap = 100 * (obeyed["box"] - obeyed["box, base"])
 viz.show_masks(
     [sample.image] * 4,
     [masks[0] for masks in answers.values()],
     [sample.mask] * 4,
-    title=f"Of all that is drawn, the share in the box; training changed it by {gap:+.0%}",
+    title=f"Of all that is drawn, the share in the box: {gap:+.0f} points by training",
     names=[f"{how}: {share:.0%}" for how, share in obeyed.items()],
     points=[None, None, ([click], [1]), None],
     boxes=[None, box, None, box],
