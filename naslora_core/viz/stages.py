@@ -62,7 +62,7 @@ def heard(
     left.fill_between(steps, 1 - low, 1 - high, color=NOISE, lw=0, label="hears noise")
     left.plot(steps, 1 - entropy[:, 0], color=COLOURS["alpha"], label="a block")
     left.plot(steps, 1 - entropy[:, 1:], color=COLOURS["alpha"])
-    left.plot(steps, 1 - np.array(steady), color=INK, ls=":", label="steady gradient")
+    left.plot(steps, 1 - np.array(steady), color=INK, ls=":", label="one operator rises")
     left.set(xlabel="steps that moved alpha", ylabel="certainty: 1 - entropy", yscale="log")
     left.set_ylim(bottom=left.get_ylim()[0] / 20)  # room for the legend
     left.legend(loc="lower right")

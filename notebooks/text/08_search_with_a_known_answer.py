@@ -279,9 +279,9 @@ plans |= {"joint": joint(300, 0.01), "stage-wise": stage_wise(300, 0.01)}
 Rows({n: {"what it can decide": budget(p, len(names))} for n, p in plans.items()})
 
 # %% [markdown]
-# An upper estimate: it believes that gradients never change their sign. (Adam goes farther where they
-# grow, as they do while $W_d$ leaves zero.) And Adam has a second trap: *coupled* decay is part of
-# the gradient, and gets normalised like one.
+# An estimate for steady gradients, and no bound: where they change their sign alpha gets less far, and
+# where they grow, as while $W_d$ leaves zero, about half as far again (the second number). And Adam
+# has a second trap: *coupled* decay is part of the gradient, and gets normalised like one.
 
 
 # %%
@@ -342,9 +342,9 @@ allowed = reachable(Garden().steps * Garden().alpha_lr, len(names))
 
 # %% [markdown]
 # Far below the budget: once the weights fit, hardly anything tells the operators apart. Alpha's
-# gradient is small and noisy, and Adam, which remembers the large ones, hardly moves. A budget rules
-# a search out; it promises nothing. As long as projection names the largest class, what is left of
-# the random start fits nothing smaller.
+# gradient is small and noisy, and Adam, which remembers the large ones, hardly moves. A small budget
+# rules a decision out; a large one promises nothing. As long as projection names the largest class,
+# what is left of the random start fits nothing smaller.
 #
 # One search is an anecdote. A grid of them, over plants and seeds, was run beforehand, on a cell and
 # inside `sam_nano`, where We and Wd are learned too. They absorb any change of z's basis, so there
@@ -543,7 +543,7 @@ record(
 # rate of hits with chance. By that measure the mixed kernel is a better witness than alpha.
 # - Alpha's gradient compares each operator with the mixture; it dies as alpha decides.
 # - Joint, bilevel and stage-wise are values of one schedule, and solve different problems.
-# - Steps times rate bound what alpha can decide; they promise nothing.
+# - Steps times rate estimate what alpha can decide; they promise nothing.
 # - The right answer is the cheapest class that fits; chance stands beside every rate.
 # - One function has every alpha: argmax is not identified, projection is.
 
