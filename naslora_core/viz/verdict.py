@@ -136,4 +136,4 @@ def probed(scores: Mapping[str, Sequence], gains: Mapping[str, Sequence], unit: 
 
 def verdict(mean: float, low: float, high: float) -> str:
     """What an interval of a difference allows to say."""
-    return "better" if low > 0 else "worse" if high < 0 else "a tie"
+    return "better" if low > 0 else "worse" if high < 0 else "cannot say"
