@@ -527,7 +527,7 @@ by_luck = f"{len(blocks) / len(names):.1f}"
 
 # %% tags=["nbval-ignore-output"]
 def surest_deaf(n, draws=500):
-    """Of each of `draws` deaf models, `blocks` alphas over n operators: the surest winner."""
+    """The surest winner of each of `draws` deaf models with our blocks, n operators."""
     ends = deaf(hasty.steps, 3 * ALPHA_LR, n, draws * len(blocks))[-1].max(-1)
     return ends.reshape(draws, len(blocks)).max(-1)
 
