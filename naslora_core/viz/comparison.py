@@ -1,10 +1,12 @@
-"""Recorded runs side by side: one dot a seed, seeds joined, so that differences stay paired."""
+"""Recorded runs side by side: a dot a seed, seeds joined, so that differences stay paired."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from naslora_core.labels import LABELS
+from naslora_core.sam.nano import IMAGE_SIZE
+from naslora_core.training.compare import FIRST_BASE
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import ADAPTER, BASE, canvas, finding
 
@@ -16,20 +18,22 @@ def comparison(records: Sequence[dict], metric: str = "dice", title: str | None 
     seeds = sorted({r["seed"] for r in runs})
     of = {(r["method"], r["seed"]): r["mean"][metric] for r in runs}
     table = np.array([[of.get((m, s), np.nan) for s in seeds] for m in methods])
-    figure, axes = canvas(height=2.8)
+    figure, axes = canvas(height=3.0)
     ax, places = axes[0, 0], np.arange(len(methods))
     ax.plot(places, table, color=BASE, lw=0.7, alpha=0.7)
     for x, method, row in zip(places, methods, table, strict=True):
         ax.scatter([x] * len(seeds), row, s=36, color=ADAPTER.get(method, BASE), zorder=3)
-        ax.annotate(f"mean {np.nanmean(row):.3f}", (x, np.nanmax(row)), (0, 7), ha="center",
-                    textcoords="offset points")  # fmt: skip
     _base(ax, records, metric, places[-1])
     ax.set(xticks=places, ylabel=f"{_split(records)} {metric}", xlim=(-0.5, len(methods) - 0.2))
-    ax.set_xticklabels([LABELS.get(m, m) for m in methods])
-    ax.margins(y=0.2)
+    means = np.nanmean(table, 1)  # of four digits: differences of them round as the title's do
+    ax.set_xticklabels(
+        [f"{LABELS.get(m, m)}\nmean {v:.4f}" for m, v in zip(methods, means, strict=True)]
+    )
+    ax.set_xlabel(source(records), loc="left")
+    ax.margins(y=0.1)
     found = title or _finding(methods, table)
     finding(ax, found)
-    return Picture(figure, f"{found}. {source(records[-1])}")
+    return Picture(figure, f"{found}. {source(records)}.".replace("\n", " "))
 
 
 def _split(records: Sequence[dict]) -> str:
@@ -56,10 +60,16 @@ def _finding(methods: list[str], table: np.ndarray) -> str:
     return f"{LABELS.get(methods[-1], methods[-1])} minus {'; minus '.join(parts)}"
 
 
-def source(record: dict) -> str:
-    """Where a record comes from, as a sentence for captions."""
-    p, s = record["provenance"], record["setting"]
+def source(records: Sequence[dict]) -> str:
+    """Where records come from, as a line for figures and captions."""
+    setting, seeds = records[-1]["setting"], {r["seed"] for r in records}
+    devices = sorted({r["provenance"]["device"] for r in records})
+    dates = sorted({r["provenance"]["date"] for r in records})
+    when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    base = records[-1].get("base", FIRST_BASE).split()[0]
+    size = f" at {IMAGE_SIZE} px" * (base == "sam_nano")
     return (
-        f"Recorded on {p['device']}, {p['date']}, commit {p['commit']}: {s['steps']} steps of "
-        f"{s['batch']} images on {record['data']}."
+        f"Recorded: {base}{size}, {setting['steps']} steps of {setting['batch']} images, "
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)} on {records[-1]['data']};\n"
+        f"{', '.join(devices)}, {when}"
     )
