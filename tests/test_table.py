@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
@@ -72,6 +73,20 @@ def test_the_ceiling_of_squeezed_images_is_that_of_a_square_mask():
     assert table.ceiling(bar, 64) < 0.8 < 0.95 < table.ceiling(bar, 64, square=True)
     assert table.ceiling(square(), 32, True) == table.ceiling(square(), 32)
     assert table.mean_ceiling([], 64) == 1
+
+
+def test_the_ceiling_is_a_yardstick_that_logits_on_its_grid_can_pass():
+    y, x = np.ogrid[:48, :48]
+    ring = np.abs(np.hypot(y - 24, x - 24) - 14) <= 1.5
+    truth = torch.from_numpy(ring)[None, None].float()
+    low = (8 * F.interpolate(truth, (16, 16), mode="area") - 4).requires_grad_()
+    optimiser = torch.optim.Adam([low], 0.2)
+    for _ in range(100):
+        logits = F.interpolate(low, ring.shape, mode="bilinear", align_corners=False)
+        optimiser.zero_grad()
+        F.binary_cross_entropy_with_logits(3 * logits, truth).backward()
+        optimiser.step()
+    assert table.ceiling(ring, 16) < 0.85 < 0.95 < table.iou((logits[0, 0] > 0).numpy(), ring)
 
 
 def test_whoever_draws_has_masks_of_its_own_size_and_shape():

@@ -2,7 +2,9 @@
 
 The trivial answers are strong, so they stand in every row: the ellipse inscribed in the box, and
 the best disc of one constant radius around the click (that radius chosen on the same objects).
-The ceiling is what masks of the decoder's size (64 x 64 on `sam_nano`) can reach at all.
+The ceiling is what a true mask keeps once it is shrunk to the decoder's size (64 x 64 on
+`sam_nano`) and enlarged again. It says how fine outlines are for that grid, and is no strict
+bound: logits are not shares of pixels, and may place an edge between two of them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -74,7 +76,7 @@ def discs(mask: np.ndarray) -> np.ndarray:
 
 
 def ceiling(mask: np.ndarray, side: int, square: bool = False) -> float:
-    """IoU of the mask drawn with `side` pixels along the longer image side, then enlarged.
+    """IoU with itself of the mask shrunk to `side` pixels along the longer side, then enlarged.
 
     square: drawn as `side x side`, as models do that squeeze images (`resize="square"`).
     """

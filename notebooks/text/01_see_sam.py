@@ -34,7 +34,7 @@
 # - name SAM's three parts and the shapes that pass between them;
 # - cut a token map into windows and put it back together, padding included;
 # - say which tokens a block lets meet, and prove it with a gradient;
-# - read three masks with their predicted IoU, and the ceiling above all of them;
+# - read three masks with their predicted IoU, and the ceiling beside all of them;
 # - point at the Linear that LoRA wraps and give the shape of its input.
 #
 # | you need | where | minutes |
@@ -165,8 +165,8 @@ whole = next(block for block in blocks if block.window_size == 0)
 {"windowed": reach(windowed), "global": reach(whole), "all tokens": side * side}
 
 # %% [markdown]
-# A gradient overlooks nothing: a windowed block shows a token its window and nothing
-# else. On the photograph:
+# What has no gradient is not heard, short of effects that cancel exactly: a windowed
+# block shows a token its window and nothing else. On the photograph:
 
 # %%
 viz.token_grid(predictor, photo, token)
@@ -393,17 +393,19 @@ viz.ambiguity(predictor, photo, click)
 # %% [markdown]
 # ## The ceiling
 # The decoder draws on a coarse grid, four mask pixels along the side of a token, and
-# the drawing is enlarged. That bounds every result, however good the model: take the
-# *true* mask, shrink it to the decoder's grid, enlarge it, and take its IoU with
-# itself before. On one image of each of the workbook's domains:
+# the drawing is enlarged. Are the outlines too fine for that? Take the *true* mask,
+# shrink it to the decoder's grid, enlarge it, and take its IoU with itself before. On
+# one image of each of the workbook's domains:
 
 # %%
 samples = {name: open_data(name, setting, seed=SEED).test[0] for name in DOMAINS}
 {n: round(ceiling(s.mask > 0, low.shape[-1]), 3) for n, s in samples.items()}
 
 # %% [markdown]
-# What is missing to 1 the grid alone costs, whatever the model; small and thin things
-# pay most. So recorded runs carry their ceiling beside them.
+# What is missing to 1 was lost on the way to the grid and back; small and thin things
+# lose most. So recorded runs carry their ceiling beside them. It is a yardstick, not a
+# strict bound: logits may be any numbers, and the right ones place an edge between two
+# mask pixels.
 
 # %% [markdown]
 # ### Exercise 1.3 - bug hunt: clicks that miss
@@ -513,10 +515,10 @@ def qkv_input(block):
 # Pictures, channels last: the whole map in global blocks, windows in the others.
 # There is no class token, so `permute(0, 3, 1, 2)` is all that a convolution needs.
 # LoRA adds a narrow detour beside this Linear: one matrix goes down from C to a few
-# channels, the rank; a second one, zero at the start, goes up to the output.
+# channels, the rank; a second one goes up to the output.
 #
-# > **Predict first.** With such a detour in one block, how far is the image embedding
-# > from the one that SAM computed?
+# > **Predict first.** With a new detour in one block, before any training, how far is
+# > the image embedding from the one that SAM computed?
 
 # %%
 qkv, dim, rank = windowed.attn.qkv, windows.shape[-1], 4
@@ -528,7 +530,8 @@ assert moved == 0
 float(moved)
 
 # %% [markdown]
-# Zero, not merely small: training starts from SAM itself.
+# Zero, not merely small: the second matrix starts at zero, so training starts from SAM
+# itself.
 
 # %% tags=["nbval-ignore-output"]
 record(
@@ -544,8 +547,8 @@ record(
 # - Three parts: an image encoder, a prompt encoder, and a decoder in which they meet.
 # - Windows live in the batch dimension; cutting and restoring loses nothing.
 # - A token sees its window in most blocks and the whole map in a few.
-# - Three masks answer one click; predicted IoU ranks them, the decoder's grid bounds
-#   them.
+# - Three masks answer one click; predicted IoU ranks them, and the ceiling says how
+#   fine their outlines are for the decoder's grid.
 # - LoRA sits at the fused qkv, whose input is a channels-last picture; with its
 #   second matrix at zero nothing changes.
 #
