@@ -79,7 +79,8 @@ def ex_4_3(answer):
         h, w = (int(n) for n in rng.integers(7, 12, 2))
         k, dilation = int(rng.choice([1, 3, 5])), int(rng.integers(1, 3))
         kernel = normal(rng, 2, 2, k, k)
-        kernel[:, 1] = -kernel[:, 0]  # gradients of the two channels add up to nothing
+        kernel[:, 1] = -kernel[:, 0]  # gradients of the two input channels add up to nothing,
+        kernel[1] = -kernel[0]  # and so do the two output channels
         at = int(rng.integers(h)), int(rng.integers(w))
         return _layer(kernel, dilation), normal(rng, 2, h, w, 2), at
 
@@ -97,7 +98,10 @@ def ex_4_3(answer):
         answer,
         reference,
         case,
-        hint="Gradients of two channels may cancel: take absolute values before you add.",
+        hint=(
+            "Channels may cancel, at both ends: weigh those of the output with random numbers "
+            "before you go backward, and take absolute values of the gradient before you add."
+        ),
         proves="Your gradient finds what moving every token one by one finds, in one pass.",
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from scipy import stats
-from torch import Tensor
+from torch import Generator, Tensor, randn
 
 from naslora_core.viz.masks import overlay
 from naslora_core.viz.picture import Picture
@@ -27,10 +27,16 @@ STYLES, MARKS = ("-", "--", "-", ":"), ("o", "s", "^", "v")
 
 
 def support(layer: Callable, x: Tensor, at: tuple[int, int]) -> Tensor:
-    """Which tokens of x `B H W C` have a gradient on the layer's output token `at`: bool `H W`."""
+    """Which tokens of x `B H W C` have a gradient on the layer's output token `at`: bool `H W`.
+
+    Output channels are weighed by random numbers, or those of a LayerNorm would cancel; below a
+    millionth of the largest gradient is rounding.
+    """
     x = x.detach().clone().requires_grad_()
-    layer(x)[:, at[0], at[1]].sum().backward()
-    return x.grad.abs().sum((0, 3)) > 0
+    y = layer(x)[:, at[0], at[1]]
+    (y * randn(y.shape[-1], generator=Generator().manual_seed(0)).to(y)).sum().backward()
+    heard = x.grad.abs().sum((0, 3))
+    return heard > 1e-6 * heard.max()
 
 
 def supports(

@@ -458,12 +458,13 @@ checks.ex_4_3(receptive_field)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Sum one output token over its channels and go backward; look at the gradient of x.
+# Sum one output token over its channels, each times a random number, and go backward; look at the
+# gradient of x.
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# Gradients of several channels may cancel: absolute values first, then the sum.
+# Gradients of several input channels may cancel: absolute values first, then the sum.
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -471,10 +472,13 @@ checks.ex_4_3(receptive_field)
 # ```python
 # def receptive_field(layer, x, at):
 #     x = x.detach().clone().requires_grad_()
-#     layer(x)[:, at[0], at[1]].sum().backward()
-#     return x.grad.abs().sum((0, 3)) > 0
+#     y = layer(x)[:, at[0], at[1]]
+#     (y * torch.randn(y.shape[-1]).to(y)).sum().backward()
+#     heard = x.grad.abs().sum((0, 3))
+#     return heard > 1e-6 * heard.max()
 # ```
 # A gradient knows no architecture diagram: it goes through partition, padding and attention alike.
+# But a plain sum of output channels can be deaf: after a fresh LayerNorm it is zero, whatever x is.
 # </details>
 
 # %% [markdown]
