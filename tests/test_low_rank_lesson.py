@@ -62,3 +62,32 @@ def test_thin_matrices_are_told_apart_and_the_forward_pass_needs_its_scale():
     assert forgotten.state == checks.WRONG
     right = checks.ex_5_2(lambda x, W0, b, We, Wd, s: x @ W0.T + b + s * (x @ We.T @ Wd.T))
     assert right.state == checks.SOLVED
+
+
+@pytest.mark.parametrize(
+    "dense",
+    [
+        lambda x, W0, b, We, Wd, s: x @ (W0 + s * Wd @ We).T + b,
+        lambda x, W0, b, We, Wd, s: torch.nn.functional.linear(x, W0, b) + s * (x @ (Wd @ We).T),
+    ],
+)
+def test_a_product_as_large_as_the_layer_is_refused(dense):
+    verdict = checks.ex_5_2(dense)
+    assert verdict.state == checks.WRONG and "never Wd @ We" in verdict.sentence
+    assert "multiplications beside W0's" in verdict.sentence
+
+
+def test_a_forward_pass_may_be_written_with_any_function():
+    linear, einsum = torch.nn.functional.linear, torch.einsum
+    verdicts = [
+        checks.ex_5_2(lambda x, W0, b, We, Wd, s: linear(x, W0, b) + s * linear(linear(x, We), Wd)),
+        checks.ex_5_2(
+            lambda x, W0, b, We, Wd, s: (
+                einsum("bhwd,od->bhwo", x, W0)
+                + b
+                + einsum("bhwr,or->bhwo", einsum("bhwd,rd->bhwr", s * x, We), Wd)
+            )
+        ),
+    ]
+    assert [v.state for v in verdicts] == [checks.SOLVED] * 2
+    assert "returned None" in checks.ex_5_2(lambda *a: None).sentence

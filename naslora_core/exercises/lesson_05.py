@@ -2,10 +2,13 @@
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from naslora_core import checks
 from naslora_core.exercises.drawn import normal
 from naslora_core.sam import model_hash
+
+NARROW = "W0 and two narrow products"
 
 
 def ex_5_1(answer):
@@ -41,22 +44,35 @@ def ex_5_2(answer):
     """LoRA's forward pass in one line"""
 
     def case(rng):
-        b, h, w, rank = (int(n) for n in rng.integers(1, 5, 4))
-        d, out = (int(n) for n in rng.integers(3, 12, 2))
+        b, h, w = (int(n) for n in rng.integers(1, 3, 3))  # few tokens: a dense product shows
+        d, out, rank = int(rng.integers(32, 48)), int(rng.integers(32, 48)), int(rng.integers(1, 4))
         x, W0, bias = normal(rng, b, h, w, d), normal(rng, out, d), normal(rng, out)
         return x, W0, bias, normal(rng, rank, d), normal(rng, out, rank), rng.uniform(0.5, 2)
 
+    def counted(x, W0, b, We, Wd, s):
+        with FlopCounterMode(display=False) as counter:
+            y = answer(x, W0, b, We, Wd, s)
+        used = counter.get_total_flops() // 2 - _products(x, W0)
+        narrow = _products(x, We, Wd)
+        dense = f"{used:,} multiplications beside W0's, where two narrow products take {narrow:,}"
+        return y if y is None else [y, NARROW if used <= narrow else dense]
+
     def reference(x, W0, b, We, Wd, s):
-        return x @ (W0 + s * Wd @ We).T + b
+        return [x @ (W0 + s * Wd @ We).T + b, NARROW]
 
     return checks.check(
         "5.2",
-        answer,
+        counted,
         reference,
         case,
-        hint="We first, then Wd, then s; a matrix acts on the last axis as x @ W.T.",
-        proves="It equals one dense matrix, W0 + s Wd We, on any shape.",
+        hint="We first, then Wd, then s, never Wd @ We; a matrix acts on the last axis as x @ W.T.",
+        proves="It equals one dense matrix, W0 + s Wd We, on any shape, and never builds it.",
     )
+
+
+def _products(x: Tensor, *matrices: Tensor) -> int:
+    """Multiplications of every token of x with each of the matrices."""
+    return x[..., 0].numel() * sum(m.numel() for m in matrices)
 
 
 def ex_5_3(answer):

@@ -93,7 +93,7 @@ def surviving(scores: Mapping[int, float], whole: float, title: str | None = Non
     ax.axhline(whole, color=BASE, ls="--", lw=1, label="nothing cut")
     places, label = range(len(scores)), "cut to rank r"
     ax.plot(places, list(scores.values()), "o-", color=PREDICTION, label=label)
-    ax.set(xlabel="rank r of every change", ylabel="test Dice")
+    ax.set(xlabel="rank r of every change", ylabel="validation Dice")
     ax.set_xticks(places, list(scores))
     ax.margins(y=0.15)
     ax.legend(loc="lower right")
