@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny import squares
 
-from naslora_core.adapters import LoRA, adapt
+from naslora_core.adapters import LoRA, NASLoRA, adapt
 from naslora_core.data import Sample
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, Segmenter, build_nano, load_sam
@@ -155,6 +155,19 @@ def test_predicting_leaves_the_model_in_its_mode(sam):
     model = adapt(sam, LoRA()).train()
     predict(model, squares(1))
     assert model.training
+
+
+def test_a_model_in_training_predicts_as_at_rest_and_keeps_its_batch_statistics(sam):
+    model, (one,) = adapt(sam, NASLoRA(2, operators="darts", blocks=(5,))), squares(1)
+    with torch.no_grad():
+        model.sam.image_encoder.blocks[5].attn.qkv.Wd.normal_()
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    rest = next(native_logits(model.eval(), [one])), predict_one(model, one, click=[64, 64])
+    model.train()
+    found = next(native_logits(model, [one])), predict_one(model, one, click=[64, 64])
+    assert torch.equal(found[0], rest[0]) and np.array_equal(found[1], rest[1])
+    assert model.training
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
 
 
 def test_an_unknown_metric_names_the_choices_before_anything_runs():

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import tiny_data
 
-from naslora_core.adapters import DecoderOnly, LoRA, NASLoRA, adapt
+from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA, NASLoRA, adapt
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, model_hash
 from naslora_core.search import Schedule, Stage
@@ -55,6 +55,17 @@ def test_the_loss_falls_on_a_task_that_can_be_learned(sam, method):
     history = fit(adapt(sam, method), tiny_data(), steps=14, **QUIET).history
     losses = [e["loss"] for e in history]
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:3])
+
+
+@pytest.mark.parametrize("head", ["plain", "matched"])
+def test_what_a_method_adds_to_the_loss_is_trained(sam, head):
+    """With one expert a map, no task reaches Conv-LoRA's gate: its penalty alone moves it."""
+    model = adapt(sam, ConvLoRA(blocks=(5,)), head=head)
+    before = copies(model)
+    fit(model, tiny_data(), steps=3, **QUIET)
+    gate = [n for n in before if "gate.w_" in n]
+    after = model.trained()
+    assert len(gate) == 2 and not any(torch.equal(after[n], before[n]) for n in gate)
 
 
 def test_three_classes_are_no_special_case(sam):
