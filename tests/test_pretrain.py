@@ -90,6 +90,18 @@ def test_muon_turns_matrices_by_orthogonal_steps_and_adamw_takes_the_rest():
         assert torch.allclose(step[name].abs(), torch.ones_like(step[name]), atol=1e-4)
 
 
+def test_a_legs_weight_decay_reaches_both_optimisers(tmp_path, quiet):
+    optimisers = pretrain.Trainer(replace(SMALL, weight_decay=0.5), tmp_path).optimisers
+    groups = [group for optimiser in optimisers.both for group in optimiser.param_groups]
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.5]
+    for p in (p for group in groups for p in group["params"][:3]):
+        p.data.fill_(1)
+        p.grad = torch.zeros_like(p)
+    optimisers.step(0.1)
+    shrunk = [p.detach().mean().item() for group in groups for p in group["params"][:3]]
+    assert shrunk == pytest.approx([0.95] * 6)
+
+
 def test_a_leg_that_adamw_began_is_refused(tmp_path, quiet):
     trainer = pretrain.Trainer(SMALL, tmp_path)
     trainer.save()
