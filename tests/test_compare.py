@@ -102,20 +102,6 @@ def test_a_record_of_another_adapter_is_not_taken_for_this_one(sam, tmp_path, mo
         compare(sam, tiny_data(), ["lora"], [0], tmp_path, SETTING, "")
 
 
-def test_a_method_takes_the_rate_that_did_best_in_trials(tmp_path):
-    def trial(lr, data, iou):
-        setting = {"split": "val", "lr": lr}
-        record = {"data": data, "method": "lora", "seed": 9, "setting": setting}
-        (tmp_path / f"{data}-{lr}.json").write_text(json.dumps(record | {"mean": {"iou": iou}}))
-
-    for lr, data, iou in ((1e-3, "a", 0.5), (1e-3, "b", 0.1), (3e-3, "a", 0.4), (3e-3, "b", 0.3)):
-        trial(lr, data, iou)
-    assert best_rates(tmp_path) == {"lora": 3e-3}
-    trial(1e-2, "a", 0.9)
-    with pytest.raises(UserError, match="lora.*different data"):
-        best_rates(tmp_path)
-
-
 def test_rates_that_are_not_there_are_no_default(sam, tmp_path):
     for folder in (tmp_path / "none", tmp_path):
         with pytest.raises(UserError, match=f"no trial of a learning rate in {folder};.*--lr 1e-3"):

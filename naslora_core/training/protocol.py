@@ -154,9 +154,11 @@ def run(
 
 
 def _rates(protocol: Protocol, methods: Sequence[str]) -> dict[str, float]:
-    """Each method's learning rate; UserError where some have had fewer trials than others."""
+    """Each method's learning rate; UserError where some have had fewer trials than others, or were
+    tried on what the verdict is about."""
     folders = [RECORDED / name for name in protocol.rates]
     of = tried(*folders)
+    _apart(protocol, {place for rates in of.values() for lr in rates for place in rates[lr]})
     for method in methods or protocol.methods:
         if missing := set(protocol.trials) - set(of.get(method, ())):
             rates = " ".join(f"{r:g}" for r in sorted(missing))
@@ -165,6 +167,17 @@ def _rates(protocol: Protocol, methods: Sequence[str]) -> dict[str, float]:
                 f"method has the same trials: compare DOMAIN --methods {method} --lr {rates} ..."
             )
     return best_rates(*folders)
+
+
+def _apart(protocol: Protocol, trials: set[tuple[str, int]]) -> None:
+    """UserError for a trial, data and seed, on no development domain or on a registered seed."""
+    for name, seed in sorted(trials):
+        if name not in protocol.development or seed in protocol.seeds:
+            raise UserError(
+                f"A learning rate of {', '.join(protocol.rates)} was tried on {name}, seed {seed}; "
+                f"trials are of development domains ({', '.join(protocol.development)}) and seeds "
+                f"other than {', '.join(map(str, protocol.seeds))}: take those out, or run others."
+            )
 
 
 def results(protocol: Protocol, out: Path = RESULTS) -> list[dict]:

@@ -13,7 +13,8 @@ from naslora_core.errors import UserError
 def best_rates(*folders: Path) -> dict[str, float]:
     """Of each method the learning rate of the best mean IoU over all trials in the folders.
 
-    Raises UserError where the rates of a method were not tried on the same data and seeds.
+    Raises UserError where the rates of a method were not tried on the same data and seeds, or on
+    images that are not for validation.
     """
     trials = tried(*folders)
     for method, rates in trials.items():
@@ -26,19 +27,18 @@ def best_rates(*folders: Path) -> dict[str, float]:
 
 
 def tried(*folders: Path) -> dict[str, dict[float, dict]]:
-    """Of each method and learning rate the mean IoU of every trial, by data, split and seed.
+    """Of each method and learning rate the mean IoU of every trial, by data and seed.
 
-    Raises UserError for a folder that holds none.
+    Raises UserError for a folder that holds none, or one that was scored on test images.
     """
     found = defaultdict(lambda: defaultdict(dict))
     for r in (record for folder in folders for record in _trials(Path(folder))):
-        place = r["data"], r["setting"]["split"], r["seed"]
-        found[r["method"]][r["setting"]["lr"]][place] = r["mean"]["iou"]
+        found[r["method"]][r["setting"]["lr"]][r["data"], r["seed"]] = r["mean"]["iou"]
     return found
 
 
 def _trials(folder: Path) -> list[dict]:
-    """The records of a folder, the box-prompted base aside; UserError where there is none."""
+    """The records of a folder but the box-prompted base; UserError for none, or one of test."""
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     trials = [record for record in records if record["method"] != "base_boxed"]
     if not trials:
@@ -47,6 +47,13 @@ def _trials(folder: Path) -> list[dict]:
             f"`compare ... --lr 1e-3 3e-3 --split val --out {folder}` has filled; run that, or "
             "leave the rates out."
         )
+    for r in trials:
+        if r["setting"]["split"] != "val":
+            raise UserError(
+                f"{folder} holds {r['method']} on {r['data']}, scored on its "
+                f"{r['setting']['split']} images; a learning rate is chosen on validation images "
+                "alone: name a folder that only `compare ... --split val` has filled."
+            )
     return trials
 
 
