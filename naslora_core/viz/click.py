@@ -33,7 +33,8 @@ def click(predict, image, places=PLACES):
         overlay(ax, image, predict(at, np.ones(1)), points=(at, [1]))
         return "click at {:.0f}, {:.0f}".format(*at[0])
 
-    return panel(draw, places, title="A click is enough to get a mask")
+    title, tall = "A click is enough to get a mask", WIDTH / len(places) * height / width
+    return panel(draw, places, title=title, height=tall + 0.4)
 
 
 def best_mask(predictor) -> Callable:

@@ -18,15 +18,18 @@ def panel(
     title: str | None = None,
     alt: str | None = None,
     axes: int = 1,
+    height: float | None = None,
 ) -> Picture:
     """`draw(ax, value)` for every value on axes of its own: the static form of a slider.
 
     label: what the values are, written above each; axes: where a value needs several, `draw`
     receives a list of them, and each value is a row. `draw` may return the axes' title.
+    height: of a row in inches; axes are square where it is not given.
     """
     columns = axes if axes > 1 else min(COLUMNS, len(values))
     rows = len(values) if axes > 1 else -(-len(values) // columns)
-    figure, grid = canvas(rows, columns, height=rows * (WIDTH / columns + 0.25))
+    height = height or WIDTH / columns + 0.25
+    figure, grid = canvas(rows, columns, height=rows * height)
     places = grid.tolist() if axes > 1 else [[ax] for ax in grid.flat]
     for place, value in zip(places, values, strict=False):
         _draw(draw, place, value, label)
