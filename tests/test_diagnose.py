@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,6 +74,12 @@ def test_norms_are_of_the_weighted_outputs(model, batch):
     assert found["block 4"]["skip"] == pytest.approx(cell.probabilities()[1].item(), rel=1e-5)
 
 
+def test_norms_have_the_gain_of_a_mixture_beside_the_skip(sam, batch):
+    wide = shaken(adapt(sam, NASLoRA(2, operators=OPERATORS, start="beside", blocks=(5,))))
+    share = cells(wide)["block 5"].probabilities()[1].item()
+    assert norms(wide, batch[0])["block 5"]["skip"] == pytest.approx(3**0.5 * share, rel=1e-5)
+
+
 def test_leaving_an_operator_out_is_the_cell_without_it(model, batch):
     cell = cells(model)["block 5"]
     before, images, masks = cell.arch_alpha.detach().clone(), *batch
@@ -112,14 +119,26 @@ def test_curvature_passes_through_fused_attention_and_leaves_flags(model, batch)
     assert all(a.requires_grad for a in alphas)
 
 
-def test_the_gap_is_of_all_classes(sam, monkeypatch):
-    given = []
-    monkeypatch.setattr(
-        "naslora_core.training.diagnose.evaluate",
-        lambda model, samples, classes=1: given.append(classes) or SimpleNamespace(mean={}),
-    )
-    gap(sam, shaken(adapt(sam, NASLoRA(2, blocks=(5,)), 3)), tiny_data(), images=1)
-    assert given == [3, 3, 3]
+def test_the_gap_reads_training_images_and_scores_all_classes_on_validation(sam, monkeypatch):
+    read, scored = [], []
+
+    def evaluate(model, samples, classes=1):
+        scored.append((model, samples, classes))
+        return SimpleNamespace(mean={})
+
+    def discretise(sam, model, images, reading):
+        read.append(images)
+        return reading
+
+    monkeypatch.setattr("naslora_core.training.diagnose.evaluate", evaluate)
+    monkeypatch.setattr("naslora_core.training.diagnose.discretise", discretise)
+    model, data = adapt(sam, NASLoRA(2, blocks=(5,)), 3), tiny_data()
+    data = replace(data, test=data.val[:1])
+    gap(sam, model, data, images=2)
+    assert [m for m, _, _ in scored] == [model, "projection", "argmax"]
+    assert all(samples is data.val and classes == 3 for _, samples, classes in scored)
+    wanted = to_batch(data.train[:2], 128)[0]
+    assert len(read) == 2 and all(torch.equal(images, wanted) for images in read)
 
 
 def test_the_gap_stands_beside_the_mixture(sam, model):

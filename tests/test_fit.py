@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from tiny import tiny_data
 
 from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA, NASLoRA, adapt
+from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, model_hash
 from naslora_core.search import Schedule, Stage
@@ -80,6 +81,16 @@ def test_events_tell_stage_and_alpha_and_the_genotype_its_circumstances(sam):
     assert [e["stage"] for e in result.history] == ["warm-up"] * 2 + ["search"] * 5 + ["settle"] * 3
     assert len(result.history[0]["alpha"]) == 6 and len(result.history[0]["alpha"][0]) == 9
     assert (result.genotype.schedule, result.genotype.seed) == ("stage-wise", 3)
+
+
+def test_a_genotype_is_read_from_the_first_training_images(sam, monkeypatch):
+    read = []
+    module = sys.modules[fit.__module__]  # the package has the function under its name
+    monkeypatch.setattr(module, "read_genotype", lambda model, images, **_: read.append(images))
+    for count in (3, 20):
+        data = tiny_data(count)
+        fit(adapt(sam, NASLoRA(rank=2, blocks=(5,))), data, steps=1, **QUIET)
+        assert torch.equal(read[-1], to_batch(data.train[:16], 128)[0])
 
 
 def test_images_are_drawn_by_seed_and_step_alone():

@@ -65,6 +65,12 @@ def test_order_of_tokens_does_not_matter_and_empty_images_have_a_loss():
     assert empty.isfinite() and masks.grad.abs().max() == 0
 
 
+def test_a_batch_twice_as_long_has_the_same_loss():
+    masks, classes, labels = one_image()
+    twice = [torch.cat([part, part]) for part in (masks, classes, labels)]
+    assert torch.allclose(matched_loss(*twice), matched_loss(masks, classes, labels))
+
+
 def test_a_mask_that_is_not_finite_has_a_loss_that_tells():
     masks, classes, labels = one_image()
     assert matched_loss(masks * torch.nan, classes, labels).isnan()
