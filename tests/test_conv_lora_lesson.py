@@ -41,6 +41,8 @@ def test_top_1_has_no_gradient_unless_its_gate_is_the_share_among_all():
     wrong = checks.ex_6_1(lambda *a: gradients(*a, switch))
     assert wrong.state == checks.WRONG and "ONE logit" in wrong.sentence
     assert checks.ex_6_1(lambda *a: gradients(*a, kept)[::-1]).state == checks.WRONG
+    absent = checks.ex_6_1(lambda *a: [None, gradients(*a, kept)[1]])
+    assert absent.sentence.startswith("Result 1 is None.") and "zeros" in absent.sentence
 
 
 def test_a_sum_that_overflows_is_found():

@@ -4,22 +4,26 @@ from collections.abc import Iterable
 
 import numpy as np
 
+NOTHING = "Your function returned None: return the result."
 
-def compare(target, yours, tolerance: float = 1e-5) -> str:
-    """What differs, as a sentence; empty where nothing does."""
+
+def compare(target, yours, tolerance: float = 1e-5, nothing: str = NOTHING) -> str:
+    """What differs, as a sentence; empty where nothing does. nothing: what is said of a None."""
     if yours is None and target is not None:
-        return "Your function returned None: return the result."
+        return nothing
     if isinstance(target, dict):
         if not isinstance(yours, dict) or set(yours) != set(target):
             return f"A dict with the keys {', '.join(map(str, target))} was expected."
-        return next(filter(None, (compare(target[k], yours[k], tolerance) for k in target)), "")
+        said = (compare(target[k], yours[k], tolerance, f"{k!r} is None.") for k in target)
+        return next(filter(None, said), "")
     if _of_words(target):
         return _words(target, yours)
     if isinstance(target, list | tuple) and not _flat(target):
         if not isinstance(yours, list | tuple) or len(yours) != len(target):
             return f"{len(target)} results were expected, in this order."
-        pairs = zip(target, yours, strict=True)
-        return next(filter(None, (compare(t, y, tolerance) for t, y in pairs)), "")
+        pairs = enumerate(zip(target, yours, strict=True), 1)
+        said = (compare(t, y, tolerance, f"Result {i} is None.") for i, (t, y) in pairs)
+        return next(filter(None, said), "")
     try:
         return _numbers(as_array(target), as_array(yours), tolerance)
     except (TypeError, ValueError):

@@ -211,7 +211,7 @@ viz.surviving(survives, val_dice(full))
 # %% [markdown]
 # At rank 0 the Linears are the base's again, under a decoder that was trained for others. How
 # soon the blue line meets the dashed one says how many directions mattered; a cut may even
-# score a little above it, since a few images cannot tell such numbers apart.
+# score a little above it: few images cannot tell such numbers apart.
 
 # %% [markdown]
 # ### Exercise 5.1 - two thin matrices
@@ -403,8 +403,8 @@ counts = {n: in_encoder(run.model) for n, run in runs.items()}
 
 # %% [markdown]
 # Set LoRA's distance to decoder-only against how many numbers it trains in the encoder; the rest of
-# the way to full is what the bet cost here. One seed, few steps, few images: enough to see the
-# mechanism, not to rank the methods.
+# the way to full is what the bet cost here. One seed, few steps, few images show the mechanism; they
+# rank no methods.
 
 # %% [markdown]
 # ## The same thing from the core
