@@ -54,6 +54,15 @@ def test_it_is_a_function_of_the_key_and_leaves_the_generators_alone():
     assert np.array_equal(one.image, marked(32, 48).image)
 
 
+def test_colours_are_drawn_too_and_stay_near_the_samples_own():
+    grey = Sample(np.full((8, 8, 3), 128, np.uint8), np.zeros((8, 8), np.uint8), "grey")
+    red = Sample(np.full((8, 8, 3), (160, 90, 90), np.uint8), grey.mask, "red")
+    for one in (grey, red):
+        seen = np.array([vary(one, (0, 0, i)).image[0, 0] for i in range(32)]).astype(int)
+        assert len(np.unique(seen, axis=0)) > 20
+        assert 10 < np.abs(seen - one.image[0, 0]).max() < 80
+
+
 def test_all_turns_and_many_sizes_are_drawn():
     one = Sample(np.zeros((64, 64, 3), np.uint8), np.tri(64, dtype=np.uint8), "triangle")
     seen = [vary(one, (0, 0, i)).mask for i in range(64)]

@@ -1,12 +1,17 @@
 """`evaluate` by the shell: whose classes are scored, what is kept, what is refused."""
 
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from own import adapter_file, call, image_folder
 from PIL import Image
 
+from naslora_core.data import open_data
 from naslora_core.errors import UserError
+from naslora_core.profiles import profile
+from naslora_core.training import score_masks, scoring
 
 CLASSES = {"one": 1, "two": 2, "three": 3}
 
@@ -54,6 +59,33 @@ def test_without_matplotlib_the_rows_are_kept_and_the_remedy_is_told(
     said = capsys.readouterr().out
     assert "scores.csv, and no worst.png: matplotlib draws" in said
     assert "python -m pip install matplotlib." in said
+
+
+def test_the_worst_are_named_and_drawn_worst_first(root, tmp_path, capsys, monkeypatch):
+    asked = []
+
+    def score(model, samples, *_):
+        """Nothing of the second image, half of the first, all of the others."""
+        masks = [s.mask for s in samples]
+        rows = np.flatnonzero(masks[0].any(1))
+        masks[0] = masks[0] * (np.arange(64)[:, None] < np.median(rows))
+        return score_masks([masks[0], 0 * masks[1], *masks[2:]], samples)
+
+    def show_masks(images, masks, truth, marks, title):
+        asked.append((images, masks, truth, list(marks)))
+        return Image.new("RGB", (1, 1))
+
+    monkeypatch.setattr(scoring, "score", score)
+    monkeypatch.setattr(scoring, "drawing", lambda: SimpleNamespace(show_masks=show_masks))
+    words = "--split", "train", "--worst", 2, "--out", tmp_path
+    call("evaluate", root / "one", root / "one.safetensors", *words)
+    samples = open_data(root / "one", profile("laptop")).train
+    ((images, masks, truth, marks),) = asked
+    assert marks[0] == 0 < marks[1] < 1 and not masks[0].any() and masks[1].any()
+    assert all(np.array_equal(images[i], samples[1 - i].image) for i in (0, 1))
+    assert all(np.array_equal(truth[i], samples[1 - i].mask) for i in (0, 1))
+    told = f"worst: {samples[1].name} 0.00, {samples[0].name} {marks[1]:.2f}\n"
+    assert told in capsys.readouterr().out
 
 
 def test_the_worst_are_drawn(root, tmp_path):

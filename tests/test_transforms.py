@@ -13,6 +13,7 @@ from naslora_core.data.transforms import (
     flips,
     longest_shape,
     resize_longest_pad,
+    resize_mask,
     to_batch,
     to_native,
 )
@@ -143,6 +144,14 @@ def test_longest_side_is_sams_own():
 def test_logits_return_at_the_samples_own_size(height, width, resize):
     back = to_native(torch.randn(2, 3, 32, 32), (height, width), resize)
     assert back.shape == (2, 3, height, width)
+
+
+def test_masks_shrink_to_the_middle_pixel_and_logits_grow_between_pixel_centres():
+    counted = np.arange(9, dtype=np.uint8)[None].repeat(9, 0)
+    assert resize_mask(counted, (3, 3)).tolist() == [[[1, 4, 7]] * 3]
+    assert resize_mask(counted.T, (3, 3)).tolist() == [[[1] * 3, [4] * 3, [7] * 3]]
+    step = torch.tensor([[0.0, 1.0]]).expand(1, 1, 2, 2)
+    assert to_native(step, (2, 4)).tolist() == [[[[0, 0.25, 0.75, 1]] * 2]]
 
 
 @pytest.mark.parametrize("shape", [(40, 64), (64, 40), (64, 64), (17, 50)])
