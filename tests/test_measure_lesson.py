@@ -82,12 +82,20 @@ def test_figures_say_what_was_measured():
     ends = viz.weighing(np.zeros((4, 4, 3)), truth, {"a": np.ones((4, 4)), "b": 1.0 + truth}).alt
     assert ends.endswith("a 1.00 everywhere; b 1.00 to 2.00.")
     history = [{"step": i, "loss": 1.0, "val": v} for i, v in enumerate((0.5, 0.4, 0.6), 1)]
-    assert "lowest at step 2 of 3: 0.40" in viz.watched(history).alt
+    history = [{"step": 0, "val": 0.7}, *history, {"step": 4, "loss": 0.5}]
+    assert "lowest at the look after step 2 of 4: 0.40" in viz.watched(history).alt
     table = {"iou": ([0.5, 1.0], True), "mae": ([0.1, 0.2], False)}
     assert "best by 1, 1 of 2" in viz.scoreboard(truth, {"a": truth, "b": truth}, table).alt
-    ends = {"lora": (0.1, 0.3), "other": (-0.1, 0.1)}
-    said = viz.paired_gains({name: np.zeros(3) for name in ends}, ends).alt
-    assert said.startswith("Intervals that exclude zero: LoRA. LoRA +0.100 to +0.300; other")
+
+
+def test_paired_gains_name_the_rival_and_tell_a_tie_from_not_knowing():
+    ends = {("lora", "decoder_only"): (0.1, 0.3), ("a", "lora"): (-0.1, 0.1)}
+    said = viz.paired_gains({pair: np.zeros(3) for pair in ends}, ends, note="Recorded").alt
+    clear = "Intervals that exclude zero: LoRA minus decoder-only"
+    assert said.startswith(f"{clear}. LoRA minus decoder-only +0.100 to +0.300; a minus LoRA -0.1")
+    ends["a", "lora"] = (-0.01, 0.01)
+    said = viz.paired_gains({pair: np.zeros(3) for pair in ends}, ends).alt
+    assert said.startswith(f"{clear}; a tie, inside ±0.02: a minus LoRA. ")
 
 
 def test_a_wheel_counts_the_draws_against_the_order():

@@ -51,8 +51,9 @@ def pixels(truth, predictions: Mapping[str, np.ndarray], scores: Mapping[str, st
 
 
 def watched(history: Sequence[Mapping[str, float]]) -> Picture:
-    """Training loss a step, and at some steps `val`, the loss of validation images."""
-    steps, loss = (np.array([e[k] for e in history]) for k in ("step", "loss"))
+    """Training `loss` of steps, and after some `val`, the loss of validation images."""
+    trained = [e for e in history if "loss" in e]
+    steps, loss = (np.array([e[k] for e in trained]) for k in ("step", "loss"))
     seen = {e["step"]: e["val"] for e in history if "val" in e}
     figure, axes = canvas(height=2.5)
     ax, best = axes[0, 0], min(seen, key=seen.get)
@@ -61,7 +62,8 @@ def watched(history: Sequence[Mapping[str, float]]) -> Picture:
     ax.axvline(best, color=INK, ls=":", lw=1)
     ax.set(xlabel="step", ylabel="loss", ylim=(0, None))
     ax.legend(loc="upper right", ncols=2)
-    title = f"Validation loss is lowest at step {best} of {steps[-1]}: {seen[best]:.2f}, "
+    title = f"Validation loss is lowest at the look after step {best} of {steps[-1]}: "
+    title += f"{seen[best]:.2f}, "
     title += f"while the last ten batches lose {loss[-10:].mean():.2f}"
     finding(ax, title)
     return Picture(figure, f"{title}.")
@@ -117,22 +119,40 @@ def _range(values) -> str:
     return f"{low} everywhere" if low == high else f"{low} to {high}"
 
 
-def paired_gains(gains: Mapping[str, np.ndarray], ends: Mapping[str, Sequence[float]]) -> Picture:
-    """Differences of two methods by name: a dot a seed, and the ends of an interval."""
-    figure, axes = canvas(height=2.3)
+def paired_gains(
+    gains: Mapping[tuple[str, str], np.ndarray],
+    ends: Mapping[tuple[str, str], Sequence[float]],
+    margin: float = 0.02,
+    note: str = "",
+) -> Picture:
+    """Paired differences by method and rival: a dot a seed, the ends of an interval as a bar.
+
+    margin: a difference within it would not matter (grey); note: a line below.
+    """
+    figure, axes = canvas(height=2.3 + 0.45 * bool(note))
     ax, places = axes[0, 0], range(len(gains))[::-1]
-    for y, (name, values) in zip(places, gains.items(), strict=True):
-        colour = ADAPTER.get(name, BASE)
-        ax.plot(ends[name], (y, y), color=colour, lw=5, alpha=0.35, solid_capstyle="butt")
+    ax.axvspan(-margin, margin, color="#EEEEEE", lw=0, zorder=-1)
+    for y, (pair, values) in zip(places, gains.items(), strict=True):
+        colour = ADAPTER.get(pair[0], BASE)
+        ax.plot(ends[pair], (y, y), color=colour, lw=5, alpha=0.35, solid_capstyle="butt")
         ax.scatter(values, [y] * len(values), color=colour, s=30, zorder=3)
     ax.axvline(0, color=INK, lw=1)
     ax.set(xlabel="difference of test Dice, same seed, same images", ylim=(-0.6, len(gains) - 0.4))
-    ax.set_yticks(places, [LABELS.get(name, name) for name in gains])
-    clear = [LABELS.get(n, n) for n, (low, high) in ends.items() if low > 0 or high < 0]
-    title = f"Intervals that exclude zero: {', '.join(clear) or 'none'}"
-    finding(ax, title)
-    said = (f"{LABELS.get(n, n)} {low:+.3f} to {high:+.3f}" for n, (low, high) in ends.items())
-    return Picture(figure, f"{title}. {'; '.join(said)}.")
+    ax.set_yticks(places, [_minus([pair]) for pair in gains])
+    figure.supxlabel(note, x=0.006, ha="left")
+    clear = [pair for pair, (low, high) in ends.items() if low > 0 or high < 0]
+    tied = [pair for pair, (low, high) in ends.items() if -margin < low <= 0 <= high < margin]
+    title = f"Intervals that exclude zero: {_minus(clear) or 'none'}"
+    title += f"; a tie, inside ±{margin}: {_minus(tied)}" * bool(tied)
+    finding(figure, title)
+    said = (f"{_minus([pair])} {low:+.3f} to {high:+.3f}" for pair, (low, high) in ends.items())
+    return Picture(figure, f"{title}. {'; '.join(said)}." + f" {note}" * bool(note))
+
+
+def _minus(pairs: Sequence[tuple[str, str]]) -> str:
+    """Methods and their rivals in words, each rival once."""
+    of = {rival: [LABELS.get(a, a) for a, b in pairs if b == rival] for _, rival in pairs}
+    return "; ".join(f"{', '.join(of[rival])} minus {LABELS.get(rival, rival)}" for rival in of)
 
 
 def roulette(ax: Axes, spins: np.ndarray, whole: float, limit: float) -> str:
