@@ -54,7 +54,7 @@ def test_a_record_of_other_images_is_not_taken_for_these(sam, tmp_path):
     compare(sam, tiny_data(), ["decoder_only"], [0], tmp_path, SETTING, "")
     other = tiny_data()
     other = replace(other, test=[replace(s, name=f"other_{s.name}") for s in other.test])
-    with pytest.raises(UserError, match=r"other images.*square0, here other_square0.*another fold"):
+    with pytest.raises(UserError, match=r"other images.*first test0, here other_test0.*another f"):
         compare(sam, other, ["decoder_only"], [0], tmp_path, SETTING, "")
 
 

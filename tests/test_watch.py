@@ -1,6 +1,8 @@
 """Validation while training: the best is kept, and a run stops when nothing improves."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,11 +11,12 @@ from tiny import tiny_data
 
 from naslora_core.adapters import LoRA, NASLoRA, adapt, load_adapter
 from naslora_core.errors import UserError
-from naslora_core.sam import build_nano
+from naslora_core.sam import build_nano, load_sam
 from naslora_core.training.evaluate import evaluate
 from naslora_core.training.fit import fit
 from naslora_core.training.watch import VALUE, Watch, best, looks
 
+SCORING = sys.modules["naslora_core.training.evaluate"]  # the package names its function so
 QUIET = {"batch": 2, "progress": False}
 
 
@@ -32,12 +35,45 @@ def test_the_first_of_the_best():
         Watch(5, 0)
 
 
-def test_best_and_last_are_adapters_and_score_what_the_log_says(sam, tmp_path):
-    data, model = tiny_data(), adapt(sam, LoRA(rank=2))
-    result = fit(model, data, steps=6, out=tmp_path, watch=Watch(2), **QUIET)
-    seen = looks(result.history)
-    assert len(seen) == 3 and [VALUE in e for e in result.history] == [False, True] * 3
-    scores = {}
+def test_best_is_what_did_best_on_validation_images_and_last_what_came_last(
+    sam, tmp_path, monkeypatch
+):
+    marks, asked, states = iter((0.2, 0.6, 0.4)), [], []
+
+    def marked(model, samples, **how):
+        asked.append(([s.name for s in samples], how))
+        states.append({k: v.detach().clone() for k, v in model.kept().items()})
+        return SimpleNamespace(mean={"dice": next(marks)})
+
+    monkeypatch.setattr(SCORING, "evaluate", marked)
+    model, settings = adapt(sam, LoRA(rank=2)), {"watch": Watch(2, images=3), "accumulate": 2}
+    result = fit(model, tiny_data(), steps=7, out=tmp_path, **settings, **QUIET)
+    assert [e.get(VALUE) for e in result.history] == [None, 0.2, None, 0.6, None, 0.4, None]
+    assert asked == 3 * [(["val0", "val1", "val2"], {"classes": 1, "batch": 1})]
+    best_file, last_file = (load_file(tmp_path / f"{n}.safetensors") for n in ("best", "last"))
+    wanted = {"best": states[1], "last": model.kept()}
+    assert best_file.keys() == states[1].keys()
+    for name, file in (("best", best_file), ("last", last_file)):
+        assert all(torch.equal(file[k], v) for k, v in wanted[name].items())
+    for other in (states[0], states[2], last_file):
+        assert any(not torch.equal(best_file[k], v) for k, v in other.items())
+
+
+@pytest.mark.parametrize("images, seen", [(None, 4), (9, 4), (1, 1)])
+def test_a_look_takes_as_many_images_as_it_may_and_as_there_are(sam, monkeypatch, images, seen):
+    def counted(model, samples, **how):
+        return SimpleNamespace(mean={"dice": len(samples)})
+
+    monkeypatch.setattr(SCORING, "evaluate", counted)
+    assert Watch(5, images=images).look(None, tiny_data(), 10) == {VALUE: seen}
+    assert Watch(5, images=images).look(None, tiny_data(), 12) == {}
+
+
+def test_the_files_score_what_the_log_says(tmp_path):
+    sam, data = load_sam(), tiny_data()
+    result = fit(adapt(sam, LoRA(rank=2)), data, steps=6, out=tmp_path, watch=Watch(2), **QUIET)
+    seen, scores = looks(result.history), {}
+    assert len(set(seen)) == 3  # no marks of a model that answers nothing
     for name in ("best", "last"):
         kept = load_adapter(sam, tmp_path / f"{name}.safetensors")
         scores[name] = evaluate(kept, data.val).mean["dice"]
