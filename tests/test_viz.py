@@ -166,7 +166,9 @@ def test_story_draws_only_what_it_is_given(genotype):
     kernels = {"block 0": torch.rand(2, 2, 3, 3), "block 1": torch.rand(2, 2, 5, 5)}
     shown = (PHOTO, MASK, (40, 30, 90, 80), MASK, MASK, (0.7, 0.9))
     picture = viz.story(*shown, genotype, kernels, [0.02, -0.01, 0.02])
-    assert "+0.010 Dice in 3 runs, -0.033 to +0.053: a tie" in picture.alt
+    assert "+0.010 Dice in 3 runs, -0.033 to +0.053: cannot say" in picture.alt
+    close = viz.story(*shown, genotype, kernels, [0.002, -0.001, 0.002])
+    assert "+0.001 Dice in 3 runs, -0.003 to +0.005: a tie" in close.alt
     assert "0.70, adapted 0.90" in picture.alt
     assert "NAS-LoRA minus" not in viz.story(*shown, genotype, kernels).alt
 

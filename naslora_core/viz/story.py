@@ -14,6 +14,8 @@ from naslora_core.viz.operators import as_array, in_words, plain
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import ADAPTER, BASE, INK, WIDTH, finding, operator_colours
 
+MARGIN = 0.02  # Dice: a gain that stays inside of it is none
+
 
 def story(
     image,
@@ -125,5 +127,6 @@ def _sure(gains: np.ndarray) -> str:
         return said
     half = stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)
     low, high = gains.mean() - half, gains.mean() + half
-    verdict = "a tie" if low <= 0 <= high else "above zero" if low > 0 else "below zero"
-    return f"{said}, {low:+.3f} to {high:+.3f}: {verdict}"
+    tied = -MARGIN < low <= 0 <= high < MARGIN
+    verdict = "above zero" if low > 0 else "below zero" if high < 0 else "cannot say"
+    return f"{said}, {low:+.3f} to {high:+.3f}: {'a tie' if tied else verdict}"
