@@ -793,8 +793,8 @@ assert (ahead["Conv-LoRA"], ahead["fixed 3x3"], len(domains)) == (0, 6, 8)
 }
 
 # %% [markdown]
-# A path that equals LoRA should be ahead on about half. Conv-LoRA is on none, though the nearest is
-# a tie. What the 3x3's six are worth, intervals must tell: lesson 12.
+# A path that equals LoRA should be ahead on about half. Conv-LoRA is on none, though behind by less
+# than .001 on one. What the 3x3's six are worth, intervals must tell: lesson 12.
 
 # %% tags=["nbval-ignore-output"]
 record(
