@@ -8,10 +8,8 @@ import torch
 from tiny import tiny_data
 
 from naslora_core.adapters import METHODS, LoRA
-from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, load_sam, model_hash
-from naslora_core.training import commands
 from naslora_core.training.compare import FIRST_BASE, Setting, compare, paired
 from naslora_core.training.rates import best_rates
 from naslora_core.training.table import mask_side, mean_ceiling
@@ -78,20 +76,6 @@ def test_the_ceiling_is_that_of_the_bases_own_masks(tmp_path):
     compare(large, tiny_data(), [], [], tmp_path, SETTING, "")
     record = json.loads((tmp_path / "squares-test-base_boxed-0.json").read_text())
     assert record["ceiling_iou"] == pytest.approx(mean_ceiling(tiny_data().test, 128), abs=1e-4)
-
-
-def test_the_command_takes_a_model_a_device_and_a_batch(monkeypatch, tmp_path):
-    asked = {}
-    monkeypatch.setattr(commands, "known_device", lambda name: asked.update(device=name) or "cpu")
-    monkeypatch.setattr(
-        commands, "load_sam", lambda *which: asked.update(which=which) or build_nano()
-    )
-    monkeypatch.setattr(commands, "run_compare", lambda *a, **k: asked.update(setting=a[5]) or [])
-    words = "compare polyp --methods lora --model vit_b --checkpoint my.pth --device gpu7 --batch 2"
-    arguments = build_parser().parse_args(words.split())
-    arguments.run(arguments)
-    assert asked["which"] == ("vit_b", "my.pth") and asked["device"] == "gpu7"
-    assert asked["setting"].batch == 2
 
 
 def test_a_record_of_another_adapter_is_not_taken_for_this_one(sam, tmp_path, monkeypatch):

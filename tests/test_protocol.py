@@ -13,8 +13,10 @@ from naslora_core.adapters.chosen import ChosenLoRA
 from naslora_core.errors import UserError
 from naslora_core.house.registered import domains_table, registered_table
 from naslora_core.house.sizes import chosen, minutes, trained
+from naslora_core.profiles import profile
 from naslora_core.sam import build_nano
 from naslora_core.training import protocol as registry
+from naslora_core.training.compare import Setting
 from naslora_core.training.verdict import behind, differences, goal, registered, told, verdict
 
 TEXT = """
@@ -104,6 +106,25 @@ def test_cells_run_once_under_their_digest_and_are_judged(file, sam, tmp_path, m
     file.write_text(TEXT + "# changed\n")
     with pytest.raises(UserError, match="a changed protocol starts an empty folder"):
         registry.results(registry.read(file), out)
+
+
+def test_every_cell_is_compared_as_registered(file, sam, tmp_path, monkeypatch):
+    opened, ran = [], []
+    monkeypatch.setattr(registry, "open_data", lambda *given: opened.append(given) or given[0])
+    monkeypatch.setattr(registry, "compare", lambda *given: ran.append(given))
+    commit(file)
+    protocol, cells = registry.read(file), [("camouflage", 1), ("vessel", 0)]
+    registry.run(protocol, sam, "a command", cells, path=file, out=tmp_path / "out")
+    registry.run(protocol, sam, "", cells[:1], ["lora"], path=file, out=tmp_path / "out")
+    rates, facts = registry._rates(protocol, ()), {"protocol": protocol.digest}
+    assert opened == [(n, profile("laptop")) for n in ("camouflage", "vessel", "camouflage")]
+    assert rates.keys() >= set(protocol.methods) and protocol.setting == Setting(2, 2)
+    out, setting, both = tmp_path / "out", protocol.setting, ("decoder_only", "lora")
+    assert ran == [
+        (sam, "camouflage", both, [1], out, setting, "a command", rates, facts),
+        (sam, "vessel", both, [0], out, setting, "a command", rates, facts),
+        (sam, "camouflage", ["lora"], [1], out, setting, "", rates, facts),
+    ]
 
 
 def test_a_method_that_was_tried_less_than_others_does_not_run(file, sam, tmp_path):

@@ -1,0 +1,143 @@
+"""What a run of a comparison is made of: all that its command says reaches training and scores."""
+
+import inspect
+import sys
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_data
+
+from naslora_core.adapters import METHODS, DecoderOnly, adapt
+from naslora_core.adapters.methods import VARIANTS
+from naslora_core.cli import build_parser
+from naslora_core.profiles import profile
+from naslora_core.sam import build_nano
+from naslora_core.search import OPERATOR_SETS
+from naslora_core.training import commands
+from naslora_core.training.compare import LOOKED_AT, RANDOM, Setting, compare
+from naslora_core.training.evaluate import Scores
+from naslora_core.training.fit import FitResult
+from naslora_core.training.table import mean_ceiling
+from naslora_core.training.unet import width_for
+from naslora_core.training.watch import VALUE, Watch
+
+MODULE = sys.modules["naslora_core.training.compare"]
+DICE, IOU = np.array([0.1, 0.2, 0.3, 0.6]), np.array([0.5, 0.6, 0.7, 1.0])
+HISTORY = [{"step": i, "loss": i / 10, "seconds": i} for i in (1, 2, 3)]
+HISTORY[1][VALUE] = 0.4
+
+
+@pytest.fixture(scope="module")
+def sam():
+    torch.manual_seed(0)
+    return build_nano().eval().requires_grad_(False)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What `fit` and `evaluate` were given, by their parameters' names; neither runs."""
+    calls = {"fit": [], "evaluate": []}
+
+    def listen(name, answer):
+        signature = inspect.signature(getattr(MODULE, name))
+
+        def heard(*given, **named):
+            calls[name].append(signature.bind(*given, **named).arguments)
+            return answer(calls[name][-1])
+
+        monkeypatch.setattr(MODULE, name, heard)
+
+    listen("fit", lambda a: FitResult(a["model"], None, HISTORY, 7.25))
+    listen("evaluate", lambda a: Scores([s.name for s in a["samples"]], DICE, IOU, []))
+    return calls
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_run_trains_and_scores_as_it_was_asked(sam, tmp_path, told, split):
+    data = tiny_data(classes=2)
+    setting = Setting(3, 2, 1e-3, "joint", split, "bf16", looks=2)
+    base, record = compare(sam, data, ["lora"], [5], tmp_path, setting, "")
+    model, samples = told["fit"][0]["model"], getattr(data, split)
+    assert told["fit"] == [
+        {"model": model, "data": data, "schedule": "joint", "steps": 3, "batch": 2, "lr": 1e-3}
+        | {"seed": 5, "precision": "bf16", "watch": Watch(2, images=LOOKED_AT)}
+    ]
+    boxed = {"model": sam, "samples": samples, "prompt": "box", "classes": 2}
+    without = {"model": model, "samples": samples, "prompt": None, "classes": 2, "batch": 2}
+    assert told["evaluate"] == [boxed, without] and model.method == METHODS["lora"]
+    for found in (base, record):
+        assert found["mean"] == {"dice": 0.3, "iou": 0.7}
+        assert list(found["images"]) == [f"{split}{i}" for i in range(4)]
+        assert list(found["images"].values()) == [[0.1, 0.5], [0.2, 0.6], [0.3, 0.7], [0.6, 1.0]]
+        assert found["ceiling_iou"] == pytest.approx(mean_ceiling(samples, 64), abs=1e-4)
+    assert (record["loss"], record["looks"]) == ([0.1, 0.2, 0.3], [[2, 0.4, 2]])
+    assert record["setting"] == vars(setting) and record["training_seconds"] == 7.2
+
+
+def test_without_looks_nothing_watches(sam, tmp_path, told):
+    _, record = compare(sam, tiny_data(), ["lora"], [0], tmp_path, Setting(3, 2), "")
+    assert told["fit"][0]["watch"] is None and "looks" not in record
+
+
+@pytest.mark.parametrize("method", ["lora", "nas_lora", "unet"])
+def test_a_seed_decides_where_a_run_starts(sam, tmp_path, told, method):
+    for folder, seeds in (("a", [5, 6]), ("b", [5])):
+        compare(sam, tiny_data(), [method], seeds, tmp_path / folder, Setting(3, 2), "")
+    five, six, again = ([*a["model"].trained().values()] for a in told["fit"])
+    assert all(map(torch.equal, five, again)) and not all(map(torch.equal, five, six))
+    assert [a["seed"] for a in told["fit"]] == [5, 6, 5]
+
+
+def test_a_random_operator_is_drawn_by_the_seed(sam, tmp_path, told):
+    compare(sam, tiny_data(), [RANDOM], range(5), tmp_path, Setting(3, 2), "")
+    names = [np.random.default_rng(s).choice(OPERATOR_SETS["linear"]) for s in range(5)]
+    assert len(set(names)) > 1
+    assert [a["model"].method for a in told["fit"]] == [VARIANTS[f"single_{n}"] for n in names]
+
+
+def test_the_u_net_is_as_large_as_what_the_decoder_alone_trains(sam, tmp_path, told):
+    compare(sam, tiny_data(classes=2), ["unet"], [5], tmp_path, Setting(3, 2), "")
+    decoder = sum(p.numel() for p in adapt(sam, DecoderOnly(), 2).trained().values())
+    unet = told["fit"][0]["model"]
+    assert (unet.method.width, unet.classes) == (width_for(decoder, 2), 2)
+    assert 0.7 < sum(p.numel() for p in unet.parameters()) / decoder < 1.4
+
+
+def test_every_option_of_the_command_arrives(sam, monkeypatch, capsys):
+    opened, ran, asked = [], [], {}
+    dice = {"lora": 0.5, "unet": 0.75}
+    rows = [{"method": m, "seed": 7, "mean": {"dice": d}} for m, d in dice.items()]
+    stand_ins = {
+        "known_device": lambda name: asked.update(device=name) or "cpu",
+        "load_sam": lambda *which: asked.update(which=which) or sam,
+        "best_rates": lambda folder: asked.update(tried=folder) or {"lora": 1e-2},
+        "open_data": lambda *given, **named: opened.append((*given, named)) or given[0],
+        "run_compare": lambda *given: ran.append(given) or rows,
+        "command_line": lambda: "these words",
+    }
+    for name, stand_in in stand_ins.items():
+        monkeypatch.setattr(commands, name, stand_in)
+    words = "compare one two --methods lora unet --seeds 7 8 --steps 3 --batch 2 --lr 1e-3 3e-3 "
+    words += "--rates tried --precision bf16 --schedule joint --split val --looks 5 --model vit_b "
+    words += "--checkpoint my.pth --groups ^(a) --device gpu7 --out there"
+    arguments = build_parser().parse_args(words.split())
+    arguments.run(arguments)
+    assert asked == {"device": "gpu7", "which": ("vit_b", "my.pth"), "tried": "tried"}
+    assert opened == [(n, profile("laptop"), {"groups": "^(a)"}) for n in ("one", "two")]
+    assert [(*given[1:4], str(given[4]), *given[5:]) for given in ran] == [
+        (name, ["lora", "unet"], [7, 8], "there", setting, "these words", {"lora": 1e-2})
+        for name in ("one", "two")
+        for setting in (Setting(3, 2, lr, "joint", "val", "bf16", 5) for lr in (1e-3, 3e-3))
+    ]
+    assert all(given[0] is sam for given in ran)
+    assert capsys.readouterr().out.count("unet - lora, dice by seed: +0.250; mean +0.250") == 4
+
+
+def test_without_trials_the_command_hands_no_rates(sam, monkeypatch):
+    ran = []
+    monkeypatch.setattr(commands, "load_sam", lambda *_: sam)
+    monkeypatch.setattr(commands, "run_compare", lambda *given: ran.append(given) or [])
+    arguments = build_parser().parse_args(["compare", "polyp", "--methods", "lora"])
+    arguments.run(arguments)
+    assert [given[5:] for given in ran] == [(Setting(), commands.command_line(), None)]
