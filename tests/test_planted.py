@@ -104,6 +104,27 @@ def test_alpha_moves_at_the_gardens_rate():
     assert max(fast.history[-1]["probability"]) > 0.12
 
 
+def test_weights_rates_fall_over_the_second_half_and_alphas_never():
+    """Under a steady gradient Adam moves each parameter by its rate."""
+
+    class Far(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.arch_alpha = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+
+        def forward(self, x):
+            return x * (self.weight + self.arch_alpha)
+
+    model, found = Far(), []
+    schedule = Schedule("s", (Stage("s", 8, "both", lr=0.01, alpha_lr=0.02),))
+    for _ in planted.search(model, lambda step: (torch.ones(1), torch.full((1,), 1e6)), schedule):
+        found.append([model.weight.item(), model.arch_alpha.item()])
+    weight, alpha = torch.tensor([[0.0, 0.0], *found]).diff(dim=0).T
+    falling = 0.01 * torch.tensor([1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
+    assert torch.allclose(weight, falling, rtol=0.01)
+    assert torch.allclose(alpha, torch.full((8,), 0.02), rtol=0.01)
+
+
 def test_a_schedules_temperature_is_in_force():
     def winner(temperature):
         stage = Stage("s", 20, "both", 0.02, alpha_lr=0.01, temperature=temperature)
