@@ -1,0 +1,94 @@
+"""`fit` by the shell: every option reaches the training, and the best adapter is told of."""
+
+import inspect
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from own import call
+from tiny import tiny_data
+
+from naslora_core.adapters import METHODS
+from naslora_core.profiles import profile
+from naslora_core.search import Genotype
+from naslora_core.training import own_images
+from naslora_core.training.feature_cache import FeatureCache
+from naslora_core.training.fit import FitResult
+from naslora_core.training.watch import VALUE, Watch
+
+DATA, FABRIC = tiny_data(classes=3), SimpleNamespace(is_global_zero=True)
+ANSWERS = {"launch": FABRIC, "open_data": DATA, "load_sam": "a SAM", "adapt": "a model"}
+WORDS = (
+    "--method nas_lora --set rank=2 --set scale=0.5 --model vit_b --checkpoint my.pth "
+    "--groups ^(a) --steps 7 --batch 6 --accumulate 3 --lr 3e-4 --seed 5 --schedule bilevel "
+    "--loss bce_dice --precision bf16 --checkpointing --augment full --resize pad --head matched "
+    "--watch 9 --patience 4 --cache kept --cache-gb 2 --cache-half --devices 2 --nodes 3 "
+    "--device cuda --quiet"
+)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The arguments of each function that `fit` calls, by their names there; nothing is trained."""
+    found = {}
+
+    def stand_in(name, answer):
+        names = inspect.signature(getattr(own_images, name))
+
+        def note(*given, **named):
+            found[name] = dict(names.bind(*given, **named).arguments)
+            return answer
+
+        monkeypatch.setattr(own_images, name, note)
+
+    history = [{VALUE: 0.25}, {}, {VALUE: 0.75}, {VALUE: 0.5}]
+    found_by = Genotype(["skip"], "", [], "parallel", "bilevel", "squares", 5)
+    for name, answer in (ANSWERS | {"train": FitResult(None, found_by, history, 12.3)}).items():
+        stand_in(name, answer)
+    return found
+
+
+def test_every_option_reaches_what_it_is_for(asked, tmp_path):
+    call("fit", "my_images", *WORDS.split(), "--out", tmp_path)
+    method = replace(METHODS["nas_lora"], rank=2, scale=0.5)
+    assert asked == {
+        "launch": {"devices": 2, "nodes": 3, "precision": "bf16", "accelerator": "cuda"},
+        "open_data": {"name": "my_images", "profile": profile("laptop"), "groups": "^(a)"},
+        "load_sam": {"name": "vit_b", "checkpoint": "my.pth"},
+        "adapt": {
+            "sam": "a SAM", "method": method, "classes": 3, "seed": 5, "head": "matched",
+            "resize": "pad",
+        },
+        "train": {
+            "model": "a model", "data": DATA, "schedule": "bilevel", "steps": 7, "batch": 6,
+            "lr": 3e-4, "seed": 5, "out": tmp_path, "progress": False, "precision": "bf16",
+            "loss": "bce_dice", "accumulate": 3, "checkpointing": True, "watch": Watch(9, 4),
+            "augment": "full", "fabric": FABRIC, "cache": FeatureCache("kept", 2, half=True),
+        },
+    }  # fmt: skip
+
+
+def test_without_options_a_folder_is_named_and_nothing_is_cached(asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("build/fit/squares-sam_nano-nas_lora-0").mkdir(parents=True)
+    call("fit", "my_images")
+    wanted = {"progress": True, "watch": Watch(50), "cache": None, "checkpointing": False}
+    wanted |= {"out": Path("build/fit/squares-sam_nano-nas_lora-0")}
+    assert {k: asked["train"][k] for k in wanted} == wanted
+
+
+def test_the_best_look_its_adapter_and_the_operators_are_told(asked, tmp_path, capsys):
+    call("fit", "my_images", *WORDS.split(), "--out", tmp_path)
+    said, told = capsys.readouterr().out.split("Next: python -m naslora_core ")
+    assert "Validation Dice: best 0.750 (look 2 of 3)." in said and said.endswith("12 s. ")
+    assert Genotype.load(tmp_path / "genotype.json").operators == ["skip"]
+    words = ["evaluate", "my_images", str(tmp_path / "best.safetensors"), "--groups", "^(a)"]
+    assert shlex.split(told) == [*words, "--checkpoint", "my.pth"]
+
+
+def test_another_process_than_the_first_tells_nothing(asked, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(FABRIC, "is_global_zero", False)
+    call("fit", "my_images", "--out", tmp_path)
+    assert not capsys.readouterr().out and not list(tmp_path.iterdir())
