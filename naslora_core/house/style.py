@@ -20,6 +20,7 @@ BUDGET = {  # of every measure the least and the most
     "MB": (0, 1),
 }
 REASONS = {  # what a lesson outside of the budget has for it, by its number
+    "03": "a loop by hand, and four ways to be misled by it: cells that are experiments",
     "04": "eight claims, each with an experiment of its own: to cut one is to drop its evidence",
     "05": "four parts that need one fine-tuning: spectrum, start, merge, swap",
     "06": "a neighbourhood, eight scales, a router and its loss, all by hand and shown equal",

@@ -1,7 +1,7 @@
 """Figures of the workbook: one theme, arrays in, a `Picture` with alt text out."""
 
 from naslora_core.viz.click import click
-from naslora_core.viz.comparison import comparison
+from naslora_core.viz.comparison import comparison, source
 from naslora_core.viz.curves import alpha_trajectories, losses
 from naslora_core.viz.diagram import three_parts
 from naslora_core.viz.landscape import landscape
@@ -88,6 +88,7 @@ __all__ = [
     "watched",
     "weighing",
     "ways",
+    "source",
 ]
 
 use_theme()

@@ -60,7 +60,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import ndimage
-from torch import nn
 
 from naslora_core import DecoderOnly, adapt, checks, evaluate, load_sam, profile, viz
 from naslora_core.data import Sample, domain, open_data, to_batch
@@ -75,7 +74,6 @@ from naslora_core.training.metrics import dice, iou
 from naslora_core.training.run import draw
 from naslora_core.training.table import ceiling
 from naslora_core.training.token_head import token_head_dice
-from naslora_core.viz.comparison import source
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -144,7 +142,7 @@ def step(embedding, labels):
     loss = bce_and_dice(draw_logits(model, embedding), labels)
     optimiser.zero_grad()
     loss.backward()
-    nn.utils.clip_grad_norm_(weights, 1.0)
+    torch.nn.utils.clip_grad_norm_(weights, 1.0)
     optimiser.step()
     return loss.item()
 
@@ -543,7 +541,7 @@ pairs = [*((name, "decoder_only") for name in ADAPTERS), ("nas_lora", "lora")]
 gains = {(a, b): dices(a) - dices(b) for a, b in pairs}
 ends = {pair: interval(gain) for pair, gain in gains.items()}
 means = {pair: gain.mean(1) for pair, gain in gains.items()}
-viz.paired_gains(means, ends, margin=0.02, note=source(photographs))
+viz.paired_gains(means, ends, margin=0.02, note=viz.source(photographs))
 
 # %% [markdown]
 # Dots are seeds, bars the intervals of their mean, so a single seed may lie outside of its bar; that
