@@ -33,7 +33,9 @@ def comparison(records: Sequence[dict], metric: str = "dice", title: str | None 
     ax.margins(y=0.1)
     found = title or _finding(methods, table)
     finding(ax, found)
-    return Picture(figure, f"{found}. {source(records)}.".replace("\n", " "))
+    commits = ", ".join(sorted({r["provenance"]["commit"] for r in records}))
+    told = f"{found}. {source(records)}, commit {commits}."
+    return Picture(figure, told.replace("\n", " "))
 
 
 def _split(records: Sequence[dict]) -> str:
