@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from own import call
 from tiny import tiny_data
 
 from naslora_core.adapters import DecoderOnly, adapt
@@ -243,10 +244,37 @@ def test_a_share_that_is_none_is_told(share):
 
 
 def test_unknown_domains_and_missing_images_are_told(file, monkeypatch):
-    with pytest.raises(UserError, match="'mars' is no domain of the protocol"):
+    with pytest.raises(UserError, match="'mars' is no domain of the protocol; it has camouflage, "):
         registry.read(file).cells(["mars"])
     with pytest.raises(UserError, match="set NASLORA_DATA"):
         registry.located("mars")
+
+
+@pytest.mark.parametrize(
+    ("words", "cells"),
+    [
+        ((), [("camouflage", 0), ("camouflage", 1), ("vessel", 0), ("vessel", 1)]),
+        (("--only", "vessel"), [("vessel", 0), ("vessel", 1)]),
+        (("--seeds", 1), [("camouflage", 1), ("vessel", 1)]),
+        (("--seeds", 1, "--share", "2/2"), [("vessel", 1)]),
+    ],
+)
+def test_the_command_runs_the_cells_that_are_asked_for(file, monkeypatch, words, cells):
+    ran, as_it_is = [], registry.read(file)
+    monkeypatch.setattr(registry, "read", lambda: as_it_is)
+    monkeypatch.setattr(registry, "run", lambda *given: ran.append(given[3:]))
+    monkeypatch.setattr(registry, "results", lambda _: [])
+    call("protocol", "--methods", "lora", *words)
+    assert ran == [(cells, ["lora"])]
+    call("protocol", *words, "--verdict")
+    assert len(ran) == 1
+
+
+def test_the_command_tells_a_seed_or_a_method_that_is_not_registered():
+    with pytest.raises(UserError, match="9 is no seed of the protocol; it has 0, 1, 2, 3, 4"):
+        call("protocol", "--seeds", 9)
+    with pytest.raises(UserError, match="'full' is no method of the protocol; it has decoder_only"):
+        call("protocol", "--only", "polyp", "--methods", "full")
 
 
 def test_real_images_are_found_where_they_are_said_to_be(tmp_path, monkeypatch):

@@ -69,7 +69,7 @@ def compare(arguments):
 @command(
     option("--only", nargs="+", default=[], metavar="DOMAIN", help="some of its domains"),
     option("--methods", nargs="+", default=[], metavar="NAME", help="some of its methods"),
-    option("--seeds", nargs="+", type=whole, metavar="N", help="some of its seeds"),
+    option("--seeds", nargs="+", type=whole, default=[], metavar="N", help="some of its seeds"),
     option("--share", default="1/1", metavar="I/N", help="every N-th cell, from the I-th"),
     option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
     option("--verdict", action="store_true", help="run nothing, judge what is there"),

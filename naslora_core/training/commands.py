@@ -108,8 +108,7 @@ def bench(arguments: argparse.Namespace) -> None:
 def protocol(arguments: argparse.Namespace) -> None:
     """Run the missing runs of a share of the cells, then print the verdict so far."""
     a, registered = arguments, registry.read()
-    cells = registry.shared(registered.cells(a.only), a.share)
-    cells = [cell for cell in cells if a.seeds is None or cell[1] in a.seeds]
+    cells = registry.shared(registered.cells(a.only, a.seeds), a.share)
     if not a.verdict:
         sam = load_sam().to(known_device(a.device))
         registry.run(registered, sam, command_line(), cells, a.methods)

@@ -66,14 +66,24 @@ class Protocol:
         """All of them, development first."""
         return (*self.development, *self.test)
 
-    def cells(self, domains: Sequence[str] = ()) -> list[tuple[str, int]]:
-        """Domain and seed of every paired cell: all methods of a cell see the same passes."""
-        unknown = sorted(set(domains) - set(self.domains))
-        if unknown:
-            raise UserError(
-                f"{unknown[0]!r} is no domain of the protocol; it has {', '.join(self.domains)}."
-            )
-        return list(product(domains or self.domains, self.seeds))
+    def cells(
+        self, domains: Sequence[str] = (), seeds: Sequence[int] = ()
+    ) -> list[tuple[str, int]]:
+        """Domain and seed of every paired cell, of all or of those named.
+
+        All methods of a cell see the same passes. UserError for a name or seed it does not have.
+        """
+        _known("domain", domains, self.domains)
+        _known("seed", seeds, self.seeds)
+        return list(product(domains or self.domains, seeds or self.seeds))
+
+
+def _known(what: str, asked: Sequence, has: Sequence) -> None:
+    """UserError for the first that the protocol does not have."""
+    for one in asked:
+        if one not in has:
+            known = ", ".join(map(str, has))
+            raise UserError(f"{one!r} is no {what} of the protocol; it has {known}.")
 
 
 def shared(cells: Sequence[tuple[str, int]], share: str) -> list[tuple[str, int]]:
@@ -139,9 +149,11 @@ def run(
 ) -> None:
     """Run what is missing of `cells`, all methods or those named.
 
-    Raises UserError before anything runs where a test domain is among them and the file is not
-    committed, where images are missing, or where a record was made under another protocol.
+    Raises UserError before anything runs where a method is not the protocol's, where a test domain
+    is among the cells and the file is not committed, where images are missing, or where a record
+    was made under another protocol.
     """
+    _known("method", methods, protocol.methods)
     if any(name in protocol.test for name, _ in cells):
         committed(path)
     places = {name: located(name) for name, _ in cells}
