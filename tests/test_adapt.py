@@ -120,6 +120,10 @@ def test_settings_that_cannot_be_are_refused(sam):
         LoRA(rank=0)
     with pytest.raises(UserError, match="side=4"):
         FixedConv(side=4)
+    with pytest.raises(UserError, match=r"side=-1.*side is odd"):
+        FixedConv(side=-1)
+    with pytest.raises(UserError, match=r"No operator is given; choose from none, skip"):
+        adapt(sam, NASLoRA(operators=()))
     with pytest.raises(UserError, match=r"Unknown operator 'conv_9x9'"):
         adapt(sam, NASLoRA(operators=("skip", "conv_9x9")))
     with pytest.raises(UserError, match="already carries an adapter"):

@@ -23,7 +23,7 @@ def marked(height: int, width: int, classes: int = 3, seed: int = 0) -> Sample:
 
 
 @few
-@given(st.integers(8, 60), st.integers(8, 60), KEYS)
+@given(st.integers(1, 60), st.integers(1, 60), KEYS)
 def test_the_mask_stays_under_the_image_and_has_only_old_values(height, width, key):
     one = marked(height, width)
     other = vary(one, key)
@@ -68,6 +68,12 @@ def test_all_turns_and_many_sizes_are_drawn():
     seen = [vary(one, (0, 0, i)).mask for i in range(64)]
     corners = {tuple(bool(m[y, x]) for y in (0, -1) for x in (0, -1)) for m in seen}
     assert len({m.shape for m in seen}) > 20 and len(corners) >= 4
+
+
+def test_a_picture_one_pixel_wide_is_turned_too():
+    for key in range(8):
+        images, masks = to_batch([marked(50, 1)], 64, [(0, 0, key)], "full")
+        assert images.shape == (1, 3, 64, 64) and masks.shape == (1, 64, 64)
 
 
 def test_batches_take_it_as_a_word_and_flips_stay_the_default():

@@ -1,5 +1,6 @@
 """Two processes move a model as one does, and what a device cannot do is refused."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,10 @@ from tiny import tiny_data
 from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA, NASLoRA, adapt
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
-from naslora_core.training.devices import alone, launch
+from naslora_core.training.devices import alone, known_device, launch
 from naslora_core.training.fit import fit
 from naslora_core.training.losses import LOSSES
-from naslora_core.training.memory import out_of_memory
+from naslora_core.training.memory import out_of_memory, peak_mb
 
 
 def apart(a, b) -> float:
@@ -70,6 +71,20 @@ def test_what_is_not_there_is_refused():
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="no CUDA device here"):
             launch(devices=2, accelerator="cuda")
+
+
+def test_a_numbered_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match="no cuda:2 here, the highest is cuda:1"):
+        known_device("cuda:2")
+
+
+def test_where_the_system_counts_no_memory_a_run_goes_on(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert math.isnan(peak_mb())
+    model = adapt(build_nano(), DecoderOnly())
+    assert len(fit(model, tiny_data(), steps=1, batch=1, progress=False).history) == 1
 
 
 @pytest.mark.parametrize("batch, parts", [(3, 2), (4, 0), (0, 1)])

@@ -38,6 +38,20 @@ def test_classes_are_scored_one_by_one():
     assert score_masks(empty, samples, classes=2).mean["dice"] == 0.5
 
 
+def test_all_classes_are_scored_where_none_are_named(sam):
+    samples = squares(4, classes=2)
+    first = [np.where(s.mask == 1, 1, 0) for s in samples]  # the second class is never drawn
+    assert score_masks(first, samples).mean == score_masks(first, samples, classes=2).mean
+    assert score_masks(first, samples).mean != score_masks(first, samples, classes=1).mean
+    model = adapt(sam, LoRA(), classes=2)
+    assert evaluate(model, samples).mean == evaluate(model, samples, classes=2).mean
+    boxed = [evaluate(sam, samples, "box", classes=n).mean for n in (None, 2, 1)]
+    assert boxed[0] == boxed[1] != boxed[2]
+    with pytest.raises(UserError, match="classes up to 2, the model draws 1; give classes=2"):
+        evaluate(Segmenter(sam), samples)
+    assert len(evaluate(Segmenter(sam), samples, classes=1).dice) == 4
+
+
 def test_classes_that_no_mask_of_the_set_holds_earn_nothing():
     """A list of 80 categories of which one occurs."""
     samples = squares(3)
@@ -116,6 +130,7 @@ def test_padded_it_draws_what_sam_predictor_draws_on_a_long_image():
     model = adapt(sam, LoRA(), resize="pad")
     drawn = predict_one(model, long, box=box.tolist())
     assert wanted.any() and (drawn == wanted[0]).mean() > 0.999
+    assert np.array_equal(drawn, predict_one(model, long, box=box))  # an array, as box_of gives it
     squeezed = predict_one(adapt(sam, LoRA()), long, box=box.tolist())
     assert (squeezed == wanted[0]).mean() < (drawn == wanted[0]).mean()
 

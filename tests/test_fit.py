@@ -21,6 +21,7 @@ from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, model_hash
 from naslora_core.search import Schedule, Stage
+from naslora_core.training.devices import alone
 from naslora_core.training.fit import fit
 from naslora_core.training.run import draw
 
@@ -86,11 +87,30 @@ def test_events_tell_stage_and_alpha_and_the_genotype_its_circumstances(sam):
 def test_a_genotype_is_read_from_the_first_training_images(sam, monkeypatch):
     read = []
     module = sys.modules[fit.__module__]  # the package has the function under its name
-    monkeypatch.setattr(module, "read_genotype", lambda model, images, **_: read.append(images))
+    monkeypatch.setattr(module, "read_genotype", lambda _, images, *__, **___: read.append(images))
     for count in (3, 20):
         data = tiny_data(count)
         fit(adapt(sam, NASLoRA(rank=2, blocks=(5,))), data, steps=1, **QUIET)
         assert torch.equal(read[-1], to_batch(data.train[:16], 128)[0])
+
+
+def test_what_was_trained_can_be_trained_again(sam):
+    """The last step froze alpha, or the weights; a loop of one's own finds all of them awake."""
+    for schedule in ("stage-wise", "bilevel"):
+        model = adapt(sam, NASLoRA(rank=2, blocks=(5,)))
+        wanted = {n for n, p in model.named_parameters() if p.requires_grad}
+        fit(model, tiny_data(), schedule, steps=2, **QUIET)
+        assert {n for n, p in model.named_parameters() if p.requires_grad} == wanted
+        assert not model.training
+
+
+def test_processes_that_stand_at_different_steps_do_not_go_on(sam, monkeypatch):
+    module = sys.modules[fit.__module__]
+    fabric = alone(torch.device("cpu"))
+    monkeypatch.setattr(fabric, "all_gather", lambda step: torch.stack([step, step + 25]))
+    monkeypatch.setattr(module, "_train", None)
+    with pytest.raises(UserError, match="from different steps, 0 and 25.*one `out`"):
+        fit(adapt(sam, LoRA(rank=2)), tiny_data(), steps=2, fabric=fabric, **QUIET)
 
 
 def test_images_are_drawn_by_seed_and_step_alone():

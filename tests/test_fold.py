@@ -1,5 +1,6 @@
 """A fold is the adapted model, exactly; vanilla segment_anything runs it where algebra allows."""
 
+import copy
 import io
 
 import numpy as np
@@ -12,6 +13,8 @@ from naslora_core.adapters.chosen import ChosenLoRA
 from naslora_core.adapters.fold import trimmed
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, build_nano, model_hash
+from naslora_core.sam.attention import FusedAttention
+from naslora_core.sam.registry import BUILDERS
 from naslora_core.search import OPERATOR_SETS
 
 VANILLA = ("decoder_only", "lora", "nas_lora_pointwise")
@@ -83,6 +86,17 @@ def test_safetensors_hold_every_fold(sam, tmp_path, name, classes):
     folded = fold(shaken(adapt(sam, METHODS[name], classes=classes)))
     path = folded.save(tmp_path / "mine.safetensors")
     assert torch.equal(logits(load_folded(path)), logits(folded.model))
+
+
+def test_a_large_model_is_read_with_fast_attention_as_its_base_is(sam, tmp_path, monkeypatch):
+    monkeypatch.setitem(BUILDERS, "vit_b", build_nano)  # one that is quickly built
+    twin = copy.deepcopy(sam)
+    twin.model_name = "vit_b"
+    folded = fold(shaken(adapt(twin, METHODS["nas_lora"])))
+    again = load_folded(folded.save(tmp_path / "mine.safetensors"))
+    blocks = again.sam.image_encoder.blocks
+    assert all(isinstance(block.attn, FusedAttention) for block in blocks)
+    assert (logits(again) - logits(folded.model)).abs().max() < 1e-4
 
 
 def test_folding_changes_neither_model_nor_base(sam):

@@ -38,7 +38,8 @@ def test_zero_one_and_zero_255_may_stand_side_by_side(tmp_path):
 def test_class_numbers_are_kept(tmp_path):
     root = make(tmp_path, value=1)
     save(root / "masks" / "p3.png", square(3))
-    data = folder(root)
+    with pytest.warns(UserWarning, match="1 of 3 classes occur nowhere: class 2"):
+        data = folder(root)
     assert data.classes == ("class 1", "class 2", "class 3")
     every = [s for split in (data.train, data.val, data.test) for s in split]
     assert {s.name: s.mask.max() for s in every}["p3"] == 3
@@ -100,6 +101,14 @@ def test_mask_formats(tmp_path):
         root = make(tmp_path / str(i), 3)
         replace(root, "masks", mask)
         assert np.array_equal(only(root).mask, square(1))
+
+
+def test_colours_saved_as_classes_are_told(tmp_path):
+    root = make(tmp_path, 3)
+    for i in range(3):
+        save(root / "masks" / f"p{i}.png", square(15))  # a web palette's red
+    with pytest.warns(UserWarning, match="14 of 15 classes occur nowhere.*renumber the masks"):
+        assert len(folder(root).classes) == 15
 
 
 def test_split_json_decides(tmp_path):

@@ -110,6 +110,18 @@ def test_a_matched_model_learns_saves_folds_and_counts_its_head(tmp_path):
     assert (out.classes - folded.classes).abs().max() < 1e-4
 
 
+def test_an_image_may_show_more_classes_than_there_were_tokens():
+    model = adapt(small_sam(), LoRA(rank=2), classes=12, head="matched")
+    labels = torch.arange(128).repeat(2, 128, 1) // 10  # each of 12 classes, and background
+    with torch.no_grad():
+        out = model(random_images())
+        whole, *others = (
+            matched_loss(out.low_res, out.classes, labels.where(labels != erased, 0))
+            for erased in range(13)
+        )
+    assert out.classes.shape == (2, 12, 13) and all(loss != whole for loss in others)
+
+
 def test_an_unknown_head_is_refused_with_the_choices():
     with pytest.raises(UserError, match="'many'.*plain or matched"):
         adapt(small_sam(), LoRA(), head="many")

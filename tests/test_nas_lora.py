@@ -88,6 +88,10 @@ def test_the_genotype_names_the_blocks_both_readings_and_the_circumstances(sam, 
         assert torch.allclose(p, cell.probabilities(), atol=1e-6)
         assert block.margin == pytest.approx(float(p.sort().values[-1] - p.sort().values[-2]))
         assert 0 < block.entropy < 1
+    apart = read_genotype(model, random_images(), 1, schedule="stage-wise", data="polyp", seed=2)
+    assert [b.projection for b in apart.blocks] == [b.projection for b in found.blocks]
+    for one, other in zip(apart.blocks, found.blocks, strict=True):
+        assert one.residual == pytest.approx(other.residual, abs=1e-5)
     found.save(tmp_path / "g.json")
     assert Genotype.load(tmp_path / "g.json") == found
 

@@ -117,7 +117,7 @@ def test_every_cell_is_compared_as_registered(file, sam, tmp_path, monkeypatch):
     protocol, cells = registry.read(file), [("camouflage", 1), ("vessel", 0)]
     registry.run(protocol, sam, "a command", cells, path=file, out=tmp_path / "out")
     registry.run(protocol, sam, "", cells[:1], ["lora"], path=file, out=tmp_path / "out")
-    rates, facts = registry._rates(protocol, ()), {"protocol": protocol.digest}
+    rates, facts = registry._rates(protocol), {"protocol": protocol.digest}
     assert opened == [(n, profile("laptop")) for n in ("camouflage", "vessel", "camouflage")]
     assert rates.keys() >= set(protocol.methods) and protocol.setting == Setting(2, 2)
     out, setting, both = tmp_path / "out", protocol.setting, ("decoder_only", "lora")
@@ -131,7 +131,7 @@ def test_every_cell_is_compared_as_registered(file, sam, tmp_path, monkeypatch):
 def test_a_method_that_was_tried_less_than_others_does_not_run(file, sam, tmp_path):
     file.write_text(TEXT.replace("0.01]", "0.01, 0.5]"))
     protocol = registry.read(file)
-    with pytest.raises(UserError, match=r"decoder_only was not tried.*0\.5.*the same trials"):
+    with pytest.raises(UserError, match=r"expected 0\.0003 0\.003 0\.01 0\.5: every"):
         registry.run(protocol, sam, "", [("camouflage", 0)], path=file, out=tmp_path / "out")
 
 
@@ -282,6 +282,20 @@ def test_real_images_are_found_where_they_are_said_to_be(tmp_path, monkeypatch):
     monkeypatch.setenv("NASLORA_DATA", str(tmp_path))
     assert registry.located("mars") == str(tmp_path / "mars")
     assert registry.located("vessel") == "vessel"
+
+
+def test_line_endings_of_a_checkout_do_not_change_the_digest(file):
+    digest = registry.read(file).digest
+    file.write_bytes(TEXT.replace("\n", "\r\n").encode())
+    assert registry.read(file).digest == digest
+    file.write_text(TEXT.replace("draws: 200", "draws: 201"))
+    assert registry.read(file).digest != digest
+
+
+def test_where_there_is_no_git_nobody_knows_whether_it_is_committed(file, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="There is no git here"):
+        registry.committed(file)
 
 
 def test_records_are_read_as_json(file, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from naslora_core.errors import UserError
 from naslora_core.training import protocol as registry
-from naslora_core.training.rates import best_rates, tried
+from naslora_core.training.rates import best_rates, even_rates, tried
 
 
 def trial(folder, lr, iou, data="a", seed=9, split="val", method="lora"):
@@ -59,15 +59,41 @@ def test_a_registered_comparison_takes_no_trial_of_what_it_judges(tmp_path, monk
     (tmp_path / "tried").mkdir()
     for lr, iou in ((1e-3, 0.5), (3e-3, 0.4)):
         trial(tmp_path / "tried", lr, iou, "camouflage", 100)
-    assert registry._rates(protocol, ()) == {"lora": 1e-3}
+    assert registry._rates(protocol) == {"lora": 1e-3}
     assert "vessel" in protocol.test and 0 in protocol.seeds
     for lr, iou in ((1e-3, 0.1), (3e-3, 0.9)):
         trial(tmp_path / "tried", lr, iou, **{"data": "camouflage", "seed": 100} | place)
     with pytest.raises(UserError, match=f"was tried on {place.get('data', 'camouflage')}, seed"):
-        registry._rates(protocol, ())
+        registry._rates(protocol)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (
+            {"method": "lora", "lr": 5e-3},
+            "lora was tried with .* 0.001 0.003 0.005 .*expected 0.001",
+        ),
+        ({"method": "unet", "lr": 1e-3}, "unet was tried with .* 0.001 in"),
+        (
+            {"method": "unet", "lr": None},
+            "unet was tried on camouflage seed 101, lora on .* seed 100",
+        ),
+    ],
+    ids=["one rate more", "one rate less", "another seed"],
+)
+def test_methods_of_a_comparison_had_equal_trials(tmp_path, more, told):
+    for lr in (1e-3, 3e-3):
+        trial(tmp_path, lr, lr, "camouflage", 100)
+    for lr in [more["lr"]] if more["lr"] else (1e-3, 3e-3):
+        seed = 100 if more["lr"] else 101
+        trial(tmp_path, lr, 0.5, "camouflage", seed, method=more["method"])
+    methods = dict.fromkeys(("lora", more["method"]))
+    with pytest.raises(UserError, match=told):
+        even_rates([tmp_path], list(methods), (1e-3, 3e-3), ("camouflage",), (0,))
 
 
 def test_the_package_chose_its_own_rates_by_this_rule():
     protocol = registry.read()
-    rates = registry._rates(protocol, ())
+    rates = registry._rates(protocol)
     assert set(rates) >= set(protocol.methods) and set(rates.values()) <= set(protocol.trials)

@@ -71,6 +71,20 @@ def test_16_bit_grey_is_spread(tmp_path):
     assert image.shape == (*SHAPE, 3) and image.min() == 0 and image.max() == 255
 
 
+def test_what_is_not_finite_leaves_the_range_of_the_rest(tmp_path):
+    ramp = np.linspace(-1100, -1000, SHAPE[0] * SHAPE[1], dtype=np.float32).reshape(SHAPE)
+    save(tmp_path / "whole.tif", ramp)
+    wanted = read_image(tmp_path / "whole.tif")
+    ramp[3, 4:7] = np.nan, np.inf, -np.inf
+    save(tmp_path / "holes.tif", ramp)
+    found = read_image(tmp_path / "holes.tif").copy()
+    assert found[3, 4:7, 0].tolist() == [0, 255, 0]
+    found[3, 4:7] = wanted[3, 4:7]
+    assert np.array_equal(found, wanted)
+    save(tmp_path / "none.tif", np.full(SHAPE, np.nan, np.float32))
+    assert not read_image(tmp_path / "none.tif").any()
+
+
 @pytest.mark.parametrize("ending", ["png", "jpg", "tif"])
 @pytest.mark.parametrize(("orientation", "told"), [(0, 0), (1, 0), (3, 1), (9, 0)])
 def test_only_an_orientation_that_turns_is_noted(tmp_path, orientation, told, ending):

@@ -96,6 +96,8 @@ def test_the_budget_in_plain_words():
     assert "about 0.22 for the winner" in budget(Schedule("hot", (hot,)), 9)
     assert "unlikely" in budget(Schedule("hot", (hot,)), 9)
     assert "about 1.00" in budget(Schedule("cold", (hot, cold)), 9)  # the last one counts
+    empty = dataclasses.replace(cold, steps=0, temperature=(1.0, 0.1))
+    assert Schedule("s", (hot, empty)).last_temperature == 5  # no step of it cools anything
     assert "never moves" in budget(weights_only(100, 1e-3), 9)
 
 

@@ -80,12 +80,11 @@ def adapt(
     tensors.
 
     Trained beside every method: the mask decoder; frozen: prompt encoder and IoU head. The head
-    "plain" keeps one mask token a class, apart from SAM's; "matched" has ten tokens that choose
-    their class, and does not start with SAM's answer. New tensors are drawn from `seed` on the
-    CPU, whatever the global state and the device. resize: how images come to the square, "square"
-    or, SAM's own way, "pad". A base on the meta device allocates nothing: it
-    is there to be counted. Raises UserError for an unknown head, and what the method's
-    `inject` raises.
+    "plain" keeps one mask token a class, apart from SAM's; "matched" has ten tokens or more that
+    choose their class, and does not start with SAM's answer. New tensors are drawn from `seed` on
+    the CPU, whatever the global state and the device. resize: how images come to the square,
+    "square" or, SAM's own way, "pad". A base on the meta device allocates nothing: it is there to
+    be counted. Raises UserError for an unknown head, and what the method's `inject` raises.
     """
     like = next(sam.parameters())
     base_hash = "meta" if like.is_meta else model_hash(sam)

@@ -13,7 +13,7 @@ from naslora_core.adapters.folded_linear import FoldedLinear
 from naslora_core.adapters.report import Report, reasons
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
-from naslora_core.sam import Segmenter
+from naslora_core.sam import Segmenter, fuse
 from naslora_core.sam.registry import BUILDERS
 
 FORMAT = "naslora-folded-3"
@@ -102,6 +102,8 @@ def load_folded(path: str | Path) -> Segmenter:
             f"{path} holds a folded {facts['base_name']!r}; known are {', '.join(BUILDERS)}."
         )
     sam, rank = BUILDERS[facts["base_name"]](), int(facts["rank"])
+    if facts["base_name"] != "sam_nano":  # as `load_sam`
+        fuse(sam.image_encoder)
     for number, name, side, margins, *windows in json.loads(facts["sides"]):
         place = f"image_encoder.blocks.{number}.{name}"
         linear = sam.get_submodule(place)

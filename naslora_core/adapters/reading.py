@@ -1,7 +1,7 @@
 """Read what a search found: both readings of every cell of an adapted model."""
 
+from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,17 @@ from naslora_core.search import (
 )
 
 
-def choices(model: nn.Module, images: Tensor) -> dict[str, Choice]:
-    """Of every cell the readings on the z that `images` (`B 3 S S`, 0..255) send through it."""
-    return read_cells(model, partial(model, images))
+def choices(model: nn.Module, images: Tensor, held: int | None = None) -> dict[str, Choice]:
+    """Of every cell the readings on the z that `images` (`B 3 S S`, 0..255) send through it.
+
+    held: images in a forward pass, None for all at once.
+    """
+
+    def run() -> None:
+        for part in images.split(held or len(images)):
+            model(part)
+
+    return read_cells(model, run)
 
 
 @torch.no_grad()
@@ -30,17 +38,15 @@ def read_cells(model: nn.Module, run: Callable) -> dict[str, Choice]:
 
     We and Wd are learned, so the basis of z means nothing: projection leaves it free.
     """
-    found, seen = cells(model), {}
-    hooks = [
-        c.register_forward_pre_hook(lambda m, z: seen.update({m: z[0]})) for c in found.values()
-    ]
+    found, seen = cells(model), defaultdict(list)
+    hooks = [c.register_forward_pre_hook(lambda m, z: seen[m].append(z[0])) for c in found.values()]
     try:
         run()
     finally:
         for hook in hooks:
             hook.remove()
     Wd = decoders(model)
-    return {n: _read(c, seen[c].float(), Wd[n]) for n, c in found.items()}
+    return {n: _read(c, torch.cat(seen[c]).float(), Wd[n]) for n, c in found.items()}
 
 
 def _read(cell: Cell, z: Tensor, decoder: Tensor) -> Choice:
@@ -48,16 +54,18 @@ def _read(cell: Cell, z: Tensor, decoder: Tensor) -> Choice:
     return project(cell, z, decoder=decoder) if cell.linear else Choice(argmax(cell), None, {})
 
 
-def read_genotype(model: nn.Module, images: Tensor, **circumstances) -> Genotype | None:
-    """The genotype of a searched model, on `images` (`B 3 S S`, 0..255).
+def read_genotype(
+    model: nn.Module, images: Tensor, held: int | None = None, **circumstances
+) -> Genotype | None:
+    """The genotype of a model's cells, on `images` (`B 3 S S`, 0..255), `held` of them at once.
 
-    circumstances: schedule, data, seed. None where nothing was searched: without a cell, and
-    after choosing.
+    circumstances: schedule, data, seed. None where there is nothing to read: without a cell, and
+    after choosing. Alpha that never moved (searches=False) is read too, and is uniform.
     """
     found = cells(model)
     if not found or not hasattr(model.method, "operators"):
         return None
-    read = choices(model, images)
+    read = choices(model, images, held)
     blocks = [_block(name, cell, read[name]) for name, cell in found.items()]
     names = next(iter(found.values())).names
     start = model.method.start

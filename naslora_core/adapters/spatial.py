@@ -86,7 +86,7 @@ class FixedConv(SpatialLoRA):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.side % 2 == 0 or self.start not in ("zero", "random"):
+        if self.side < 1 or self.side % 2 == 0 or self.start not in ("zero", "random"):
             raise UserError(
                 f"FixedConv(side={self.side}, start={self.start!r}): side is odd (3 or 5), start "
                 "is 'zero' or 'random'."

@@ -22,7 +22,7 @@ def vary(sample: Sample, key: tuple[int, ...]) -> Sample:
     window = slice(top, top + height), slice(left, left + width)
     turns = int(rng.integers(4))
     image, mask = (np.rot90(x[window], turns) for x in (colours, sample.mask))
-    return Sample(np.ascontiguousarray(image), np.ascontiguousarray(mask), sample.name)
+    return Sample(image.copy(), mask.copy(), sample.name)
 
 
 def _draw(sample: Sample, seed: int) -> tuple[int, int, int, int, np.ndarray]:

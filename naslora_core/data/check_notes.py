@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from naslora_core.data.duplicates import near_pairs
-from naslora_core.data.listing import Listing
+from naslora_core.data.listing import Listing, nowhere
 from naslora_core.data.look import MEGAPIXELS, Look
 from naslora_core.data.names import first, some
 from naslora_core.data.object_numbers import count_objects
@@ -56,16 +56,11 @@ def _masks(listing: Listing, looks: Looks, classes: tuple[str, ...]) -> list[str
 
 def _classes(listing: Listing, looks: Looks, classes: tuple[str, ...]) -> list[str]:
     """Which classes no mask has, and which of the others none of train has."""
-    notes, train = [], listing.splits["train"]
+    train = listing.splits["train"]
     everywhere = set().union(*(one.shares for one in looks.values()))
     learnt = set().union(*(looks[name].shares for name in train)) if train else everywhere
-    nowhere = [name for number, name in enumerate(classes, 1) if number not in everywhere]
+    notes = nowhere(classes, everywhere)
     unlearnt = [c for n, c in enumerate(classes, 1) if n in everywhere - learnt]
-    if nowhere:
-        notes.append(
-            f"{len(nowhere)} of {len(classes)} classes occur nowhere: {first(nowhere)}; if their "
-            "numbers mean no class, renumber the masks from 1 without gaps."
-        )
     if unlearnt:
         notes.append(
             f"{len(unlearnt)} of {len(classes)} classes are in no image of train: "

@@ -9,6 +9,7 @@ import numpy as np
 
 from naslora_core.data.dataset import Dataset, Sample, Split
 from naslora_core.data.masks import check_values
+from naslora_core.data.names import first
 from naslora_core.data.reading import read_image
 from naslora_core.data.splits import SHARES
 from naslora_core.errors import UserError
@@ -63,6 +64,8 @@ def to_dataset(listing: Listing) -> Dataset:
         warnings.warn(note, stacklevel=3)
     found = {name: _check_pair(listing, name) for name in sorted(listing.images)}
     classes = listing.classes or class_names(listing, found)
+    for note in [] if listing.classes else nowhere(classes, set().union(*found.values())):
+        warnings.warn(note, stacklevel=3)
 
     def read(name: str) -> Sample:
         values = listing.read(name)
@@ -88,6 +91,17 @@ def check_size(listing: Listing, name: str, size: tuple[int, ...], mask: tuple[i
         f"{listing.images[name].name} {size[1]}x{size[0]}{turned}; expected the same; "
         f"{listing.mend}."
     )
+
+
+def nowhere(classes: tuple[str, ...], numbers: set[int]) -> list[str]:
+    """A sentence on classes whose number no mask holds, as of colours saved for classes."""
+    absent = [name for number, name in enumerate(classes, 1) if number not in numbers]
+    if not absent or len(classes) == 1:
+        return []
+    return [
+        f"{len(absent)} of {len(classes)} classes occur nowhere: {first(absent)}; if their numbers "
+        "mean no class, renumber the masks from 1 without gaps."
+    ]
 
 
 def class_names(listing: Listing, found: Mapping[str, set[int]]) -> tuple[str, ...]:

@@ -53,12 +53,14 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     """A picture as RGB `H W 3` uint8.
 
     Grey, palette, RGBA and CMYK are converted; one channel of 16 bits and more has its own range
-    (lowest to highest finite value) spread over 0..255.
+    (lowest to highest finite value) spread over 0..255, where no number (nan) is the lowest.
     """
     if image.mode.startswith(DEEP):
-        values = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
-        values -= values.min()
-        image = Image.fromarray((values * (255 / max(values.max(), 1e-9)) + 0.5).astype(np.uint8))
+        values = np.asarray(image, np.float64)
+        finite = values[np.isfinite(values)]
+        low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
+        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low
+        image = Image.fromarray((values * (255 / max(high - low, 1e-9)) + 0.5).astype(np.uint8))
     return np.asarray(image.convert("RGB"))
 
 

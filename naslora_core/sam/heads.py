@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+QUERIES = 10
+
 
 class MaskHead(nn.Module):
     """One trained mask token and hypernetwork a class, each begun as SAM's single-mask row 0.
@@ -36,12 +38,14 @@ class MaskHead(nn.Module):
 class MatchedHead(nn.Module):
     """Mask tokens that are free to choose a class (the multi-class head of Conv-LoRA).
 
-    `queries` tokens share one hypernetwork, begun as SAM's row 0; a Linear on every token's answer
-    gives its class, the last index meaning "nothing". Training matches tokens and classes.
+    Ten tokens, more where there are more classes, share one hypernetwork, begun as SAM's row 0; a
+    Linear on every token's answer gives its class, the last index meaning "nothing". Training
+    matches tokens and classes, so an image needs a token for each class that it shows.
     """
 
-    def __init__(self, decoder: nn.Module, classes: int, queries: int = 10):
+    def __init__(self, decoder: nn.Module, classes: int):
         super().__init__()
+        queries = max(QUERIES, classes)
         row, mlp = decoder.mask_tokens.weight[:1], decoder.output_hypernetworks_mlps[0]
         apart = torch.randn(queries, row.shape[1]).to(row)
         self.token = nn.Parameter(row.detach() + 0.1 * apart)  # equal ones would stay equal

@@ -47,7 +47,10 @@ def build(names: tuple[str, ...], rank: int) -> nn.ModuleList:
 
 
 def operator_names(operators: str | tuple[str, ...]) -> tuple[str, ...]:
-    """The names in a set (by its name), or the names themselves; UserError for an unknown set."""
+    """The names in a set (by its name), or the names themselves; UserError for an unknown set, or
+    for no name at all."""
+    if not operators:
+        raise UserError(f"No operator is given; choose from {', '.join(OPERATOR_SETS['linear'])}.")
     if not isinstance(operators, str):
         return tuple(operators)
     if operators not in OPERATOR_SETS:

@@ -93,7 +93,7 @@ class Schedule:
     @property
     def last_temperature(self) -> float:
         """Of the softmax at the end; a stage without one leaves it as it was, at first 1."""
-        ends = (stage.temperature_at(stage.steps - 1) for stage in self.stages)
+        ends = (stage.temperature_at(stage.steps - 1) for stage in self.stages if stage.steps)
         return [1.0, *(t for t in ends if t is not None)][-1]
 
     @property

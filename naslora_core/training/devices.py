@@ -85,6 +85,8 @@ def known_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("There is no CUDA device here; give --device cpu, or go where one is.")
     if device.index is not None and device.type == "cuda":
+        if device.index >= (there := torch.cuda.device_count()):
+            raise UserError(f"There is no {name} here, the highest is cuda:{there - 1}; give that.")
         torch.cuda.set_device(device)  # memory and time are asked of the current one
     return device
 

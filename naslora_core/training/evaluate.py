@@ -69,19 +69,22 @@ def evaluate(
     model,
     samples: Sequence,
     prompt: str | None = None,
-    classes: int = 1,
+    classes: int | None = None,
     metrics: Sequence[str] = ALWAYS,
     batch: int = 16,
 ) -> Scores:
     """Scores of a Segmenter without a prompt, or of a Sam with prompt="box" on every object.
 
-    metrics: names of METRICS, beside Dice and IoU, which always come; those of probabilities get
-    the model's, and of a prompted Sam its masks; batch: images held at once. UserError for an
-    unknown name.
+    classes: how many are scored, 1..C; what lies above is background. None: those that the model
+    draws, with a box those that the true masks hold. metrics: names of METRICS, beside Dice and
+    IoU, which always come; those of probabilities get the model's, and of a prompted Sam its
+    masks; batch: images held at once. UserError for an unknown name, and where no number of
+    classes is given and the masks hold more than the model draws.
     """
     _known(metrics)
     if prompt == "box":
         return score_masks(predict_boxed(model, samples), samples, classes, metrics)
+    classes = classes or _drawn(model, samples)
     found = ((labels(x), x.softmax(0)[1:].numpy()) for x in native_logits(model, samples, batch))
     return _scores(found, samples, classes, metrics)
 
@@ -89,16 +92,34 @@ def evaluate(
 def score_masks(
     masks: Sequence[np.ndarray],
     samples: Sequence,
-    classes: int = 1,
+    classes: int | None = None,
     metrics: Sequence[str] = ALWAYS,
 ) -> Scores:
     """Per-image scores of label maps against the samples' masks, averaged over classes.
 
-    A metric of probabilities takes the masks as certain: 0 and 1.
+    classes: how many are scored; None: those that the true masks hold. A metric of probabilities
+    takes the masks as certain: 0 and 1.
     """
     _known(metrics)
+    classes = classes or _held(samples)
     found = ((m, [m == c for c in range(1, classes + 1)]) for m in masks)
     return _scores(found, samples, classes, metrics)
+
+
+def _held(samples: Sequence) -> int:
+    """The highest number in the true masks, at least 1."""
+    return max((1, *(int(sample.mask.max()) for sample in samples)))
+
+
+def _drawn(model, samples: Sequence) -> int:
+    """How many classes a model draws; UserError where the true masks hold more."""
+    drawn = getattr(getattr(model, "head", None) or model, "classes", 1)
+    if (held := _held(samples)) > drawn:
+        raise UserError(
+            f"The masks hold classes up to {held}, the model draws {drawn}; give classes={held}, "
+            f"or classes={drawn} to take what lies above as background."
+        )
+    return drawn
 
 
 def _known(metrics: Sequence[str]) -> None:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The trained model, what it chose (None without a search), every event, and the seconds."""
+    """The trained model, what its cells chose (None where it has none), every event, and the
+    seconds."""
 
     model: nn.Module = field(repr=False)
     genotype: object | None
@@ -95,11 +96,12 @@ def fit(
     given = {"steps": steps, "loss": loss, "watch": repr(watch), "features": half}
     folder = RunFolder(out, given | _circumstances(run, data) if out else {})
     folder.restore(run)
+    run.together()
     with cached(model, cache, fabric.world_size):
         _train(run, data, folder, progress and fabric.is_global_zero, on_event, watch)
     folder.finish(run)
     seconds = run.history[-1]["seconds"] if run.history else 0.0
-    return FitResult(model, _genotype(model, data, schedule, seed), run.history, seconds)
+    return FitResult(model, _genotype(run, data, schedule, seed), run.history, seconds)
 
 
 def _circumstances(run: Run, data) -> dict[str, object]:
@@ -154,24 +156,27 @@ def _train(run: Run, data, folder: RunFolder, progress: bool, on_event, watch) -
     if progress and run.alphas.parameters:
         bar.write(budget(schedule, len(run.alphas.parameters[0])))
     run.model.train()
-    for stage, done in bar:
-        if watch and watch.tired(run.history):
-            break
-        event = run.advance(stage, done)
-        event |= watch.look(run.model, data, run.step, run.held) if watch else {}
-        event["seconds"] = round(time.monotonic() - start, 3)
-        memory = f"{peak_mb(run.fabric.device):.0f} MB"
-        bar.set_postfix(stage=stage.name, loss=event["loss"], peak=memory, refresh=False)
-        run.history.append(event)
-        folder.write(run, event)
-        if on_event and run.fabric.is_global_zero:
-            on_event(event)
-    run.model.eval()
+    try:
+        for stage, done in bar:
+            if watch and watch.tired(run.history):
+                break
+            event = run.advance(stage, done)
+            event |= watch.look(run.model, data, run.step, run.held) if watch else {}
+            event["seconds"] = round(time.monotonic() - start, 3)
+            memory = f"{peak_mb(run.fabric.device):.0f} MB"
+            bar.set_postfix(stage=stage.name, loss=event["loss"], peak=memory, refresh=False)
+            run.history.append(event)
+            folder.write(run, event)
+            if on_event and run.fabric.is_global_zero:
+                on_event(event)
+    finally:
+        run.model.eval()
+        run.release()
 
 
-def _genotype(model, data, schedule: Schedule, seed: int, images: int = 16):
-    """Both readings on the first training images."""
+def _genotype(run: Run, data, schedule: Schedule, seed: int, images: int = 16):
+    """Both readings on the first training images, as many at once as a step holds."""
+    model, how = run.model, {"schedule": schedule.name, "data": data.name, "seed": seed}
     part = [data.train[i] for i in range(min(images, len(data.train)))]
     batch, _ = to_batch(part, model.image_size, resize=model.resize)
-    device = next(model.parameters()).device
-    return read_genotype(model, batch.to(device), schedule=schedule.name, data=data.name, seed=seed)
+    return read_genotype(model, batch.to(run.fabric.device), run.held, **how)

@@ -1,5 +1,6 @@
 """How much memory a run took, and which knobs to turn when it was too much."""
 
+import math
 import sys
 
 import torch
@@ -10,11 +11,14 @@ INPUTS = 0.12  # share of what a step keeps that is kept beside the blocks' insi
 
 
 def peak_mb(device: torch.device | None = None) -> float:
-    """Peak memory so far, megabytes: allocated on a GPU, else resident of this process."""
+    """Peak memory so far, megabytes: allocated on a GPU, else resident of this process; nan on
+    Windows, which keeps no such count for us."""
     if device is not None and device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    import resource  # not on Windows, where nothing else here needs it
-
+    try:
+        import resource
+    except ImportError:
+        return math.nan
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, kilobytes here
 

@@ -27,9 +27,9 @@ def predict_one(model, sample, box=None, click=None) -> np.ndarray:
     """
     image, _ = to_batch([sample], model.image_size, resize=model.resize)
     shape = sample.mask.shape
-    boxes = _inside(box, shape, model) if box else None
+    boxes = _inside(box, shape, model) if box is not None else None
     points = None
-    if click:
+    if click is not None:
         points = _inside(click, shape, model)[:, None], torch.ones(1, 1, dtype=torch.int)
     was_training = model.training
     logits = model.eval()(image, points=points, boxes=boxes).masks.float()

@@ -62,7 +62,7 @@ def _tell(result, a: argparse.Namespace, out: Path) -> None:
     if seen:
         kept = "best"
         print(f"Validation Dice: best {max(seen):.3f} (look {best(seen)} of {len(seen)}).")
-    if result.genotype:
+    if result.genotype and getattr(result.model.method, "searches", True):
         write_atomic(out / "genotype.json", json.dumps(asdict(result.genotype), indent=1) + "\n")
         print(f"Chosen operators: {out / 'genotype.json'}")
     words = ["python", "-m", "naslora_core", "evaluate", a.data, f"{out / kept}.safetensors"]

@@ -10,6 +10,7 @@ test domains run only where the file is committed as it stands, and every record
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from naslora_core.data import DOMAINS, open_data
 from naslora_core.errors import UserError
 from naslora_core.profiles import profile
 from naslora_core.training.compare import RECORDED, Setting, compare, known_method
-from naslora_core.training.rates import best_rates, tried
+from naslora_core.training.rates import even_rates
 
 FILE = RECORDED / "protocol.yml"
 RESULTS = RECORDED / "protocol"
@@ -103,7 +104,9 @@ def read(path: Path = FILE) -> Protocol:
         found = yaml.safe_load(text)
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
         given["setting"] = Setting(**given["setting"])
-        return Protocol(**given, digest=hashlib.sha256(text).hexdigest()[:12])
+        return Protocol(
+            **given, digest=hashlib.sha256(text.replace(b"\r\n", b"\n")).hexdigest()[:12]
+        )
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is no protocol ({error}); expected the keys "
@@ -111,8 +114,18 @@ def read(path: Path = FILE) -> Protocol:
         ) from error
 
 
+def _digest(text: bytes) -> str:
+    """Twelve hex digits over a file, whatever the line endings of this system's checkout."""
+    return hashlib.sha256(text.replace(b"\r\n", b"\n")).hexdigest()[:12]
+
+
 def committed(path: Path = FILE) -> str:
     """The commit that holds the file as it stands; UserError where none does."""
+    if shutil.which("git") is None:
+        raise UserError(
+            f"There is no git here, which says whether {path.name} is committed, and test domains "
+            "run only then; install it, or run the development domains alone."
+        )
     git = ["git", "-C", str(path.parent)]
     logged = subprocess.run(
         [*git, "log", "-1", "--format=%h of %cs", "--", path.name], capture_output=True, text=True
@@ -158,38 +171,17 @@ def run(
         committed(path)
     places = {name: located(name) for name, _ in cells}
     results(protocol, out)
-    rates, facts = _rates(protocol, methods), {"protocol": protocol.digest}
+    rates, facts = _rates(protocol), {"protocol": protocol.digest}
     for name, seed in cells:
         data = open_data(places[name], profile("laptop"))
         chosen = methods or protocol.methods
         compare(sam, data, chosen, [seed], out, protocol.setting, command, rates, facts)
 
 
-def _rates(protocol: Protocol, methods: Sequence[str]) -> dict[str, float]:
-    """Each method's learning rate; UserError where some have had fewer trials than others, or were
-    tried on what the verdict is about."""
-    folders = [RECORDED / name for name in protocol.rates]
-    of = tried(*folders)
-    _apart(protocol, {place for rates in of.values() for lr in rates for place in rates[lr]})
-    for method in methods or protocol.methods:
-        if missing := set(protocol.trials) - set(of.get(method, ())):
-            rates = " ".join(f"{r:g}" for r in sorted(missing))
-            raise UserError(
-                f"{method} was not tried with the learning rate(s) {rates} in {folders[-1]}; every "
-                f"method has the same trials: compare DOMAIN --methods {method} --lr {rates} ..."
-            )
-    return best_rates(*folders)
-
-
-def _apart(protocol: Protocol, trials: set[tuple[str, int]]) -> None:
-    """UserError for a trial, data and seed, on no development domain or on a registered seed."""
-    for name, seed in sorted(trials):
-        if name not in protocol.development or seed in protocol.seeds:
-            raise UserError(
-                f"A learning rate of {', '.join(protocol.rates)} was tried on {name}, seed {seed}; "
-                f"trials are of development domains ({', '.join(protocol.development)}) and seeds "
-                f"other than {', '.join(map(str, protocol.seeds))}: take those out, or run others."
-            )
+def _rates(protocol: Protocol) -> dict[str, float]:
+    """Each method's learning rate, chosen by equal trials apart from what the verdict is about."""
+    folders, p = [RECORDED / name for name in protocol.rates], protocol
+    return even_rates(folders, p.methods, p.trials, p.development, p.seeds)
 
 
 def results(protocol: Protocol, out: Path = RESULTS) -> list[dict]:

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,54 @@ def best_rates(*folders: Path) -> dict[str, float]:
                 "seeds; run the missing trials."
             )
     return {m: max(r, key=lambda lr: np.mean(list(r[lr].values()))) for m, r in trials.items()}
+
+
+def even_rates(
+    folders: Sequence[Path],
+    methods: Sequence[str],
+    rates: Sequence[float],
+    domains: Sequence[str],
+    seeds: Sequence[int],
+) -> dict[str, float]:
+    """`best_rates`, where the methods had equal trials: each of `rates` in the same places.
+
+    Raises UserError for others, and for a trial that is not on `domains` or is with one of `seeds`,
+    which are for the verdict.
+    """
+    trials, wanted = tried(*folders), " ".join(f"{r:g}" for r in sorted(rates))
+    _apart(trials, domains, seeds)
+    for method in methods:
+        if (found := trials.get(method, {})).keys() != set(rates):
+            had = " ".join(f"{r:g}" for r in sorted(found)) or "none"
+            raise UserError(
+                f"{method} was tried with the learning rates {had} in {folders[-1]}, expected "
+                f"{wanted}: every method has the same trials; run those that are missing (compare "
+                f"DOMAIN --methods {method} --split val --lr ...), and take others out."
+            )
+    places = {
+        m: sorted({place for found in trials[m].values() for place in found}) for m in methods
+    }
+    if odd := [m for m in methods if places[m] != places[methods[0]]]:
+        raise UserError(
+            f"{odd[0]} was tried on {_told(places[odd[0]])}, {methods[0]} on "
+            f"{_told(places[methods[0]])}; every method has the same trials: run what is missing."
+        )
+    return best_rates(*folders)
+
+
+def _told(places: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} seed {seed}" for name, seed in places)
+
+
+def _apart(trials: Mapping, domains: Sequence[str], seeds: Sequence[int]) -> None:
+    """UserError for a trial, data and seed, on another domain or with a seed of the verdict."""
+    for name, seed in sorted({p for of in trials.values() for found in of.values() for p in found}):
+        if name not in domains or seed in seeds:
+            raise UserError(
+                f"A learning rate was tried on {name}, seed {seed}; trials are of development "
+                f"domains ({', '.join(domains)}) and seeds other than "
+                f"{', '.join(map(str, seeds))}: take those out, or run others."
+            )
 
 
 def tried(*folders: Path) -> dict[str, dict[float, dict]]:

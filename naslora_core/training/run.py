@@ -51,9 +51,26 @@ class Run:
         """Images that this process holds at once."""
         return self.batch // (self.accumulate * self.fabric.world_size)
 
+    def together(self) -> None:
+        """UserError where the processes stand at different steps, as on disks that they do not
+        share."""
+        steps = self.fabric.all_gather(torch.tensor(self.step, device=self.fabric.device))
+        if len(found := set(steps.flatten().tolist())) > 1:
+            raise UserError(
+                f"The processes go on from different steps, {min(found)} and {max(found)}; "
+                "expected one `out` for all: put it on a disk that every machine sees, or begin "
+                "anew."
+            )
+
     def remaining(self) -> list[tuple[Stage, int]]:
         """Of every step from here on its stage, and its place in that."""
         return self.schedule.plan[self.step :]
+
+    def release(self) -> None:
+        """Let every trained parameter have gradients again, as `adapt` left it."""
+        for group in self.groups.values():
+            for p in group:
+                p.requires_grad_(True)
 
     def advance(self, stage: Stage, done: int) -> dict:
         """One step: choose what moves, draw its images, move it; the event that tells of it."""
