@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
 
 PLACES = Path(__file__).parent / "data_manifests", Path(__file__).parents[1] / "data_manifests"
@@ -58,10 +58,8 @@ def entries(folder: Path | None = None) -> dict[str, Entry]:
 
 def entry(name: str) -> Entry:
     """The entry of that name; UserError with the names there are."""
-    known = entries()
-    if name not in known:
-        raise UserError(f"No manifest names {name!r}; choose one of {', '.join(known)}.")
-    return known[name]
+    found = entries()
+    return found[known(name, found, "No manifest names")]
 
 
 def cache() -> Path:

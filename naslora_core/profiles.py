@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from naslora_core.errors import UserError
+from naslora_core.errors import known
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ def profile(name: str = "smoke") -> Profile:
     One that computes on CUDA holds this process' convolutions to float32, as its products are:
     PyTorch rounds them to ten bits otherwise (TF32), and lessons compare more closely.
     """
-    if name not in PROFILES:
-        raise UserError(f"There is no profile {name!r}; choose one of {', '.join(PROFILES)}.")
+    known(name, PROFILES, "There is no profile")
     found = PROFILES[name]
     if found.device != "cuda":
         return found

@@ -186,5 +186,5 @@ def test_a_model_in_training_predicts_as_at_rest_and_keeps_its_batch_statistics(
 
 
 def test_an_unknown_metric_names_the_choices_before_anything_runs():
-    with pytest.raises(UserError, match="'f1'; choose from dice, iou, ber, mae, s_measure"):
+    with pytest.raises(UserError, match="'f1'; choose one of dice, iou, ber, mae, s_measure"):
         evaluate(None, squares(1), metrics=("f1",))

@@ -84,7 +84,7 @@ def test_the_share_removed_is_of_the_overhead_over_lora():
 
 
 def test_nonsense_is_refused(tmp_path):
-    with pytest.raises(UserError, match="'vit_z'; choose from nano"):
+    with pytest.raises(UserError, match="'vit_z'; choose one of nano"):
         call("--sizes", "vit_z", "--device", "cpu")
     with pytest.raises(UserError, match="No leg is of method 'lorra'; choose from decoder_only"):
         call(*TINY, "--methods", "lorra")

@@ -157,7 +157,7 @@ def test_a_right_answer_loses_less_than_a_wrong_one(name, classes):
 
 
 def test_an_unknown_loss_names_the_choices():
-    with pytest.raises(UserError, match="'focal'; choose from cross_entropy_dice, bce_dice, .*"):
+    with pytest.raises(UserError, match="'focal'; choose one of cross_entropy_dice, bce_dice, .*"):
         named_loss("focal")
     with pytest.raises(UserError, match="matched loss, not by 'structure'.*head='plain'"):
         named_loss("structure", matched=True)

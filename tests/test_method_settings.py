@@ -11,7 +11,7 @@ def test_settings_of_a_method():
     assert method_of("lora", ["rank=8", "blocks=late-2"]).blocks == "late-2"
     with pytest.raises(UserError, match="rnak=8 is no setting of lora.*blocks.*rank"):
         method_of("lora", ["rnak=8"])
-    with pytest.raises(UserError, match="'lorra'; choose from"):
+    with pytest.raises(UserError, match="'lorra'; choose one of"):
         method_of("lorra", [])
     with pytest.raises(
         UserError, match="rank=many is no whole number; lora's rank is 4 by default"

@@ -157,7 +157,7 @@ def test_folded_files_of_the_older_format_are_read(sam, tmp_path):
 
 def test_an_unknown_place_is_refused():
     for method in (FixedConv, NASLoRA, NASPCLoRA):
-        with pytest.raises(UserError, match="'globe'.*window or map"):
+        with pytest.raises(UserError, match="'globe'.*window, map"):
             method(rank=4, place="globe")
 
 

@@ -15,7 +15,7 @@ from naslora_core.adapters.nas_lora import NASLoRA
 from naslora_core.adapters.nas_pc_lora import NASPCLoRA
 from naslora_core.adapters.reading import choices
 from naslora_core.adapters.spatial import SpatialLoRA, SpatialLoRALinear
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 from naslora_core.search import Cell
 
 READINGS = ("projection", "argmax")
@@ -66,8 +66,7 @@ def discretise(
             f"{type(model.method).__name__} has no whole cell to choose from; give a model of "
             "NASLoRA."
         )
-    if reading not in READINGS:
-        raise UserError(f"Unknown reading {reading!r}; choose one of {', '.join(READINGS)}.")
+    known(reading, READINGS, "Unknown reading")
     read = choices(model, images)
     m = model.method
     nothing = "skip" if m.start == "beside" else "none"

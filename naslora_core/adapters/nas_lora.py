@@ -8,7 +8,7 @@ from naslora_core.adapters.base import selected
 from naslora_core.adapters.lora import Margins
 from naslora_core.adapters.places import THIRDS
 from naslora_core.adapters.spatial import SpatialLoRA, SpatialLoRALinear
-from naslora_core.errors import UserError
+from naslora_core.errors import known
 from naslora_core.search import Cell
 
 SHARES = ("block", "kind", "all")
@@ -29,8 +29,7 @@ class NASLoRA(SpatialLoRA):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.share not in SHARES:
-            raise UserError(f"Unknown share {self.share!r}; choose one of {', '.join(SHARES)}.")
+        known(self.share, SHARES, "Unknown share")
 
     def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> nn.Module:
         cell = Cell(self.rank, self.operators, self.start)

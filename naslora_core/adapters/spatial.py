@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from naslora_core.adapters.base import selected
 from naslora_core.adapters.lora import LoRA, LoRALinear, Margins
-from naslora_core.adapters.windows import Windows, known_place, on_map, windows_of
-from naslora_core.errors import UserError
+from naslora_core.adapters.windows import PLACES, Windows, on_map, windows_of
+from naslora_core.errors import UserError, known
 
 
 class SpatialLoRALinear(LoRALinear):
@@ -62,7 +62,7 @@ class SpatialLoRA(LoRA):
 
     def __post_init__(self):
         super().__post_init__()
-        known_place(self.place)
+        known(self.place, PLACES, "Unknown place")
 
     def inject(self, encoder: nn.Module) -> None:
         """Wrap the Linears, and tell those in windows of the map, where it is wanted."""

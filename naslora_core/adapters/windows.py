@@ -10,8 +10,6 @@ from typing import NamedTuple
 from segment_anything.modeling.image_encoder import window_partition, window_unpartition
 from torch import Tensor, nn
 
-from naslora_core.errors import UserError
-
 PLACES = ("window", "map")
 
 
@@ -46,10 +44,3 @@ def on_map(cell: Callable[[Tensor], Tensor], z: Tensor, windows: Windows | None)
     z = windows.join(z) if windows else z
     z = cell(z.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     return windows.split(z) if windows else z
-
-
-def known_place(place: str) -> str:
-    """The place, if there is one of that name."""
-    if place not in PLACES:
-        raise UserError(f"Unknown place {place!r}; choose {' or '.join(PLACES)}.")
-    return place

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from naslora_core.data.augment import vary
 from naslora_core.data.dataset import Sample
-from naslora_core.errors import UserError
+from naslora_core.errors import known
 
 SAM_MEAN = (123.675, 116.28, 103.53)  # as padding it becomes 0 once SAM has normalised
 AUGMENTS = ("flips", "full")
@@ -31,7 +31,7 @@ def to_batch(
     of the two flips are made, so a resumed run draws the same. augment="full" crops, turns and
     colours each sample before (see `vary`). Raises UserError for another word.
     """
-    if named_augment(augment) == "full" and augment_keys:
+    if known(augment, AUGMENTS, "augment is") == "full" and augment_keys:
         samples = [vary(s, key) for s, key in zip(samples, augment_keys, strict=True)]
     pairs = [_resized(s, size, resize) for s in samples]
     images, masks = (torch.cat(parts) for parts in zip(*pairs, strict=True))
@@ -43,7 +43,7 @@ def to_batch(
 
 
 def _resized(sample: Sample, size: int, resize: str) -> tuple[Tensor, Tensor]:
-    if named_resize(resize) == "pad":
+    if known(resize, RESIZES, "resize is") == "pad":
         return resize_longest_pad(sample, size)
     return resize_image(sample.image, (size, size)), resize_mask(sample.mask, (size, size))
 
@@ -51,20 +51,6 @@ def _resized(sample: Sample, size: int, resize: str) -> tuple[Tensor, Tensor]:
 def filled(shape: tuple[int, int], size: int, resize: str) -> tuple[int, int]:
     """Height and width of the square's part that an image of this shape fills."""
     return longest_shape(shape, size) if resize == "pad" else (size, size)
-
-
-def named_resize(name: str) -> str:
-    """The name, if it is one of RESIZES; UserError otherwise."""
-    if name not in RESIZES:
-        raise UserError(f"resize is {name!r}; choose one of {', '.join(RESIZES)}.")
-    return name
-
-
-def named_augment(name: str) -> str:
-    """The name, if it is one of AUGMENTS; UserError otherwise."""
-    if name not in AUGMENTS:
-        raise UserError(f"augment is {name!r}; choose one of {', '.join(AUGMENTS)}.")
-    return name
 
 
 def flips(key: tuple[int, ...]) -> list[int]:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
 from torch import nn
 
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 from naslora_core.fetch import fetch
 from naslora_core.sam.attention import fuse
 from naslora_core.sam.nano import build_nano
@@ -32,8 +32,7 @@ def load_sam(name: str = "sam_nano", checkpoint: str | Path | None = None) -> nn
     no N x N tensor. Raises UserError for an unknown name, and for a checkpoint that is missing,
     truncated, altered (by its checksum) or of another model.
     """
-    if name not in BUILDERS:
-        raise UserError(f"There is no model {name!r}; choose one of {', '.join(BUILDERS)}.")
+    known(name, BUILDERS, "There is no model")
     if checkpoint is None and name != "sam_nano":
         checkpoint = fetch(name)
     path = Path(checkpoint or WEIGHTS / "sam_nano.safetensors")

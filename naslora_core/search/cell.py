@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.errors import UserError
+from naslora_core.errors import known
 from naslora_core.search.operators import identity
 from naslora_core.search.registry import build, operator_names
 
@@ -29,8 +29,7 @@ class Cell(nn.Module):
 
     def __init__(self, rank: int, operators="linear", start: str = "beside"):
         super().__init__()
-        if start not in STARTS:
-            raise UserError(f"Unknown start {start!r}; choose one of {', '.join(STARTS)}.")
+        known(start, STARTS, "Unknown start")
         self.rank, self.start = rank, start
         self.register_buffer("temperature", torch.ones(()))  # of the softmax; kept in files
         self.names = operator_names(operators)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 
 if TYPE_CHECKING:
     from naslora_core.search.operators import Operator
@@ -53,10 +53,7 @@ def operator_names(operators: str | tuple[str, ...]) -> tuple[str, ...]:
         raise UserError(f"No operator is given; choose from {', '.join(OPERATOR_SETS['linear'])}.")
     if not isinstance(operators, str):
         return tuple(operators)
-    if operators not in OPERATOR_SETS:
-        sets = ", ".join(OPERATOR_SETS)
-        raise UserError(f"Unknown operator set {operators!r}; sets are {sets}.")
-    return OPERATOR_SETS[operators]
+    return OPERATOR_SETS[known(operators, OPERATOR_SETS, "Unknown operator set")]
 
 
 def set_hash(names: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from naslora_core.adapters import METHODS
 from naslora_core.data import open_data
-from naslora_core.errors import UserError
+from naslora_core.errors import known
 from naslora_core.files import write_atomic
 from naslora_core.profiles import profile
 from naslora_core.sam import load_sam, manifest
@@ -87,9 +87,8 @@ def bench(arguments: argparse.Namespace) -> None:
     arguments.device = str(known_device(arguments.device))
     names = arguments.methods or list(METHODS)
     names = names if REFERENCE in names else [REFERENCE, *names]
-    unknown = [n for n in names if n not in METHODS]
-    if unknown:
-        raise UserError(f"Unknown method {unknown[0]!r}; choose from {', '.join(METHODS)}.")
+    for name in names:
+        known(name, METHODS, "Unknown method")
     kept = {"facts": {n: facts(n) for n in names}, "rows": {}, "folded": {}}
     kept |= {"rounds": arguments.rounds}
     for size in arguments.sizes:

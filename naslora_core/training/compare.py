@@ -16,7 +16,7 @@ import numpy as np
 
 from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.adapters.methods import METHODS, VARIANTS
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import model_hash
 from naslora_core.search import OPERATOR_SETS
@@ -66,7 +66,7 @@ def compare(
     holds. Runs are on the device of `sam`. Raises UserError for an unknown method or one without a
     rate, and for a record that was made otherwise than this run would be.
     """
-    its_rate = {known_method(m): rate_of(m, rates, setting.lr) for m in methods}
+    its_rate = {known(m, KNOWN, "Unknown method"): rate_of(m, rates, setting.lr) for m in methods}
     make_folder(out)
     jobs = [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]
     records, names = [], [sample.name for sample in getattr(data, setting.split)]
@@ -85,13 +85,6 @@ def compare(
         records.append(_kept(path, its, names, base, digest))
         print(line(records[-1]), flush=True)
     return records
-
-
-def known_method(name: str) -> str:
-    """The name, if a comparison knows it; UserError with all names otherwise."""
-    if name not in KNOWN:
-        raise UserError(f"Unknown method {name!r}; choose from {', '.join(KNOWN)}.")
-    return name
 
 
 def _method(name: str, seed: int):

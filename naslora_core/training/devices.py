@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 
 if TYPE_CHECKING:  # importing it takes two seconds
     from lightning_fabric import Fabric
@@ -66,8 +66,7 @@ def _accelerator(name: str) -> str:
 
 
 def _possible(precision: str, accelerator: str, devices: int) -> None:
-    if precision not in PRECISIONS:
-        raise UserError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
+    known(precision, PRECISIONS, "Unknown precision")
     if precision == "fp16" and accelerator == "cpu":
         raise UserError("precision 'fp16' needs a GPU, this run is on the cpu; take bf16 or fp32.")
     there = torch.cuda.device_count() if known_device(accelerator).type == "cuda" else devices

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 from naslora_core.training import metrics as overlap
 from naslora_core.training.metrics import ber, dice, iou, mae
 from naslora_core.training.native_masks import labels, native_logits, predict_boxed
@@ -123,9 +123,8 @@ def _drawn(model, samples: Sequence) -> int:
 
 
 def _known(metrics: Sequence[str]) -> None:
-    unknown = [m for m in metrics if m not in METRICS]
-    if unknown:
-        raise UserError(f"Unknown metric {unknown[0]!r}; choose from {', '.join(METRICS)}.")
+    for metric in metrics:
+        known(metric, METRICS, "Unknown metric")
 
 
 def _scores(found: Iterable, samples: Sequence, classes: int, metrics: Sequence[str]) -> Scores:

@@ -15,8 +15,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from naslora_core.adapters import read_genotype
-from naslora_core.data.transforms import named_augment, to_batch
-from naslora_core.errors import UserError
+from naslora_core.data.transforms import AUGMENTS, to_batch
+from naslora_core.errors import UserError, known
 from naslora_core.search.schedule import Schedule, budget, named_schedule
 from naslora_core.training.alphas import Alphas
 from naslora_core.training.content import content
@@ -83,7 +83,7 @@ def fit(
     _suits(model, data)
     criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
     schedule = named_schedule(schedule, steps, lr, bool(Alphas(model).parameters))
-    cache = named_cache(cache, named_augment(augment))
+    cache = named_cache(cache, known(augment, AUGMENTS, "augment is"))
     if cache:
         cut_of(model)
     fabric = fabric or alone(next(model.parameters()).device, precision)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from naslora_core.adapters import ConvLoRA, adapt
 from naslora_core.adapters.methods import METHODS
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import fuse
 from naslora_core.sam.registry import BUILDERS
@@ -68,8 +68,7 @@ class Leg:
 def legs(sizes: Sequence[str], batches: Sequence[int], precision: str = "bf16") -> Iterator[Leg]:
     """Every leg of the table; of ViT-H what shows that NAS-LoRA fits."""
     for size in sizes:
-        if size not in SIZES:
-            raise UserError(f"Unknown size {size!r}; choose from {', '.join(SIZES)}.")
+        known(size, SIZES, "Unknown size")
         for batch in batches:
             for fast in (True, False):
                 methods = LARGEST if size == "vit_h_1024" else COMPARED

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 
 
 def with_background(logits: Tensor) -> Tensor:
@@ -156,8 +156,7 @@ def named_loss(name: str, matched: bool = False) -> Loss:
 
     matched: the model's head has a loss of its own, so only the default may be named.
     """
-    if name not in LOSSES:
-        raise UserError(f"Unknown loss {name!r}; choose from {', '.join(LOSSES)}.")
+    known(name, LOSSES, "Unknown loss")
     if matched and name != DEFAULT:
         raise UserError(
             f"A matched head is trained by its matched loss, not by {name!r}; leave `loss` out, "

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 from naslora_core.adapters import METHODS
 from naslora_core.cli import literal
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 
 KINDS = {  # of a setting by its default: what a value must be, and what it is else
     bool: (bool, "neither True nor False"),
@@ -17,16 +17,15 @@ KINDS = {  # of a setting by its default: what a value must be, and what it is e
 
 def method_of(name: str, settings: list[str]):
     """The named method with NAME=VALUE settings put in; UserError for what it does not have."""
-    if name not in METHODS:
-        raise UserError(f"Unknown method {name!r}; choose from {', '.join(METHODS)}.")
+    known(name, METHODS, "Unknown method")
     method, given = METHODS[name], {}
-    known = {f.name for f in fields(method)}
+    fields_of = {f.name for f in fields(method)}
     for setting in settings:
         key, sign, value = setting.partition("=")
-        if not sign or key not in known:
+        if not sign or key not in fields_of:
             raise UserError(
                 f"--set {setting} is no setting of {name}; write NAME=VALUE with one of "
-                f"{', '.join(sorted(known)) or 'none: it has no settings'}."
+                f"{', '.join(sorted(fields_of)) or 'none: it has no settings'}."
             )
         given[key] = _fitting(setting, literal(value), f"{name}'s {key}", getattr(method, key))
     return replace(method, **given)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.adapters import DecoderOnly, adapt
-from naslora_core.errors import UserError
+from naslora_core.errors import known
 from naslora_core.sam import fuse
 from naslora_core.sam.checkpointing import checkpointed
 from naslora_core.sam.registry import BUILDERS
@@ -15,16 +15,14 @@ TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 def autocast(precision: str, device: str) -> torch.autocast:
     """The region of a forward pass in this precision."""
-    if precision not in TYPES:
-        raise UserError(f"Unknown precision {precision!r}; choose one of {', '.join(TYPES)}.")
+    known(precision, TYPES, "Unknown precision")
     dtype = TYPES[precision]
     return torch.autocast(torch.device(device).type, dtype, enabled=dtype is not None)
 
 
 def hollow_sam(model: str) -> nn.Module:
     """A SAM of BUILDERS as `load_sam` makes it, on the meta device: shapes without values."""
-    if model not in BUILDERS:
-        raise UserError(f"There is no model {model!r}; choose one of {', '.join(BUILDERS)}.")
+    known(model, BUILDERS, "There is no model")
     with torch.device("meta"):
         sam = BUILDERS[model]().eval().requires_grad_(False)
     if model != "sam_nano":

@@ -18,9 +18,9 @@ from itertools import product
 from pathlib import Path
 
 from naslora_core.data import DOMAINS, open_data
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 from naslora_core.profiles import profile
-from naslora_core.training.compare import RECORDED, Setting, compare, known_method
+from naslora_core.training.compare import KNOWN, RECORDED, Setting, compare
 from naslora_core.training.rates import even_rates
 
 FILE = RECORDED / "protocol.yml"
@@ -60,7 +60,7 @@ class Protocol:
                 f"of its methods ({', '.join(self.methods)}), and each seed is listed once."
             )
         for method in self.methods:
-            known_method(method)
+            known(method, KNOWN, "Unknown method")
 
     @property
     def domains(self) -> tuple[str, ...]:

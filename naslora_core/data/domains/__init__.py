@@ -11,7 +11,7 @@ import numpy as np
 
 from naslora_core.data.dataset import Dataset, Sample, Split
 from naslora_core.data.domains import camouflage, cropweed, leaf, polyp, vessel
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
 
@@ -41,8 +41,7 @@ def domain(
 
     Raises UserError for an unknown name, a negative count or a size below 32.
     """
-    if name not in DOMAINS:
-        raise UserError(f"There is no domain {name!r}; choose one of {', '.join(DOMAINS)}.")
+    known(name, DOMAINS, "There is no domain")
     counts = {"train": train, "val": val, "test": test}
     for what, value, least in (*((k, v, 0) for k, v in counts.items()), ("size", size, 32)):
         if value < least:
