@@ -1,15 +1,11 @@
 """Committed notebooks are made from their scripts: executed when code changes, and clean."""
 
-import base64
-import io
 import json
 
 import nbformat
 import pytest
-from PIL import Image, PngImagePlugin
 
 from naslora_core.errors import UserError
-from naslora_core.house.png import without_metadata
 from naslora_core.house.refresh import METADATA, refresh, sources
 
 SCRIPT = """\
@@ -102,14 +98,3 @@ def test_a_failing_lesson_leaves_its_notebook_alone(folder, capsys):
 def test_a_number_without_a_script_is_told(folder):
     with pytest.raises(UserError, match="no text of a lesson 07"):
         refresh(7, folder)
-
-
-def test_pictures_lose_their_words_and_keep_their_pixels():
-    notes = PngImagePlugin.PngInfo()
-    notes.add_text("Software", "a program")
-    file, gradient = io.BytesIO(), Image.linear_gradient("L")
-    gradient.save(file, "png", pnginfo=notes, dpi=(200, 200))
-    bare = base64.b64decode(without_metadata(base64.b64encode(file.getvalue()).decode()))
-    assert b"a program" in file.getvalue()
-    assert b"a program" not in bare
-    assert Image.open(io.BytesIO(bare)).tobytes() == gradient.tobytes()

@@ -17,7 +17,6 @@ from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.house.execution import KERNEL, QUIET, prepare_kernels, stopping_point
 from naslora_core.house.lesson import NOTEBOOKS, Lesson
-from naslora_core.house.png import without_metadata
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": KERNEL},
@@ -85,7 +84,7 @@ def _take_over(old, fresh) -> bool:
 
 
 def tidy(notebook):
-    """Keep sources, tags and outputs; ids become a function of the source, pictures bare."""
+    """Keep sources, tags and outputs; ids become a function of the source."""
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat_minor = 5
     seen: dict[str, int] = {}
@@ -95,12 +94,5 @@ def tidy(notebook):
         seen[cell.source] = seen.get(cell.source, 0) + 1
         cell.id = hashlib.sha256(f"{seen[cell.source]}{cell.source}".encode()).hexdigest()[:8]
         for output in cell.get("outputs", []):
-            _strip(output)
+            output.get("data", {}).pop(WIDGET, None)
     return notebook
-
-
-def _strip(output) -> None:
-    data = output.get("data", {})
-    data.pop(WIDGET, None)
-    if "image/png" in data:
-        data["image/png"] = without_metadata(data["image/png"])
