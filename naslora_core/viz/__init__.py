@@ -6,7 +6,7 @@ from naslora_core.viz.curves import alpha_trajectories, losses
 from naslora_core.viz.diagram import three_parts
 from naslora_core.viz.landscape import landscape
 from naslora_core.viz.live import LivePlot
-from naslora_core.viz.masks import contact_sheet, overlay, show_masks
+from naslora_core.viz.masks import ambiguity, contact_sheet, overlay, show_masks
 from naslora_core.viz.measure import paired_gains, pixels, roulette, scoreboard, watched, weighing
 from naslora_core.viz.operators import operators
 from naslora_core.viz.own import blame, learning, symptoms
@@ -14,7 +14,6 @@ from naslora_core.viz.panels import panel
 from naslora_core.viz.picture import TEMPLATES, Picture
 from naslora_core.viz.race import budgets, expressions, hits, race, turns, ways
 from naslora_core.viz.rank import cut, spectrum, surviving
-from naslora_core.viz.sam import ambiguity
 from naslora_core.viz.scales import fields, routes, stairs
 from naslora_core.viz.shipping import borders, clock, discretised, unprompted
 from naslora_core.viz.space import drift, gains, slid, supports

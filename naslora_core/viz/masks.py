@@ -118,6 +118,19 @@ def contact_sheet(samples: Sequence, title: str | None = None, columns: int = 8)
     return Picture(figure, title)
 
 
+def ambiguity(predictor, photo, click) -> Picture:
+    """The three masks that SAM gives for one click (x, y), with predicted IoU and area."""
+    click = np.reshape(click, 2)
+    masks, iou, _ = predictor.predict(click[None], np.ones(1))
+    figure, axes = _grid([photo] * len(masks), len(masks), 0.315)
+    for ax, mask, quality in zip(axes[0], masks, iou, strict=True):
+        overlay(ax, photo, mask, points=([click], [1]))
+        ax.set_xlabel(f"predicted IoU {quality:.2f}\n{mask.mean():.0%} of the image")
+    title = f"One click, {len(masks)} answers; SAM trusts number {iou.argmax() + 1} most"
+    finding(figure, title)
+    return Picture(figure, f"{title}. Predicted IoU: {', '.join(f'{v:.2f}' for v in iou)}.")
+
+
 def _labels(sample) -> np.ndarray:
     """The sample's class ids, or its objects numbered, the smaller ones on top."""
     if hasattr(sample, "mask"):
@@ -141,10 +154,3 @@ def _grid(images: Sequence, columns: int, label: float = 0):
 
 def _median(scores) -> str | None:
     return None if scores is None else f"Median Dice {np.median(scores):.2f}"
-
-
-def iou(mask, truth) -> float:
-    """Intersection over union of two masks `H W`; of two empty ones 1."""
-    mask, truth = np.asarray(mask) > 0, np.asarray(truth) > 0
-    both, either = (mask & truth).sum(), (mask | truth).sum()
-    return float(both / either) if either else 1.0

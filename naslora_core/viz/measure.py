@@ -8,7 +8,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
 from naslora_core.labels import LABELS
-from naslora_core.viz.masks import iou, outline
+from naslora_core.training.metrics import iou
+from naslora_core.viz.masks import outline
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import (
     ADAPTER,

@@ -6,7 +6,8 @@ from statistics import median
 import numpy as np
 from matplotlib.lines import Line2D
 
-from naslora_core.viz.masks import iou, overlay
+from naslora_core.training.metrics import iou
+from naslora_core.viz.masks import overlay
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import (
     ADAPTER,
@@ -130,14 +131,14 @@ def unprompted(image, truth, found: Mapping[str, Sequence[Mapping]]) -> Picture:
     for ax in axes[0, len(found) :]:
         ax.axis("off")
     for ax, (name, records) in zip(axes[0], found.items(), strict=False):
-        labels = np.zeros(np.shape(truth), int)
+        labels, there = np.zeros(np.shape(truth), int), np.asarray(truth) > 0
         for i, r in enumerate(sorted(records, key=lambda r: -r["area"])):
             labels[r["segmentation"]] = i + 1
-        overlay(ax, image, labels, np.asarray(truth) > 0)
+        overlay(ax, image, labels, there)
         ax.set_title(f"{name}: {len(records)} mask" + "s" * (len(records) != 1))
-        best = max(records, key=lambda r: iou(r["segmentation"], truth), default=None)
+        best = max(records, key=lambda r: iou(r["segmentation"], there), default=None)
         if best is not None:
-            real = iou(best["segmentation"], truth)
+            real = iou(best["segmentation"], there)
             ax.set_xlabel(f"best IoU {real:.2f}, SAM says {best['predicted_iou']:.2f}")
     title = "Masks: " + ", ".join(f"{name} {len(records)}" for name, records in found.items())
     finding(figure, title)
