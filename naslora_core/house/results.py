@@ -1,13 +1,12 @@
 """Tables of results, made from recorded files alone."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from statistics import mean
 
 from naslora_core.house.sources import CORE, recorded, runs, source
 from naslora_core.labels import LABELS
-from naslora_core.search.planted import PLANTS
+from naslora_core.search.planted import PLANTS, Race, rate
 
 COLUMNS = ("box", "ellipse", "click", "disc", "ceiling")
 
@@ -123,8 +122,9 @@ def planted_table(core: Path = CORE) -> str:
         kept = runs(core, f"planted_{place}")
         if not kept:
             continue
-        races = [race for record in kept for race in record["races"]]
-        hits = " | ".join(_hits(races, reading) for reading in ("projection", "argmax"))
+        races = [Race(**r) for record in kept for r in record["races"]]
+        each = (rate(races, reading) for reading in ("projection", "argmax"))
+        hits = " | ".join(f"{r['hits']:.0%} (by chance {r['chance']:.0%})" for r in each)
         rows.append(f"| {label} | {len(races)} | {hits} |")
         whole = 5 * len(PLANTS)
         part = f"{len(kept)}" + f" of {whole}" * (len(kept) < whole)
@@ -134,12 +134,3 @@ def planted_table(core: Path = CORE) -> str:
     head = "| planted in | operators | projection | argmax alpha |\n|---|---|---|---|"
     note = "\n\n".join(["By chance: the same readings dealt out at random.", *notes])
     return "\n".join([head, *rows, "", note])
-
-
-def _hits(races: list[dict], reading: str) -> str:
-    """Share of hits, and what chance would give."""
-    found = Counter(r[reading] for r in races)
-    answers = Counter(r["cheapest"] for r in races)
-    chance = sum(found[c] * answers[c] for c in answers) / len(races) ** 2
-    right = sum(r[reading] == r["cheapest"] for r in races) / len(races)
-    return f"{right:.0%} (by chance {chance:.0%})"
