@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 
@@ -30,11 +29,7 @@ class Split(Sequence):
     def __len__(self) -> int:
         return len(self.keys)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Split": ...
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice) -> "Sample | Split":
         if isinstance(index, slice):
             return Split(self.read, self.keys[index])
         index = range(len(self))[index]  # negative indices, and IndexError beyond the end

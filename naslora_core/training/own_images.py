@@ -1,15 +1,12 @@
 """What `python -m naslora_core fit` does with your images."""
 
 import argparse
-import json
 import shlex
-from dataclasses import asdict
 from pathlib import Path
 
 from naslora_core.adapters import adapt
 from naslora_core.data import open_data
 from naslora_core.errors import UserError
-from naslora_core.files import write_atomic
 from naslora_core.profiles import profile
 from naslora_core.sam import load_sam
 from naslora_core.training.devices import launch
@@ -63,7 +60,7 @@ def _tell(result, a: argparse.Namespace, out: Path) -> None:
         kept = "best"
         print(f"Validation Dice: best {max(seen):.3f} (look {best(seen)} of {len(seen)}).")
     if result.genotype and getattr(result.model.method, "searches", True):
-        write_atomic(out / "genotype.json", json.dumps(asdict(result.genotype), indent=1) + "\n")
+        result.genotype.save(out / "genotype.json")
         print(f"Chosen operators: {out / 'genotype.json'}")
     words = ["python", "-m", "naslora_core", "evaluate", a.data, f"{out / kept}.safetensors"]
     for flag, value in {"--groups": a.groups, "--checkpoint": a.checkpoint}.items():

@@ -18,9 +18,8 @@ from naslora_core.data.splits import some
 from naslora_core.errors import UserError
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.training.devices import known_device
-from naslora_core.training.drawing import drawing
 from naslora_core.training.native_masks import predict_one
-from naslora_core.training.scoring import model_classes
+from naslora_core.training.scoring import drawing, model_classes
 
 SOFTWARE = "naslora_core predict"  # what our PNGs say of themselves: they alone are replaced
 

@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from naslora_core.profiles import profile
 from naslora_core.sam import load_sam
 from naslora_core.sam.registry import BUILDERS
 from naslora_core.training.devices import known_device
-from naslora_core.training.drawing import drawing
 from naslora_core.training.evaluate import Scores
 from naslora_core.training.evaluate import evaluate as score
 from naslora_core.training.table import grid, mean_ceiling
@@ -39,6 +39,18 @@ def evaluate(arguments: argparse.Namespace) -> None:
         print("worst: " + ", ".join(f"{scores.names[i]} {scores.dice[i]:.2f}" for i in order))
     if out:
         _keep(scores, samples, order, out)
+
+
+def drawing() -> ModuleType:
+    """`viz.masks`; UserError with the remedy where its packages are not installed."""
+    try:
+        from naslora_core.viz import masks
+    except ImportError as error:
+        package = (error.name or "matplotlib").split(".")[0]
+        raise UserError(
+            f"{package} draws, and is not installed; python -m pip install {package}."
+        ) from error
+    return masks
 
 
 def model_classes(model) -> int:
