@@ -66,14 +66,6 @@ def test_a_run_of_the_same_names_with_another_content_is_refused(sam, tmp_path, 
     assert (tmp_path / "last.safetensors").read_bytes() == before
 
 
-def test_a_folder_from_before_goes_on(sam, tmp_path):
-    fit(adapt(sam, LoRA(rank=2)), tiny_data(), out=tmp_path, **QUIET)
-    begun = json.loads((tmp_path / "run.json").read_text())
-    assert begun.pop("content") == content(tiny_data().train, tiny_data().val)
-    (tmp_path / "run.json").write_text(json.dumps(begun))
-    fit(adapt(sam, LoRA(rank=2)), tiny_data(), out=tmp_path, **QUIET)
-
-
 @pytest.mark.parametrize("part, change", [("train", corrected), ("test", corrected),
                                           ("val", repainted)])  # fmt: skip
 def test_a_record_of_another_content_is_not_taken_for_this_one(sam, tmp_path, part, change):

@@ -16,9 +16,7 @@ from naslora_core.adapters import (
     fold,
     load_adapter,
     save_adapter,
-    tensor_file,
 )
-from naslora_core.adapters.checkpoint import FORMAT, OLDER
 from naslora_core.errors import UserError
 from naslora_core.search import Schedule, Stage, entropy
 from naslora_core.training import state
@@ -91,23 +89,6 @@ def test_a_file_and_a_fold_carry_it(sam, tmp_path):
         path = save_adapter(model, tmp_path / "a.safetensors")
         assert torch.equal(load_adapter(sam, path)(random_images()).low_res, sharp)
         assert (fold(model).model(random_images()).low_res - sharp).abs().max() < 1e-4
-
-
-def test_files_of_the_older_format_have_none_and_are_read(sam, tmp_path):
-    model = shaken(adapt(sam, NASLoRA(rank=2)))
-    path = save_adapter(model, tmp_path / "a.safetensors")
-    facts, tensors = tensor_file.read(path, FORMAT)
-    settings = json.loads(facts["settings"])
-    for new in ("place", "share", "searches"):
-        del settings[new]
-    facts |= {"format": OLDER, "settings": json.dumps(settings)}
-    old = {n: t for n, t in tensors.items() if n in model.trained()}
-    assert len(tensors) - len(old) == 6
-    tensor_file.write(path, old, facts)
-    assert load_adapter(sam, path).method == model.method
-    tensor_file.write(path, old, facts | {"format": FORMAT})
-    with pytest.raises(UserError, match="missing.*temperature"):
-        load_adapter(sam, path)
 
 
 def test_entropy_is_a_share_of_the_uniform_ones():

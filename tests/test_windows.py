@@ -1,7 +1,5 @@
 """On the map a cell sees across windows, and padding neither writes nor is read."""
 
-import json
-
 import pytest
 import torch
 from adapting import random_images, shaken, small_sam
@@ -16,9 +14,7 @@ from naslora_core.adapters import (
     load_adapter,
     load_folded,
     save_adapter,
-    tensor_file,
 )
-from naslora_core.adapters.folded_file import FORMAT, OLDER
 from naslora_core.adapters.spatial import SpatialLoRALinear
 from naslora_core.adapters.windows import Windows, windows_of
 from naslora_core.errors import UserError
@@ -144,15 +140,6 @@ def test_files_carry_the_place(sam, tmp_path, name):
     folded = fold(model)
     loaded = load_folded(folded.save(tmp_path / "f.safetensors"))
     assert torch.equal(answer(loaded), answer(folded.model))
-
-
-def test_folded_files_of_the_older_format_are_read(sam, tmp_path):
-    folded = fold(shaken(adapt(sam, NASLoRA(rank=3))))
-    path = folded.save(tmp_path / "f.safetensors")
-    facts, tensors = tensor_file.read(path, FORMAT)
-    sides = [side[:4] for side in json.loads(facts["sides"])]
-    tensor_file.write(path, tensors, facts | {"format": OLDER, "sides": json.dumps(sides)})
-    assert torch.equal(answer(load_folded(path)), answer(folded.model))
 
 
 def test_an_unknown_place_is_refused():

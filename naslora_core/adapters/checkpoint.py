@@ -15,7 +15,6 @@ from naslora_core.sam import model_hash
 from naslora_core.search.registry import operator_names, set_hash
 
 FORMAT = "naslora-adapter-3"
-OLDER = "naslora-adapter-2"  # parameters alone: no temperature, no batch statistics
 NEEDED = ("method", "settings", "base_name", "base_hash", "classes", "head", "seed", "version")
 
 
@@ -50,7 +49,7 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
     Raises UserError for a file that is missing, truncated or altered, for another base (both
     hashes named), another operator set, and for missing or unknown tensors (named).
     """
-    facts, tensors = tensor_file.read(path, FORMAT, OLDER)
+    facts, tensors = tensor_file.read(path, FORMAT)
     absent = [k for k in NEEDED if k not in facts]
     if absent:
         raise UserError(f"{path} does not say its {', '.join(absent)}; save the adapter anew.")
@@ -61,9 +60,8 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
             f"this base is {getattr(sam, 'model_name', 'unnamed')} {here[:12]}; load that base."
         )
     shape = int(facts["classes"]), int(facts["seed"]), facts["head"]
-    model = adapt(sam, _method(facts, path), *shape, facts.get("resize", "square"))
-    wanted = model.trained() if facts["format"] == OLDER else model.kept()
-    _fill(wanted, tensors, Path(path).name)
+    model = adapt(sam, _method(facts, path), *shape, facts["resize"])
+    _fill(model.kept(), tensors, Path(path).name)
     return model
 
 

@@ -17,7 +17,6 @@ from naslora_core.sam import Segmenter, fuse
 from naslora_core.sam.registry import BUILDERS
 
 FORMAT = "naslora-folded-3"
-OLDER = "naslora-folded-2"  # no side branch says its windows: each sees a window alone
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def load_folded(path: str | Path) -> Segmenter:
 
     Raises UserError for a file that is missing, truncated, altered or of another format.
     """
-    facts, state = tensor_file.read(path, FORMAT, OLDER)
+    facts, state = tensor_file.read(path, FORMAT)
     if facts["base_name"] not in BUILDERS:
         raise UserError(
             f"{path} holds a folded {facts['base_name']!r}; known are {', '.join(BUILDERS)}."
@@ -104,15 +103,15 @@ def load_folded(path: str | Path) -> Segmenter:
     sam, rank = BUILDERS[facts["base_name"]](), int(facts["rank"])
     if facts["base_name"] != "sam_nano":  # as `load_sam`
         fuse(sam.image_encoder)
-    for number, name, side, margins, *windows in json.loads(facts["sides"]):
+    for number, name, side, margins, windows in json.loads(facts["sides"]):
         place = f"image_encoder.blocks.{number}.{name}"
         linear = sam.get_submodule(place)
         wide, out = linear.in_features, linear.out_features - sum(margins)
         parts = torch.empty(rank, wide), torch.empty(rank, rank, side, side), torch.empty(out, rank)
-        sam.set_submodule(place, FoldedLinear(linear, *parts, margins, *windows or [None]))
+        sam.set_submodule(place, FoldedLinear(linear, *parts, margins, windows))
     head = HEADS.get(facts["head"])
     model = Segmenter(sam, head and head(sam.mask_decoder, int(facts["classes"])))
-    model.resize = facts.get("resize", "square")
+    model.resize = facts["resize"]
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

@@ -5,9 +5,6 @@ from pathlib import Path
 from naslora_core.adapters import checkpoint, folded_file, tensor_file
 from naslora_core.sam import Segmenter, load_sam
 
-ADAPTER = checkpoint.FORMAT, checkpoint.OLDER
-FOLDED = folded_file.FORMAT, folded_file.OLDER
-
 
 def open_model(path: str | Path, base: str | Path | None = None) -> Segmenter:
     """The Segmenter that `path` holds, ready to predict.
@@ -22,7 +19,7 @@ def open_model(path: str | Path, base: str | Path | None = None) -> Segmenter:
 
 def kind(path: str | Path) -> str:
     """ "adapter" or "folded"."""
-    return "adapter" if _facts(path)["format"] in ADAPTER else "folded"
+    return "adapter" if _facts(path)["format"] == checkpoint.FORMAT else "folded"
 
 
 def base_of(path: str | Path, base: str | Path | None = None):
@@ -31,4 +28,4 @@ def base_of(path: str | Path, base: str | Path | None = None):
 
 
 def _facts(path: str | Path) -> dict[str, str]:
-    return tensor_file.describe(path, *ADAPTER, *FOLDED)
+    return tensor_file.describe(path, checkpoint.FORMAT, folded_file.FORMAT)

@@ -4,7 +4,6 @@ One image, forward and backward, is one pass; a step is `batch` passes, whether 
 weights or alpha, so methods with the same number of steps have the same budget.
 """
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -117,19 +116,12 @@ def _circumstances(run: Run, data) -> dict[str, object]:
         "augment": run.augment,
         "resize": model.resize,
         "data": data.name,
-        "images": _digest(data),
         "content": content(data.train, data.val),
         "classes": list(data.classes),
         "method": repr(model.method),
         "base": getattr(model, "base_hash", None),  # a U-Net has none, and no head
         "head": type(getattr(model, "head", None)).__name__,
     }
-
-
-def _digest(data) -> str:
-    """Twelve hex digits over which images are for training and validation, by name."""
-    parts = [getattr(split, "keys", len(split)) for split in (data.train, data.val)]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 def _suits(model: nn.Module, data) -> None:

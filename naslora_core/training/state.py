@@ -12,7 +12,6 @@ from naslora_core.files import make_folder, write_atomic
 from naslora_core.training.watch import VALUE, best, looks
 
 EVERY = 25  # steps between two saved states
-LATER = ("content",)  # arguments that folders of earlier versions lack: those go on without
 
 
 class RunFolder:
@@ -35,8 +34,7 @@ class RunFolder:
             write_atomic(file, json.dumps(wanted, indent=1))
             return
         found = json.loads(file.read_text())
-        lacking = [k for k in LATER if k not in found]
-        changed = [k for k, v in wanted.items() if found.get(k) != v and k not in lacking]
+        changed = [k for k, v in wanted.items() if found.get(k) != v]
         if changed:
             told = ", ".join(_told(k, found.get(k), wanted[k]) for k in changed)
             raise UserError(
