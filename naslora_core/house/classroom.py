@@ -8,18 +8,16 @@ import nbformat
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.house.environment import ROOT
-from naslora_core.house.lesson import NOTEBOOKS, Lesson, chosen_lessons
+from naslora_core.house.lesson import Lesson, chosen_lessons
 
 COPIES = ROOT / "my_notebooks"
 
 
-def hand_out(
-    number: int | None = None, folder: Path = COPIES, notebooks: Path = NOTEBOOKS
-) -> list[Path]:
+def hand_out(number: int | None = None, folder: Path = COPIES) -> list[Path]:
     """Write every lesson (or one) with its outputs cleared; what is there already is kept."""
     folder.mkdir(exist_ok=True)
     written = []
-    for lesson in chosen_lessons(number, notebooks):
+    for lesson in chosen_lessons(number):
         if (folder / lesson.path.name).exists():
             print(f"kept     {lesson.path.name}  (make reset LESSON={lesson.number:02d} renews it)")
         else:
@@ -27,14 +25,14 @@ def hand_out(
     return written
 
 
-def reset(number: int | None, folder: Path = COPIES, notebooks: Path = NOTEBOOKS) -> Path:
+def reset(number: int | None, folder: Path = COPIES) -> Path:
     """Put one lesson's copy back to its beginning; the old one moves to `backup/` with its time.
 
     Raises UserError without a number: nobody loses all answers by a word too few.
     """
     if number is None:
         raise UserError("Say which lesson to reset: make reset LESSON=05.")
-    (lesson,) = chosen_lessons(number, notebooks)
+    (lesson,) = chosen_lessons(number)
     old = folder / lesson.path.name
     if old.exists():
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")

@@ -29,13 +29,12 @@ PLANTS = tuple(n for n in operator_names("linear") if n != "none")  # nothing ca
 @dataclass(frozen=True)
 class Garden:
     """How a race is run: rank r of z, side of its map, maps a batch, noise (share of the teacher's
-    standard deviation), coloured or white features, the cell's start, schedule, steps and rates."""
+    standard deviation), the cell's start, schedule, steps and rates."""
 
     rank: int = 4
     side: int = 16
     batch: int = 16
     noise: float = 0.1
-    coloured: bool = True
     start: str = "beside"
     schedule: str = "joint"
     steps: int = 300
@@ -72,12 +71,10 @@ class Race:
 
 
 def features(garden: Garden, seed: int, step: int) -> Tensor:
-    """z `B r H W` of a step: white noise, or with neighbours and channels that correlate."""
+    """z `B r H W` of a step: noise whose neighbours and channels correlate."""
     g = torch.Generator().manual_seed(1_000_003 * seed + step)
     shape = (garden.batch, garden.rank, garden.side, garden.side)
     z = torch.randn(shape, generator=g)
-    if not garden.coloured:
-        return z
     mix = torch.randn(garden.rank, garden.rank, generator=torch.Generator().manual_seed(seed))
     z = 0.7 * z + 1.5 * F.avg_pool2d(z, 3, 1, 1)
     return torch.einsum("oi,bihw->bohw", mix / garden.rank**0.5, z)

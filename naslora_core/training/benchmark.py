@@ -130,12 +130,10 @@ def summary(mine: Sequence[float], reference: Sequence[float]) -> dict:
     }
 
 
-def median_interval(
-    values: Sequence[float], level: float = 0.95, draws: int = 10_000
-) -> tuple[float, float]:
-    """Where medians lie when the values are drawn again, with replacement."""
-    drawn = np.random.default_rng(0).choice(np.asarray(values, float), (draws, len(values)))
-    low, high = np.quantile(np.median(drawn, 1), [(1 - level) / 2, (1 + level) / 2])
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Where 95 % of medians lie when the values are drawn again, with replacement."""
+    drawn = np.random.default_rng(0).choice(np.asarray(values, float), (10_000, len(values)))
+    low, high = np.quantile(np.median(drawn, 1), [0.025, 0.975])
     return float(low), float(high)
 
 

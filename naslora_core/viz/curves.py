@@ -21,7 +21,7 @@ from naslora_core.viz.theme import (
 TIE = 0.01  # losses this close are called the same
 
 
-def losses(histories: Mapping[str, Sequence[dict]], title: str | None = None) -> Picture:
+def losses(histories: Mapping[str, Sequence[dict]]) -> Picture:
     """Loss over steps, smoothed over a tenth of the run, one line a method in its colour."""
     figure, axes = canvas(height=2.6)
     ax, last = axes[0, 0], {}
@@ -29,7 +29,7 @@ def losses(histories: Mapping[str, Sequence[dict]], title: str | None = None) ->
         last[method] = loss_line(ax, history, ADAPTER.get(method, INK), LABELS.get(method, method))
     ax.set(xlabel="step", ylabel="training loss", ylim=(0, None))
     ax.legend(loc="upper right")
-    title = title or _lowest({LABELS.get(n, n): v for n, v in last.items()})
+    title = _lowest({LABELS.get(n, n): v for n, v in last.items()})
     finding(ax, title)
     ends = ", ".join(f"{LABELS.get(n, n)} {v:.3f}" for n, v in last.items())
     return Picture(figure, f"{title}. At the end: {ends}.")
@@ -53,10 +53,7 @@ def loss_line(ax: Axes, history: Sequence[dict], colour=None, label: str | None 
 
 
 def alpha_trajectories(
-    history: Sequence[dict],
-    operators: Sequence[str],
-    blocks: Sequence[str] | None = None,
-    title: str | None = None,
+    history: Sequence[dict], operators: Sequence[str], blocks: Sequence[str] | None = None
 ) -> Picture:
     """Probability of every operator over the steps, one plot a block, the winner named.
 
@@ -83,7 +80,7 @@ def alpha_trajectories(
     legend = figure.legend(handles, labels, loc="outside lower left", ncols=6, handlelength=1)
     for line in legend.get_lines():
         line.set_linewidth(1.2)  # block 0 has its winner bold
-    title = title or f"Winners end between {alpha[-1].max(1).min():.2f} and {alpha[-1].max():.2f}"
+    title = f"Winners end between {alpha[-1].max(1).min():.2f} and {alpha[-1].max():.2f}"
     finding(figure, f"{title}; uniform is {1 / len(operators):.2f}")
     return Picture(figure, f"{title}. Uniform is {1 / len(operators):.2f}.")
 

@@ -9,7 +9,7 @@ from naslora_core.viz.theme import INK, PREDICTION, PROMPT, canvas, finding
 FROZEN, DATA = "#DCEBFA", "#FFFFFF"
 
 
-def three_parts(sam, title: str | None = None) -> Picture:
+def three_parts(sam) -> Picture:
     """Image encoder, prompt encoder and mask decoder of a SAM: sizes, parameters, shapes."""
     encoder, prompts = sam.image_encoder, sam.prompt_encoder
     side, (h, w), c = encoder.img_size, prompts.image_embedding_size, prompts.embed_dim
@@ -30,7 +30,7 @@ def three_parts(sam, title: str | None = None) -> Picture:
     _arrow(ax, (45.5, 7.5), (66, 16), f"tokens n × {c}\ndense {c} × {h} × {w}", (58.5, 5))
     _arrow(ax, (82, 22), (87, 26))
     _arrow(ax, (82, 17), (87, 12))
-    title = title or _title(sam)
+    title = _title(sam)
     finding(figure, title)
     parts = f"{_encoder(encoder)}; {_decoder(sam.mask_decoder)}".replace("\n", " ")
     return Picture(figure, f"{title}. {parts}; embedding {c} × {h} × {w}.")

@@ -20,8 +20,8 @@ class LivePlot:
     under automation only where it is displayed.
     """
 
-    def __init__(self, title: str | None = None):
-        self.title, self.history = title, []
+    def __init__(self):
+        self.history = []
         self._handle, self._drawn = None, 0.0
 
     def __call__(self, event: dict) -> None:
@@ -48,7 +48,7 @@ class LivePlot:
         if searched:
             self._decided(axes[0, 1])
         last = self.history[-1]
-        title = self.title or f"Step {last['step']} ({last.get('stage', 'train')}): loss {end:.3f}"
+        title = f"Step {last['step']} ({last.get('stage', 'train')}): loss {end:.3f}"
         finding(figure, title)
         return Picture(figure, f"{title}. {self._words()}")
 

@@ -26,7 +26,7 @@ def plain(genotype) -> dict:
     return dict(genotype)
 
 
-def operators(genotype, title: str | None = None) -> Picture:
+def operators(genotype) -> Picture:
     """Probabilities of every block as bars, both readings marked, uniform as a dotted line.
 
     The argmax of alpha is the coloured bar, the choice by projection the diamond.
@@ -42,7 +42,7 @@ def operators(genotype, title: str | None = None) -> Picture:
     for ax in axes.flat[len(blocks) :]:
         ax.axis("off")
     figure.legend(handles=_marks(), loc="outside lower left", ncols=4)
-    title = title or readings(blocks)
+    title = readings(blocks)
     finding(figure, title)
     return Picture(figure, f"{title}. {in_words(blocks)}")
 

@@ -13,7 +13,7 @@ KEPT, LOST = ADAPTER["lora"], "#CCCCCC"
 FEW, SHOWN, CORNER = 4, 32, 48  # directions in the title, bars, rows and columns of the inset
 
 
-def spectrum(changes: Sequence[Tensor], title: str | None = None) -> Picture:
+def spectrum(changes: Sequence[Tensor]) -> Picture:
     """Singular values of changes `d_out d_in`, beside random matrices of the same norms.
 
     Left: all of them, the strongest first. Right: the share of the squared norm that the first r
@@ -29,7 +29,7 @@ def spectrum(changes: Sequence[Tensor], title: str | None = None) -> Picture:
             right.plot(range(1, len(values) + 1), _held(values).tolist(), **style)
     left.set_ylim(bottom=0)
     left.legend(loc="upper right")
-    title = title or _finding(changes, random)
+    title = _finding(changes, random)
     finding(figure, title)
     return Picture(figure, f"{title}. One line for each of {len(changes)} matrices.")
 
@@ -86,7 +86,7 @@ def cut(ax: Axes, change: Tensor, rank: int) -> str:
     return f"rank {rank}: {float(_held(values)[rank - 1]):.0%} kept"
 
 
-def surviving(scores: Mapping[int, float], whole: float, title: str | None = None) -> Picture:
+def surviving(scores: Mapping[int, float], whole: float) -> Picture:
     """Dice over the rank at which a change was cut, with the uncut change as a line."""
     figure, axes = canvas(height=2.5)
     ax = axes[0, 0]
@@ -98,7 +98,7 @@ def surviving(scores: Mapping[int, float], whole: float, title: str | None = Non
     ax.margins(y=0.15)
     ax.legend(loc="lower right")
     first, *others = scores
-    title = title or f"Dice {scores[first]:.2f} at rank {first}, " + ", ".join(
+    title = f"Dice {scores[first]:.2f} at rank {first}, " + ", ".join(
         f"{scores[r]:.2f} at {r}" for r in others[:3]
     )
     finding(ax, f"{title}; {whole:.2f} uncut")

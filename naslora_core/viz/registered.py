@@ -11,14 +11,7 @@ ALL, TEST = INK, BASE  # no method's colour: a bar is a set of domains
 APART = 0.22  # rows between the two bars of a rival
 
 
-def leads(
-    table: Mapping,
-    goal: Mapping[str, bool],
-    test: Sequence[str],
-    against: str,
-    subject: str = "NAS-LoRA",
-    metric: str = "IoU",
-) -> Picture:
+def leads(table: Mapping, goal: Mapping[str, bool], test: Sequence[str], against: str) -> Picture:
     """Intervals of a verdict: by rival over all and over test domains; by domain `against` one.
 
     table: rival -> {"all", "test", each domain: Interval} of subject minus rival; goal: claim ->
@@ -31,7 +24,7 @@ def leads(
         _bar(axes[0], y - APART, row["test"], TEST, "test domains alone" if not y else "")
         own = [interval.mean for name, interval in row.items() if name not in ("all", "test")]
         axes[0].plot(own, [y] * len(own), "|", color=INK, ms=7, label="" if y else "a domain")
-    _rows(axes[0], rows, f"{metric} of {subject} minus")
+    _rows(axes[0], rows, "IoU of NAS-LoRA minus")
     figure.legend(loc="outside lower center", ncols=3, handlelength=1)
     single = {n: i for n, i in table[against].items() if n not in ("all", "test")}
     for y, (name, interval) in enumerate(single.items()):
@@ -39,11 +32,11 @@ def leads(
     _rows(axes[1], single, f"minus {against}, by domain")
     axes[1].invert_yaxis()
     told = f"{sum(goal.values())} of {len(goal)} claims of the goal hold"
-    finding(figure, f"{told}; {subject} minus {against}: {table[against]['all']}")
+    finding(figure, f"{told}; NAS-LoRA minus {against}: {table[against]['all']}")
     said = "; ".join(
         f"{rival} {row['all']}, test domains {row['test']}" for rival, row in rows.items()
     )
-    return Picture(figure, f"{told}. {subject} minus each rival, all domains: {said}.")
+    return Picture(figure, f"{told}. NAS-LoRA minus each rival, all domains: {said}.")
 
 
 def _bar(ax: Axes, y: float, interval, colour: str, label: str = "") -> None:

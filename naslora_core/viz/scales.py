@@ -22,7 +22,7 @@ LETTERS = 14  # points, of an expert's number on its window
 EXPERTS = OPERATORS[1:]
 
 
-def fields(rows: Mapping[str, Sequence[Tensor]], title: str | None = None) -> Picture:
+def fields(rows: Mapping[str, Sequence[Tensor]]) -> Picture:
     """For every scale 1, 2, ... the weight `n n` that each token has in the middle one's answer.
 
     rows: by the kind of kernel. Drawn is the root of its share, on one scale for all.
@@ -39,12 +39,12 @@ def fields(rows: Mapping[str, Sequence[Tensor]], title: str | None = None) -> Pi
     for i, ax in enumerate(axes[0], 1):
         ax.set_title(f"scale {i}", loc="center")
     parts = (f"{own[0]:.0%} to {own[-1]:.0%} ({name})" for name, own in owns.items())
-    title = title or f"A token's share in its own answer, scale 1 to {count}: " + ", ".join(parts)
+    title = f"A token's share in its own answer, scale 1 to {count}: " + ", ".join(parts)
     finding(figure, title)
     return Picture(figure, title)
 
 
-def stairs(places: Sequence[float], losses: Mapping[str, Sequence[float]], title=None) -> Picture:
+def stairs(places: Sequence[float], losses: Mapping[str, Sequence[float]]) -> Picture:
     """The task's loss along one walk of the router, a panel for every kind of router."""
     figure, axes = canvas(1, len(losses), height=2.6)
     flat = {name: sum(a == b for a, b in zip(v, v[1:], strict=False)) for name, v in losses.items()}
@@ -55,17 +55,12 @@ def stairs(places: Sequence[float], losses: Mapping[str, Sequence[float]], title
         ax.set(xlabel="position of the router on its walk", title=name)
     axes[0, 0].set_ylabel("task loss")
     parts = (f"{name} {n} of {len(places) - 1}" for name, n in flat.items())
-    title = title or "Steps that leave the loss exactly as it was: " + ", ".join(parts)
+    title = "Steps that leave the loss exactly as it was: " + ", ".join(parts)
     finding(figure, title)
     return Picture(figure, f"{title}.")
 
 
-def routes(
-    photo: np.ndarray,
-    chosen: Mapping[str, Tensor],
-    window: int | None = None,
-    title: str | None = None,
-) -> Picture:
+def routes(photo: np.ndarray, chosen: Mapping[str, Tensor], window: int | None = None) -> Picture:
     """The expert 1, 2, ... of every window, on the square image, a panel for every block.
 
     photo: uint8 `S S 3`; chosen: by the block's name, the experts of its windows `rows columns`;
@@ -81,7 +76,7 @@ def routes(
         ax.set_title(name)
     windowed = [as_array(e) for e in chosen.values() if as_array(e).size > 1]
     apart = sum(len(np.unique(e)) > 1 for e in windowed)
-    title = title or (
+    title = (
         f"In {apart} of {len(windowed)} windowed blocks, windows of one image go to different "
         "experts"
     )

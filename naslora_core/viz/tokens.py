@@ -13,7 +13,7 @@ from naslora_core.viz.theme import PROMPT_OUT, canvas, finding
 from naslora_core.viz.widgets import explore, is_baked, is_live
 
 
-def token_grid(predictor, photo, token=None, title: str | None = None) -> Picture:
+def token_grid(predictor, photo, token=None) -> Picture:
     """The model's input with its tokens: in a windowed block and in a global one.
 
     predictor: SamPredictor; photo: uint8 `H W 3`; token: (row, column), by default the middle.
@@ -29,12 +29,12 @@ def token_grid(predictor, photo, token=None, title: str | None = None) -> Pictur
         seen.append(_grid(ax, image, side, window, token))
         kind = f"windows of {window} × {window}" if window else "global"
         ax.set_title(f"block {index}, {kind}: sees {seen[-1]} tokens")
-    title = title or f"A windowed block shows a token {seen[0]} of {side * side} tokens"
+    title = f"A windowed block shows a token {seen[0]} of {side * side} tokens"
     finding(figure, title)
     return Picture(figure, f"{title}; a global block shows it {seen[1]}.")
 
 
-def attention(predictor, photo, token, title: str | None = None):
+def attention(predictor, photo, token):
     """Where one token looks, in the first windowed and the first global block.
 
     token: (row, column) on the token map. Mean over heads; each map sums to 1. Live, and on pages
@@ -46,7 +46,7 @@ def attention(predictor, photo, token, title: str | None = None):
     figure, axes = canvas(1, 2, height=3.6)
     shown = _looks(axes[0], predictor, photo, token, maps, np.max(maps))
     figure.colorbar(shown, ax=axes, shrink=0.8, aspect=30, label="attention weight")
-    title = title or "A token's attention stops at its window, or spans the map"
+    title = "A token's attention stops at its window, or spans the map"
     finding(figure, title)
     tokens = " and ".join(f"{spread(w):.0f}" for w in maps)
     return Picture(figure, f"{title}. It is spread over {tokens} tokens.")
