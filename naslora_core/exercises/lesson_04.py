@@ -98,10 +98,8 @@ def ex_4_3(answer):
         answer,
         reference,
         case,
-        hint=(
-            "Channels may cancel, at both ends: weigh those of the output with random numbers "
-            "before you go backward, and take absolute values of the gradient before you add."
-        ),
+        hint="Channels may cancel, at both ends: weigh those of the output with random numbers "
+        "before you go backward, and take absolute values of the gradient before you add.",
         proves="Your gradient finds what moving every token one by one finds, in one pass.",
     )
 

@@ -57,10 +57,8 @@ def ex_6_3(answer):
         answer,
         reference_alarm,
         cases,
-        hint=(
-            "Hash the base before and after; compare a COPY of the first answer with the second, "
-            "for two names of one tensor always agree."
-        ),
+        hint="Hash the base before and after; compare a COPY of the first answer with the second, "
+        "for two names of one tensor always agree.",
         proves="Your alarm tells a base that moved, an answer that doubled, and an honest layer.",
     )
 
@@ -89,10 +87,8 @@ def ex_6_2(answer):
         answer,
         reference,
         case,
-        hint=(
-            "Draw the largest of the k answers out of the sum, at each position by itself: "
-            "log sum exp(a) = m + log sum exp(a - m)."
-        ),
+        hint="Draw the largest of the k answers out of the sum, at each position by itself: "
+        "log sum exp(a) = m + log sum exp(a - m).",
         proves="No answer is too large for it any more, nor too small.",
         tolerance=1e-4,
     )

@@ -84,10 +84,8 @@ def ex_7_2(answer):
         answer,
         reference,
         case,
-        hint=(
-            "Wd shuffle(z) = Wd' z for every z: which column of Wd meets channel i once it is "
-            "shuffled? Shuffling the columns once more is not the way back."
-        ),
+        hint="Wd shuffle(z) = Wd' z for every z: which column of Wd meets channel i once it is "
+        "shuffled? Shuffling the columns once more is not the way back.",
         proves="Every decoder behind a shuffle is a decoder without one: it adds nothing.",
     )
 
@@ -103,10 +101,8 @@ def ex_7_3(answer):
         answer,
         reference_alarm,
         cases,
-        hint=(
-            "Look inside first, then at the border; where both are right, move alpha: a softmax "
-            "does not notice a constant."
-        ),
+        hint="Look inside first, then at the border; where both are right, move alpha: a softmax "
+        "does not notice a constant.",
         proves="Your alarm tells a shifted kernel, a wrong border and a lost softmax apart.",
     )
 

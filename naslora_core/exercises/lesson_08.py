@@ -60,10 +60,8 @@ def ex_8_2(answer):
         lambda passes: outcome(answer(passes), passes),
         lambda passes: RIGHT,
         [(120,)],
-        hint=(
-            "Slow weights: projection sees what is left of the start. Fast weights: nothing is "
-            "left for alpha to do. How far alpha can get is alpha_lr times its steps."
-        ),
+        hint="Slow weights: projection sees what is left of the start. Fast weights: nothing is "
+        "left for alpha to do. How far alpha can get is alpha_lr times its steps.",
         proves="Both readings agree on the plant, in both seeds. Now try it on another plant.",
     )
 
@@ -96,10 +94,8 @@ def ex_8_3(answer):
         answer,
         reference_alarm,
         cases,
-        hint=(
-            "Work on copies. A constant on alpha must change nothing; a silent half (zeros) has "
-            "nothing to say to alpha; two silent halves have nothing to say at all."
-        ),
+        hint="Work on copies. A constant on alpha must change nothing; a silent half (zeros) has "
+        "nothing to say to alpha; two silent halves have nothing to say at all.",
         proves="Your alarm names all three bugs, none of which stops the loss from falling.",
     )
 

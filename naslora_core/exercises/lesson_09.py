@@ -23,10 +23,8 @@ def ex_9_1(answer):
         answer,
         walked,
         [*cases, (0.1, 0.02, 9)],
-        hint=(
-            "After t steps the logits are 2 t lr apart; solve reachable(t lr, n) = p for t, then "
-            "take the next whole number. At the start the probability is 1 / n, not 0."
-        ),
+        hint="After t steps the logits are 2 t lr apart; solve reachable(t lr, n) = p for t, then "
+        "take the next whole number. At the start the probability is 1 / n, not 0.",
         proves="Your formula equals an AdamW that was made to walk there.",
     )
 
@@ -89,10 +87,8 @@ def ex_9_3(answer):
         answer,
         reference_alarm,
         cases,
-        hint=(
-            "Run the three stages and look after each whether arch_alpha has moved. state_dict() "
-            "hands out the tensors that will move: keep copies."
-        ),
+        hint="Run the three stages and look after each whether arch_alpha has moved. state_dict() "
+        "hands out the tensors that will move: keep copies.",
         proves="Your alarm tells three leaks apart, none of which stops the loss from falling.",
     )
 

@@ -27,11 +27,9 @@ def ex_10_1(answer):
         answer,
         cheapest,
         cases,
-        hint=(
-            "Flatten; fit each class by least squares; compare what is left, *squared*, with the "
-            "kernel's square. The first that fits, not the one that fits best: the largest always "
-            'fits best. The words "none fits" where none does.'
-        ),
+        hint="Flatten; fit each class by least squares; compare what is left, *squared*, with the "
+        "kernel's square. The first that fits, not the one that fits best: the largest always "
+        'fits best. The words "none fits" where none does.',
         proves="This is projection on features of white noise: cheapest first, at most 1 % left.",
     )
 
@@ -96,11 +94,9 @@ def ex_10_2(answer):
         answer,
         distance,
         cases,
-        hint=(
-            "What belongs together has the same name, not the same place: blocks by `.block`, "
-            "probabilities by `.operators`. An operator that only one of them knows has 0 in the "
-            "other."
-        ),
+        hint="What belongs together has the same name, not the same place: blocks by `.block`, "
+        "probabilities by `.operators`. An operator that only one of them knows has 0 in the "
+        "other.",
         proves="A search is at distance 0 from itself, however its file lists the operators.",
     )
 

@@ -38,10 +38,8 @@ def ex_11_1(answer):
         asked,
         reference,
         case,
-        hint=(
-            "The weight is W0 + s Wd K[c, c] We: the scale s, and in this order. What moved into "
-            "it must be 0 in what stays, or it counts twice. Work on copies."
-        ),
+        hint="The weight is W0 + s Wd K[c, c] We: the scale s, and in this order. What moved into "
+        "it must be 0 in what stays, or it counts twice. Work on copies.",
         proves="Your weight and your rest add up to the adapted layer, for kernels of any side.",
     )
 
