@@ -15,7 +15,10 @@ def main(words: list[str]) -> int:
     arguments, rest = build_parser().parse_known_args(words)
     try:
         if rest and not arguments.takes_more:
-            raise UserError(f"{arguments.command} does not know {rest[0]!r}; see --help.")
+            raise UserError(
+                f"{arguments.command} does not know {rest[0]!r}; expected what `python -m "
+                f"naslora_core {arguments.command} --help` lists; mend it."
+            )
         if arguments.needs_packages:
             enter(words)
         return arguments.run(arguments, *([rest] if arguments.takes_more else [])) or 0

@@ -8,9 +8,22 @@ from naslora_core.errors import UserError
 
 
 def write_atomic(path: str | Path, content: bytes | str) -> None:
-    """Write aside in the same folder, flush to disk, then rename: the old file stays until then."""
+    """Write aside in the same folder, flush to disk, then rename: the old file stays until then.
+
+    UserError where it cannot be written.
+    """
     path = writable(path)
     data = content.encode() if isinstance(content, str) else content
+    try:
+        _write_aside(path, data)
+    except OSError as error:  # a full disk, a share that is gone
+        raise UserError(
+            f"{path} could not be written ({error.strerror or error}); what was there before is "
+            "kept; make room, or name another place."
+        ) from error
+
+
+def _write_aside(path: Path, data: bytes) -> None:
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from adapting import METHODS, random_images, shaken, small_sam, trained_step
 
-from naslora_core.adapters import DecoderOnly, FixedConv, LoRA, NASLoRA, adapt
+from naslora_core.adapters import DecoderOnly, FixedConv, LoRA, NASLoRA, adapt, fold, save_adapter
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter, model_hash
 from naslora_core.sam.registry import BUILDERS
@@ -107,6 +107,20 @@ def test_blocks_choose_where(sam, method, blocks, wanted):
     encoder = adapt(sam, method(blocks=blocks)).sam.image_encoder
     found = [i for i, b in enumerate(encoder.blocks) if type(b.attn.qkv) is not torch.nn.Linear]
     assert found == wanted
+
+
+def test_what_is_no_method_no_base_and_no_adapter_is_told(sam, tmp_path):
+    for method in ("lora", LoRA, None):
+        with pytest.raises(UserError, match=r"The method is .*expected an object such as LoRA"):
+            adapt(sam, method)
+    for base in (adapt(sam, LoRA()), Segmenter(sam), torch.nn.Linear(2, 2)):
+        with pytest.raises(UserError, match=rf"class {type(base).__name__}; expected SAM itself"):
+            adapt(base, LoRA())
+    with pytest.raises(UserError, match="A Sam has no adapter to fold"):
+        fold(sam)
+    with pytest.raises(UserError, match="A Segmenter has no adapter to save"):
+        save_adapter(Segmenter(sam), tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("blocks", ["late-0", "some", (7,), (-1,), (), 3])

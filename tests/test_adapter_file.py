@@ -166,14 +166,17 @@ def test_other_files_are_refused(sam, tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
     with pytest.raises(UserError, match="format None; expected 'naslora-adapter-3'"):
         load_adapter(sam, tmp_path / "a.safetensors")
+    (tmp_path / "b.safetensors").write_bytes(b"words")
     with pytest.raises(UserError, match="not a readable file"):
+        load_adapter(sam, tmp_path / "b.safetensors")
+    with pytest.raises(UserError, match=r"There is no file .*none.*`fit` leaves best"):
         load_adapter(sam, tmp_path / "none.safetensors")
 
 
 def test_a_failing_write_leaves_the_old_file(sam, saved, monkeypatch):
     before = saved.read_bytes()
     monkeypatch.setattr("os.replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match="disk full"):
         save_adapter(adapt(sam, LoRA()), saved)
     assert saved.read_bytes() == before
     assert [p.name for p in saved.parent.iterdir()] == [saved.name]

@@ -56,6 +56,13 @@ def test_the_column_group_keeps_images_together(tmp_path):
     assert sum(map(len, found)) == 5 and all(found)
 
 
+def test_a_split_file_beside_a_table_is_told_to_be_none_of_its(tmp_path):
+    root = make(tmp_path)
+    (root / "split.json").write_text("{}")
+    with pytest.warns(UserWarning, match=r"split\.json is not read: .*column `split`"):
+        csv_table(write(root, rows()))
+
+
 def test_names_are_as_short_as_they_can_be_told_apart(tmp_path):
     table = [{"image": f"{a}/x.png", "label": f"{a}/mask.png"} for a in "abc"]
     for i, row in enumerate(table):

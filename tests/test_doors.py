@@ -1,10 +1,15 @@
 """The README's doors say what was measured, and lead to the first lesson."""
 
 import json
+import re
 
+import torch
 from lessons import LESSONS
+from own import image_folder
 
+import naslora_core
 from naslora_core.house.doors import doors
+from naslora_core.house.environment import ROOT
 from naslora_core.house.lesson import badges
 
 COSTS = {lesson.name: {"seconds": 30 + lesson.number, "peak_mb": 900} for lesson in LESSONS}
@@ -20,3 +25,20 @@ def test_doors_add_up_what_was_recorded(tmp_path):
     addresses = [part.partition(")")[0] for part in tried.split("](")[1:]]
     assert all(f"({address})" in badges(LESSONS[0].name) for address in addresses)
     assert "offline" in teach
+
+
+def test_the_readmes_own_code_runs(tmp_path, monkeypatch):
+    """As it stands there, on ten images and in four steps."""
+    monkeypatch.chdir(tmp_path)
+    image_folder(tmp_path / "my_images", count=10)
+    library, loop = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    names = {}
+    exec(library.replace('out="runs', 'steps=4, out="runs'), names)
+    assert (tmp_path / "runs" / "mine" / "last.safetensors").exists()
+    model, names["images"] = names["model"], torch.rand(2, 3, 128, 128) * 255
+    names |= {"truth": torch.ones(2, 1, 128, 128), "your_loss": torch.nn.functional.mse_loss}
+    before = {n: t.clone() for n, t in model.trained().items()}
+    exec(loop, names)
+    assert any((t != before[n]).any() for n, t in model.trained().items())
+    again = naslora_core.load_adapter(names["sam"], "mine.safetensors")
+    assert all(torch.equal(t, model.kept()[n]) for n, t in again.kept().items())

@@ -113,6 +113,16 @@ def test_processes_that_stand_at_different_steps_do_not_go_on(sam, monkeypatch):
         fit(adapt(sam, LoRA(rank=2)), tiny_data(), steps=2, fabric=fabric, **QUIET)
 
 
+def test_what_cannot_be_trained_is_told(sam):
+    model = adapt(sam, LoRA(rank=2))
+    with pytest.raises(UserError, match="A Sam has nothing to train"):
+        fit(sam, tiny_data(), **QUIET)
+    with pytest.raises(UserError, match="The data are 'my_images/'; expected a Dataset"):
+        fit(model, "my_images/", **QUIET)
+    with pytest.raises(UserError, match="watch is 50; expected Watch"):
+        fit(model, tiny_data(), watch=50, **QUIET)
+
+
 def test_images_are_drawn_by_seed_and_step_alone():
     assert draw(10, None, 3, 4, 0) == draw(10, None, 3, 4, 0) != draw(10, None, 3, 4, 1)
     epoch = sum((draw(10, None, step, 5, 0) for step in (0, 1)), [])
@@ -153,7 +163,7 @@ def test_a_folder_knows_its_base_its_head_and_its_images(sam, tmp_path):
     changed = {
         "base": (adapt(other, LoRA(rank=2)), tiny_data()),
         "head": (adapt(sam, LoRA(rank=2), head="matched"), tiny_data()),
-        "images": (adapt(sam, LoRA(rank=2)), tiny_data(count=8)),
+        "other pictures or masks": (adapt(sam, LoRA(rank=2)), tiny_data(count=8)),
     }
     for what, (model, data) in changed.items():
         with pytest.raises(UserError, match=f"holds a run with (another )?{what}"):

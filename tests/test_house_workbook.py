@@ -161,6 +161,8 @@ def test_the_command_line_says_what_is_wrong_with_its_words(tmp_path):
         workbook.given_parameters("nowhere", None, [])
     with pytest.raises(UserError, match="lacks a value"):
         workbook.given_parameters(None, None, ["STEPS"])
+    with pytest.raises(UserError, match="no profile 'big'; choose one of smoke, laptop, gpu"):
+        workbook.given_parameters(None, "big", [])
     given = workbook.given_parameters(str(tmp_path), "smoke", ["STEPS=20", "LR=1e-3", "NAME=x"])
     assert given == {
         "PROFILE": "smoke",

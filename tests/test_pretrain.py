@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from own import call
 from safetensors.torch import load_file
 
 from naslora_core.cli import build_parser
@@ -60,6 +61,12 @@ def test_losses_against_their_definitions():
     dice = 1 - (truth.sum((2, 3)) + 1) / (32 + truth.sum((2, 3)) + 1)
     focal = 20 * 0.25 * torch.log(torch.tensor(2.0))
     assert torch.allclose(flat, focal + dice, atol=1e-5)
+
+
+def test_the_command_asks_how_many_scenes(tmp_path):
+    with pytest.raises(UserError, match=r"--scenes is missing: .* have seen \d+; give more"):
+        call("pretrain", "--out", tmp_path / "leg")
+    assert not (tmp_path / "leg").exists()
 
 
 def test_a_leg_that_was_cut_equals_one_that_was_not(tmp_path, quiet):

@@ -64,7 +64,7 @@ def test_a_given_split_with_whole_groups_is_taken(tmp_path):
 
 
 FAULTS = {
-    "no expression": ("(patient", r"'\(patient' is no regular expression \(.*mend"),
+    "no expression": ("(patient", r'"\(patient" is no regular expression \(.*mend'),
     "no group": (r"patient\d+", r"has 0 groups in parentheses; expected one.*around"),
     "two groups in it": (r"(patient)(\d+)", r"has 2 groups in parentheses"),
     "a name without": (r"(patient[0-2])_", r"finds nothing in 3 image\(s\) \(patient3_p10.*widen"),

@@ -84,8 +84,10 @@ def adapt(
     choose their class, and does not start with SAM's answer. New tensors are drawn from `seed` on
     the CPU, whatever the global state and the device. resize: how images come to the square,
     "square" or, SAM's own way, "pad". A base on the meta device allocates nothing: it is there to
-    be counted. Raises UserError for an unknown head, and what the method's `inject` raises.
+    be counted. Raises UserError for an unknown head, for what is no method or no base, and what the
+    method's `inject` raises.
     """
+    _door(sam, method)
     like = next(sam.parameters())
     base_hash = "meta" if like.is_meta else model_hash(sam)
     twin = frozen_twin(sam)
@@ -100,6 +102,30 @@ def adapt(
     own(twin.mask_decoder.output_upscaling)
     own(twin.mask_decoder.iou_token)
     return Adapted(twin, drawing, method, base_hash, seed, resize).eval()
+
+
+def _door(sam: nn.Module, method) -> None:
+    """UserError for a method that is a name or a class, and for a base that is none."""
+    if isinstance(method, type) or not hasattr(method, "inject"):
+        raise UserError(
+            f"The method is {method!r}; expected an object such as LoRA(rank=4): call the class, "
+            "or take a name's from naslora_core.adapters.METHODS."
+        )
+    if isinstance(sam, Segmenter) or not hasattr(sam, "image_encoder"):
+        raise UserError(
+            f"The base is of class {type(sam).__name__}; expected SAM itself, from `load_sam`: a "
+            "base carries any number of adapters, each from its own `adapt`."
+        )
+
+
+def adapted(model, for_what: str) -> Adapted:
+    """The model, if it is from `adapt`; UserError where something else is to be folded or saved."""
+    if not isinstance(model, Adapted):
+        raise UserError(
+            f"A {type(model).__name__} has no adapter to {for_what}; expected what `adapt` or "
+            "`load_adapter` returns."
+        )
+    return model
 
 
 def frozen_twin(sam: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ from torch import nn
 
 import naslora_core
 from naslora_core.adapters import tensor_file
-from naslora_core.adapters.base import Adapted, adapt, head_name
+from naslora_core.adapters.base import Adapted, adapt, adapted, head_name
 from naslora_core.adapters.methods import CLASSES
 from naslora_core.errors import UserError
 from naslora_core.sam import model_hash
@@ -20,7 +20,7 @@ NEEDED = ("method", "settings", "base_name", "base_hash", "classes", "head", "se
 
 def save_adapter(model: Adapted, path: str | Path) -> Path:
     """Write We, Wd, operators, alpha and the trained decoder, with metadata, as safetensors."""
-    return tensor_file.write(path, model.kept(), metadata(model))
+    return tensor_file.write(path, adapted(model, "save").kept(), metadata(model))
 
 
 def metadata(model: Adapted) -> dict[str, str]:
@@ -57,7 +57,9 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
     if facts["base_hash"] != here:
         raise UserError(
             f"{Path(path).name} was trained on {facts['base_name']} {facts['base_hash'][:12]}, "
-            f"this base is {getattr(sam, 'model_name', 'unnamed')} {here[:12]}; load that base."
+            f"this base is {getattr(sam, 'model_name', 'unnamed')} {here[:12]}; load that "
+            "base, by its file where it is not the usual one: load_sam(NAME, FILE), --checkpoint "
+            "FILE."
         )
     shape = int(facts["classes"]), int(facts["seed"]), facts["head"]
     model = adapt(sam, _method(facts, path), *shape, facts["resize"])

@@ -10,7 +10,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters.base import Adapted, head_name, selected
+from naslora_core.adapters.base import Adapted, adapted, head_name, selected
 from naslora_core.adapters.folded_file import Folded
 from naslora_core.adapters.folded_linear import FoldedLinear
 from naslora_core.adapters.lora import LoRALinear
@@ -26,7 +26,7 @@ def fold(model: Adapted) -> Folded:
 
     The adapted model is left as it is.
     """
-    sam = merged(model.sam)  # SSF's scales and shifts go first
+    sam = merged(adapted(model, "fold").sam)  # SSF's scales and shifts go first
     why = getattr(model.method, "stays", "")
     if why:
         chosen = selected(sam.image_encoder, model.method.blocks)

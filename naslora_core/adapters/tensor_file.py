@@ -38,6 +38,11 @@ def read(path: str | Path, *formats: str) -> tuple[dict[str, str], dict[str, Ten
 def describe(path: str | Path, *formats: str) -> dict[str, str]:
     """The description alone, not yet held against the digest; UserError as in `read`."""
     path = Path(path)
+    if not path.is_file():
+        raise UserError(
+            f"There is no file {path}; expected an adapter (`fit` leaves best.safetensors in its "
+            "--out folder) or a folded model; mend the name."
+        )
     try:
         with safe_open(path, "pt") as file:
             facts = file.metadata() or {}

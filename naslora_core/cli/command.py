@@ -16,7 +16,9 @@ def option(*names: str, **how) -> tuple[tuple[str, ...], dict]:
 
 
 MODEL = option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h")
-BASE = option("--checkpoint", metavar="FILE", help="weights of the base, where it is not sam_nano")
+BASE = option(
+    "--checkpoint", metavar="FILE", help="weights of the base, where they are not the usual"
+)
 GROUPS = option("--groups", metavar="REGEX", help="its first group names the patient or sequence")
 DEVICE = option("--device", default="auto", metavar="NAME", help="cpu, cuda; auto: a GPU if any")
 
@@ -62,6 +64,18 @@ def number_of(kind: type, least: float, open_end: bool = False):
 count, whole, positive = number_of(int, 1), number_of(int, 0), number_of(float, 0, open_end=True)
 
 
+class Help(argparse.HelpFormatter):
+    """Help that ends in the option's default, where there is one to tell."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        told, value = action.help or "", action.default
+        said = "default" in told or not told
+        if said or value in (None, argparse.SUPPRESS, []) or value is False:
+            return told
+        value = " ".join(map(str, value)) if isinstance(value, list) else value
+        return f"{told} (default: {value})"
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all registered commands."""
     parser = argparse.ArgumentParser(prog="python -m naslora_core", description=__doc__)
@@ -69,7 +83,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (function, options, facts) in COMMANDS.items():
         text = " ".join((function.__doc__ or "").split())
-        one = commands.add_parser(name, help=text.split(". ")[0].rstrip("."), description=text)
+        short = text.split(". ")[0].rstrip(".")
+        one = commands.add_parser(name, help=short, description=text, formatter_class=Help)
         for names, how in options:
             one.add_argument(*names, **how)
         one.set_defaults(run=function, **facts)

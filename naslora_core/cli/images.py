@@ -18,13 +18,15 @@ NAMES = (  # of adapters.methods: METHODS, whose import would take seconds
     "decoder_only, full, bitfit, bottleneck, sam_adapter, vpt, lst, ssf, lora, conv_lora, "
     "fixed_conv, nas_lora, nas_pc_lora"
 )
+DRAWN = "one that is drawn: polyp, vessel, leaf, camouflage or cropweed"
+KEPT = "log, state and adapters; a killed run goes on there; default: a name under build/fit"
 WRITTEN = "masks, NAME.png, of each image's size; of what is there, only predict's own is replaced"
 METHOD = (
     option("--method", default="nas_lora", help=NAMES),
     option(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="rank=8 blocks=late-4 ..."
     ),
-    option("--precision", default="fp32", choices=("fp32", "bf16", "fp16")),
+    option("--precision", default="fp32", choices=("fp32", "bf16", "fp16"), help="of forward"),
     option("--checkpointing", action="store_true", help="less memory for a third more time"),
 )
 
@@ -72,16 +74,16 @@ def plan(arguments):
 
 
 @command(
-    option("data", help="a folder with images/ and masks/, a .csv, a COCO .json, or a domain"),
+    option("data", help=f"a folder with images/ and masks/, a .csv, a COCO .json, or {DRAWN}"),
     *METHOD,
-    option("--steps", type=count, default=250),
+    option("--steps", type=count, default=250, help="batches, forward and backward"),
     option("--batch", type=count, default=8, help="images a step, over all processes"),
     option("--accumulate", type=count, default=1, help="parts of a batch, one held at a time"),
     option("--cache", metavar="FOLDER", help="keep what frozen early blocks answer, by image"),
     option("--cache-gb", type=positive, metavar="GB", help="that the folder may hold; default 10"),
     option("--cache-half", action="store_true", help="kept in float16: half the size, rounded"),
     option("--lr", type=positive, default=2e-3, help="learning rate, of Adam"),
-    option("--seed", type=whole, default=0),
+    option("--seed", type=whole, default=0, help="of new tensors, order of images, noise"),
     option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
     option("--loss", default="cross_entropy_dice", help="a wrong name lists all"),
     option("--augment", default="flips", choices=("flips", "full"), help="full: crops, colours"),
@@ -100,7 +102,7 @@ def plan(arguments):
     option("--nodes", type=count, default=1, help="machines; see CONTRIBUTING for their command"),
     option("--accelerator", "--device", default="auto", choices=("auto", "cpu", "cuda")),
     option("--quiet", action="store_true", help="no progress bar"),
-    option("--out", metavar="FOLDER", help="log, state and adapters; a killed run goes on there"),
+    option("--out", metavar="FOLDER", help=KEPT),
 )
 def fit(arguments):
     """Adapt a SAM to your images, and keep the best and the last adapter."""
@@ -112,7 +114,7 @@ def fit(arguments):
 @command(
     option("data", help="as for fit"),
     option("file", help="an adapter or a folded model; or sam_nano, vit_b, ... with true boxes"),
-    option("--split", default="test", choices=("train", "val", "test")),
+    option("--split", default="test", choices=("train", "val", "test"), help="that is scored"),
     option("--metrics", nargs="*", default=[], metavar="NAME", help="s_measure, e_measure, ..."),
     option(
         "--worst", type=whole, default=4, metavar="N", help="images named, and drawn with --out"

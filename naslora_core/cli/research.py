@@ -33,18 +33,18 @@ def table(arguments):
 
 
 @command(
-    option("data", nargs="+", help="folders with images/ and masks/, or names of domains"),
+    option("data", nargs="+", help="as for fit, one or more"),
     option(
         "--methods",
         nargs="+",
         default=["decoder_only", "lora", "nas_lora"],
         help="names of adapters.methods: METHODS, VARIANTS, or unet",
     ),
-    option("--seeds", nargs="+", type=whole, default=[0, 1, 2]),
+    option("--seeds", nargs="+", type=whole, default=[0, 1, 2], help="one run a method and seed"),
     option(
         "--steps", type=count, default=250, help="batches, forward and backward, of each method"
     ),
-    option("--batch", type=count, default=8, help="images a step; 2 for vit_b on 16 GB"),
+    option("--batch", type=count, default=8, help="images a step; for vit_b see what `plan` says"),
     option(
         "--lr", nargs="+", type=positive, default=[2e-3], help="learning rates, tried one by one"
     ),
@@ -141,11 +141,11 @@ def gpu_table(arguments):
 
 
 @command(
-    option("--scenes", type=count, default=240_000, help="in all, earlier legs counted"),
+    option("--scenes", type=count, metavar="N", help="in all, earlier legs counted"),
     option("--decay", type=float, default=0.1, help="share of the scenes over which lr falls"),
-    option("--out", default="build/pretrain", metavar="FOLDER"),
+    option("--out", default="build/pretrain", metavar="FOLDER", help="log, state, weights"),
     option("--batch", type=count, default=16, help="scenes a step"),
-    option("--lr", type=positive, default=6e-4),
+    option("--lr", type=positive, default=6e-4, help="learning rate before it falls"),
     option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
     option("--devices", type=count, default=1, metavar="N", help="processes that share a batch"),
     option("--workers", type=count, default=1, metavar="N", help="of each, processes that draw"),

@@ -19,13 +19,23 @@ def open_data(name: str, profile, seed: int = 0, groups: str | None = None) -> D
     """An embedded domain with the profile's counts and size, or your data at the path `name`.
 
     A folder (see `folder`), a .csv (`csv_table`) or a COCO .json (`coco`); groups as they have it.
-    Raises UserError for a name that is a domain's and a folder's too, and for a domain with groups.
+    Raises UserError for a name that is nothing or a domain's and a folder's too, and for a domain
+    with groups.
     """
     if name not in DOMAINS:
+        _there(name)
         return to_dataset(list_data(name, groups=groups))
     _only_drawn(name, groups)
     p = profile
     return domain(name, p.train, p.val, p.test, size=p.image_size, seed=seed)
+
+
+def _there(name: str) -> None:
+    if not Path(name).exists():
+        raise UserError(
+            f"There is nothing at {name}; expected a folder with images/ and masks/, a .csv, a "
+            f"COCO .json, or the name of a drawn domain ({', '.join(DOMAINS)}); mend the name."
+        )
 
 
 def _only_drawn(name: str, groups: str | None) -> None:

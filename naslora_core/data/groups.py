@@ -21,19 +21,19 @@ def groups_by(pattern: str, names: Iterable[str]) -> dict[str, str]:
         regex = re.compile(pattern)
     except re.error as error:
         raise UserError(
-            f"groups={pattern!r} is no regular expression ({error}); expected one with one group, "
-            f"e.g. {EXAMPLE!r}; mend it."
+            f'groups="{pattern}" is no regular expression ({error}); expected one with one group, '
+            f'e.g. "{EXAMPLE}"; mend it.'
         ) from error
     if regex.groups != 1:
         raise UserError(
-            f"groups={pattern!r} has {regex.groups} groups in parentheses; expected one, e.g. "
-            f"{EXAMPLE!r}; put it around what images of one patient or sequence share."
+            f'groups="{pattern}" has {regex.groups} groups in parentheses; expected one, e.g. '
+            f'"{EXAMPLE}"; put it around what images of one patient or sequence share.'
         )
     found = {name: regex.search(name) for name in names}
     missed = sorted(n for n, match in found.items() if not (match and match[1]))
     if missed:
         raise UserError(
-            f"groups={pattern!r} finds nothing in {some(missed)}; expected a group in every name; "
+            f'groups="{pattern}" finds nothing in {some(missed)}; expected a group in every name; '
             "widen the pattern or rename them."
         )
     return {name: match[1] for name, match in found.items()}

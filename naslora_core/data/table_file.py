@@ -40,7 +40,15 @@ def list_table(
     images, masks = (_paths(file, table, column, tell) for column in ("image", "label"))
     images = {n: image for n, image in images.items() if image.is_file() and masks[n].is_file()}
     splits, where = keep(splits, images), f"column label of {file}"
-    return Listing(file.stem, images, masks, lambda n: read_mask(masks[n]), splits, where)
+    read, notes = (lambda n: read_mask(masks[n])), _beside(file)
+    return Listing(file.stem, images, masks, read, splits, where, notes=notes)
+
+
+def _beside(file: Path) -> tuple[str, ...]:
+    """A note on a split.json, which folders and COCO files have and a csv does not."""
+    if not (other := file.with_name("split.json")).is_file():
+        return ()
+    return (f"{other} is not read: a csv says its splits in a column `split` (train, val, test).",)
 
 
 def _rows(file: Path) -> Rows:

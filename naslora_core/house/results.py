@@ -37,7 +37,8 @@ def _base(weights: Path, photographs: dict) -> str:
     head = f"| data | objects | {' | '.join(COLUMNS)} |\n{'|---' * (len(COLUMNS) + 2)}|"
     lines = [_line(name, row["objects"], [row[c] for c in COLUMNS]) for name, row in rows]
     split = f" Photographs: the {photographs['split']} splits." if len(rows) > 1 else ""
-    return "\n".join([head, *lines, "", _seen(card) + split])
+    found = f" {source(photographs)}" if photographs else ""
+    return "\n".join([head, *lines, "", _seen(card) + split + found])
 
 
 def _line(name: str, count: int, values: list[float]) -> str:

@@ -15,7 +15,7 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from naslora_core.cli import literal
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 from naslora_core.files import write_atomic
 from naslora_core.house import headline
 from naslora_core.house.environment import ROOT
@@ -39,7 +39,11 @@ class Outcome:
 
 def given_parameters(data: str | None, profile: str | None, settings: list[str]) -> dict:
     """Parameters from the command line; DATA must be a folder and becomes an absolute path."""
-    given = {"PROFILE": profile} if profile else {}
+    given = {}
+    if profile:
+        from naslora_core.profiles import PROFILES  # it imports torch
+
+        given["PROFILE"] = known(profile, PROFILES, "There is no profile")
     if data:
         if not Path(data).is_dir():
             raise UserError(f"There is no folder {data}; DATA names one with images/ and masks/.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from naslora_core.adapters import METHODS
 from naslora_core.data import open_data
-from naslora_core.errors import known
+from naslora_core.errors import UserError, known
 from naslora_core.files import write_atomic
 from naslora_core.profiles import profile
 from naslora_core.sam import load_sam, manifest
@@ -128,8 +128,10 @@ def pretrain(arguments: argparse.Namespace) -> None:
     if arguments.publish:
         print(publish(out)["table"])
         return
-    start = None if (out / "state.pt").exists() else _published(latest())
-    a = arguments
+    a, start = arguments, None if (out / "state.pt").exists() else _published(latest())
+    if a.scenes is None:
+        seen = manifest(latest())["scenes_seen"]
+        raise UserError(f"--scenes is missing: the latest weights have seen {seen}; give more.")
     leg = Leg(scenes=a.scenes, decay=a.decay, batch=a.batch, lr=a.lr)
     device = known_device(a.device)
     fabric = alone(device) if a.devices == 1 else launch(a.devices, accelerator=device.type)

@@ -79,7 +79,7 @@ def fit(
     and the images' names when the loss is not finite; and with the knobs to turn when memory runs
     out.
     """
-    _suits(model, data)
+    _suits(model, data, watch)
     criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
     schedule = named_schedule(schedule, steps, lr, bool(Alphas(model).parameters))
     cache = named_cache(cache, known(augment, AUGMENTS, "augment is"))
@@ -124,7 +124,19 @@ def _circumstances(run: Run, data) -> dict[str, object]:
     }
 
 
-def _suits(model: nn.Module, data) -> None:
+def _suits(model: nn.Module, data, watch) -> None:
+    """UserError for what cannot be trained together: another model, data, watch, other classes."""
+    if not hasattr(model, "trained"):
+        raise UserError(
+            f"A {type(model).__name__} has nothing to train; expected what `adapt` returns."
+        )
+    if not all(hasattr(data, part) for part in ("train", "val", "classes")):
+        raise UserError(
+            f"The data are {data!r}; expected a Dataset: from `folder`, `csv_table`, `coco`, or "
+            "`open_data` with a path or a domain's name."
+        )
+    if not (watch is None or isinstance(watch, Watch)):
+        raise UserError(f"watch is {watch!r}; expected Watch(every=...), or None.")
     if len(data.classes) != model.classes:
         raise UserError(
             f"{data.name} has {len(data.classes)} foreground classes, the model draws "

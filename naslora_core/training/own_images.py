@@ -59,9 +59,9 @@ def _tell(result, a: argparse.Namespace, out: Path) -> None:
     if seen:
         kept = "best"
         print(f"Validation Dice: best {max(seen):.3f} (look {best(seen)} of {len(seen)}).")
-    if result.genotype and getattr(result.model.method, "searches", True):
+    if result.genotype:
         result.genotype.save(out / "genotype.json")
-        print(f"Chosen operators: {out / 'genotype.json'}")
+        print(f"Operators by block, alpha and both readings: {out / 'genotype.json'}")
     words = ["python", "-m", "naslora_core", "evaluate", a.data, f"{out / kept}.safetensors"]
     for flag, value in {"--groups": a.groups, "--checkpoint": a.checkpoint}.items():
         words += [flag, value] if value else []

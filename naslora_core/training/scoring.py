@@ -76,7 +76,8 @@ def _tell(scores: Scores, classes: int) -> None:
     for name, value in scores.mean.items():
         print(f"{name:>12}  {value:.3f}  mean of images{some}")
     for name, value in scores.overall.items():
-        print(f"{name:>12}  {value:.3f}  over all pixels")
+        more = ", the background a class" if name == "miou" else ""
+        print(f"{name:>12}  {value:.3f}  over all pixels{more}")
 
 
 def _keep(scores: Scores, samples, order: np.ndarray, out: Path) -> None:
