@@ -15,7 +15,7 @@ help:
 	@echo "make notebooks  execute changed lessons into notebooks/     LESSON=02 this one, changed or not"
 	@echo "make tables     README tables and cost lines from recorded files"
 	@echo "make lint       ruff's rules and format"
-	@echo "make clean      remove what the above built; .venv and trained models stay"
+	@echo "make clean      remove what the above built; .venv, my_notebooks/, trained models stay"
 	@echo "The first of them installs .venv. TORCH=cpu: PyTorch's CPU build. PYTHON=python3.12: that one."
 
 workbook:

@@ -11,6 +11,9 @@ import naslora_core
 from naslora_core.house.doors import doors
 from naslora_core.house.environment import ROOT
 from naslora_core.house.lesson import badges
+from naslora_core.training.compare import RECORDED, paired, recorded
+from naslora_core.viz.story import paired_seeds
+from naslora_core.viz.theme import canvas
 
 COSTS = {lesson.name: {"seconds": 30 + lesson.number, "peak_mb": 900} for lesson in LESSONS}
 
@@ -42,3 +45,15 @@ def test_the_readmes_own_code_runs(tmp_path, monkeypatch):
     assert any((t != before[n]).any() for n, t in model.trained().items())
     again = naslora_core.load_adapter(names["sam"], "mine.safetensors")
     assert all(torch.equal(t, model.kept()[n]) for n, t in again.kept().items())
+
+
+def test_the_first_figure_says_what_its_records_say():
+    """hero.png was drawn before: where the rule or the records changed, it is to be made anew."""
+    alt = json.loads((RECORDED / "hero.json").read_text())["alt"]
+    runs = recorded("methods")
+    differences = {
+        d: paired([r for r in runs if r["data"] == d], "nas_lora", "lora")
+        for d in ("camouflage", "polyp")
+    }
+    said = paired_seeds(canvas()[1][0, 0], differences)
+    assert alt.startswith(f"NAS-LoRA minus LoRA: {said}."), "run python -m naslora_core hero"

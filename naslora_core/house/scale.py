@@ -29,7 +29,7 @@ MISSING = (
     ("the lessons on the profile `gpu`: time, memory, and whether vit_b stays within their "
      "tolerances (that they run with a model on another device is tested)",
      "make workbook PROFILE=gpu", ""),
-    ("`sam_nano` trained on, towards its bar of .81 by box",
+    ("a leg of `sam_nano` trained there",
      "python -m naslora_core pretrain --scenes 900000 --decay 1 --batch 64 --device cuda "
      "--workers 14", ""),
 )  # fmt: skip
