@@ -192,7 +192,7 @@ def test_broken_files_are_refused(sam, tmp_path):
         path.write_bytes(broken)
         with pytest.raises(UserError, match=message):
             load_folded(path)
-    with pytest.raises(UserError, match="not a readable"):
+    with pytest.raises(UserError, match="There is no file"):
         load_folded(tmp_path / "none.safetensors")
 
 

@@ -174,7 +174,8 @@ def test_help_needs_no_package():
 def test_unknown_words_are_refused_in_one_line():
     done = command("clean", "--everything")
     assert done.returncode == 2
-    assert done.stderr == "clean does not know '--everything'; see --help.\n"
+    told = "clean does not know '--everything'; expected what `python -m naslora_core clean --help`"
+    assert done.stderr == f"{told} lists; mend it.\n"
 
 
 def test_importing_the_package_imports_nothing_heavy():

@@ -164,7 +164,7 @@ def test_images_that_would_be_lost_are_refused(images, trained, tmp_path):
         call("predict", file, tmp_path, "--overlay", "--out", tmp_path / "x")
     with pytest.raises(UserError, match="no picture and no folder of pictures"):
         call("predict", file, images, "--out", tmp_path / "x")
-    with pytest.raises(UserError, match="not a readable file"):
+    with pytest.raises(UserError, match="There is no file"):
         call("predict", tmp_path / "none.safetensors", folder, "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()
     assert before == {p: p.read_bytes() for p in images.rglob("*.png")}
