@@ -25,7 +25,8 @@ def plan(arguments: argparse.Namespace) -> None:
     print(f"{a.model}, {a.method}, {asked}")
     print(_parts(asked))
     where = "" if device == "cuda" else ": no GPU is here, its kernels may keep a little more"
-    print(f"Kernels and time of this machine's {device}{where}.")
+    what = "Kernels" if a.no_time else "Kernels and time"
+    print(f"{what} of this machine's {device}{where}.")
     if a.card:
         found = propose(asked, a.card, rates)
         print(f"Into {a.card:g} GB ({ROOM:.0%} of them used) fits: {found}")
