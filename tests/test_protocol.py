@@ -244,7 +244,7 @@ def test_a_share_that_is_none_is_told(share):
 
 
 def test_unknown_domains_and_missing_images_are_told(file, monkeypatch):
-    with pytest.raises(UserError, match="'mars' is no domain of the protocol; it has camouflage, "):
+    with pytest.raises(UserError, match="no domain 'mars'; choose one of camouflage, vessel"):
         registry.read(file).cells(["mars"])
     with pytest.raises(UserError, match="set NASLORA_DATA"):
         registry.located("mars")
@@ -271,9 +271,9 @@ def test_the_command_runs_the_cells_that_are_asked_for(file, monkeypatch, words,
 
 
 def test_the_command_tells_a_seed_or_a_method_that_is_not_registered():
-    with pytest.raises(UserError, match="9 is no seed of the protocol; it has 0, 1, 2, 3, 4"):
+    with pytest.raises(UserError, match="no seed 9; choose one of 0, 1, 2, 3, 4"):
         call("protocol", "--seeds", 9)
-    with pytest.raises(UserError, match="'full' is no method of the protocol; it has decoder_only"):
+    with pytest.raises(UserError, match="no method 'full'; choose one of decoder_only"):
         call("protocol", "--only", "polyp", "--methods", "full")
 
 

@@ -74,17 +74,11 @@ class Protocol:
 
         All methods of a cell see the same passes. UserError for a name or seed it does not have.
         """
-        _known("domain", domains, self.domains)
-        _known("seed", seeds, self.seeds)
+        for name in domains:
+            known(name, self.domains, "The protocol has no domain")
+        for seed in seeds:
+            known(seed, self.seeds, "The protocol has no seed")
         return list(product(domains or self.domains, seeds or self.seeds))
-
-
-def _known(what: str, asked: Sequence, has: Sequence) -> None:
-    """UserError for the first that the protocol does not have."""
-    for one in asked:
-        if one not in has:
-            known = ", ".join(map(str, has))
-            raise UserError(f"{one!r} is no {what} of the protocol; it has {known}.")
 
 
 def shared(cells: Sequence[tuple[str, int]], share: str) -> list[tuple[str, int]]:
@@ -104,9 +98,7 @@ def read(path: Path = FILE) -> Protocol:
         found = yaml.safe_load(text)
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
         given["setting"] = Setting(**given["setting"])
-        return Protocol(
-            **given, digest=hashlib.sha256(text.replace(b"\r\n", b"\n")).hexdigest()[:12]
-        )
+        return Protocol(**given, digest=_digest(text))
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is no protocol ({error}); expected the keys "
@@ -166,7 +158,8 @@ def run(
     is among the cells and the file is not committed, where images are missing, or where a record
     was made under another protocol.
     """
-    _known("method", methods, protocol.methods)
+    for method in methods:
+        known(method, protocol.methods, "The protocol has no method")
     if any(name in protocol.test for name, _ in cells):
         committed(path)
     places = {name: located(name) for name, _ in cells}
