@@ -67,7 +67,6 @@ def test_a_record_on_another_base_is_not_taken_for_one_on_this(sam, tmp_path):
     path.write_text(json.dumps(nameless))
     with pytest.raises(UserError, match=f"made on {FIRST_BASE}"):  # as the package's older records
         compare(sam, tiny_data(), [], [], tmp_path, SETTING, "")
-    assert FIRST_BASE == f"sam_nano {model_hash(load_sam())[:12]}"
 
 
 def test_the_ceiling_is_that_of_the_bases_own_masks(tmp_path):

@@ -15,7 +15,8 @@ from naslora_core.sam.attention import fuse
 from naslora_core.sam.nano import build_nano
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-NEXT = WEIGHTS / "next"  # trained further; no result but its table stands on it yet
+FIRST = WEIGHTS / "first"  # 128,000 scenes: what the registered comparison was asked of
+NEXT = WEIGHTS / "next"  # trained further, where there are some; nothing stands on them yet
 BUILDERS = {
     "sam_nano": build_nano,
     "vit_b": build_sam_vit_b,

@@ -11,7 +11,7 @@ from naslora_core.errors import UserError, known
 from naslora_core.files import write_atomic
 from naslora_core.profiles import profile
 from naslora_core.sam import load_sam, manifest
-from naslora_core.sam.registry import latest, read_state
+from naslora_core.sam.registry import FIRST, latest, read_state
 from naslora_core.training import oracle
 from naslora_core.training import pretrain as legs
 from naslora_core.training import protocol as registry
@@ -109,7 +109,7 @@ def protocol(arguments: argparse.Namespace) -> None:
     a, registered = arguments, registry.read()
     cells = registry.shared(registered.cells(a.only, a.seeds), a.share)
     if not a.verdict:
-        sam = load_sam().to(known_device(a.device))
+        sam = load_sam("sam_nano", FIRST / "sam_nano.safetensors").to(known_device(a.device))
         registry.run(registered, sam, command_line(), cells, a.methods)
     print(told(registry.results(registered), registered))
 
