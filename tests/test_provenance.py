@@ -46,3 +46,5 @@ def test_without_git_nothing_fails(tmp_path, monkeypatch):
     (tmp_path / ".git").mkdir()
     monkeypatch.setenv("PATH", "")
     assert commit(tmp_path) == "unknown"
+    monkeypatch.setenv("NASLORA_COMMIT", "0123456789")  # of a copy on a cluster
+    assert commit(tmp_path) == "0123456789"

@@ -108,17 +108,21 @@ def bench(arguments):
 
 
 @command(
-    option("what", choices=("cache", "attention", "plan", "overhead"), help="which question"),
+    option(
+        "what",
+        choices=("cache", "attention", "plan", "overhead", "inference"),
+        help="which question",
+    ),
     option(
         "--sizes", nargs="+", choices=("nano", "vit_b"), help="of plan, overhead; default: both"
     ),
     option("--rounds", type=count, default=5, metavar="N", help="turns"),
-    option("--device", metavar="NAME", help="of attention, overhead: cpu (the default) or cuda"),
+    option("--device", metavar="NAME", help="of attention, overhead, inference: cpu, the default"),
     ROWS,
 )
 def measure(arguments):
-    """Measure what a cache saves, the forms of attention, how far plans are off, or what operators
-    add to a step."""
+    """Measure what a cache saves, the forms of attention, how far plans are off, what operators
+    add to a step, or how fast whole encoders of ViT-B are."""
     from naslora_core.training.measuring import measure
 
     measure(arguments)

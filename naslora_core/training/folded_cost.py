@@ -32,14 +32,14 @@ def measure_folded(
     encoder = build(size).to(device).image_encoder
     side = encoder.img_size
     images = torch.randn(batch, 3, side, side, device=device)
-    encoders = {VANILLA: (encoder, 0)} | {n: _folded(encoder, m) for n, m in FOLDED.items()}
+    encoders = {VANILLA: (encoder, 0)} | {n: folded(encoder, m) for n, m in FOLDED.items()}
     work = {name: partial(infer, module, images) for name, (module, _) in encoders.items()}
     times = interleaved(work, rounds, device)
     return {name: _row(times, name) | {"side_macs": encoders[name][1]} for name in encoders}
 
 
 @torch.no_grad()
-def _folded(encoder: nn.Module, method: NASLoRA) -> tuple[nn.Module, int]:
+def folded(encoder: nn.Module, method: NASLoRA) -> tuple[nn.Module, int]:
     """A folded copy with the method's operators all alive, and its side branches' cost."""
     twin = frozen_twin(encoder)
     method.inject(twin)

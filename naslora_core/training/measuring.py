@@ -1,4 +1,4 @@
-"""What `python -m naslora_core measure cache | attention | plan | overhead` and `gpu-table` do."""
+"""What `python -m naslora_core measure QUESTION` and `gpu-table` do."""
 
 import argparse
 import json
@@ -15,6 +15,7 @@ from naslora_core.training.devices import known_device
 from naslora_core.training.overhead import measure_overhead, told
 from naslora_core.training.plan_error import hold, line
 from naslora_core.training.provenance import provenance
+from naslora_core.training.whole_inference import measure_inference
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -68,11 +69,21 @@ def _overhead(a) -> Iterator[dict]:
         yield rows
 
 
+def _inference(a) -> Iterator[dict]:
+    rows = {}
+    for precision in ("bf16", "fp32"):
+        rows[precision] = measure_inference(precision, a.rounds, a.device)
+        for name, row in rows[precision].items():
+            print(f"{precision} {name:>27}: {json.dumps(row)}", flush=True)
+        yield rows
+
+
 QUESTIONS = {
     "cache": (_cache, ()),
     "attention": (_attention, ("device",)),
     "plan": (_plan, ("sizes",)),
     "overhead": (_overhead, ("sizes", "device")),
+    "inference": (_inference, ("device",)),
 }
 
 

@@ -1,6 +1,7 @@
 """Where a number came from: device, versions, commit, command, date."""
 
 import datetime
+import os
 import platform
 import shutil
 import subprocess
@@ -42,9 +43,10 @@ def device_name(device: str | torch.device = "cpu") -> str:
 
 def commit(root: Path = Path(__file__).parents[2]) -> str:
     """Short hash of the checkout, with + where code or lessons have uncommitted changes (not
-    records: a run writes its own); unknown outside git, as where the package was installed."""
+    records: a run writes its own). Outside git $NASLORA_COMMIT, as a copy on a cluster may set it,
+    else unknown."""
     if not ((root / ".git").exists() and shutil.which("git")):
-        return "unknown"
+        return os.environ.get("NASLORA_COMMIT", "unknown")
     changed = _git(root, "status", "--porcelain", "--", *CODE)
     return (_git(root, "rev-parse", "--short=10", "HEAD") or "unknown") + "+" * bool(changed)
 

@@ -20,13 +20,13 @@ def draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     turn, wave = rng.uniform(0, np.pi), WAVELENGTH * rng.uniform(0.9, 1.3)
     ground = weave(rng, size, turn, wave)
     if rng.random() < 0.7:
-        coat = weave(rng, size, turn + rng.uniform(0.22, 0.5) * np.pi * rng.choice((-1, 1)), wave)
+        coat = weave(rng, size, turn + rng.uniform(0.14, 0.28) * np.pi * rng.choice((-1, 1)), wave)
     else:
-        coat = weave(rng, size, turn, wave * 0.6)
+        coat = weave(rng, size, turn, wave * 0.72)
     tone = ndimage.gaussian_filter(np.where(animal, coat, ground), 0.004 * size)  # no cut edge
     for part in (animal, ~animal):
         tone[part] = _ranks(tone[part])
-    image = _colours(rng, tone + 0.12 * noise(rng, size, 40))
+    image = _colours(rng, tone + 0.24 * noise(rng, size, 40))
     image *= _light(rng, size)[..., None]
     return camera(rng, image, 0, 0.025), animal.astype(np.uint8)
 
@@ -35,7 +35,7 @@ def weave(rng: np.random.Generator, size: int, turn: float, wavelength: float) -
     """Noise `S S` in a band about one wavelength (of the side) and one direction `turn`."""
     fy, fx = np.fft.fftfreq(size, 1 / size)[:, None], np.fft.rfftfreq(size, 1 / size)[None]
     f, off = np.hypot(fy, fx) + 1e-6, np.arctan2(fy, fx) - turn
-    band = np.exp(-0.5 * (np.log2(f * wavelength) / 0.45) ** 2 - 0.5 * (np.sin(off) / 0.4) ** 2)
+    band = np.exp(-0.5 * (np.log2(f * wavelength) / 0.45) ** 2 - 0.5 * (np.sin(off) / 0.55) ** 2)
     return np.fft.irfft2(np.fft.rfft2(rng.standard_normal((size, size))) * band, (size, size))
 
 

@@ -80,7 +80,8 @@ def _lesions(rng, size: int, leaf: np.ndarray, inside: np.ndarray) -> np.ndarray
         if rng.random() < 0.5:
             place = foci[rng.integers(len(foci))] + rng.normal(0, 0.09, 2)
         height = blob(rng, size, place, np.exp(rng.uniform(-3.5, -2.1)), 0.3, 0.6) + grain
-        lay(leaf, YELLOW * rng.uniform(0.8, 1.1), rng.uniform(0.6, 0.9) * cover(height + 0.4, 0.9))
+        halo = rng.uniform(0.25, 0.65) * cover(height + 0.4, 0.9)
+        lay(leaf, YELLOW * rng.uniform(0.8, 1.1), halo)
         lay(leaf, _brown(rng) * 0.85, cover(height, 0.2))
         lay(leaf, dry, rng.uniform(0, 0.9) * cover(height - 0.45, 0.4))
         sick = np.maximum(sick, cover(height, 0.2))
@@ -89,7 +90,7 @@ def _lesions(rng, size: int, leaf: np.ndarray, inside: np.ndarray) -> np.ndarray
 
 def _splashes(rng, size: int, leaf: np.ndarray, inside: np.ndarray) -> None:
     """Paint mud: a lesion's sizes, shapes and browns, with neither halo nor dry centre."""
-    for place in places(rng, inside > 0.03, rng.integers(6, 14)):
+    for place in places(rng, inside > 0.03, rng.integers(10, 20)):
         height = blob(rng, size, place, np.exp(rng.uniform(-3.5, -2.1)), 0.3, 0.6)
         lay(leaf, _brown(rng) * rng.uniform(0.7, 1.1), cover(height, 0.2))
 

@@ -30,7 +30,7 @@ def draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
 def _pits(rng, size: int) -> np.ndarray:
     """Diverticula: domes turned inwards, with a polyp's outline."""
     pits = np.zeros((size, size))
-    for _ in range(rng.integers(1, 4)):
+    for _ in range(rng.integers(2, 6)):
         hollow = blob(rng, size, rng.uniform(0.05, 0.95, 2), rng.uniform(0.08, 0.2), 0.3, 0.6)
         pits = np.maximum(pits, _dome(rng, hollow))
     return pits
@@ -48,7 +48,7 @@ def _residue(rng, image: np.ndarray, share: np.ndarray) -> None:
 def _dome(rng, away: np.ndarray) -> np.ndarray:
     """A cap that leaves the wall in a soft foot, knobbly now and then."""
     size, a = len(away), np.clip(away, 0, 1)
-    cap = rng.uniform(0.07, 0.13) * (1 - (1 - a) ** 2)
+    cap = rng.uniform(0.05, 0.09) * (1 - (1 - a) ** 2)
     cap += a * rng.choice((0, 0.012)) * noise(rng, size, 9)
     return ndimage.gaussian_filter(cap, rng.uniform(0.006, 0.018) * size)
 
@@ -68,7 +68,7 @@ def _albedo(rng, size: int, share: np.ndarray) -> np.ndarray:
     """Mucosa between orange and red, in patches; the polyp is a little redder or paler."""
     pale, red = np.array([0.85, 0.6, 0.47]), np.array([0.72, 0.33, 0.27])
     blood = 0.45 + 0.25 * fractal(rng, size, 3, 4) + rng.normal(0, 0.1)
-    blood = blood + share * rng.choice((-1, 1)) * rng.uniform(0.1, 0.4)
+    blood = blood + share * rng.choice((-1, 1)) * rng.uniform(0.05, 0.25)
     return pale + np.clip(blood + _vessels(rng, size) * (1 - share), 0, 1)[..., None] * (red - pale)
 
 

@@ -29,7 +29,7 @@ def draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     lay(image, (0.95, 0.75, 0.45), 0.35 * _streaks(rng, size))
     lay(image, _blood(rng), _spots(rng, size) * rng.uniform(0.45, 0.8))
     tree = stamp(size, *_trees(rng, disc))
-    fade = 0.55 + 0.12 * noise(rng, size, 3) + rng.normal(0, 0.05)
+    fade = 0.45 + 0.12 * noise(rng, size, 3) + rng.normal(0, 0.05)
     lay(image, image * _blood(rng) / image.mean((0, 1)), tree * np.clip(fade, 0.3, 0.9))
     image *= _light(rng, size)[..., None]
     lay(image, 0.02, 1 - inside)
@@ -97,7 +97,7 @@ def _trees(rng, disc) -> tuple[np.ndarray, np.ndarray]:
 
 def _spots(rng, size: int) -> np.ndarray:
     """Round and irregular bleedings, alone and in groups, as wide as the vessels or wider."""
-    count = rng.integers(12, 40)
+    count = rng.integers(30, 70)
     centre = rng.uniform(0, 1, (count, 2))
     near = rng.random(count) < 0.5
     centre[near] = rng.uniform(0.1, 0.9, 2) + rng.normal(0, 0.12, (near.sum(), 2))
@@ -110,7 +110,7 @@ def _streaks(rng, size: int) -> np.ndarray:
     """Pale lines: as thin as vessels, and bright."""
     paths = [
         _walk(rng, rng.uniform(0, 1, 2), rng.uniform(0, 7), rng.uniform(0.2, 0.6), 0.06)[0]
-        for _ in range(rng.integers(3, 8))
+        for _ in range(rng.integers(6, 14))
     ]
     points = np.concatenate(paths)
     return stamp(size, points, np.full(len(points), rng.uniform(THIN, 0.6 * THICK)))
