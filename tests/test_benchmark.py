@@ -17,7 +17,8 @@ from naslora_core.training.benchmark import (
     saved_mb,
     summary,
 )
-from naslora_core.training.folded_cost import FOLDED, VANILLA, _folded, measure_folded
+from naslora_core.training.folded_cost import FOLDED, VANILLA, measure_folded
+from naslora_core.training.folded_cost import folded as folded_encoder
 from naslora_core.training.overhead import NINE, PATHS, THREE, measure_overhead, removed, told
 
 
@@ -68,7 +69,9 @@ def test_folded_encoders_are_timed_beside_the_vanilla_one(folded):
 def test_a_pointwise_fold_is_made_of_the_vanilla_modules():
     encoder = benchmark.build("nano").image_encoder
     kinds = [type(m) for m in encoder.modules()]
-    pointwise, beside = (_folded(encoder, FOLDED[n])[0] for n in ("pointwise", "5x5 on the map"))
+    pointwise, beside = (
+        folded_encoder(encoder, FOLDED[n])[0] for n in ("pointwise", "5x5 on the map")
+    )
     assert [type(m) for m in pointwise.modules()] == kinds
     assert len([m for m in beside.modules() if getattr(m, "windows", None)]) == 4
     assert not torch.equal(pointwise.blocks[0].attn.qkv.weight, encoder.blocks[0].attn.qkv.weight)

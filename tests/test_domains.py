@@ -135,7 +135,7 @@ def test_weave_runs_along_its_direction():
     field = weave(np.random.default_rng(0), 128, 0.0, 0.085)  # waves travel along x
     along = np.corrcoef(field[:-4].ravel(), field[4:].ravel())[0, 1]
     across = np.corrcoef(field[:, :-4].ravel(), field[:, 4:].ravel())[0, 1]
-    assert along > 0.5 > 0 > across
+    assert along > 0.4 > 0 > across
 
 
 def test_noise_is_a_unit_field_and_scales():

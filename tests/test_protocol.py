@@ -39,6 +39,7 @@ draws: 200
 def file(tmp_path):
     path = tmp_path / "protocol.yml"
     path.write_text(TEXT)
+    (tmp_path / "learning_rates").symlink_to(registry.FILE.parent / "learning_rates")
     return path
 
 

@@ -51,10 +51,14 @@ def test_a_rate_is_never_chosen_on_images_that_are_not_for_validation(tmp_path, 
     [{"data": "vessel"}, {"data": "mars"}, {"seed": 0}],
     ids=["a test domain", "one that is not registered", "a registered seed"],
 )
-def test_a_registered_comparison_takes_no_trial_of_what_it_judges(tmp_path, monkeypatch, place):
-    monkeypatch.setattr(registry, "RECORDED", tmp_path)
+def test_a_registered_comparison_takes_no_trial_of_what_it_judges(tmp_path, place):
     protocol = replace(
-        registry.read(), rates=("tried",), trials=(1e-3, 3e-3), methods=("lora",), subject="lora"
+        registry.read(),
+        folder=tmp_path,
+        rates=("tried",),
+        trials=(1e-3, 3e-3),
+        methods=("lora",),
+        subject="lora",
     )
     (tmp_path / "tried").mkdir()
     for lr, iou in ((1e-3, 0.5), (3e-3, 0.4)):

@@ -8,8 +8,8 @@ from naslora_core.training.compare import RECORDED
 
 
 def test_of_its_domains_one_had_been_scored_on_test_images_before():
-    protocol = yaml.safe_load((RECORDED / "protocol.yml").read_text())
-    records = [json.loads(path.read_text()) for path in RECORDED.glob("*/*.json")]
+    protocol = yaml.safe_load((RECORDED / "registered" / "protocol.yml").read_text())
+    records = [json.loads(path.read_text()) for path in RECORDED.rglob("*.json")]
     runs = [r for r in records if "split" in r.get("setting", {})]
     asked = [r for r in runs if "protocol" in r]
     assert {r["data"] for r in asked} == {*protocol["development"], *protocol["test"]}

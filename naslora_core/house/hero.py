@@ -23,7 +23,7 @@ def make(steps: int, seed: int, domain: str = "camouflage") -> None:
     paired seeds of that comparison; write `recorded/hero.png` and what belongs to it."""
     data, sam = open_data(domain, profile("laptop")), load_sam()
     model = adapt(sam, METHODS["nas_lora"], seed=seed)
-    rate = best_rates(RECORDED / "learning_rates")["nas_lora"]
+    rate = best_rates(RECORDED / "rates")["nas_lora"]
     result = fit(model, data, steps=steps, lr=rate, seed=seed, precision="bf16")
     boxed, adapted = evaluate(sam, data.val, "box"), evaluate(model, data.val)
     i = adapted.median_image

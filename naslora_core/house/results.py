@@ -7,6 +7,7 @@ from statistics import mean
 from naslora_core.house.sources import CORE, recorded, runs, source
 from naslora_core.labels import LABELS
 from naslora_core.search.planted import PLANTS, Race, rate
+from naslora_core.training.rates import best_rates, tried
 
 COLUMNS = ("box", "ellipse", "click", "disc", "ceiling")
 
@@ -21,17 +22,8 @@ def hero(core: Path = CORE) -> str:
 
 def base_table(core: Path = CORE) -> str:
     """What `sam_nano` reaches unadapted, on its own scenes and on recorded sets of photographs."""
-    return _base(core / "weights", recorded(core, "base_table.json"))
-
-
-def next_table(core: Path = CORE) -> str:
-    """The same of its next weights, where there are some."""
-    weights = core / "weights" / "next"
-    return _base(weights, recorded(core, "base_table_next.json")) if weights.exists() else ""
-
-
-def _base(weights: Path, photographs: dict) -> str:
-    card = json.loads((weights / "sam_nano.json").read_text())
+    photographs = recorded(core, "base_table.json")
+    card = json.loads((core / "weights" / "sam_nano.json").read_text())
     rows = [("its own scenes", card["table"])]
     rows += sorted(photographs.get("rows", {}).items())
     head = f"| data | objects | {' | '.join(COLUMNS)} |\n{'|---' * (len(COLUMNS) + 2)}|"
@@ -71,7 +63,7 @@ def method_table(name: str = "kvasir_polyp", core: Path = CORE) -> str:
     note = (
         f"{len(one['images'])} test images of {one['data']}; {s['steps']} steps of {s['batch']} "
         f"images a method in {s.get('precision', 'fp32')}; ceiling of 64 x 64 masks {reach:.3f} "
-        f"IoU; learning rate {s['lr']:g} for all, not tuned.\n\n{source(*records)}"
+        f"IoU; each at its own learning rate (`recorded/rates/`).\n\n{source(*records)}"
     )
     return "\n".join(["| method | Dice | IoU | Dice by seed |\n|---|---|---|---|", *rows, "", note])
 
@@ -87,11 +79,22 @@ def development_table(core: Path = CORE) -> str:
     head = f"| method | learning rate | {' | '.join(domains)} |\n{'|---' * (len(domains) + 2)}|"
     note = (
         f"Validation IoU, mean over seeds (lowest to highest), {s['steps']} steps of {s['batch']} "
-        f"images in {s['precision']}.{_collapsed(records)} Of every method three learning rates "
-        f"were tried on camouflage with another seed (`recorded/learning_rates/`), a coarse grid "
-        f"at whose end many a choice lies (lesson 12).\n\n{source(*records)}"
+        f"images in {s['precision']}.{_collapsed(records)} {_tried(core)}\n\n{source(*records)}"
     )
     return "\n".join([head, *filter(None, rows), "", note])
+
+
+def _tried(core: Path) -> str:
+    """In a sentence, how each method's learning rate was chosen."""
+    trials = tried(core / "recorded" / "rates")
+    grid = sorted({rate for of in trials.values() for rate in of})
+    chosen = best_rates(core / "recorded" / "rates").values()
+    ends = sum(rate in (grid[0], grid[-1]) for rate in chosen)
+    rates = ", ".join(f"{rate:g}" for rate in grid)
+    return (
+        f"The learning rate is the best of {rates} on camouflage with another seed "
+        f"(`recorded/rates/`); of {len(trials)} best ones {ends or 'none'} lie at an end of these."
+    )
 
 
 def _collapsed(records: list[dict]) -> str:

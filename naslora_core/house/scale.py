@@ -1,9 +1,10 @@
-"""The real size: what was measured of it, and what was not for want of a GPU."""
+"""The real size: what was measured of it on a processor and on a GPU."""
 
 from pathlib import Path
 
 from naslora_core.house.sources import CORE, recorded, runs, source
 from naslora_core.labels import LABELS
+from naslora_core.training.gpu_table import removed
 
 FORMS = {
     "segment_anything": "`segment_anything`: logits plus bias",
@@ -11,43 +12,25 @@ FORMS = {
     "mask": "bias as the kernel's mask",
     "flex": "FlexAttention",
 }
-GPU = "python -m naslora_core gpu-table --out naslora_core/recorded/gpu"
-BENCH = "bench --sizes vit_b --device cuda --out naslora_core/recorded/bench_cuda.json"
-ATTENTION = "measure attention --device cuda --out naslora_core/recorded/attention_cuda.json"
-# what, the command that measures it, and the record that then exists
-MISSING = (
-    ("vit_b at 1024 in bf16, batch 2 and 4, eight methods, fast attention on and off: time, memory",
-     GPU, "gpu/vit_b_1024-nas_lora-b2-fast-bf16.json"),
-    ("the same with late blocks alone and their input from a cache",
-     GPU, "gpu/vit_b_1024-nas_lora_late-b2-fast-cache-bf16.json"),
-    ("vit_h with NAS-LoRA on one card", GPU, "gpu/vit_h_1024-nas_lora-b2-fast-bf16.json"),
-    ("the forms of attention on CUDA, FlexAttention with its backward",
-     f"python -m naslora_core {ATTENTION}", "attention_cuda.json"),
-    ("two blocks of vit_b on CUDA: every method, and folded encoders beside vanilla",
-     f"python -m naslora_core {BENCH}", "bench_cuda.json"),
-    ("plans against a GPU's allocator", "make test ARGS=\"-m gpu\"", ""),
-    ("the lessons on the profile `gpu`: time, memory, and whether vit_b stays within their "
-     "tolerances (that they run with a model on another device is tested)",
-     "make workbook PROFILE=gpu", ""),
-    ("a leg of `sam_nano` trained there",
-     "python -m naslora_core pretrain --scenes 900000 --decay 1 --batch 64 --device cuda "
-     "--workers 14", ""),
-)  # fmt: skip
+LEGS = {"conv_lora_released": "Conv-LoRA, released", "nas_lora_late": "NAS-LoRA, last four blocks"}
+WHERE = {"attention.json": "on the processor, float32", "attention_cuda.json": "on CUDA, float32"}
 
 
 def scale_table(core: Path = CORE) -> str:
-    """Attention's forms, plans, caches and legs on a GPU, as recorded."""
-    parts = attention(core), plans(core), caches(core), gpu_rows(core)
+    """Attention's forms, plans, caches, and what a GPU took, as recorded."""
+    parts = [attention(core, name) for name in WHERE]
+    parts += [plans(core), caches(core), gpu_rows(core), inference(core), blocks(core)]
     return "\n\n".join(filter(None, parts))
 
 
-def attention(core: Path = CORE) -> str:
+def attention(core: Path = CORE, name: str = "attention.json") -> str:
     """A row a form of attention, windowed and global."""
-    kept = recorded(core, "attention.json")
+    kept = recorded(core, name)
     if not kept:
         return ""
     rows = [_form(form, kept["rows"]) for form in FORMS]
-    names = ["attention", *(f"{c} {w}" for w in kept["rows"] for c in ("time", "kept MB"))]
+    names = [f"attention {WHERE[name]}"]
+    names += [f"{c} {w}" for w in kept["rows"] for c in ("time", "kept MB")]
     head = f"| {' | '.join([*names, 'error'])} |\n{'|---' * (len(names) + 1)}|"
     note = (
         "One layer of ViT-B at 1024, forward and backward: time as a ratio to "
@@ -111,12 +94,13 @@ def gpu_rows(core: Path = CORE) -> str:
         return ""
     head = "| model | method | batch | attention | ms a step | of LoRA | images/s | peak GB |"
     rows = [_leg(record) for record in found]
-    return "\n".join([head, "|---" * 8 + "|", *rows, "", source(*found)])
+    note = f"{shares(core)} {source(*found)}"
+    return "\n".join([head, "|---" * 8 + "|", *rows, "", note])
 
 
 def _leg(record: dict) -> str:
     leg = record["leg"]
-    method = LABELS.get(leg["method"], leg["method"].replace("_", " "))
+    method = (LABELS | LEGS)[leg["method"]]
     way = ("fast" if leg["fast"] else "official") + (", cached" if leg["kept"] else "")
     start = f"| {leg['size']} | {method} | {leg['batch']} | {way} | "
     if record.get("out_of_memory"):
@@ -126,11 +110,74 @@ def _leg(record: dict) -> str:
     return f"{start}{record['ms']:.0f} | {ratio} | {speed:.2f} | {peak:.1f} |"
 
 
-def missing(core: Path = CORE) -> str:
-    """What was not measured for want of a GPU, and what would."""
-    left = [
-        f"| {what} | `{command}` |"
-        for what, command, record in MISSING
-        if not record or not (core / "recorded" / record).exists()
-    ]
-    return "\n".join(["| not measured: no GPU was there | its command |\n|---|---|", *left])
+def shares(core: Path = CORE) -> str:
+    """In a sentence, what NAS-LoRA removes of Conv-LoRA's overhead over LoRA, leg by leg."""
+    found = [r for r in runs(core, "gpu") if r["leg"]["size"] == "vit_b_1024"]
+    told = []
+    for released, way in ((True, "the released Conv-LoRA's"), (False, "the fastest one's")):
+        part = [f"{share:.0%}" for share in removed(found, released).values()]
+        told += [f"{', '.join(part)} of {way}"] if part else []
+    if not told:
+        return ""
+    where = "With two images, fast and official attention, then with four, fast and official,"
+    return f"{where} NAS-LoRA removes {' and '.join(told)} overhead over LoRA."
+
+
+def inference(core: Path = CORE) -> str:
+    """Whole encoders of ViT-B beside the vanilla one, in a sentence."""
+    kept = recorded(core, "inference_cuda.json")
+    if not kept:
+        return ""
+    told = "; ".join(f"in {precision} {_speeds(rows)}" for precision, rows in kept["rows"].items())
+    return f"Whole encoders of ViT-B at 1024, four images, images a second: {told}. {source(kept)}"
+
+
+def _speeds(rows: dict) -> str:
+    each = (f"{n} {r['images_per_second']:.0f} (time {r['ratio']:.2f})" for n, r in rows.items())
+    return ", ".join(each)
+
+
+def blocks(core: Path = CORE) -> str:
+    """Two blocks of ViT-B on a GPU: every method's step and inference, beside LoRA's."""
+    kept = recorded(core, "bench_cuda.json")
+    if not kept:
+        return ""
+    rows = kept["rows"]["vit_b"].items()
+    each = ", ".join(f"{LABELS.get(n, n)} {r['step_ratio']:.2f}" for n, r in rows)
+    folded = kept["folded"]["vit_b"].items()
+    beside = ", ".join(f"{n} {r['inference_ratio']:.2f}" for n, r in folded if n != "vanilla")
+    return (
+        "One windowed and one global block of ViT-B at 1024 on CUDA in float32, a step beside "
+        f"LoRA's: {each}. Folded, of a vanilla encoder's inference: {beside}. {source(kept)}"
+    )
+
+
+def headline(core: Path = CORE) -> str:
+    """For the front page: what a training step of the real SAM takes of a GPU."""
+    found = {"-".join(map(str, _key(r["leg"]))): r for r in runs(core, "gpu")}
+    lines = [f"| {what} | {_cells(found[key])} |" for what, key in SHOWN.items() if key in found]
+    if not lines:
+        return ""
+    head = "| a training step at 1024 pixels, two images, bf16 | ms | images/s | peak GB |"
+    return "\n".join([head, "|---|---|---|---|", *lines, "",
+                      f"{shares(core)} {source(*found.values())}"])  # fmt: skip
+
+
+SHOWN = {
+    "vit_b, NAS-LoRA, SAM's own attention": "vit_b_1024-nas_lora-2-False-False",
+    "the same with the fused attention, which is the default": "vit_b_1024-nas_lora-2-True-False",
+    "and in the last four blocks, the rest from a cache": "vit_b_1024-nas_lora_late-2-True-True",
+    "vit_b, LoRA, fused": "vit_b_1024-lora-2-True-False",
+    "vit_b, Conv-LoRA as released, fused": "vit_b_1024-conv_lora_released-2-True-False",
+    "vit_b, decoder alone, fused": "vit_b_1024-decoder_only-2-True-False",
+    "vit_h, NAS-LoRA, fused": "vit_h_1024-nas_lora-2-True-False",
+}
+
+
+def _key(leg: dict) -> tuple:
+    return tuple(leg[k] for k in ("size", "method", "batch", "fast", "kept"))
+
+
+def _cells(record: dict) -> str:
+    speed, peak = record["images_per_second"], record["peak_mb"] / 1024
+    return f"{record['ms']:.0f} | {speed:.1f} | {peak:.1f}"

@@ -24,15 +24,14 @@ from naslora_core.house.results import (
     development_table,
     hero,
     method_table,
-    next_table,
     planted_table,
 )
-from naslora_core.house.scale import missing, scale_table
+from naslora_core.house.scale import headline, scale_table
 from naslora_core.house.style import style_table
 
 FRONT = {"figure": hero, "doors": doors, "base": base_table}
-FRONT |= {"registered": registered_table, "missing": missing}
-RESULTS = {"next": next_table, "methods": method_table, "costs": cost_table}
+FRONT |= {"registered": registered_table, "gpu": headline}
+RESULTS = {"methods": method_table, "costs": cost_table}
 RESULTS |= {"development": development_table, "reach": reach_table, "planted": planted_table}
 RESULTS |= {"domains": domains_table, "scale": scale_table}
 

@@ -15,7 +15,6 @@ from naslora_core.sam.attention import fuse
 from naslora_core.sam.nano import build_nano
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-FIRST = WEIGHTS / "first"  # 128,000 scenes: what the registered comparison was asked of
 NEXT = WEIGHTS / "next"  # trained further, where there are some; nothing stands on them yet
 BUILDERS = {
     "sam_nano": build_nano,
@@ -42,8 +41,9 @@ def load_sam(name: str = "sam_nano", checkpoint: str | Path | None = None) -> nn
     _fill(sam, state, name, path)
     sam.model_name = name
     # On a CPU a fused layer of ViT-B takes as long as the official one (ratio 0.91 in windows, 1.08
-    # on the map) and keeps 146 MB on the map instead of 818 (recorded/attention.json). The same on
-    # CUDA, where time is not measured yet, for memory is what is short there. On maps as small as
+    # on the map) and keeps 146 MB on the map instead of 818 (recorded/attention.json). On an H200 a
+    # whole encoder takes half of the official one's time in bf16, and 1.14 of it in float32
+    # (recorded/inference_cuda.json), where memory still speaks for it. On maps as small as
     # sam_nano's fusing gains nothing.
     if name != "sam_nano":
         fuse(sam.image_encoder)

@@ -11,7 +11,7 @@ from naslora_core.errors import UserError, known
 from naslora_core.files import write_atomic
 from naslora_core.profiles import profile
 from naslora_core.sam import load_sam, manifest
-from naslora_core.sam.registry import FIRST, latest, read_state
+from naslora_core.sam.registry import latest, read_state
 from naslora_core.training import oracle
 from naslora_core.training import pretrain as legs
 from naslora_core.training import protocol as registry
@@ -27,7 +27,7 @@ from naslora_core.training.provenance import provenance
 from naslora_core.training.publish import publish
 from naslora_core.training.rates import best_rates
 from naslora_core.training.table import component_cases, mask_side, scene_cases, score
-from naslora_core.training.verdict import told
+from naslora_core.training.verdict import told, waiting
 
 
 def command_line() -> str:
@@ -108,8 +108,9 @@ def protocol(arguments: argparse.Namespace) -> None:
     """Run the missing runs of a share of the cells, then print the verdict so far."""
     a, registered = arguments, registry.read()
     cells = registry.shared(registered.cells(a.only, a.seeds), a.share)
-    if not a.verdict:
-        sam = load_sam("sam_nano", FIRST / "sam_nano.safetensors").to(known_device(a.device))
+    registered.asked(a.methods)
+    if not a.verdict and waiting(registry.results(registered), registered):
+        sam = load_sam().to(known_device(a.device))
         registry.run(registered, sam, command_line(), cells, a.methods)
     print(told(registry.results(registered), registered))
 

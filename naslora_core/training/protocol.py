@@ -2,9 +2,10 @@
 
     python -m naslora_core protocol
 
-runs what is missing of `recorded/protocol.yml` (one JSON a run, so the grid grows over days and
-machines) and prints the verdict over what is there. Choices are made on development domains; the
-test domains run only where the file is committed as it stands, and every record carries its digest.
+runs what is missing of `recorded/registered/protocol.yml` (one JSON a run, so the grid grows over
+days and machines) and prints the verdict once all is there. Choices are made on development
+domains; the test domains run only where the file is committed as it stands, and every record
+carries its digest.
 """
 
 import hashlib
@@ -23,16 +24,17 @@ from naslora_core.profiles import profile
 from naslora_core.training.compare import KNOWN, RECORDED, Setting, compare
 from naslora_core.training.rates import even_rates
 
-FILE = RECORDED / "protocol.yml"
-RESULTS = RECORDED / "protocol"
+FILE = RECORDED / "registered" / "protocol.yml"
+RESULTS = FILE.parent / "runs"
+GIVEN = ("digest", "folder")  # by the file as it lies there, not by a key in it
 
 
 @dataclass(frozen=True)
 class Protocol:
     """development, test: domains; subject: the method that is judged against the others in
-    `methods`; setting and seeds are those of `compare`; rates: folders of trials, trials: the
-    learning rates that each method must have been tried with there; level, draws:
-    of the intervals, over `metric`."""
+    `methods`; setting and seeds are those of `compare`; rates: folders of trials beside the file,
+    trials: the learning rates that each method must have been tried with there; level, draws:
+    of the intervals, over `metric`; folder: where the file lies."""
 
     development: tuple[str, ...]
     test: tuple[str, ...]
@@ -46,6 +48,7 @@ class Protocol:
     level: float
     draws: int
     digest: str = field(repr=False)
+    folder: Path = field(repr=False)
 
     def __post_init__(self):
         both = [*self.development, *self.test]
@@ -80,6 +83,12 @@ class Protocol:
             known(seed, self.seeds, "The protocol has no seed")
         return list(product(domains or self.domains, seeds or self.seeds))
 
+    def asked(self, methods: Sequence[str] = ()) -> Sequence[str]:
+        """The methods named, all where none is; UserError for one it does not have."""
+        for method in methods:
+            known(method, self.methods, "The protocol has no method")
+        return methods or self.methods
+
 
 def shared(cells: Sequence[tuple[str, int]], share: str) -> list[tuple[str, int]]:
     """Every N-th cell from the I-th for a share "I/N" of N jobs side by side."""
@@ -98,11 +107,11 @@ def read(path: Path = FILE) -> Protocol:
         found = yaml.safe_load(text)
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
         given["setting"] = Setting(**given["setting"])
-        return Protocol(**given, digest=_digest(text))
+        return Protocol(**given, digest=_digest(text), folder=Path(path).parent)
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is no protocol ({error}); expected the keys "
-            f"{', '.join(k for k in Protocol.__dataclass_fields__ if k != 'digest')}."
+            f"{', '.join(k for k in Protocol.__dataclass_fields__ if k not in GIVEN)}."
         ) from error
 
 
@@ -158,8 +167,7 @@ def run(
     is among the cells and the file is not committed, where images are missing, or where a record
     was made under another protocol.
     """
-    for method in methods:
-        known(method, protocol.methods, "The protocol has no method")
+    chosen = protocol.asked(methods)
     if any(name in protocol.test for name, _ in cells):
         committed(path)
     places = {name: located(name) for name, _ in cells}
@@ -167,13 +175,12 @@ def run(
     rates, facts = _rates(protocol), {"protocol": protocol.digest}
     for name, seed in cells:
         data = open_data(places[name], profile("laptop"))
-        chosen = methods or protocol.methods
         compare(sam, data, chosen, [seed], out, protocol.setting, command, rates, facts)
 
 
 def _rates(protocol: Protocol) -> dict[str, float]:
     """Each method's learning rate, chosen by equal trials apart from what the verdict is about."""
-    folders, p = [RECORDED / name for name in protocol.rates], protocol
+    folders, p = [protocol.folder / name for name in protocol.rates], protocol
     return even_rates(folders, p.methods, p.trials, p.development, p.seeds)
 
 
