@@ -259,7 +259,7 @@ beside = {"base, no prompt": unasked, "base, boxes": boxed}
 
 # %%
 SHOWN = ("base_boxed", "decoder_only", "lora", "fixed_conv", "nas_lora")
-photographs = [r for r in recorded("protocol") if r["data"] == "kvasir_polyp"]
+photographs = recorded("kvasir_polyp")
 viz.comparison([r for r in photographs if r["method"] in SHOWN])
 
 # %% [markdown]

@@ -511,7 +511,7 @@ clean = nearest_dice(*(np.concatenate([ids, ids + count]) for ids in origins))
 
 # %%
 ADAPTERS = ("lora", "fixed_conv", "nas_lora")
-photographs = [r for r in recorded("protocol") if r["data"] == "kvasir_polyp"]
+photographs = recorded("kvasir_polyp")
 runs = {(r["method"], r["seed"]): r["images"] for r in photographs}
 
 

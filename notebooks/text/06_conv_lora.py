@@ -755,35 +755,37 @@ checks.ex_6_3(alarm)
 
 # %% [markdown]
 # ## Is it better?
-# Ours is too short a run to tell. [Lesson 12](12_compare_everything.ipynb#Asked-once) explains how
-# these were recorded: at equal passes, each method at its own learning rate. Photographs first;
-# NAS-LoRA is lesson 07's.
+# Ours is too short a run to tell. These were recorded, at equal passes, each method at its own
+# learning rate. Photographs first; NAS-LoRA is lesson 07's.
 
 # %%
-kept = recorded("protocol")
 paths = ("fixed_conv", "conv_lora", "nas_lora")
 drawn = ("decoder_only", "lora", *paths)
 
 
-def on(domain):
-    """The runs of one domain, in the order drawn."""
-    return [r for m in drawn for r in kept if (r["method"], r["data"]) == (m, domain)]
+def ordered(records):
+    """The runs of these methods, in the order drawn."""
+    return [r for m in drawn for r in records if r["method"] == m]
 
 
 # %%
-gains = {LABELS[m]: paired(on("kvasir_polyp"), m, "lora") for m in paths}
+photographs = ordered(recorded("kvasir_polyp"))
+gains = {LABELS[m]: paired(photographs, m, "lora") for m in paths}
 told = [f"{n} {g.mean():+.3f} ({(g > 0).sum()} of {len(g)})" for n, g in gains.items()]
 title = f"Dice minus LoRA's (seeds ahead): {', '.join(told)}"
-viz.comparison(on("kvasir_polyp"), title=title)
+viz.comparison(photographs, title=title)
 
 # %% [markdown]
 # Lines join runs of one seed. All paths are far above decoder-only; among them, seeds lie as far
-# apart as methods. On how many domains is a mean ahead of LoRA's?
+# apart as methods. The same question was asked once of eight domains, of an earlier `sam_nano`
+# ([lesson 12](12_compare_everything.ipynb#Asked-once)): on how many is a mean ahead of LoRA's?
 
 # %%
-domains = {r["data"] for r in kept}
+asked = ordered(recorded("registered/runs"))
+domains = {r["data"] for r in asked}
+on = {d: [r for r in asked if r["data"] == d] for d in domains}
 leads = {
-    LABELS[m]: [float(paired(on(d), m, "lora").mean()) for d in domains] for m in paths
+    LABELS[m]: [float(paired(on[d], m, "lora").mean()) for d in domains] for m in paths
 }
 ahead = {name: sum(lead > 0 for lead in of) for name, of in leads.items()}
 assert (ahead["Conv-LoRA"], ahead["fixed 3x3"], len(domains)) == (0, 6, 8)
