@@ -137,7 +137,7 @@ before, after = test_dice(Segmenter(sam)), test_dice(full)
 {"before": round(before, 3), "after": round(after, 3)}
 
 # %% [markdown]
-# Test Dice without a prompt: the second number is what all of that bought. The blocks' four
+# Test Dice without a prompt: the difference is what all of that bought. The blocks' four
 # Linears (qkv, proj, and two in the MLP) hold most of the encoder. Their change is a difference of
 # two matrices, nothing more:
 
@@ -210,7 +210,7 @@ viz.surviving(survives, val_dice(full))
 
 # %% [markdown]
 # At rank 0 the Linears are the base's again, under a decoder that was trained for others. How
-# soon the blue line meets the dashed one says how many directions mattered; a cut may even
+# soon the blue line nears the dashed one says how many directions mattered; a cut may even
 # score a little above it: few images cannot tell such numbers apart.
 
 # %% [markdown]
@@ -544,7 +544,8 @@ dict(sorted(dialled.items()))
 
 # %% [markdown]
 # At 0 the encoder is the base's, under a decoder trained for another; at 1 it is what was
-# trained; above 1 nobody has ever trained. The flatter this is, the less the path does.
+# trained; above 1 nobody has ever trained, though Dice need not fall there at once. The flatter
+# the way from 0 to 1, the less the path does.
 
 # %% [markdown]
 # ## Which Linears
@@ -652,7 +653,7 @@ title = "One base, two skills: a row wears one adapter"
 viz.explore(wear, list(adapters), "adapter", title, axes=4)
 
 # %% [markdown]
-# Yellow outlines the truth: where the wrong adapter is worn, blue should leave it.
+# Yellow outlines the truth: where the wrong adapter is worn, blue should mostly leave it.
 
 # %% [markdown]
 # And the base, after four trainings, a merge, a dial and all these swaps?
@@ -665,6 +666,9 @@ untouched
 
 # %% [markdown]
 # Not one bit has moved, and the adapted model holds no copy of it: same hash, same memory.
+#
+# Below, the cut's Dice is of the validation images, the others' of the test images; do not compare
+# it with theirs.
 
 # %% tags=["nbval-ignore-output"]
 record(

@@ -394,8 +394,8 @@ viz.operators(result.genotype)
 
 # %% [markdown]
 # It has its row in every block of the genotype, the result of a search. So few steps decide nothing:
-# bars on the dotted line are a search that has not begun. The diamond is a reading of the mixed
-# kernel, lesson 08's subject.
+# bars close to the dotted line are a search that has hardly begun. The diamond is a reading of the
+# mixed kernel, lesson 08's subject.
 
 # %% [markdown]
 # ## Search fewer channels
