@@ -128,7 +128,8 @@ viz.show_masks(
 )
 
 # %% [markdown]
-# Green is the prompt, blue the answer. The answers of a toy are rough, but they are
+# Green is the prompt, blue the answer. The click gets most of the coffee, the box the
+# inside of the cup with a hole in it. The answers of a toy are rough, but they are
 # answers, from a model that has seen drawings alone. Your turn:
 
 # %% tags=["nbval-ignore-output"]
@@ -137,7 +138,8 @@ viz.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 # %% [markdown]
 # With a running kernel the last cell takes your clicks. A page made by `make workbook`
 # keeps a grid of them and shows the nearest (or Tab, then arrow keys). Elsewhere you
-# see three.
+# see three: the coffee; much of the saucer; and, for a click on the handle, a large
+# piece of cup, saucer and shadow.
 
 # %% [markdown]
 # ## One special kind of image
@@ -371,9 +373,9 @@ record(
 # ## In practice
 # - `sam_nano` is a toy: real classes, toy weights. It teaches mechanisms and runs in
 #   minutes; it is no substitute for the real SAM on your images.
-# - Leaves are one of the easier domains, chosen because a short run shows something
-#   there; the polyps of lesson 02 are harder, and all drawn domains are easier than
-#   the world. Recorded runs on real images stand beside them from lesson 02 on.
+# - Leaves were chosen because a short run shows something there; the polyps of lesson
+#   02 are harder in as short a run. No drawn domain stands for the world: recorded
+#   runs on real images stand beside them from lesson 02 on.
 # - Numbers differ a little between processors. Sentences here do not depend on such
 #   digits.
 #

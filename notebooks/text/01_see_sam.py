@@ -484,14 +484,15 @@ viz.show_masks(
     drawn,
     [sample.mask for sample in some],
     overlap,
-    f"Without a prompt SAM outlines something else: mean Dice {np.mean(overlap):.2f}",
+    f"Without a prompt SAM takes too much or misses: mean Dice {np.mean(overlap):.2f}",
 )
 
 # %% [markdown]
-# Blue is what SAM draws, yellow the truth of four special kinds of image. In
-# pre-training a prompt always said what was wanted, and here nothing does. Where the
-# question is always the same ("where is the polyp?"), training can put it into the
-# weights.
+# Blue is what SAM draws, yellow the truth of four special kinds of image. Of the
+# polyp and the ill spots it takes a good part, and much else that stands out beside
+# them; of the vessels and the camouflaged shape hardly anything. In pre-training a
+# prompt always said what was wanted, and here nothing does. Where the question is
+# always the same ("where is the polyp?"), training can put it into the weights.
 #
 # ## Where an adapter will sit
 # Which weights? In every block one Linear, `qkv`, makes queries, keys and values at

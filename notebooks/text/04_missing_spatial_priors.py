@@ -92,7 +92,7 @@ COUNTS = [10, 30, 100]  # training images of the learning curves
 # %% [markdown]
 # ## What each setting decides
 # `PROFILE` decides how long probes are trained; the encoder is `sam_nano` on every profile, for
-# its untrained twin costs nothing. `SEED` draws the twin, the shuffles and the batches. `DATA` is
+# its untrained twin costs nothing. `SEED` draws the images, the twin and the shuffles. `DATA` is
 # what a probe must find and `COUNTS` from how many images. In `camouflage` one pixel tells nothing
 # and only neighbours do: failing to help there weighs most.
 
@@ -616,8 +616,8 @@ viz.explore(slide, COLUMNS, "column", title, few=[3, 6, 7, 10])
 # %% [markdown]
 # The white line is the border. Where the interval of Dice *lost* is above zero, the wall shows in
 # masks; around or below zero the decoder has mended it, or never needed it. Here its lower end
-# touches zero and its upper end is a few thousandths: if the wall shows, then by well below the .01
-# of claim 6. Discs on plain ground are easy; this is no proof for thin or hidden things.
+# rounds to zero and its upper end is a few thousandths: if the wall shows, then by well below the
+# .01 of claim 6. Discs on plain ground are easy; this is no proof for thin or hidden things.
 
 # %% [markdown]
 # ## The experiment that could refute us
@@ -768,12 +768,13 @@ viz.gains(gained)
 #
 # On the trained encoder, ten images leave the first question open: their five draws differ too
 # much. From 30 on the 3 × 3 is above zero and above random neighbours; its gain does not fall to
-# the right, and its mean stays below the fixed mean's.
+# the right, and on average the fixed mean gains more.
 
 # %% [markdown]
 # ## The verdicts
 # An interval wholly above zero (claim 6: above .01) lets a claim stand; wholly below, it is
-# refuted; else it is undecided. Claim 7 is judged at the fewest images, the fixed mean at the most.
+# refuted; else it is undecided. Claim 7 is judged with the fewest training images, the fixed mean
+# with the most.
 
 # %% tags=["nbval-ignore-output"]
 learnt, never = used["inside windows, after the blocks"].values()

@@ -460,10 +460,11 @@ candidates = {"mixture": spatial} | chosen | {"searched pointwise": pointwise}
 Rows({name: verdict(model) for name, model in candidates.items()})
 
 # %% [markdown]
-# A block named `skip` or `conv_1x1` lost its branch; one named `sep_conv_5x5` keeps nearly all of
-# it. Where projection frees a block, neighbours were not needed *there*, which is a result. Where
-# it frees none, keep the mixture: same cost, no loss. To ship a `.pth` for certain, search among
-# pointwise operators from the start.
+# A block named `skip` or `conv_1x1` lost its branch; one named `sep_conv_3x3` keeps nearly all of
+# it, `sep_conv_5x5` all. Where projection frees a block, neighbours were not needed *there*, which
+# is a result. Where it frees none, keep the mixture: nearly the same cost, no loss. What argmax
+# frees says less: look above at what it lost. To ship a `.pth` for certain, search among pointwise
+# operators from the start.
 #
 # ### Exercise 11.2 - what will fold?
 # Difficulty 3 of 5 ·

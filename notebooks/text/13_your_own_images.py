@@ -380,7 +380,8 @@ columns = dict(enumerate(mine.classes))
 {n: {columns[i]: round(float(x), 2) for i, x in enumerate(r)} for n, r in table.items()}
 
 # %% [markdown]
-# A class near 0 beside a ceiling near 1 has not been learnt; a mean would have hidden it.
+# On crop and weed no class is left out, and all stay far below what the grid allows. A class near 0
+# beside a ceiling near 1 would be one that was not learnt, and a mean would hide it.
 #
 # > **Predict first.** Which mistake will dominate in the worst images: objects missed, drawn where
 # > nothing is, or given the wrong class?
@@ -393,8 +394,9 @@ viz.blame(*parts)
 
 # %% [markdown]
 # Each colour asks for another remedy. *Another class*: the two look alike at this size, or labels
-# are inconsistent. *Missed*, mostly thin or small: compare with the ceiling, then cut your images
-# into tiles. *Drawn in vain*: show the training more of that background.
+# are inconsistent. *Missed*, if thin or small: compare with the ceiling, then cut your images into
+# tiles; if whole plants on a green ground, as in the first two: train longer, show more such
+# images. *Drawn in vain*: show the training more of that background.
 
 # %% [markdown]
 # ## When the loss does not fall
@@ -457,9 +459,9 @@ said = {"first loss": flat[0], "lowest": min(flat), "highest": max(flat)}
 {n: round(x, 2) for n, x in said.items()} | {"tensors that moved": len(moved)}
 
 # %% [markdown]
-# Every batch holds other images, so the loss jitters about its first value. A curve alone cannot
-# tell that from a rate that is too low; the sure test is one line: which tensors moved after a
-# step? None. Now the others.
+# Every batch holds other images, so the loss jitters about its first value. A curve alone can
+# hardly tell that from a rate that is too low; the sure test is one line: which tensors moved after
+# a step? None. Now the others.
 #
 # > **Predict first.** Which of the ill runs will end with a *lower* loss than the healthy one?
 
@@ -482,20 +484,21 @@ line = "Dice {:.2f} as given, {:.2f} in truth\ndraws {:.0%} of the pixels"
 viz.symptoms(losses, {name: line.format(*row) for name, row in verdicts.items()})
 
 # %% [markdown]
-# The dangerous ones are not those that stay high. Shifted numbers make an *easy* task, for
-# background is most of every image: loss and score *as given* are good. Among mostly empty masks a
-# model that draws nothing is right most of the time, and two empty masks agree perfectly. No curve
-# tells; `check`'s columns of empty masks and of foreground do, and so do five masks that somebody
+# The dangerous ones are those whose score *as given* is good. Shifted numbers make an *easy* task,
+# for background is most of every image: the loss is good, too. Among mostly empty masks a model
+# that draws nothing is right most of the time, and two empty masks agree perfectly: the loss jumps
+# and ends above the healthy one, but the score is the share of empty masks. No curve names the
+# cause; `check`'s columns of empty masks and of foreground do, and so do five masks that somebody
 # looks at.
 #
 # | what you see | likely cause | what to do |
 # |---|---|---|
 # | a flat loss, jittering about its first value | nothing moves, or hardly | list what changed after one step; make the optimiser after `adapt`, from `model.trained()` |
 # | the loss hardly falls | learning rate too low, too few steps | ten times the rate, on a few dozen steps |
-# | the loss leaps (here off the axis), then a plateau above the healthy run | learning rate too high | a tenth of it |
-# | a plateau above the healthy run at once; nothing drawn, or the same everywhere | masks of other images, or mirrored or turned | draw ten training images with their masks |
+# | the loss leaps (here off the axis for nearly all steps) and ends far above the healthy run | learning rate too high | a tenth of it |
+# | after a few steps a plateau above the healthy run; nothing drawn, or the same everywhere | masks of other images, or mirrored or turned | draw ten training images with their masks |
 # | the loss falls fast, the score is high, masks cover the background | numbers shifted or swapped | the foreground column of `check`; renumber |
-# | the loss falls, almost nothing is drawn, the mean Dice looks fine | most masks empty | count empty masks; score the others alone |
+# | the loss jumps, then falls; almost nothing is drawn, the mean Dice looks fine | most masks empty | count empty masks; score the others alone |
 # | training loss falls, validation turns | too few images | `augment="full"`, `Watch(patience=...)`, fewer adapted blocks ([03](03_train_and_measure.ipynb)) |
 
 # %% [markdown]
@@ -563,9 +566,11 @@ viz.show_masks(
 )
 
 # %% [markdown]
-# The control comes last: the base, which was trained on prompts, with the same boxes. Where the
-# box's share is near the first one, training has taught the decoder to answer its one question
-# whatever is asked. Whoever needs both keeps both: base and adapter share their weights in memory.
+# The control comes last: the base, which was trained on prompts, with the same boxes. Where a share
+# is near the first one, training has taught the decoder to answer its one question whatever is
+# asked. So it is with the click. The box still counts, but only in part: much of what is drawn lies
+# outside it, of the base's next to nothing. Whoever needs both keeps both: base and adapter share
+# their weights in memory.
 #
 # ### Exercise 13.3 - a bug hunt: the click that landed elsewhere
 # Difficulty 3 of 5 ·
@@ -695,7 +700,8 @@ def keeps(method, count=8, precision=torch.float32, sparing=False):
 # python -m naslora_core fit mine --model vit_b --batch 8 --devices 4 --precision bf16
 # ```
 # The second line uses four GPUs, each a fourth of the batch; gradients are averaged, so the run is
-# that of one GPU but for rounding. Nothing of this was measured here on a GPU.
+# that of one GPU but for rounding. Neither line was run here on a GPU; what steps of
+# `vit_b` took of one stands in the [results](../README.md#results-so-far).
 
 # %% tags=["nbval-ignore-output"]
 record(
@@ -712,7 +718,8 @@ record(
 # - `check` names every file that would stop a training; a twin across splits is only a note.
 # - A run with an `out` can be killed at any moment and ends with the same bits.
 # - Scores by class beside a ceiling, and wrong pixels by kind, say what to mend.
-# - Each cause has its own look; shifted numbers and empty masks look like success.
+# - Most causes have a look of their own; by their scores, shifted numbers and empty masks look like
+#   success.
 
 # %% [markdown]
 # ## In practice
