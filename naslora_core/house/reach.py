@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 
-from naslora_core.house.sources import CORE, recorded, runs, source
+from naslora_core.house.sources import CORE, earlier, recorded, runs, source
 from naslora_core.labels import LABELS
 
 RIVAL, SUBJECT, GOAL = "conv_lora", "nas_lora", 0.5  # half of the rival's passes
@@ -64,7 +64,8 @@ def reach_table(core: Path = CORE) -> str:
         f"that get there, and of these the median passes, as a share of {LABELS[RIVAL]}'s whole "
         f"run; time: these, times what a step of the encoder takes beside {LABELS[RIVAL]}'s in "
         f"the table of costs. Its own row tells how early it was once as good as at its end. Last "
-        f"tenth: the mean gain of Dice in it, on {domains}.\n\n{source(*records)}"
+        f"tenth: the mean gain of Dice in it, on {domains}.{earlier(records)}\n\n"
+        f"{source(*records)}"
     )
     return "\n".join([head, *rows, "", note])
 

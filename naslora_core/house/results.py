@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from statistics import mean
 
-from naslora_core.house.sources import CORE, recorded, runs, source
+from naslora_core.house.sources import CORE, earlier, recorded, runs, source
 from naslora_core.labels import LABELS
 from naslora_core.search.planted import PLANTS, Race, rate
 from naslora_core.training.rates import best_rates, tried
@@ -132,7 +132,8 @@ def planted_table(core: Path = CORE) -> str:
         rows.append(f"| {label} | {len(races)} | {hits} |")
         whole = 5 * len(PLANTS)
         part = f"{len(kept)}" + f" of {whole}" * (len(kept) < whole)
-        notes.append(f"{label.capitalize()}, {part} searches: {source(*kept)}")
+        made_on = earlier(kept) if place == "sam_nano" else ""
+        notes.append(f"{label.capitalize()}, {part} searches: {source(*kept)}{made_on}")
     if not rows:
         return ""
     head = "| planted in | operators | projection | argmax alpha |\n|---|---|---|---|"

@@ -4,6 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from naslora_core.sam.registry import in_use
+from naslora_core.training.compare import FIRST_BASE
+
 CORE = Path(__file__).parents[1]
 
 
@@ -16,6 +19,13 @@ def recorded(core: Path, name: str) -> dict:
 def runs(core: Path, name: str) -> list[dict]:
     """All records of `recorded/name/`, in order of their files."""
     return [json.loads(p.read_text()) for p in sorted((core / "recorded" / name).glob("*.json"))]
+
+
+def earlier(records: Sequence[Mapping]) -> str:
+    """A sentence where records were not all made on the weights in use; else empty."""
+    if {r.get("base", FIRST_BASE) for r in records} == {in_use()}:
+        return ""
+    return " All of it on an earlier `sam_nano`, and on the domains as they were drawn then."
 
 
 def source(*records: Mapping, commands: Sequence[str] = ()) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -98,6 +99,17 @@ def model_hash(sam: nn.Module) -> str:
         digest.update(key.encode())
         digest.update(raw(tensor))
     return digest.hexdigest()
+
+
+@cache
+def in_use() -> str:
+    """`base_of` the packaged weights."""
+    return base_of(load_sam())
+
+
+def base_of(sam: nn.Module) -> str:
+    """Name and first digits of the hash of a model, as records name the base they stand on."""
+    return f"{getattr(sam, 'model_name', 'unnamed')} {model_hash(sam)[:12]}"
 
 
 def raw(tensor: torch.Tensor) -> bytes:

@@ -18,7 +18,7 @@ from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.adapters.methods import METHODS, VARIANTS
 from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
-from naslora_core.sam import model_hash
+from naslora_core.sam.registry import base_of
 from naslora_core.search import OPERATOR_SETS
 from naslora_core.training.content import content
 from naslora_core.training.evaluate import Scores, evaluate
@@ -70,7 +70,7 @@ def compare(
     make_folder(out)
     jobs = [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]
     records, names = [], [sample.name for sample in getattr(data, setting.split)]
-    base = f"{getattr(sam, 'model_name', 'unnamed')} {model_hash(sam)[:12]}"
+    base = base_of(sam)
     read = dict.fromkeys(("train", "val", setting.split))
     digest = cache(lambda: content(*(getattr(data, split) for split in read)))
     for method, seed in jobs:

@@ -12,6 +12,7 @@ from statistics import median
 
 from naslora_core.data.domains import domain
 from naslora_core.files import write_atomic
+from naslora_core.sam.registry import base_of
 from naslora_core.search import planted
 from naslora_core.search.planted import PLANTS, Garden, Race, rate
 from naslora_core.training import planted_sam
@@ -44,6 +45,8 @@ def _record(path: Path, sam, name: str, seed: int, command: str) -> None:
         samples = list(domain("polyp", train=IMAGES).train)
         setting, races = Bed(), planted_sam.race(sam, samples, name, seed)
     record = {"setting": asdict(setting), "races": [asdict(r) for r in races]}
+    if sam is not None:
+        record["base"] = base_of(sam)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(record | {"provenance": provenance(command)}) + "\n")
 

@@ -1,13 +1,12 @@
 """Recorded runs side by side: a dot a seed, seeds joined, so that differences stay paired."""
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 
 from naslora_core.labels import LABELS
-from naslora_core.sam import load_sam, model_hash
 from naslora_core.sam.nano import IMAGE_SIZE
+from naslora_core.sam.registry import in_use
 from naslora_core.training.compare import FIRST_BASE
 from naslora_core.viz.picture import Picture
 from naslora_core.viz.theme import ADAPTER, BASE, canvas, finding
@@ -70,17 +69,12 @@ def source(records: Sequence[dict]) -> str:
     devices = sorted({r["provenance"]["device"] for r in records})
     dates = sorted({r["provenance"]["date"] for r in records})
     when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
-    base, digest = records[-1].get("base", FIRST_BASE).split()
+    made_on = records[-1].get("base", FIRST_BASE)
+    base = made_on.split()[0]
     size = f" at {IMAGE_SIZE} px" * (base == "sam_nano")
-    earlier = "an earlier " * (base == "sam_nano" and digest != _in_use())
+    earlier = "an earlier " * (base == "sam_nano" and made_on != in_use())
     return (
         f"Recorded: {earlier}{base}{size}, {setting['steps']} steps of {setting['batch']} images, "
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)} on {records[-1]['data']};\n"
         f"{', '.join(devices)}, {when}"
     )
-
-
-@cache
-def _in_use() -> str:
-    """The start of the hash of the weights that `load_sam("sam_nano")` gives now."""
-    return model_hash(load_sam())[:12]

@@ -552,13 +552,14 @@ viz.paired_gains(means, ends, margin=0.02, note=viz.source(photographs))
 # An interval wholly on a side of zero is evidence, for these photographs and this budget. One that
 # holds zero *cannot say* who is ahead, whatever the means say. *A tie* is more: the interval lies
 # wholly inside a margin (grey) of differences that would not matter, so whatever hides in it is
-# small. At a margin of .02 the last row is one.
+# small. At a margin of .02 the last row is no tie either: it reaches further down. NAS-LoRA is
+# below LoRA with every seed, and yet the row cannot say: other photographs could turn the order.
 #
 # ## Seed roulette
 # How wrong can few seeds be? We need many, so the model must be tiny: two 1 × 1 convolutions on
-# the kept embeddings. The rivals are two losses that a pilot found close: structure, and balanced
-# cross-entropy, in which object and background weigh alike. They are scored on the test images many
-# times, against the rule, and only because nothing is chosen from it.
+# the kept embeddings. The rivals are two losses: structure, and balanced cross-entropy, in which
+# object and background weigh alike. They are scored on the test images many times, against the
+# rule, and only because nothing is chosen from it.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -568,8 +569,8 @@ whole, widest = float((a - b).mean()), float(np.abs(a[:, None] - b).max())
 {"structure": round(float(a.mean()), 3), "balanced": round(float(b.mean()), 3)}
 
 # %% [markdown]
-# > **Predict first.** Somebody runs three seeds of each and reports the winner. How often is it the
-# > loser of all seeds? Does it help if both use the *same* seeds?
+# > **Predict first.** Somebody runs one seed of each, or three, and reports the winner. How often
+# > is it the loser of all seeds? Does it help if both use the *same* seeds?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -593,9 +594,10 @@ viz.explore(spun, wheels, "seeds", "Seed roulette: red draws name the other loss
 
 # %% [markdown]
 # Each wheel is spun many times; the dashed line is the difference over all seeds, itself no more
-# than a draw. More seeds narrow a wheel, and so does pairing, as far as the rivals share a seed's
-# luck (here, batches and a start). If little is red, the order is safe *for this test set*; other
-# images would be another roulette: on the validation images of `smoke` structure is well ahead.
+# than a draw. More seeds narrow a wheel: with one, some draws name the other loss, with three
+# hardly any. Pairing narrows it only as far as the rivals share a seed's luck (batches and a
+# start): here the paired wheels are no narrower. If little is red, the order is safe *for this test
+# set*; other images would be another roulette.
 
 # %% tags=["nbval-ignore-output"]
 found |= {

@@ -243,8 +243,9 @@ Rows({b.block: row(b, read[b.block]) for b in genotype.blocks})
 
 # %% [markdown]
 # Read the columns *leaves*, what is left unexplained. An argmax that leaves nearly nothing is
-# *possible*, not proven: large classes can be anything. One that leaves much contradicts its own
-# kernel. How can that be?
+# *possible*, not proven: large classes can be anything. One that leaves 1.0 % may have missed the
+# tolerance by a digit that is not shown. One that leaves much contradicts its own kernel. How can
+# that be?
 # - **Scale.** Doubling a kernel and halving its weight is the same cell. Alpha sees only the
 #   weight.
 # - **Nesting.** The 5x5 can do what any other should have done (lesson 08 dressed one function in
@@ -633,7 +634,7 @@ probed(each, paired, "correlation with the truth, test images")
 
 # %% [markdown]
 # Intervals are over images, *not* over seeds: only where both seeds agree is there more than an
-# anecdote.
+# anecdote. And both are held against one and the same LoRA, whose seed moves both rows.
 
 # %% tags=["nbval-ignore-output"]
 near = {k: float(np.mean([d for d, _ in v])) for k, v in pairs.items()}
