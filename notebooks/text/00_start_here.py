@@ -21,7 +21,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/00_start_here.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/00_start_here.ipynb)
 #
-# **Cost** 30 s · 0.9 GB, profile `smoke`, measured on AMD EPYC (2 cores)
+# **Cost** 28 s · 0.9 GB, profile `smoke`, measured on AMD EPYC (2 cores)
 
 # %% [markdown]
 # **The question:** a model outlines whatever you click on. What does it lack for one

@@ -20,7 +20,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/01_see_sam.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/01_see_sam.ipynb)
 #
-# **Cost** 9 s · 0.6 GB, profile `smoke`, measured on AMD EPYC (2 cores)
+# **Cost** 8 s · 0.6 GB, profile `smoke`, measured on AMD EPYC (2 cores)
 #
 # Needs [00](00_start_here.ipynb).
 

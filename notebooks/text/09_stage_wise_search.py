@@ -20,7 +20,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/09_stage_wise_search.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/09_stage_wise_search.ipynb)
 #
-# **Cost** 40 s · 0.9 GB, profile `smoke`, measured on AMD EPYC (2 cores)
+# **Cost** 41 s · 0.8 GB, profile `smoke`, measured on AMD EPYC (2 cores)
 #
 # Needs [08](08_search_with_a_known_answer.ipynb).
 
@@ -386,10 +386,10 @@ heard(entropy(p), steadiness(p), entropy(silence), steadiness(silence), pace)
 # %% [markdown]
 # Grey holds nine of ten deaf searches. By chance one block in twenty ends above it, so one such
 # block of several is weak evidence, and none says: *at this budget, this search cannot be told from
-# noise*. Dots left of the grey turned back more often than noise does. Dotted is *one* operator
-# rising steadily: an estimate, no bound. At the left blocks may lie above it, for at first several
-# operators that rise together take more entropy than one alone. At the right the gap below it is
-# the price of gradients that change their mind with every batch.
+# noise*. A dot left of the grey is a block that turned back more often than noise does. Dotted is
+# *one* operator rising steadily: an estimate, no bound. At the left blocks may lie above it, for at
+# first several operators that rise together take more entropy than one alone. At the right the gap
+# below it is the price of gradients that change their mind with every batch.
 
 # %% [markdown]
 # ## Three orders, equal passes
@@ -431,13 +431,15 @@ Rows({name: verdict(dice[name] - dice["uniform"]) for name in won})
 
 # %% [markdown]
 # The last column is all that may be said. The interval holds the seed still, so even "above" would
-# not show that alpha *chose*: a deaf alpha lands on some side of uniform, too. What is not luck:
-# `bilevel` moved weights half as often.
+# not show that alpha *chose*: a deaf alpha lands on some side of uniform, too. Here only `bilevel`
+# can be told from uniform, and it is below. It moved weights half as often, on half of the images:
+# this too says nothing about its alpha.
 
 # %% [markdown]
 # ## One setting at a time, recorded
 # One live run of each says little. Recorded beside this lesson: the same search with *one* setting
-# changed, at the default's rate, three seeds on two domains; validation IoU minus the default's.
+# changed, at the default's rate of .001, three seeds on two domains; validation IoU minus the
+# default's. The last row changes two things: the 3x3 has a rate of its own, .003.
 #
 # | | the paper | the default here | why |
 # |---|---|---|---|
@@ -478,14 +480,17 @@ for label, place in CHANGED.items():
 Rows(said)
 
 # %% [markdown]
-# What three seeds can tell: the `plain` start is worse on camouflage, by far, and `bilevel` on polyp
-# (it is below the default in every run of both). Of all else they cannot say: place, an identity
-# start, `joint`, alpha that never moves, one kernel that nobody searched. On camouflage even
-# differences of .06 to .2 could hide there. On polyp *searching* adds at most about .01: alpha that
-# never moves is no more than that behind. And sixteen intervals at 95 % are read at once: by luck
-# alone half of such tables name somebody; at a level that allows for sixteen, `bilevel` on
-# polyp is all that is left. So the default stands on little. Lesson 12 asks the same of every
-# method, in the end once on eight domains, half of which no choice has seen.
+# What three seeds can tell: `bilevel` is worse on both domains, and the `plain` start on polyp
+# (each is below the default in every run of both). On polyp `joint` is better, by about .01, and
+# the 3x3 that nobody searched by about .04; whether its kernel or its rate did that, this table
+# cannot tell. Of all else they cannot say: place, an identity start, alpha that never moves, one
+# 5x5. For the single kernels differences of .04 to .08 could hide there. For place and for
+# *searching* hardly any could: the map is within .01 of the windows, and alpha that never moves is
+# at most about .015 behind. And sixteen intervals at 95 % are read at once: by luck alone half of
+# such tables name somebody. This one names five; at a level that allows for sixteen nobody is left,
+# and `bilevel` comes nearest. So the default stands on little. Lesson 12 asks the same of every
+# method, in the end once on eight domains, half of which no choice has seen, with an earlier
+# `sam_nano` and earlier drawings.
 
 # %% [markdown]
 # ## Failures, on purpose
@@ -511,8 +516,9 @@ verdicts({name: winners(run) for name, run in rash.items()}, by_chance)
 
 # %% [markdown]
 # Blue operators (skip, pool, none) have no number to learn. Rows full of skip would be the
-# published collapse, which others met in long searches. More blue than chance explains is a milder
-# form: what needs no training is ready first. How sure are they, and do two seeds agree?
+# published collapse, which others met in long searches. More blue than chance explains would be a
+# milder form: what needs no training is ready first. Here we see neither: few skips, and about as
+# much blue as chance gives. How sure are the winners, and do two seeds agree?
 
 # %% tags=["nbval-ignore-output"]
 one, other = (winners(rash[name]) for name in ("plain", "plain, next seed"))
@@ -543,9 +549,10 @@ Rows(surest)
 
 # %% [markdown]
 # **Haste.** At this rate even a deaf search is often sure of itself. A real one above the last
-# column cannot be explained by *independent* noise. More is not shown: noise that resembles itself
-# from step to step gets farther, and a gradient may be about kernels that were still random; seeds
-# that disagree say what that is worth. A margin measures rate × steps first, evidence second.
+# column, be it by little, is hard to explain by *independent* noise. More is not shown: noise that
+# resembles itself from step to step gets farther, and a gradient may be about kernels that were
+# still random; seeds that disagree say what that is worth. A margin measures rate × steps first,
+# evidence second.
 #
 # | symptom | look at | failure |
 # |---|---|---|

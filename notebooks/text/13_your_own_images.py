@@ -20,7 +20,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/13_your_own_images.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/13_your_own_images.ipynb)
 #
-# **Cost** 46 s · 1.2 GB, profile `smoke`, measured on AMD EPYC (2 cores)
+# **Cost** 47 s · 1.2 GB, profile `smoke`, measured on AMD EPYC (2 cores)
 #
 # Needs [02](02_adapt_end_to_end.ipynb), [03](03_train_and_measure.ipynb).
 
