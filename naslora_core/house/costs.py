@@ -26,7 +26,7 @@ def cost_table(core: Path = CORE) -> str:
     if not kept:
         return ""
     parts = FACTS, _facts(kept["facts"]), TIMES + BIG * bool(big), _times(kept, big)
-    parts += _floor(kept), " ".join(map(source, filter(None, (kept, big)))), _overhead(core)
+    parts += _floor(kept), " ".join(map(source, filter(None, (kept, big)))), overhead(core)
     return "\n\n".join(filter(None, parts))
 
 
@@ -68,9 +68,9 @@ def _folded(rows: dict) -> str:
     return f"Folded, of a vanilla encoder's inference: {ratios}."
 
 
-def _overhead(core: Path) -> str:
+def overhead(core: Path, name: str = "overhead.json") -> str:
     """What operators add to LoRA's step: a row a path, then the shares in words."""
-    kept = recorded(core, "overhead.json")
+    kept = recorded(core, name)
     if not kept:
         return ""
     sizes = {SIZES[size]: each for size, each in kept["rows"].items()}

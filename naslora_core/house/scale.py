@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from naslora_core.house.costs import overhead
 from naslora_core.house.sources import CORE, recorded, runs, source
 from naslora_core.labels import LABELS
 from naslora_core.training.gpu_table import removed
@@ -20,6 +21,7 @@ def scale_table(core: Path = CORE) -> str:
     """Attention's forms, plans, caches, and what a GPU took, as recorded."""
     parts = [attention(core, name) for name in WHERE]
     parts += [plans(core), caches(core), gpu_rows(core), inference(core), blocks(core)]
+    parts += [overhead(core, "overhead_cuda.json")]
     return "\n\n".join(filter(None, parts))
 
 
