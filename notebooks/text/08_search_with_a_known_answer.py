@@ -347,7 +347,7 @@ allowed = reachable(Garden().steps * Garden().alpha_lr, len(names))
 # what is left of the random start fits nothing smaller.
 #
 # One search is an anecdote. A grid of them, over plants and seeds, was run beforehand, on a cell and
-# inside `sam_nano`, where We and Wd are learned too. They absorb any change of z's basis, so there
+# inside an earlier `sam_nano` (128,000 scenes), where We and Wd are learned too. They absorb any change of z's basis, so there
 # `skip` stands for any pointwise map, `conv_1x1` included.
 
 # %% tags=["nbval-ignore-output"]
