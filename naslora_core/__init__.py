@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "naslora_core.sam": ("load_sam",),
-    "naslora_core.data": ("folder", "csv_table", "coco", "domain", "check", "open_data"),
+    "naslora_core.data": ("folder", "csv_table", "coco", "check", "open_data"),
     "naslora_core.adapters": (
         "adapt",
         "fold",
@@ -35,17 +35,13 @@ _ROOMS = {
     "naslora_core.training.evaluate": ("evaluate",),
     "naslora_core.training.native_masks": ("predict",),
     "naslora_core.training.watch": ("Watch",),
-    "naslora_core.profiles": ("profile",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
-_MODULES = ("checks", "viz")
 
-__all__ = sorted([*_HOME, *_MODULES, "__version__"])
+__all__ = sorted([*_HOME, "__version__"])
 
 
 def __getattr__(name: str):
-    if name in _MODULES:
-        return importlib.import_module(f"naslora_core.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'naslora_core' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)

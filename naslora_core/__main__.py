@@ -4,10 +4,10 @@ from __future__ import annotations  # an old Python must get as far as its messa
 
 import os
 import sys
+from importlib.util import find_spec
 
 from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
-from naslora_core.house.environment import enter
 
 
 def main(words: list[str]) -> int:
@@ -19,7 +19,9 @@ def main(words: list[str]) -> int:
                 f"{arguments.command} does not know {rest[0]!r}; expected what `python -m "
                 f"naslora_core {arguments.command} --help` lists; mend it."
             )
-        if arguments.needs_packages:
+        if arguments.needs_packages and find_spec("naslora_workbook"):
+            from naslora_workbook.publishing.environment import enter
+
             enter(words)
         return arguments.run(arguments, *([rest] if arguments.takes_more else [])) or 0
     except UserError as error:

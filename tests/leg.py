@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from naslora_core.training.devices import launch
-from naslora_core.training.pretrain import Trainer
-from naslora_core.training.pretrain_leg import Leg, batches
+from naslora_workbook.research.pretraining.leg import Leg, batches
+from naslora_workbook.research.pretraining.pretrain import Trainer
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

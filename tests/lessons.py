@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import nbformat
 from bs4 import BeautifulSoup
 
-from naslora_core.house.lesson import Lesson, lessons
+from naslora_workbook.publishing.lesson import Lesson, lessons
 
 LESSONS = lessons()
 NAMES = [lesson.name for lesson in LESSONS]

@@ -41,7 +41,7 @@ def use() -> None:
     """The profile smoke computes there. Fabric knows no such accelerator: it is told a CPU."""
     from lightning_fabric import Fabric
 
-    from naslora_core import profiles
+    from naslora_workbook.lessons import profiles
 
     class There(Fabric):
         device = property(lambda self: torch.device(NAME, 0))

@@ -6,8 +6,8 @@ import pytest
 
 from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
-from naslora_core.training import cached_cost, measuring
-from naslora_core.training.attention_forms import FORMS, OFFICIAL, SHAPES, compare
+from naslora_workbook.research import cached_cost, measuring
+from naslora_workbook.research.attention_forms import FORMS, OFFICIAL, SHAPES, compare
 
 
 def test_every_form_gives_the_same_attention_or_says_why_it_cannot():

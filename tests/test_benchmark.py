@@ -7,9 +7,9 @@ from adapting import small_sam
 
 from naslora_core.__main__ import main
 from naslora_core.adapters import METHODS, adapt
-from naslora_core.house.costs import cost_table
-from naslora_core.training import benchmark, commands
-from naslora_core.training.benchmark import (
+from naslora_workbook.publishing.costs import cost_table
+from naslora_workbook.research import benchmark, commands
+from naslora_workbook.research.benchmark import (
     FLOOR,
     interleaved,
     measure,
@@ -17,9 +17,9 @@ from naslora_core.training.benchmark import (
     saved_mb,
     summary,
 )
-from naslora_core.training.folded_cost import FOLDED, VANILLA, measure_folded
-from naslora_core.training.folded_cost import folded as folded_encoder
-from naslora_core.training.overhead import NINE, PATHS, THREE, measure_overhead, removed, told
+from naslora_workbook.research.folded_cost import FOLDED, VANILLA, measure_folded
+from naslora_workbook.research.folded_cost import folded as folded_encoder
+from naslora_workbook.research.overhead import NINE, PATHS, THREE, measure_overhead, removed, told
 
 
 def test_turns_are_taken_and_the_first_is_not_counted():
@@ -97,8 +97,8 @@ def test_the_command_keeps_its_rows_and_names_unknown_methods(
 ):
     monkeypatch.setattr(commands, "measure", lambda *a: rows)
     monkeypatch.setattr(commands, "measure_folded", lambda *a: folded)
-    (tmp_path / "recorded").mkdir()
-    out = tmp_path / "recorded" / "bench.json"
+    (tmp_path / "results").mkdir()
+    out = tmp_path / "results" / "bench.json"
     assert not main(["bench", "--methods", "lst", "--rounds", "1", "--out", str(out)])
     assert '"saved_mb"' in out.read_text() and '"device"' in out.read_text()
     table = cost_table(tmp_path).splitlines()

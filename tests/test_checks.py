@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lessons import LESSONS, exercises, read
 
-from naslora_core import checks
-from naslora_core.exercises.compare import compare
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.compare import compare
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +144,7 @@ def test_no_answer_raises(value):
 
 
 def test_exercises_are_found_by_name(monkeypatch):
-    lesson = ModuleType("naslora_core.exercises.lesson_99")
+    lesson = ModuleType("naslora_workbook.lessons.exercises.lesson_99")
     lesson.ex_99_1 = lambda answer: checks.check("99.1", answer, cumulated, cases)
     monkeypatch.setitem(sys.modules, lesson.__name__, lesson)
     assert checks.ex_99_1(cumulated).state == checks.SOLVED

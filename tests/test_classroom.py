@@ -4,8 +4,8 @@ import nbformat
 import pytest
 
 from naslora_core.errors import UserError
-from naslora_core.house.classroom import hand_out, reset
-from naslora_core.house.lesson import NOTEBOOKS
+from naslora_workbook.publishing.classroom import hand_out, reset
+from naslora_workbook.publishing.lesson import NOTEBOOKS
 
 
 def test_copies_are_cleared_and_kept(tmp_path):

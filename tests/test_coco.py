@@ -14,7 +14,7 @@ from PIL import Image
 from naslora_core.data import coco, coco_draw, folder, open_data
 from naslora_core.data.coco import list_coco
 from naslora_core.errors import UserError
-from naslora_core.profiles import profile
+from naslora_workbook.lessons.profiles import profile
 
 HEIGHT, WIDTH = SHAPE
 BOX = [6, 4, 20, 4, 20, 12, 6, 12]  # of pictures.square

@@ -10,9 +10,9 @@ from tiny import tiny_data
 from naslora_core.adapters import METHODS, LoRA
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, model_hash
-from naslora_core.training.compare import FIRST_BASE, Setting, compare, paired
-from naslora_core.training.rates import best_rates
 from naslora_core.training.table import mask_side, mean_ceiling
+from naslora_workbook.research.compare import FIRST_BASE, Setting, compare, paired
+from naslora_workbook.research.rates import best_rates
 
 SETTING = Setting(steps=4, batch=2)
 
@@ -27,7 +27,7 @@ def test_runs_are_recorded_once_and_read_afterwards(sam, tmp_path, monkeypatch):
     methods, seeds = ["decoder_only", "nas_lora"], [0, 1]
     first = compare(sam, tiny_data(), methods, seeds, tmp_path, SETTING, "a command")
     assert len(list(tmp_path.glob("*.json"))) == 5  # the boxed base, two methods, two seeds
-    monkeypatch.setattr("naslora_core.training.compare.run", None)  # nothing may run again
+    monkeypatch.setattr("naslora_workbook.research.compare.run", None)  # nothing may run again
     assert compare(sam, tiny_data(), methods, seeds, tmp_path, SETTING, "a command") == first
 
 

@@ -8,13 +8,13 @@ import pytest
 from lessons import LESSONS, exercises, read
 from matplotlib.text import Text
 
-from naslora_core import checks
-from naslora_core.exercises.lesson_12 import counted, paired_ends, reported, runs
-from naslora_core.training.intervals import Interval
-from naslora_core.training.method_facts import parameters
-from naslora_core.viz import ledger, registered
-from naslora_core.viz.naming import beside
-from naslora_core.viz.theme import canvas
+from naslora_workbook.figures import ledger, registered
+from naslora_workbook.figures.naming import beside
+from naslora_workbook.figures.theme import canvas
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.lesson_12 import counted, paired_ends, reported, runs
+from naslora_workbook.research.intervals import Interval
+from naslora_workbook.research.method_facts import parameters
 
 LESSON = next(lesson for lesson in LESSONS if lesson.number == 12)
 

@@ -11,18 +11,18 @@ from tiny import tiny_data
 from naslora_core.adapters import METHODS, DecoderOnly, adapt
 from naslora_core.adapters.methods import VARIANTS
 from naslora_core.cli import build_parser
-from naslora_core.profiles import profile
 from naslora_core.sam import build_nano
 from naslora_core.search import OPERATOR_SETS
-from naslora_core.training import commands
-from naslora_core.training.compare import LOOKED_AT, RANDOM, Setting, compare
 from naslora_core.training.evaluate import Scores
 from naslora_core.training.fit import FitResult
 from naslora_core.training.table import mean_ceiling
-from naslora_core.training.unet import width_for
 from naslora_core.training.watch import VALUE, Watch
+from naslora_workbook.lessons.profiles import profile
+from naslora_workbook.research import commands
+from naslora_workbook.research.compare import LOOKED_AT, RANDOM, Setting, compare
+from naslora_workbook.research.unet import width_for
 
-MODULE = sys.modules["naslora_core.training.compare"]
+MODULE = sys.modules["naslora_workbook.research.compare"]
 DICE, IOU = np.array([0.1, 0.2, 0.3, 0.6]), np.array([0.5, 0.6, 0.7, 1.0])
 HISTORY = [{"step": i, "loss": i / 10, "seconds": i} for i in (1, 2, 3)]
 HISTORY[1][VALUE] = 0.4

@@ -9,13 +9,13 @@ import torch
 from tiny import squares, tiny_data
 
 from naslora_core.adapters import LoRA, adapt
-from naslora_core.data import domain
 from naslora_core.data.dataset import Split
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
-from naslora_core.training.compare import Setting, compare
 from naslora_core.training.content import content
 from naslora_core.training.fit import fit
+from naslora_workbook.lessons.domains import domain
+from naslora_workbook.research.compare import Setting, compare
 
 SETTING = Setting(steps=1, batch=2)
 QUIET = {"steps": 1, "batch": 2, "progress": False}
@@ -83,5 +83,5 @@ def test_a_record_without_a_digest_stays_valid(sam, tmp_path, monkeypatch):
     record = json.loads(path.read_text())
     assert len(record.pop("content")) == 12
     path.write_text(json.dumps(record))
-    monkeypatch.setattr("naslora_core.training.compare.content", None)  # not even asked for
+    monkeypatch.setattr("naslora_workbook.research.compare.content", None)  # not even asked for
     assert compare(sam, tiny_data(), [], [], tmp_path, SETTING, "") == [record]

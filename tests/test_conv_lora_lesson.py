@@ -6,11 +6,12 @@ import torch.nn.functional as F
 from adapting import random_images, shaken, small_sam
 from matplotlib.figure import Figure
 
-from naslora_core import checks, viz
 from naslora_core.adapters import ConvLoRA, adapt
-from naslora_core.adapters.routing import chosen_experts, one_expert, qkv_inputs
-from naslora_core.exercises.lesson_06 import reference_alarm, suspects
-from naslora_core.viz.scales import _route
+from naslora_workbook import figures as figures
+from naslora_workbook.figures.scales import _route
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.lesson_06 import reference_alarm, suspects
+from naslora_workbook.lessons.routing import chosen_experts, one_expert, qkv_inputs
 
 
 @pytest.fixture(autouse=True)
@@ -84,11 +85,11 @@ def test_an_alarm_that_sleeps_is_found(answer):
 
 def test_figures_say_what_they_show():
     centre = F.pad(torch.ones(1, 1), (1, 1, 1, 1))
-    assert "11% to 100% (any)" in viz.fields({"any": [torch.ones(3, 3), 5 * centre]}).alt
-    walked = viz.stairs([0, 1, 2], {"top-1": [1.0, 1.0, 2.0], "softmax": [1.0, 2.0, 3.0]})
+    assert "11% to 100% (any)" in figures.fields({"any": [torch.ones(3, 3), 5 * centre]}).alt
+    walked = figures.stairs([0, 1, 2], {"top-1": [1.0, 1.0, 2.0], "softmax": [1.0, 2.0, 3.0]})
     assert "top-1 1 of 2, softmax 0 of 2" in walked.alt
     photo, apart = torch.zeros(8, 8, 3).byte().numpy(), torch.tensor([[1, 2], [1, 1]])
-    shown = viz.routes(photo, {"a": apart, "b": apart * 0 + 3, "c": torch.ones(1, 1)})
+    shown = figures.routes(photo, {"a": apart, "b": apart * 0 + 3, "c": torch.ones(1, 1)})
     assert "In 1 of 2 windowed blocks" in shown.alt
     ax = Figure().add_subplot()
     _route(ax, photo, apart.numpy(), window=6)  # 8 pixels in windows of 6: the last is cut

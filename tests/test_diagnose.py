@@ -15,10 +15,10 @@ from naslora_core.adapters import LoRA, NASLoRA, adapt, cells
 from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import fuse
-from naslora_core.search.trajectory import trajectory
-from naslora_core.training.diagnose import curvature, diagnose, gap, importance, norms, without
 from naslora_core.training.fit import fit
 from naslora_core.training.losses import cross_entropy_dice
+from naslora_workbook.figures.alpha_trajectory import trajectory
+from naslora_workbook.research.diagnose import curvature, diagnose, gap, importance, norms, without
 
 OPERATORS = ("none", "skip", "conv_3x3")
 
@@ -130,8 +130,8 @@ def test_the_gap_reads_training_images_and_scores_all_classes_on_validation(sam,
         read.append(images)
         return reading
 
-    monkeypatch.setattr("naslora_core.training.diagnose.evaluate", evaluate)
-    monkeypatch.setattr("naslora_core.training.diagnose.discretise", discretise)
+    monkeypatch.setattr("naslora_workbook.research.diagnose.evaluate", evaluate)
+    monkeypatch.setattr("naslora_workbook.research.diagnose.discretise", discretise)
     model, data = adapt(sam, NASLoRA(2, blocks=(5,)), 3), tiny_data()
     data = replace(data, test=data.val[:1])
     gap(sam, model, data, images=2)

@@ -6,11 +6,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from naslora_core.data import DOMAINS, domain, open_data
-from naslora_core.data.domains.camouflage import weave
-from naslora_core.data.domains.fields import blob, fractal, noise, stamp
+from naslora_core.data import open_data
 from naslora_core.errors import UserError
-from naslora_core.profiles import profile
+from naslora_workbook.lessons.domains import DOMAINS, domain
+from naslora_workbook.lessons.domains.camouflage import weave
+from naslora_workbook.lessons.domains.fields import blob, fractal, noise, stamp
+from naslora_workbook.lessons.profiles import profile
 
 every = pytest.mark.parametrize("name", DOMAINS)
 SHARE = {"polyp": (0.04, 0.25), "vessel": (0.03, 0.2), "leaf": (0.02, 0.2)}

@@ -8,12 +8,12 @@ from lessons import LESSONS
 from own import image_folder
 
 import naslora_core
-from naslora_core.house.doors import doors
-from naslora_core.house.environment import ROOT
-from naslora_core.house.lesson import badges
-from naslora_core.training.compare import RECORDED, paired, recorded
-from naslora_core.viz.story import paired_seeds
-from naslora_core.viz.theme import canvas
+from naslora_workbook.figures.story import paired_seeds
+from naslora_workbook.figures.theme import canvas
+from naslora_workbook.publishing.doors import doors
+from naslora_workbook.publishing.environment import ROOT
+from naslora_workbook.publishing.lesson import badges
+from naslora_workbook.research.compare import RECORDED, paired, recorded
 
 COSTS = {lesson.name: {"seconds": 30 + lesson.number, "peak_mb": 900} for lesson in LESSONS}
 

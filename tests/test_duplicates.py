@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from naslora_core.data import Dataset, Sample, domain, duplicates, folder
+from naslora_core.data import Dataset, Sample, duplicates, folder
 from naslora_core.data.duplicates import near_pairs, print_of
+from naslora_workbook.lessons.domains import domain
 
 
 def scene(index: int, size: int = 96) -> np.ndarray:

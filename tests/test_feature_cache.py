@@ -11,13 +11,13 @@ from naslora_core.adapters import LST, VPT, ConvLoRA, DecoderOnly, Full, LoRA, N
 from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
-from naslora_core.sam.early import Cut
 from naslora_core.training import feature_cache, own_images, state
 from naslora_core.training.bounded_folder import BoundedFolder, stack
 from naslora_core.training.feature_cache import FeatureCache, cached, cut_of
 from naslora_core.training.fit import fit
-from naslora_core.training.unet import UNet
 from naslora_core.training.watch import Watch
+from naslora_workbook.research.early import Cut
+from naslora_workbook.research.unet import UNet
 
 LATE = LoRA(rank=2, blocks="late-2")
 QUIET = {"batch": 2, "progress": False}

@@ -11,12 +11,12 @@ from own import call
 from tiny import tiny_data
 
 from naslora_core.adapters import METHODS
-from naslora_core.profiles import profile
 from naslora_core.search import Genotype
 from naslora_core.training import own_images
 from naslora_core.training.feature_cache import FeatureCache
 from naslora_core.training.fit import FitResult
 from naslora_core.training.watch import VALUE, Watch
+from naslora_workbook.lessons.profiles import profile
 
 DATA, FABRIC = tiny_data(classes=3), SimpleNamespace(is_global_zero=True)
 ANSWERS = {"launch": FABRIC, "open_data": DATA, "load_sam": "a SAM", "adapt": "a model"}

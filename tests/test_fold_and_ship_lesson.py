@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from naslora_core import checks, viz
-from naslora_core.exercises.lesson_11 import fate, mysteries
-from naslora_core.viz.shipping import spread
+from naslora_workbook import figures as figures
+from naslora_workbook.figures.shipping import spread
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.lesson_11 import fate, mysteries
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +142,7 @@ def test_leaving_it_in_eval_is_named():
 def test_borders_count_the_tokens_that_are_wrong():
     ring = np.ones((8, 8))
     ring[1:-1, 1:-1] = 0
-    alt = viz.borders({"one": np.zeros((8, 8)), "two": ring}).alt
+    alt = figures.borders({"one": np.zeros((8, 8)), "two": ring}).alt
     assert "Exact at every token: one (1 of 2)" in alt and "two wrong at 44% of tokens" in alt
 
 
@@ -149,15 +150,15 @@ def test_the_clock_names_only_medians_that_its_control_cannot_explain():
     assert spread([3, 1, 2]) == (2, 1, 3)
     one = {"pointwise": (1.0, 0.9, 1.1), "5x5": (1.05, 1.04, 1.3)}
     other = {"pointwise": (1.0, 0.9, 1.02), "5x5": (1.05, 0.9, 1.3)}
-    alt = viz.clock({"here": one, "there": other}).alt
+    alt = figures.clock({"here": one, "there": other}).alt
     assert alt.startswith("Medians outside of the pointwise range: 5x5, there.")
-    alt = viz.clock({"here": one}).alt
+    alt = figures.clock({"here": one}).alt
     assert alt.startswith("Medians outside of the pointwise range: none.")
 
 
 def test_losses_beyond_the_tolerance_are_counted():
     named = {"projection": {"block 0": ("skip", 0.004)}, "argmax": {"block 0": ("none", 1.0)}}
-    alt = viz.discretised(named, {"mixture": 0.5, "projection": 0.5, "argmax": 0.4}).alt
+    alt = figures.discretised(named, {"mixture": 0.5, "projection": 0.5, "argmax": 0.4}).alt
     assert "projection 0, argmax 1" in alt and "argmax 0.400" in alt
 
 
@@ -166,5 +167,5 @@ def test_automatic_masks_may_be_none():
     truth[:4] = 1
     record = {"segmentation": truth > 0, "area": 32, "predicted_iou": 0.5}
     image = np.zeros((8, 8, 3), np.uint8)
-    alt = viz.unprompted(image, truth, {"base": [record], "folded": []}).alt
+    alt = figures.unprompted(image, truth, {"base": [record], "folded": []}).alt
     assert "base 1, folded 0" in alt

@@ -7,8 +7,8 @@ import torch
 
 from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
-from naslora_core.training import gpu_table
-from naslora_core.training.gpu_table import COMPARED, Leg, legs, measured, removed
+from naslora_workbook.research import gpu_table
+from naslora_workbook.research.gpu_table import COMPARED, Leg, legs, measured, removed
 
 
 def call(*words) -> None:

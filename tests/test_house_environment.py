@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from naslora_core.errors import UserError
-from naslora_core.house import environment, install
+from naslora_workbook.publishing import environment, install
 
 ROOT = environment.ROOT
 
@@ -130,7 +130,7 @@ def test_an_installation_waits_for_what_a_killed_one_left_running(checkout):
     """pip inherits the lock, so it holds it when the process that started it is gone."""
     hold = (
         "import os, subprocess, sys; from pathlib import Path;"
-        "from naslora_core.house.install import _alone\n"
+        "from naslora_workbook.publishing.install import _alone\n"
         "with _alone(Path(sys.argv[1])):\n"
         "    quiet = dict.fromkeys(['stdout', 'stderr'], subprocess.DEVNULL)\n"
         "    print(subprocess.Popen(['sleep', '600'], close_fds=False, **quiet).pid, flush=True)\n"

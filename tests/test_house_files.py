@@ -11,8 +11,9 @@ from naslora_core import files
 from naslora_core.errors import UserError
 from naslora_core.fetch import fetch
 from naslora_core.files import make_folder, write_atomic
-from naslora_core.training import gpu_table, pretrain
 from naslora_core.training.bounded_folder import BoundedFolder
+from naslora_workbook.research import gpu_table
+from naslora_workbook.research.pretraining import pretrain
 
 
 def test_text_and_bytes(tmp_path):

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from naslora_core.errors import UserError
-from naslora_core.house.refresh import METADATA, refresh, sources
+from naslora_workbook.publishing.refresh import METADATA, refresh, sources
 
 SCRIPT = """\
 # %% [markdown]

@@ -4,19 +4,19 @@ import json
 
 import pytest
 
-from naslora_core.house import scale
-from naslora_core.house.scale import FORMS, headline, scale_table
-from naslora_core.training.gpu_table import Leg, legs, removed
+from naslora_workbook.publishing import scale
+from naslora_workbook.publishing.scale import FORMS, headline, scale_table
+from naslora_workbook.research.gpu_table import Leg, legs, removed
 
 FROM = {"device": "a", "date": "b", "commit": "c", "command": "d"}
 
 
 @pytest.fixture
 def record(tmp_path):
-    (tmp_path / "recorded" / "gpu").mkdir(parents=True)
+    (tmp_path / "results" / "gpu").mkdir(parents=True)
 
     def write(name: str, **kept):
-        path = tmp_path / "recorded" / name
+        path = tmp_path / "results" / name
         path.write_text(json.dumps(kept | {"provenance": FROM}))
         return tmp_path
 
@@ -70,7 +70,7 @@ def test_whole_encoders_and_blocks_are_told_in_a_sentence(record):
 
 
 def test_the_package_has_every_leg_and_says_what_the_front_page_says_of_them():
-    records = [json.loads(p.read_text()) for p in (scale.CORE / "recorded" / "gpu").glob("*.json")]
+    records = [json.loads(p.read_text()) for p in (scale.CORE / "results" / "gpu").glob("*.json")]
     asked = {leg.name for leg in legs(["vit_b_1024", "vit_h_1024"], [2, 4])}
     assert {Leg(**r["leg"]).name for r in records} == asked
     shares = removed([r for r in records if r["leg"]["size"] == "vit_b_1024"]).values()

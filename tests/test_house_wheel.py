@@ -5,7 +5,7 @@ import subprocess
 import sys
 import zipfile
 
-from naslora_core.house.environment import ROOT
+from naslora_workbook.publishing.environment import ROOT
 
 
 def test_the_wheel_is_complete(tmp_path):

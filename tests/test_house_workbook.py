@@ -13,12 +13,13 @@ from lessons import resources
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from naslora_core.errors import UserError
-from naslora_core.house import headline, workbook
-from naslora_core.house.environment import ROOT
-from naslora_core.house.execution import stopping_point
-from naslora_core.house.refresh import METADATA
+from naslora_workbook.lessons import headline
+from naslora_workbook.publishing import workbook
+from naslora_workbook.publishing.environment import ROOT
+from naslora_workbook.publishing.execution import stopping_point
+from naslora_workbook.publishing.refresh import METADATA
 
-HEADLINE = "from naslora_core.house import headline\nheadline.record(dice=0.81234, steps=80)"
+HEADLINE = "from naslora_workbook.lessons import headline\nheadline.record(dice=0.81234, steps=80)"
 MATHS = r"Inline $\Delta W = BA$ and $$\hat{O} = \sum_i \operatorname{softmax}(\alpha)_i O_i$$"
 FIGURE = {"data": [{"y": [1, 2]}], "layout": {}, "frames": []}
 DRAW = f"""\
@@ -185,7 +186,7 @@ def test_a_kill_leaves_the_last_good_result_and_the_next_start_cleans(tmp_path):
     write(tmp_path, "00_wait", "Wait", wait)
     code = (
         "import sys; from pathlib import Path;"
-        "from naslora_core.house.workbook import run_workbook;"
+        "from naslora_workbook.publishing.workbook import run_workbook;"
         f"sys.exit(run_workbook(None, {{}}, Path({str(tmp_path)!r}), Path({str(out)!r})))"
     )
     start = [sys.executable, "-c", code]

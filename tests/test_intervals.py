@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from naslora_core.errors import UserError
-from naslora_core.training.intervals import nested
+from naslora_workbook.research.intervals import nested
 
 
 def test_the_mean_is_that_of_the_domains_whatever_number_of_seeds_each_has():

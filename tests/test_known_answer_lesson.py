@@ -5,11 +5,12 @@ import copy
 import pytest
 import torch
 
-from naslora_core import checks, viz
-from naslora_core.exercises import lesson_08
-from naslora_core.exercises.lesson_08 import batches, outcome, reference_alarm, suspects
-from naslora_core.search.planted import Race, rate
 from naslora_core.search.schedule import bilevel, joint
+from naslora_workbook import figures as figures
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises import lesson_08
+from naslora_workbook.lessons.exercises.lesson_08 import batches, outcome, reference_alarm, suspects
+from naslora_workbook.research.operator_recovery import Race, rate
 
 BUGS = {"A": "same half", "B": "coupled decay", "C": "no softmax", "D": "honest"}
 
@@ -26,29 +27,29 @@ def a_race(projection="skip", argmax="none", seed=0):
 
 
 def test_a_race_says_what_is_right_and_what_both_readings_say():
-    alt = viz.race(a_race(), ("none", "skip")).alt
+    alt = figures.race(a_race(), ("none", "skip")).alt
     assert "skip is right; projection says skip and argmax says none" in alt
     assert "Right from step 20 on" in alt
-    alt = viz.race(a_race(projection="none"), ("none", "skip")).alt
+    alt = figures.race(a_race(projection="none"), ("none", "skip")).alt
     assert alt.endswith("Projection does not end right.")
 
 
 def test_hits_stand_beside_their_chance_and_what_is_not_recorded_is_said():
     races = [a_race(), a_race(argmax="skip", seed=1)]
     rates = {"cell": {w: rate(races, w) for w in ("projection", "argmax")}}
-    alt = viz.hits({"cell": races, "inside": []}, rates).alt
+    alt = figures.hits({"cell": races, "inside": []}, rates).alt
     assert "projection 100% (chance 100%); argmax 50% (chance 50%); right from step 20" in alt
     assert "inside, 0 searches; not recorded yet" in alt
-    assert "not recorded yet" in viz.hits({"cell": [], "inside": []}, {}).alt
+    assert "not recorded yet" in figures.hits({"cell": [], "inside": []}, {}).alt
 
 
 def test_budgets_turns_and_the_matrix_state_their_finding():
-    assert "3466 steps at 0.0003" in viz.budgets({3e-4: [0.11]}, 9).alt
+    assert "3466 steps at 0.0003" in figures.budgets({3e-4: [0.11]}, 9).alt
     ways = {"joint": [(0, 0), (1, 2)], "bilevel": [(0, 0), (3, 3)]}
-    drawn = viz.turns([joint(6, 0.1), bilevel(6, 0.1)], ways, {"exact": (2, 2)})
+    drawn = figures.turns([joint(6, 0.1), bilevel(6, 0.1)], ways, {"exact": (2, 2)})
     assert "alpha ends at 1.00 (joint), 3.00 (bilevel)" in drawn.alt
     left = {"skip": {"none": 1.0, "skip": 0.0}, "pool": {"none": 1.0, "skip": 0.001}}
-    assert "1 to 1 classes fit" in viz.expressions(left, dict.fromkeys(left, "skip")).alt
+    assert "1 to 1 classes fit" in figures.expressions(left, dict.fromkeys(left, "skip")).alt
 
 
 def central(loss, alpha, h):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from naslora_core import checks, viz
+from naslora_workbook import figures as figures
+from naslora_workbook.lessons import checks
 
 
 @pytest.fixture(autouse=True)
@@ -17,13 +18,16 @@ def of_rank(rank: int) -> torch.Tensor:
 
 
 def test_a_change_of_rank_four_is_held_by_four_directions():
-    assert "4 of 20 directions hold 100% of the change" in viz.spectrum([of_rank(4)]).alt
-    _, axes = viz.canvas()
-    assert viz.cut(axes[0, 0], of_rank(2), 2) == "rank 2: 100% kept"
+    assert "4 of 20 directions hold 100% of the change" in figures.spectrum([of_rank(4)]).alt
+    _, axes = figures.canvas()
+    assert figures.cut(axes[0, 0], of_rank(2), 2) == "rank 2: 100% kept"
 
 
 def test_the_dice_that_survives_is_in_the_title():
-    assert viz.surviving({0: 0.1, 1: 0.3}, 0.4).alt == "Dice 0.10 at rank 0, 0.30 at 1; 0.40 uncut."
+    assert (
+        figures.surviving({0: 0.1, 1: 0.3}, 0.4).alt
+        == "Dice 0.10 at rank 0, 0.30 at 1; 0.40 uncut."
+    )
 
 
 def hasty(linear, We, Wd, scale, x):

@@ -5,10 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from naslora_core import checks, viz
-from naslora_core.exercises.lesson_03 import TOOLS
 from naslora_core.training.losses import structure
-from naslora_core.training.token_head import token_head_dice
+from naslora_workbook import figures as figures
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.lesson_03 import TOOLS
+from naslora_workbook.research.token_head import token_head_dice
 
 
 @pytest.fixture(autouse=True)
@@ -77,31 +78,33 @@ def test_a_loss_without_its_weights_is_found_and_drawn():
 def test_figures_say_what_was_measured():
     truth = np.eye(4, dtype=bool)
     said = {"whole": "IoU 0.25", "none": "IoU 0.00"}
-    drawn = viz.pixels(truth, {"whole": truth | True, "none": truth & False}, said).alt
+    drawn = figures.pixels(truth, {"whole": truth | True, "none": truth & False}, said).alt
     assert drawn.startswith("The truth has 4 of 16 pixels: whole overlaps best, none worst. whole")
-    ends = viz.weighing(np.zeros((4, 4, 3)), truth, {"a": np.ones((4, 4)), "b": 1.0 + truth}).alt
+    ends = figures.weighing(
+        np.zeros((4, 4, 3)), truth, {"a": np.ones((4, 4)), "b": 1.0 + truth}
+    ).alt
     assert ends.endswith("a 1.00 everywhere; b 1.00 to 2.00.")
     history = [{"step": i, "loss": 1.0, "val": v} for i, v in enumerate((0.5, 0.4, 0.6), 1)]
     history = [{"step": 0, "val": 0.7}, *history, {"step": 4, "loss": 0.5}]
-    assert "lowest at the look after step 2 of 4: 0.40" in viz.watched(history).alt
+    assert "lowest at the look after step 2 of 4: 0.40" in figures.watched(history).alt
     table = {"iou": ([0.5, 1.0], True), "mae": ([0.1, 0.2], False)}
-    assert "best by 1, 1 of 2" in viz.scoreboard(truth, {"a": truth, "b": truth}, table).alt
+    assert "best by 1, 1 of 2" in figures.scoreboard(truth, {"a": truth, "b": truth}, table).alt
 
 
 def test_paired_gains_name_the_rival_and_tell_a_tie_from_not_knowing():
     ends = {("lora", "decoder_only"): (0.1, 0.3), ("a", "lora"): (-0.1, 0.1)}
-    said = viz.paired_gains({pair: np.zeros(3) for pair in ends}, ends, note="Recorded").alt
+    said = figures.paired_gains({pair: np.zeros(3) for pair in ends}, ends, note="Recorded").alt
     clear = "Intervals that exclude zero: LoRA minus decoder-only"
     assert said.startswith(f"{clear}. LoRA minus decoder-only +0.100 to +0.300; a minus LoRA -0.1")
     ends["a", "lora"] = (-0.01, 0.01)
-    said = viz.paired_gains({pair: np.zeros(3) for pair in ends}, ends).alt
+    said = figures.paired_gains({pair: np.zeros(3) for pair in ends}, ends).alt
     assert said.startswith(f"{clear}; a tie, inside ±0.02: a minus LoRA. ")
 
 
 def test_a_wheel_counts_the_draws_against_the_order():
-    _, axes = viz.canvas()
+    _, axes = figures.canvas()
     spins = np.array([0.1, 0.2, -0.1, 0.3])
-    assert viz.roulette(axes[0, 0], spins, 0.1, 0.5) == "25% reversed"
+    assert figures.roulette(axes[0, 0], spins, 0.1, 0.5) == "25% reversed"
 
 
 def test_the_token_head_learns_what_tokens_know_and_repeats_itself():

@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from naslora_core import checks, viz
-from naslora_core.viz.space import Verdicts, interval, support
+from naslora_workbook import figures as figures
+from naslora_workbook.figures.space import Verdicts, interval, support
+from naslora_workbook.lessons import checks
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,8 @@ def test_the_support_of_a_blur_is_nine_tokens_and_four_in_a_corner():
     assert int(support(blur, x, (2, 3)).sum()) == 9
     assert int(support(blur, x, (0, 0)).sum()) == 4
     assert (
-        "blur 9, itself 1" in viz.supports({"blur": blur, "itself": torch.clone}, x, (2, 3), 3).alt
+        "blur 9, itself 1"
+        in figures.supports({"blur": blur, "itself": torch.clone}, x, (2, 3), 3).alt
     )
 
 
@@ -48,8 +50,8 @@ def test_an_interval_decides_a_claim():
 
 def test_figures_say_what_they_show():
     lines = {"moves": [0.0, 0.5, 0.1], "stays": [0.0, 0.0, 0.0]}
-    assert "moves: 0.50 across the border, at most 0.10" in viz.drift(lines, [1, 2, 3], [2]).alt
-    drawn = viz.gains({"net": {"probe": {10: [0.1, 0.3], 30: [0.2, 0.2]}}})
+    assert "moves: 0.50 across the border, at most 0.10" in figures.drift(lines, [1, 2, 3], [2]).alt
+    drawn = figures.gains({"net": {"probe": {10: [0.1, 0.3], 30: [0.2, 0.2]}}})
     assert "net, probe: +0.200, +0.200" in drawn.alt
 
 

@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from lessons import LESSONS, exercises, read
 
-from naslora_core import checks
-from naslora_core.exercises.lesson_07 import over_maps, reference_alarm, suspects
 from naslora_core.search import OPERATOR_SETS, Cell
-from naslora_core.search.counting import convolutions
 from naslora_core.search.registry import build
-from naslora_core.training.benchmark import interleaved
-from naslora_core.viz import mixing
+from naslora_workbook.figures import mixing
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.lesson_07 import over_maps, reference_alarm, suspects
+from naslora_workbook.research.benchmark import interleaved
+from naslora_workbook.research.counting import convolutions
 
 LESSON = next(lesson for lesson in LESSONS if lesson.number == 7)
 

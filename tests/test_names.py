@@ -9,7 +9,7 @@ from pictures import make
 
 from naslora_core.data import check, folder, open_data
 from naslora_core.errors import UserError
-from naslora_core.profiles import profile
+from naslora_workbook.lessons.profiles import profile
 
 LATIN = os.fsdecode(b"im\xe9")  # how Python holds a byte that is not UTF-8
 

@@ -11,10 +11,10 @@ import jupytext
 import pytest
 from lessons import LESSONS, NAMES, code, exercises, markdown, plain, read
 
-from naslora_core.house import headline
-from naslora_core.house.lesson import COSTS, NOTEBOOKS, SETUP_CELL, badges
-from naslora_core.house.refresh import METADATA, sources, tidy
-from naslora_core.house.tables import expected
+from naslora_workbook.lessons import headline
+from naslora_workbook.publishing.lesson import COSTS, NOTEBOOKS, SETUP_CELL, badges
+from naslora_workbook.publishing.refresh import METADATA, sources, tidy
+from naslora_workbook.publishing.tables import expected
 
 HERE = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|private|work|opt|usr|var|mnt)/\w")
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)

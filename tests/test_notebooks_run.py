@@ -4,8 +4,8 @@ import nbformat
 import pytest
 from lessons import LESSONS, NAMES, exercises, plain, read, resources
 
-from naslora_core.house import headline
-from naslora_core.house.workbook import run_workbook
+from naslora_workbook.lessons import headline
+from naslora_workbook.publishing.workbook import run_workbook
 
 COSTS = ("seconds", "minutes", "ms", "mb")
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)

@@ -5,9 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from naslora_core import checks, viz
 from naslora_core.data import Sample
-from naslora_core.viz.own import wrong_pixels
+from naslora_workbook import figures as figures
+from naslora_workbook.figures.own import wrong_pixels
+from naslora_workbook.lessons import checks
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +27,9 @@ def test_the_worst_images_say_what_is_to_blame():
     picture = np.zeros((8, 10, 3), np.uint8)
     missed, other = np.zeros_like(truth), 2 * truth
     samples = [Sample(picture, truth, name) for name in "ab"]
-    alt = viz.blame(samples, [missed, other], [0.0, 0.0]).alt
+    alt = figures.blame(samples, [missed, other], [0.0, 0.0]).alt
     assert "of the 2 lowest: 50% missed, 0% drawn in vain, 50% another class" in alt
-    assert "0% missed, 0% drawn in vain" in viz.blame(samples, [truth, truth], [1, 1]).alt
+    assert "0% missed, 0% drawn in vain" in figures.blame(samples, [truth, truth], [1, 1]).alt
 
 
 def watched(*dices):
@@ -40,16 +41,16 @@ def watched(*dices):
 
 def test_the_best_looks_are_compared_and_a_tie_is_told():
     runs = {"decoder_only": watched(0.2, 0.3), "nas_lora": watched(0.1, 0.5)}
-    assert viz.learning(runs).alt == "Best validation Dice: decoder-only 0.30, NAS-LoRA 0.50."
+    assert figures.learning(runs).alt == "Best validation Dice: decoder-only 0.30, NAS-LoRA 0.50."
     runs["nas_lora"] = watched(0.304)
-    assert viz.learning(runs).alt.endswith(": a tie.")
+    assert figures.learning(runs).alt.endswith(": a tie.")
 
 
 def test_runs_that_look_better_than_the_healthy_one_are_counted():
     losses = {"healthy": [2, 1.5, 1.2, 1.1, 1.2, 1.1, 1.2]}
     losses["high"], losses["easy"] = [2, 3, 2.5, 2.5, 2.6, 2.5, 2.6], [2, 0.5, *[0.1, 0.2] * 3]
     losses["jittering"] = [3, 3, 1.0, 1.3, 1.0, 1.3, 1.0]
-    alt = viz.symptoms(losses, dict.fromkeys(losses, "Dice 0.1\nhalf")).alt
+    alt = figures.symptoms(losses, dict.fromkeys(losses, "Dice 0.1\nhalf")).alt
     assert alt.startswith("Of 3 ill runs end 1 lower (easy) and 1 level (jittering).")
     assert "easy: Dice 0.1, half" in alt
 

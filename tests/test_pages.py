@@ -8,8 +8,8 @@ from browsing import SHOTS, browser
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from naslora_core.house.lesson import lessons
-from naslora_core.house.pages import publish
+from naslora_workbook.publishing.lesson import lessons
+from naslora_workbook.publishing.pages import publish
 
 
 def ran(source: str, text: str = ""):

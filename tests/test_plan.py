@@ -9,12 +9,12 @@ from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA
 from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
 from naslora_core.training import plan as planner
-from naslora_core.training import planning
-from naslora_core.training.allocated import allocated_peak
-from naslora_core.training.calibration import Calibration, calibrate
-from naslora_core.training.footprint import Footprint, footprint
-from naslora_core.training.plan import ROOM, Plan, plan, propose
-from naslora_core.training.plan_error import CASES, Case, _module, held
+from naslora_workbook.research import planning
+from naslora_workbook.research.allocated import allocated_peak
+from naslora_workbook.research.calibration import Calibration, calibrate
+from naslora_workbook.research.footprint import Footprint, footprint
+from naslora_workbook.research.plan import ROOM, Plan, plan, propose
+from naslora_workbook.research.plan_error import CASES, Case, _module, held
 
 UNIT = Calibration(flop=1e-9, byte=0, operation=0)
 BAR = 0.15  # a plan may be off by so much
@@ -159,8 +159,8 @@ def test_the_command_prints_parts_and_a_proposal(capsys, monkeypatch):
 def test_peaks_on_a_gpu_are_as_measured():
     from naslora_core.adapters import METHODS, adapt
     from naslora_core.sam import build_nano
-    from naslora_core.training.footprint import size_of
-    from naslora_core.training.planned_step import training_loss
+    from naslora_workbook.research.footprint import size_of
+    from naslora_workbook.research.planned_step import training_loss
 
     planned = plan("sam_nano", METHODS["lora"], batch=8)
     model = adapt(build_nano().cuda().eval().requires_grad_(False), METHODS["lora"]).train()

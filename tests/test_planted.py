@@ -7,10 +7,20 @@ import torch
 import torch.nn.functional as F
 
 from naslora_core.errors import UserError
-from naslora_core.search import Schedule, Stage, planted
-from naslora_core.search.planted import PLANTS, Garden, Race, convolve, features, matrix, rate
-from naslora_core.training import oracle, planted_sam
-from naslora_core.training.planted_sam import Bed
+from naslora_core.search import Schedule, Stage
+from naslora_workbook.research import operator_recovery as planted
+from naslora_workbook.research import recovery_grid as oracle
+from naslora_workbook.research import recovery_in_sam as planted_sam
+from naslora_workbook.research.operator_recovery import (
+    PLANTS,
+    Garden,
+    Race,
+    convolve,
+    features,
+    matrix,
+    rate,
+)
+from naslora_workbook.research.recovery_in_sam import Bed
 
 QUICK = Garden(steps=120, batch=8, lr=0.02)
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from naslora_core.errors import UserError
 from naslora_core.training.predicting import overlaid
-from naslora_core.viz.masks import show_masks, tint
+from naslora_workbook.figures.masks import show_masks, tint
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,9 @@ def test_predicts_own_masks_are_replaced_until_a_hand_corrects_them(images, adap
 def test_an_overlay_without_matplotlib_is_refused_before_the_first_mask(
     images, adapter, tmp_path, monkeypatch
 ):
-    for name in [n for n in sys.modules if n.startswith(("matplotlib", "naslora_core.viz"))]:
+    for name in [
+        n for n in sys.modules if n.startswith(("matplotlib", "naslora_workbook.figures"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     out = tmp_path / "out"

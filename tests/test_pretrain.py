@@ -16,13 +16,13 @@ from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.sam.registry import read_state
-from naslora_core.training import pretrain, publish
-from naslora_core.training.compare import RECORDED
 from naslora_core.training.devices import alone
-from naslora_core.training.pretrain_leg import Examples, Leg, batches, learning_rate
-from naslora_core.training.pretrain_loss import mask_loss, soft_iou
-from naslora_core.training.pretrain_optimiser import Optimisers
-from naslora_core.training.provenance import provenance
+from naslora_workbook.research.compare import RECORDED
+from naslora_workbook.research.pretraining import pretrain, publish
+from naslora_workbook.research.pretraining.leg import Examples, Leg, batches, learning_rate
+from naslora_workbook.research.pretraining.loss import mask_loss, soft_iou
+from naslora_workbook.research.pretraining.optimiser import Optimisers
+from naslora_workbook.research.provenance import provenance
 
 SEEN = (0, 800, 8_000, 15_000, 15_990)
 SMALL = Leg(scenes=8, batch=2, clicks=2, boxes=1, warmup=4, decay=0.5, correct_every=2)

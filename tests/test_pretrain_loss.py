@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from naslora_core.sam import SamPredictor
-from naslora_core.training import pretrain_loss
-from naslora_core.training.pretrain import VALIDATION_SEED
-from naslora_core.training.pretrain_leg import Leg
-from naslora_core.training.pretrain_loss import mask_loss, prompt_loss, step_loss
 from naslora_core.training.table import SCENE_SEED, Case, score
+from naslora_workbook.research.pretraining import loss as pretrain_loss
+from naslora_workbook.research.pretraining.leg import Leg
+from naslora_workbook.research.pretraining.loss import mask_loss, prompt_loss, step_loss
+from naslora_workbook.research.pretraining.pretrain import VALIDATION_SEED
 
 SIDE = 8  # of images and of drawn masks
 TRUSTED = torch.tensor([[0.9, 0.1, 0.7, 0.2], [0.9, 0.3, 0.1, 0.5]])  # IoU that is predicted

@@ -12,13 +12,13 @@ from tiny import tiny_data
 from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.adapters.chosen import ChosenLoRA
 from naslora_core.errors import UserError
-from naslora_core.house.registered import domains_table, registered_table
-from naslora_core.house.sizes import chosen, minutes, trained
-from naslora_core.profiles import profile
 from naslora_core.sam import build_nano
 from naslora_core.training import protocol as registry
-from naslora_core.training.compare import Setting
-from naslora_core.training.verdict import behind, differences, goal, registered, told, verdict
+from naslora_workbook.lessons.profiles import profile
+from naslora_workbook.publishing.registered import domains_table, registered_table
+from naslora_workbook.publishing.sizes import chosen, minutes, trained
+from naslora_workbook.research.compare import Setting
+from naslora_workbook.research.verdict import behind, differences, goal, registered, told, verdict
 
 TEXT = """
 development: [camouflage]
@@ -103,7 +103,7 @@ def test_cells_run_once_under_their_digest_and_are_judged(file, sam, tmp_path, m
     registry.run(protocol, sam, "a command", cells, path=file, out=out)
     records = registry.results(protocol, out)
     assert {r["protocol"] for r in records} == {protocol.digest} and len(records) == 2 * 2 + 1
-    monkeypatch.setattr("naslora_core.training.compare.run", None)  # nothing may run again
+    monkeypatch.setattr("naslora_workbook.research.compare.run", None)  # nothing may run again
     registry.run(protocol, sam, "a command", cells, path=file, out=out)
     file.write_text(TEXT + "# changed\n")
     with pytest.raises(UserError, match="a changed protocol starts an empty folder"):

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from naslora_core.training.provenance import commit
+from naslora_workbook.research.provenance import commit
 
 
 def git(root, *words):
@@ -12,9 +12,9 @@ def git(root, *words):
 
 
 def test_a_commit_is_marked_where_code_or_lessons_changed_and_no_record_alone(tmp_path):
-    for name in ("naslora_core/recorded", "notebooks/text"):
+    for name in ("naslora_workbook/results", "notebooks/text"):
         (tmp_path / name).mkdir(parents=True)
-    code, record = tmp_path / "naslora_core" / "a.py", tmp_path / "naslora_core/recorded/a.json"
+    code, record = tmp_path / "naslora_core" / "a.py", tmp_path / "naslora_workbook/results/a.json"
     lesson = tmp_path / "notebooks" / "text" / "00_a.py"
     for file in (code, record, lesson):
         file.write_text("1")

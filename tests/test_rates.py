@@ -7,7 +7,7 @@ import pytest
 
 from naslora_core.errors import UserError
 from naslora_core.training import protocol as registry
-from naslora_core.training.rates import best_rates, even_rates, tried
+from naslora_workbook.research.rates import best_rates, even_rates, tried
 
 
 def trial(folder, lr, iou, data="a", seed=9, split="val", method="lora"):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from naslora_core.house.reach import last_tenth, reach_table, reached, shares
+from naslora_workbook.publishing.reach import last_tenth, reach_table, reached, shares
 
 ENDS = [[20, 0.2, 2.0], [40, 0.6, 4.0], [60, 0.5, 8.0]]
 
@@ -34,17 +34,17 @@ def test_shares_are_of_the_rivals_whole_run_and_only_of_pairs():
 
 def test_the_table_says_how_many_get_there_and_what_it_takes(tmp_path):
     assert reach_table(tmp_path) == ""
-    (tmp_path / "recorded" / "curves").mkdir(parents=True)
+    (tmp_path / "results" / "curves").mkdir(parents=True)
     ratios = {"conv_lora": 1.2, "nas_lora": 0.9, "lora": 1.0}
     bench = {"rows": {"nano": {name: {"step_ratio": r} for name, r in ratios.items()}}}
-    (tmp_path / "recorded" / "bench.json").write_text(json.dumps(bench))
+    (tmp_path / "results" / "bench.json").write_text(json.dumps(bench))
     runs = (
         run("conv_lora", ENDS),
         run("nas_lora", ENDS),
         run("lora", [[20, 0.1, 2.0], [60, 0.12, 8.0]]),
     )
     for i, record in enumerate(runs):
-        (tmp_path / "recorded" / "curves" / f"{i}.json").write_text(json.dumps(record))
+        (tmp_path / "results" / "curves" / f"{i}.json").write_text(json.dumps(record))
     table = reach_table(tmp_path)
     assert "| NAS-LoRA | 1 of 1 | 0.67 | 0.50 | -0.100 |" in table
     assert "NAS-LoRA was to need 0.5 of Conv-LoRA's passes: missed. Until" in table

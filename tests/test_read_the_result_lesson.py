@@ -7,8 +7,9 @@ import pytest
 import torch
 from lessons import LESSONS, exercises, read
 
-from naslora_core import checks
-from naslora_core.exercises.lesson_10 import (
+from naslora_workbook.figures.verdict import kinship, listening, probed, verdict, worth
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.lesson_10 import (
     cheapest,
     distance,
     drawn,
@@ -17,7 +18,6 @@ from naslora_core.exercises.lesson_10 import (
     reordered,
     spans,
 )
-from naslora_core.viz.verdict import kinship, listening, probed, verdict, worth
 
 LESSON = [lesson for lesson in LESSONS if lesson.number == 10]
 

@@ -4,7 +4,7 @@ import json
 
 import yaml
 
-from naslora_core.training.compare import RECORDED
+from naslora_workbook.research.compare import RECORDED
 
 
 def test_of_its_domains_one_had_been_scored_on_test_images_before():

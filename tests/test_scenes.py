@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from naslora_core.data.scenes import KINDS, scene
-from naslora_core.data.scenes.textures import COUNT, SIDE, cut, library
 from naslora_core.training.table import scene_cases
+from naslora_workbook.research.pretraining.scenes import KINDS, scene
+from naslora_workbook.research.pretraining.scenes.textures import COUNT, SIDE, cut, library
 
 
 def test_a_scene_depends_on_seed_and_index_alone():

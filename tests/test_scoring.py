@@ -10,8 +10,8 @@ from PIL import Image
 
 from naslora_core.data import open_data
 from naslora_core.errors import UserError
-from naslora_core.profiles import profile
 from naslora_core.training import score_masks, scoring
+from naslora_workbook.lessons.profiles import profile
 
 CLASSES = {"one": 1, "two": 2, "three": 3}
 
@@ -51,7 +51,9 @@ def test_no_worst_image_is_drawn_where_none_is_asked_for(root, tmp_path, capsys)
 def test_without_matplotlib_the_rows_are_kept_and_the_remedy_is_told(
     root, tmp_path, capsys, monkeypatch
 ):
-    for name in [n for n in sys.modules if n.startswith(("matplotlib", "naslora_core.viz"))]:
+    for name in [
+        n for n in sys.modules if n.startswith(("matplotlib", "naslora_workbook.figures"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     call("evaluate", root / "one", root / "one.safetensors", "--out", tmp_path)

@@ -2,7 +2,7 @@
 
 import json
 
-from naslora_core.house.sources import recorded, runs, source
+from naslora_workbook.publishing.sources import recorded, runs, source
 
 
 def record(**facts):
@@ -24,7 +24,7 @@ def test_many_records_name_all_that_differs():
 
 def test_what_is_not_recorded_is_empty(tmp_path):
     assert recorded(tmp_path, "none.json") == {} and runs(tmp_path, "none") == []
-    folder = tmp_path / "recorded" / "some"
+    folder = tmp_path / "results" / "some"
     folder.mkdir(parents=True)
     for name in ("b", "a"):
         (folder / f"{name}.json").write_text(json.dumps({"name": name}))

@@ -9,7 +9,7 @@ from naslora_core.data import folder, open_data
 from naslora_core.data.groups import groups_by
 from naslora_core.data.splits import grouped_splits
 from naslora_core.errors import UserError
-from naslora_core.profiles import profile
+from naslora_workbook.lessons.profiles import profile
 
 
 def patients(root, count: int = 12):

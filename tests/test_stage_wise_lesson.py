@@ -5,16 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from naslora_core import checks
-from naslora_core.exercises.lesson_09 import (
+from naslora_core.search.schedule import bilevel, joint, stage_wise
+from naslora_workbook.figures.stages import heard, is_free, rivals, timeline, verdicts
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.lesson_09 import (
     STAGES,
     reference_alarm,
     steadiness,
     suspects,
     walked,
 )
-from naslora_core.search.schedule import bilevel, joint, stage_wise
-from naslora_core.viz.stages import heard, is_free, rivals, timeline, verdicts
 
 LEAKS = {"A": "too late", "B": "honest", "C": "left out", "D": "too early"}
 

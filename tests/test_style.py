@@ -4,8 +4,8 @@ import pytest
 from lessons import LESSONS, NAMES
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, writes
 
-from naslora_core.house.lesson import Lesson
-from naslora_core.house.style import REASONS, measure, style_table
+from naslora_workbook.publishing.lesson import Lesson
+from naslora_workbook.publishing.style import REASONS, measure, style_table
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)

@@ -11,7 +11,7 @@ from torchmetrics.functional.classification import binary_f1_score, binary_jacca
 from naslora_core.adapters import LoRA, adapt
 from naslora_core.sam import build_nano
 from naslora_core.training import metrics, prompts, table
-from naslora_core.training.unet import UNet
+from naslora_workbook.research.unet import UNet
 
 
 def square(y=20, x=30, side=24, size=96):

@@ -9,9 +9,9 @@ from itertools import pairwise
 import pytest
 from lessons import LESSONS, NAMES, markdown, read
 
-from naslora_core.house.lesson import NOTEBOOKS
-from naslora_core.house.minutes import sections
-from naslora_core.house.path_picture import ALT, LANES, learning_path, needs
+from naslora_workbook.publishing.lesson import NOTEBOOKS
+from naslora_workbook.publishing.minutes import sections
+from naslora_workbook.publishing.path_picture import ALT, LANES, learning_path, needs
 
 GUIDE = (NOTEBOOKS / "TEACHING.md").read_text()
 GLOSSARY = (NOTEBOOKS / "GLOSSARY.md").read_text()

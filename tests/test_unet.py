@@ -7,7 +7,7 @@ from tiny import tiny_data
 from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.training.evaluate import evaluate
 from naslora_core.training.fit import fit
-from naslora_core.training.unet import UNet, width_for
+from naslora_workbook.research.unet import UNet, width_for
 
 
 def formula(width, classes):

@@ -10,9 +10,9 @@ from tiny import tiny_data
 
 from naslora_core.adapters import METHODS, adapt, cells, fold, load_adapter, save_adapter
 from naslora_core.adapters.methods import VARIANTS
-from naslora_core.labels import LABELS
 from naslora_core.search import OPERATOR_SETS
-from naslora_core.training.compare import KNOWN, Setting, compare
+from naslora_workbook.research.compare import KNOWN, Setting, compare
+from naslora_workbook.results.labels import LABELS
 
 every = pytest.mark.parametrize("name", VARIANTS)
 BASE = {"FixedConv": "fixed_conv", "NASLoRA": "nas_lora"}

@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from nbconvert import HTMLExporter
 from PIL import Image
 
-from naslora_core import viz
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, build_nano
 from naslora_core.training.watch import VALUE
-from naslora_core.viz.theme import CLASSES, PROMPT_OUT
-from naslora_core.viz.theme import OPERATORS as OPERATOR_COLOURS
+from naslora_workbook import figures as figures
+from naslora_workbook.figures.theme import CLASSES, PROMPT_OUT
+from naslora_workbook.figures.theme import OPERATORS as OPERATOR_COLOURS
 
 OPERATORS = ["skip", "conv_1x1", "conv_3x3"]
 PHOTO = skimage.data.coffee()
@@ -71,8 +71,8 @@ def seen(colour: str, matrix) -> np.ndarray:
 @pytest.mark.parametrize(
     "colours",
     [
-        [*viz.ADAPTER.values(), viz.BASE],
-        [viz.TRUTH, viz.PREDICTION, viz.PROMPT, PROMPT_OUT],
+        [*figures.ADAPTER.values(), figures.BASE],
+        [figures.TRUTH, figures.PREDICTION, figures.PROMPT, PROMPT_OUT],
         OPERATOR_COLOURS,
         CLASSES,
     ],
@@ -84,9 +84,9 @@ def test_colours_stay_apart(colours, vision):
 
 
 def test_theme_is_idempotent_and_has_one_font_size():
-    viz.use_theme()
+    figures.use_theme()
     once = dict(mpl.rcParams)
-    viz.use_theme()
+    figures.use_theme()
     assert dict(mpl.rcParams) == once
     sizes = ("font.size", "axes.titlesize", "axes.labelsize", "legend.fontsize", "xtick.labelsize")
     assert {mpl.rcParams[name] for name in sizes} == {9}
@@ -102,28 +102,30 @@ def chunks(png: bytes) -> set[bytes]:
 
 def test_pictures_are_small_plain_and_repeatable():
     four = ([PHOTO] * 4, [MASK] * 4, [MASK] * 4, [0.5] * 4)
-    first, second = (viz.show_masks(*four, points=[([[9, 9]], [1])] * 4) for _ in range(2))
+    first, second = (figures.show_masks(*four, points=[([[9, 9]], [1])] * 4) for _ in range(2))
     assert first.png == second.png
     assert len(first.png) <= 100_000
     assert chunks(first.png) <= {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
     pixels = np.array(Image.open(io.BytesIO(first.png)).convert("RGB")).reshape(-1, 3)
-    green = np.array(to_rgb(viz.PROMPT)) * 255
+    green = np.array(to_rgb(figures.PROMPT)) * 255
     assert np.abs(pixels - green).max(1).min() < 3  # the small star survives a palette
     assert (pixels[0] == 255).all()
 
 
 def test_a_picture_is_seven_inches_at_twice_the_pixels():
-    picture = viz.losses({"lora": [{"step": s, "loss": 1.0} for s in range(5)]})
+    picture = figures.losses({"lora": [{"step": s, "loss": 1.0} for s in range(5)]})
     assert Image.open(io.BytesIO(picture.png)).width == 2 * picture.width == 1400
 
 
 def test_alt_text_reaches_the_html():
-    picture = viz.show_masks([PHOTO], [MASK], scores=[0.81], title='Dice "high" & dry')
+    picture = figures.show_masks([PHOTO], [MASK], scores=[0.81], title='Dice "high" & dry')
     data, metadata = DisplayFormatter().format(picture)
     assert data["text/plain"] == "<Picture>"
     output = nbformat.v4.new_output("display_data", {"image/png": "aGk="}, metadata=metadata)
     cell = nbformat.v4.new_code_cell("picture", outputs=[output])
-    exporter = HTMLExporter(template_name="naslora", extra_template_basedirs=[str(viz.TEMPLATES)])
+    exporter = HTMLExporter(
+        template_name="naslora", extra_template_basedirs=[str(figures.TEMPLATES)]
+    )
     page, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
     (image,) = BeautifulSoup(page, "html.parser").select("img")
     assert image["alt"] == picture.alt == 'Dice "high" & dry. Dice: 0.81.'
@@ -132,57 +134,57 @@ def test_alt_text_reaches_the_html():
 
 def test_overlay_changes_none_of_its_inputs():
     image, mask = PHOTO.copy(), MASK.astype(int)
-    viz.show_masks([image], [mask], [mask * 2], [1.0])
+    figures.show_masks([image], [mask], [mask * 2], [1.0])
     assert (image == PHOTO).all() and (mask == MASK).all()
 
 
 @pytest.mark.parametrize("mask", [MASK * 0, MASK * 0 + 1, MASK * 3])
 def test_empty_full_and_other_classes_are_drawn(mask):
-    assert viz.show_masks([PHOTO], [mask], [mask]).png
+    assert figures.show_masks([PHOTO], [mask], [mask]).png
 
 
 def test_contact_sheet_takes_masks_and_objects():
     labelled = SimpleNamespace(image=PHOTO, mask=MASK)
     scene = SimpleNamespace(image=PHOTO, masks=MASK[None])
-    assert "2 samples" in viz.contact_sheet([labelled, scene]).alt
+    assert "2 samples" in figures.contact_sheet([labelled, scene]).alt
 
 
 def test_genotype_figures_name_both_readings(genotype):
-    alt = viz.operators(genotype).alt
+    alt = figures.operators(genotype).alt
     assert "agree in 1 of 2" in alt and "argmax conv_3x3 (0.60), projection none fits" in alt
     with pytest.raises(UserError, match="NASLoRA"):
-        viz.operators(None)
+        figures.operators(None)
 
 
 def test_curves_say_how_the_runs_end(history):
-    assert "between 0.40 and 0.80" in viz.alpha_trajectories(history, OPERATORS).alt
+    assert "between 0.40 and 0.80" in figures.alpha_trajectories(history, OPERATORS).alt
     with pytest.raises(UserError, match="alpha"):
-        viz.alpha_trajectories([{"step": 1, "loss": 1.0}], OPERATORS)
+        figures.alpha_trajectories([{"step": 1, "loss": 1.0}], OPERATORS)
     flat = [{"step": s, "loss": 1.0} for s in range(20)]
-    assert "same training loss" in viz.losses({"lora": flat, "nas_lora": flat}).alt
+    assert "same training loss" in figures.losses({"lora": flat, "nas_lora": flat}).alt
 
 
 def test_story_draws_only_what_it_is_given(genotype):
     kernels = {"block 0": torch.rand(2, 2, 3, 3), "block 1": torch.rand(2, 2, 5, 5)}
     shown = (PHOTO, MASK, (40, 30, 90, 80), MASK, MASK, (0.7, 0.9))
-    picture = viz.story(*shown, genotype, kernels, [0.02, -0.01, 0.02])
+    picture = figures.story(*shown, genotype, kernels, [0.02, -0.01, 0.02])
     assert "+0.010 Dice in 3 runs, -0.033 to +0.053: cannot say" in picture.alt
-    close = viz.story(*shown, genotype, kernels, [0.002, -0.001, 0.002])
+    close = figures.story(*shown, genotype, kernels, [0.002, -0.001, 0.002])
     assert "+0.001 Dice in 3 runs, -0.003 to +0.005: a tie" in close.alt
     assert "0.70, adapted 0.90" in picture.alt
-    assert "NAS-LoRA minus" not in viz.story(*shown, genotype, kernels).alt
+    assert "NAS-LoRA minus" not in figures.story(*shown, genotype, kernels).alt
 
 
 def test_sam_figures(predictor):
-    assert "64 of 256" in viz.token_grid(predictor, PHOTO, (7, 7)).alt
-    assert "two-way" in viz.three_parts(predictor.model).alt
-    assert "3 answers" in viz.ambiguity(predictor, PHOTO, (300, 200)).alt
-    assert "spread over" in viz.attention(predictor, PHOTO, (3, 12)).alt
+    assert "64 of 256" in figures.token_grid(predictor, PHOTO, (7, 7)).alt
+    assert "two-way" in figures.three_parts(predictor.model).alt
+    assert "3 answers" in figures.ambiguity(predictor, PHOTO, (300, 200)).alt
+    assert "spread over" in figures.attention(predictor, PHOTO, (3, 12)).alt
 
 
 @torch.no_grad()
 def test_attention_weights_are_those_of_the_block(predictor):
-    from naslora_core.viz.tokens import _weights, attention_map
+    from naslora_workbook.figures.tokens import _weights, attention_map
 
     attn = predictor.model.image_encoder.blocks[0].attn
     attn.rel_pos_h.normal_()
@@ -200,23 +202,23 @@ def draw(ax, value):
 
 
 def test_explore_is_static_unless_someone_is_there(monkeypatch):
-    assert not viz.is_live()
-    assert isinstance(viz.explore(draw, [1, 2], "slope"), viz.Picture)
+    assert not figures.is_live()
+    assert isinstance(figures.explore(draw, [1, 2], "slope"), figures.Picture)
     monkeypatch.setenv("NASLORA_STATIC", "frames")
-    page = viz.explore(draw, [1, 2, 3], "slope")._repr_html_()
+    page = figures.explore(draw, [1, 2, 3], "slope")._repr_html_()
     assert page.count("<img") == 3 and page.count("hidden style") == 2
     assert "http" not in page and 'alt="slope: 2"' in page
 
 
 def test_a_slider_redraws():
-    widgets = importlib.import_module("naslora_core.viz.widgets")
+    widgets = importlib.import_module("naslora_workbook.figures.widgets")
     slider, picture = widgets._slider(draw, [1, 2, 3], "slope", 1).children
     before, slider.index = picture.value, 2
     assert picture.value != before and "slope: 3" in picture.value
 
 
 def test_clicks_are_answered_and_undone():
-    asked, clicking = [], importlib.import_module("naslora_core.viz.click")
+    asked, clicking = [], importlib.import_module("naslora_workbook.figures.click")
     box = clicking._clickable(lambda *prompt: asked.append(prompt) or MASK, PHOTO)
     picture, place, where, kind = box.children
     place.value = "0.5 0.25 1"  # what a mouse click writes: shares of width and height, the time
@@ -227,11 +229,11 @@ def test_clicks_are_answered_and_undone():
 
 
 def test_static_click_shows_three(predictor):
-    assert viz.click(predictor, PHOTO).alt == "A click is enough to get a mask"
+    assert figures.click(predictor, PHOTO).alt == "A click is enough to get a mask"
 
 
 def test_live_plot_draws_once_under_automation(history):
-    plot = viz.LivePlot()
+    plot = figures.LivePlot()
     for event in history:
         plot(event | ({VALUE: 0.5} if event["step"] % 10 == 0 else {}))
     assert plot._handle is None
@@ -246,7 +248,7 @@ def test_a_kernel_knows_whether_someone_is_there():
 
     manager, client = start_new_kernel(kernel_name="python3")
     try:
-        code = "from naslora_core.viz import is_live; assert is_live() is {}"
+        code = "from naslora_workbook.figures import is_live; assert is_live() is {}"
         for allow in (True, False):
             reply = client.execute_interactive(code.format(allow), allow_stdin=allow, timeout=120)
             assert reply["content"]["status"] == "ok", reply["content"]

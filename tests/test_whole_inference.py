@@ -5,8 +5,8 @@ import json
 from own import call
 
 from naslora_core.sam import build_nano
-from naslora_core.training import measuring
-from naslora_core.training.whole_inference import KINDS, VANILLA, measure_inference
+from naslora_workbook.research import measuring
+from naslora_workbook.research.whole_inference import KINDS, VANILLA, measure_inference
 
 
 def test_every_encoder_has_a_row_beside_vanilla(tmp_path, monkeypatch):

@@ -10,11 +10,12 @@ from browsing import SHOTS, browser
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from naslora_core import load_sam, viz
-from naslora_core.house.lesson import Lesson
-from naslora_core.house.pages import page
+from naslora_core import load_sam
 from naslora_core.sam import SamPredictor
-from naslora_core.viz.ledger import PLOTLY
+from naslora_workbook import figures as figures
+from naslora_workbook.figures.ledger import PLOTLY
+from naslora_workbook.publishing.lesson import Lesson
+from naslora_workbook.publishing.pages import page
 
 PHOTO = skimage.data.coffee()[::4, ::4]
 HISTORY = [
@@ -47,40 +48,40 @@ def draw(ax, value):
 
 
 def test_few_values_stand_where_nothing_moves():
-    assert viz.explore(draw, range(9), "slope", few=[1, 2]).alt == "slope: 1, 2"
+    assert figures.explore(draw, range(9), "slope", few=[1, 2]).alt == "slope: 1, 2"
 
 
 def test_all_values_move_on_a_page(baked):
-    assert viz.explore(draw, range(9), "slope", few=[1, 2])._repr_html_().count("<img") == 9
+    assert figures.explore(draw, range(9), "slope", few=[1, 2])._repr_html_().count("<img") == 9
 
 
 def test_a_token_moves_along_its_row(predictor, baked):
-    moved = viz.attention(predictor, PHOTO, (3, 3))
+    moved = figures.attention(predictor, PHOTO, (3, 3))
     assert len(moved.pages) == 8 and "row 3, column: 0, 2" in moved.alt
 
 
 def test_a_token_stands_where_nothing_moves(predictor):
-    assert "stops at its window" in viz.attention(predictor, PHOTO, (3, 3)).alt
+    assert "stops at its window" in figures.attention(predictor, PHOTO, (3, 3)).alt
 
 
 def test_a_token_moves_where_a_kernel_answers(predictor, monkeypatch):
     for name in ("tokens", "widgets"):
-        module = importlib.import_module(f"naslora_core.viz.{name}")
+        module = importlib.import_module(f"naslora_workbook.figures.{name}")
         monkeypatch.setattr(module, "is_live", lambda: True)
-    slider, picture = viz.attention(predictor, PHOTO, (3, 3)).children
+    slider, picture = figures.attention(predictor, PHOTO, (3, 3)).children
     before, slider.index = picture.value, 0
     assert picture.value != before and "column: 0" in picture.value
 
 
 def test_clicks_are_kept_as_a_grid(baked):
-    clicks = viz.click(quarter, PHOTO, [(0.1, 0.9)])
+    clicks = figures.click(quarter, PHOTO, [(0.1, 0.9)])
     assert clicks.grid == (9, 6) and len(clicks.masks) == 54 and clicks.first == [0, 5]
     assert {clicks.shares[0], clicks.shares[-1]} == {25, 100}
     assert len(clicks._repr_html_()) < 200_000
 
 
 def test_a_search_is_a_surface_that_turns_and_a_picture():
-    live = viz.landscape(HISTORY, ["conv", "skip"], ["first", "second"])
+    live = figures.landscape(HISTORY, ["conv", "skip"], ["first", "second"])
     assert "second ends the most decided at 0.90, first the least at 0.60" in live.alt
     figure = go.Figure(live._repr_mimebundle_()[PLOTLY])
     assert np.shape(figure.data[0].z) == (2, 60)
@@ -91,9 +92,9 @@ def test_a_search_is_a_surface_that_turns_and_a_picture():
 @pytest.fixture
 def moving(baked, tmp_path):
     """A page with a slider, a photograph that answers clicks, and a surface."""
-    shown = [viz.explore(draw, [1, 2, 3], "slope"), viz.click(quarter, PHOTO, [(0.2, 0.2)])]
+    shown = [figures.explore(draw, [1, 2, 3], "slope"), figures.click(quarter, PHOTO, [(0.2, 0.2)])]
     data = [{"text/html": each._repr_html_()} for each in shown]
-    data.append({PLOTLY: viz.landscape(HISTORY, ["conv", "skip"]).plot})
+    data.append({PLOTLY: figures.landscape(HISTORY, ["conv", "skip"]).plot})
     cells = [new_markdown_cell("# 00 · Made\n\n> Promise.")]
     for i, each in enumerate(data):
         output = new_output("display_data", each)

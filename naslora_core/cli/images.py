@@ -68,7 +68,7 @@ def check(arguments):
 )
 def plan(arguments):
     """Predict memory and time of a training step from shapes, and propose what fits a card."""
-    from naslora_core.training.planning import plan
+    from naslora_workbook.research.planning import plan
 
     plan(arguments)
 

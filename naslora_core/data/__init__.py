@@ -1,12 +1,11 @@
-"""Images and their masks: embedded procedural domains, or a folder, csv or COCO file of yours."""
+"""Images and their masks: a folder, csv or COCO file of yours, or a registered domain."""
 
 import importlib
 from pathlib import Path
 
 from naslora_core.data.check import check
 from naslora_core.data.coco import coco
-from naslora_core.data.dataset import Dataset, Sample, Split
-from naslora_core.data.domains import DOMAINS, domain
+from naslora_core.data.dataset import DOMAINS, Dataset, Sample, Split
 from naslora_core.data.duplicates import duplicates
 from naslora_core.data.folder import folder
 from naslora_core.data.listing import to_dataset
@@ -15,10 +14,11 @@ from naslora_core.data.table_file import csv_table
 from naslora_core.errors import UserError
 
 
-def open_data(name: str, profile, seed: int = 0, groups: str | None = None) -> Dataset:
-    """An embedded domain with the profile's counts and size, or your data at the path `name`.
+def open_data(name: str, profile=None, seed: int = 0, groups: str | None = None) -> Dataset:
+    """Your data at the path `name`, or a registered domain with the profile's counts and size.
 
     A folder (see `folder`), a .csv (`csv_table`) or a COCO .json (`coco`); groups as they have it.
+    The workbook registers its drawn domains when it is imported.
     Raises UserError for a name that is nothing or a domain's and a folder's too, and for a domain
     with groups.
     """
@@ -27,14 +27,15 @@ def open_data(name: str, profile, seed: int = 0, groups: str | None = None) -> D
         return to_dataset(list_data(name, groups=groups))
     _only_drawn(name, groups)
     p = profile
-    return domain(name, p.train, p.val, p.test, size=p.image_size, seed=seed)
+    return DOMAINS[name](name, p.train, p.val, p.test, size=p.image_size, seed=seed)
 
 
 def _there(name: str) -> None:
     if not Path(name).exists():
+        drawn = f", or the name of a drawn domain ({', '.join(DOMAINS)})" if DOMAINS else ""
         raise UserError(
             f"There is nothing at {name}; expected a folder with images/ and masks/, a .csv, a "
-            f"COCO .json, or the name of a drawn domain ({', '.join(DOMAINS)}); mend the name."
+            f"COCO .json{drawn}; mend the name."
         )
 
 
@@ -65,7 +66,6 @@ __all__ = [
     "check",
     "coco",
     "csv_table",
-    "domain",
     "duplicates",
     "folder",
     "open_data",

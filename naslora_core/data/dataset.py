@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+DOMAINS: dict[str, Callable[..., "Dataset"]] = {}  # makers by name; the workbook enters its own
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -42,9 +42,9 @@ def load_sam(name: str = "sam_nano", checkpoint: str | Path | None = None) -> nn
     _fill(sam, state, name, path)
     sam.model_name = name
     # On a CPU a fused layer of ViT-B takes as long as the official one (ratio 0.91 in windows, 1.08
-    # on the map) and keeps 146 MB on the map instead of 818 (recorded/attention.json). On an H200 a
+    # on the map) and keeps 146 MB on the map instead of 818 (results/attention.json). On an H200 a
     # whole encoder takes half of the official one's time in bf16, and 1.14 of it in float32
-    # (recorded/inference_cuda.json), where memory still speaks for it. On maps as small as
+    # (results/inference_cuda.json), where memory still speaks for it. On maps as small as
     # sam_nano's fusing gains nothing.
     if name != "sam_nano":
         fuse(sam.image_encoder)

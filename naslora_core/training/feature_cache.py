@@ -18,8 +18,8 @@ from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
 from naslora_core.errors import UserError
-from naslora_core.sam.early import Cut
 from naslora_core.training.bounded_folder import BoundedFolder, stack
+from naslora_workbook.research.early import Cut
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 from naslora_core.adapters import adapt
 from naslora_core.data import open_data
 from naslora_core.errors import UserError
-from naslora_core.profiles import profile
 from naslora_core.sam import load_sam
 from naslora_core.training.devices import launch
 from naslora_core.training.feature_cache import FeatureCache
 from naslora_core.training.fit import fit as train
 from naslora_core.training.method_settings import method_of
 from naslora_core.training.watch import Watch, best, looks
+from naslora_workbook.lessons.profiles import profile
 
 
 def fit(arguments: argparse.Namespace) -> None:

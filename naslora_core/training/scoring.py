@@ -12,13 +12,13 @@ from naslora_core.adapters.opening import open_model
 from naslora_core.data import open_data
 from naslora_core.errors import UserError
 from naslora_core.files import make_folder, write_atomic
-from naslora_core.profiles import profile
 from naslora_core.sam import load_sam
 from naslora_core.sam.registry import BUILDERS
 from naslora_core.training.devices import known_device
 from naslora_core.training.evaluate import Scores
 from naslora_core.training.evaluate import evaluate as score
 from naslora_core.training.table import grid, mean_ceiling
+from naslora_workbook.lessons.profiles import profile
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -42,9 +42,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def drawing() -> ModuleType:
-    """`viz.masks`; UserError with the remedy where its packages are not installed."""
+    """`figures.masks`; UserError with the remedy where its packages are not installed."""
     try:
-        from naslora_core.viz import masks
+        from naslora_workbook.figures import masks
     except ImportError as error:
         package = (error.name or "matplotlib").split(".")[0]
         raise UserError(

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from naslora_core.data.scenes import scene
 from naslora_core.sam import SamPredictor
 from naslora_core.training.metrics import iou
 from naslora_core.training.prompts import box_of, centre_click
+from naslora_workbook.research.pretraining.scenes import scene
 
 SCENE_SEED, SCENE_COUNT, PER_SCENE = 777_001, 500, 3  # never trained on
 RADII = np.geomspace(0.01, 0.6, 40)  # of the disc, in shares of the image's longer side

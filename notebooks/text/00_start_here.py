@@ -53,13 +53,16 @@ if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"
 # %%
 import numpy as np
 import skimage.data
+from naslora_workbook import figures as figures
+from naslora_workbook import profile
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.headline import record
+from naslora_workbook.publishing.machine import machine
 from scipy import ndimage
 
-from naslora_core import NASLoRA, adapt, checks, evaluate, fit, load_sam, profile, viz
+from naslora_core import NASLoRA, adapt, evaluate, fit, load_sam
 from naslora_core.adapters import cells
 from naslora_core.data import open_data
-from naslora_core.house.headline import record
-from naslora_core.house.machine import machine
 from naslora_core.sam import SamPredictor, Segmenter
 from naslora_core.training.metrics import dice
 from naslora_core.training.prompts import box_of
@@ -119,7 +122,7 @@ one, _, _ = predictor.predict(box=box, multimask_output=False)
 # ambiguous; a box gets one. Look at the best guess and at the box's mask:
 
 # %%
-viz.show_masks(
+figures.show_masks(
     [photo, photo],
     [three[scores.argmax()], one[0]],
     points=[(click, [1]), None],
@@ -133,7 +136,7 @@ viz.show_masks(
 # answers, from a model that has seen drawings alone. Your turn:
 
 # %% tags=["nbval-ignore-output"]
-viz.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
+figures.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 
 # %% [markdown]
 # With a running kernel the last cell takes your clicks. A page made by `make workbook`
@@ -149,7 +152,7 @@ viz.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 
 # %%
 data = open_data("leaf", setting, seed=SEED)
-viz.contact_sheet(data.train[:4], "Not all that is brown is ill", columns=4)
+figures.contact_sheet(data.train[:4], "Not all that is brown is ill", columns=4)
 
 # %% [markdown]
 # Nobody will click ten thousand times. How good is SAM with a box around each ill
@@ -198,7 +201,7 @@ result = fit(
     batch=setting.batch,
     seed=SEED,
     progress=False,
-    on_event=viz.LivePlot(),  # draws itself while a person watches
+    on_event=figures.LivePlot(),  # draws itself while a person watches
 )
 adapted = evaluate(model, data.test)
 found["no prompt, adapted"] = adapted
@@ -212,7 +215,7 @@ found["no prompt, adapted"] = adapted
 # %% tags=["nbval-ignore-output"]
 i = adapted.median_image
 shown = data.test[i]
-viz.story(
+figures.story(
     shown.image,
     shown.mask,
     [box_of(part) for part in components(shown.mask > 0)],

@@ -58,11 +58,14 @@ import numpy as np
 import skimage.data
 import torch
 import torch.nn.functional as F
+from naslora_workbook import figures as figures
+from naslora_workbook import profile
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.domains import DOMAINS
+from naslora_workbook.lessons.headline import record
 from torch.utils.flop_counter import FlopCounterMode
 
-from naslora_core import checks, profile, viz
-from naslora_core.data import DOMAINS, open_data
-from naslora_core.house.headline import record
+from naslora_core.data import open_data
 from naslora_core.sam import SamPredictor, Segmenter, load_sam
 from naslora_core.training.metrics import dice
 from naslora_core.training.native_masks import predict
@@ -99,7 +102,7 @@ sam = load_sam(setting.model).to(setting.device)
 # Most of them are in the image encoder. Follow the shapes:
 
 # %%
-viz.three_parts(sam)
+figures.three_parts(sam)
 
 # %% [markdown]
 # Image and prompt meet only in the decoder, at the very end. The embedding, which is
@@ -170,14 +173,14 @@ whole = next(block for block in blocks if block.window_size == 0)
 # block shows a token its window and nothing else. On the photograph:
 
 # %%
-viz.token_grid(predictor, photo, token)
+figures.token_grid(predictor, photo, token)
 
 # %% [markdown]
 # Thin lines separate tokens, thick lines windows; what is black at the bottom or
 # right is padding, and it is made of tokens too. What does the red token attend to?
 
 # %%
-viz.attention(predictor, photo, token)
+figures.attention(predictor, photo, token)
 
 # %% [markdown]
 # Attention weights sum to 1 in either map, over one window or over all tokens,
@@ -355,7 +358,7 @@ positions = sam.prompt_encoder.get_dense_pe()  # where each place of the embeddi
 # embedding:
 
 # %% tags=["nbval-ignore-output"]
-viz.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
+figures.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 
 # %% [markdown]
 # One embedding, many clicks: no encoder ran between them.
@@ -384,7 +387,7 @@ float(gap)  # of logits
 # union) with what was meant.
 
 # %%
-viz.ambiguity(predictor, photo, click)
+figures.ambiguity(predictor, photo, click)
 
 # %% [markdown]
 # A predicted IoU is a guess, made by a small head of the decoder without any truth at
@@ -479,7 +482,7 @@ checks.ex_1_3(click_mended)
 some = list(samples.values())[:4]
 drawn = predict(model, some)
 overlap = [dice(m > 0, sample.mask > 0) for m, sample in zip(drawn, some, strict=True)]
-viz.show_masks(
+figures.show_masks(
     [sample.image for sample in some],
     drawn,
     [sample.mask for sample in some],

@@ -66,26 +66,25 @@ SEED = 0
 DATA = "polyp"  # an embedded domain, or the path of a folder with images/ and masks/
 
 # %%
+from naslora_workbook import checks, figures, profile
+from naslora_workbook.lessons.headline import record
+from naslora_workbook.research.compare import recorded
+
 from naslora_core import (
     DecoderOnly,
     LoRA,
     NASLoRA,
     adapt,
-    checks,
     evaluate,
     fit,
     fold,
     load_adapter,
     load_sam,
-    profile,
     save_adapter,
-    viz,
 )
 from naslora_core.data import open_data, to_batch
-from naslora_core.house.headline import record
 from naslora_core.sam import Segmenter, build_nano
 from naslora_core.search import budget, stage_wise
-from naslora_core.training.compare import recorded
 
 # %% [markdown]
 # ## What each setting decides
@@ -108,7 +107,7 @@ data = open_data(DATA, setting, seed=SEED)
 data
 
 # %%
-viz.contact_sheet(data.train[:4], "Each image has its truth outlined", columns=4)
+figures.contact_sheet(data.train[:4], "Each image has its truth outlined", columns=4)
 
 # %% [markdown]
 # ## Where we start
@@ -131,7 +130,7 @@ unasked.mean
 
 # %%
 shown = np.argsort(boxed.dice, kind="stable")[len(data.test) // 2 :][:3]  # medians
-viz.show_masks(
+figures.show_masks(
     [data.test[i].image for i in shown],
     [unasked.masks[i] for i in shown],
     [data.test[i].mask for i in shown],
@@ -236,7 +235,9 @@ def train(method, cache=None):
     """Adapt and fit with the lesson's data, budget and seed."""
     model = adapt(sam, method, classes=classes, seed=SEED)
     same = {"steps": STEPS, "batch": setting.batch, "seed": SEED}
-    return fit(model, data, "stage-wise", **same, cache=cache, progress=viz.is_live())
+    return fit(
+        model, data, "stage-wise", **same, cache=cache, progress=figures.is_live()
+    )
 
 
 results = {}
@@ -244,7 +245,7 @@ with tempfile.TemporaryDirectory() as features:
     results["decoder_only"] = train(DecoderOnly(), cache=features)
 results["lora"] = train(LoRA(rank=4))
 results["nas_lora"] = train(NASLoRA(rank=4))
-viz.losses({name: result.history for name, result in results.items()})
+figures.losses({name: result.history for name, result in results.items()})
 
 # %% tags=["nbval-ignore-output"]
 scores = {n: evaluate(r.model, data.test, classes=classes) for n, r in results.items()}
@@ -261,7 +262,7 @@ beside = {"base, no prompt": unasked, "base, boxes": boxed}
 # %%
 SHOWN = ("base_boxed", "decoder_only", "lora", "fixed_conv", "nas_lora")
 photographs = recorded("kvasir_polyp")
-viz.comparison([r for r in photographs if r["method"] in SHOWN])
+figures.comparison([r for r in photographs if r["method"] in SHOWN])
 
 # %% [markdown]
 # Lines join the runs of one seed. Every adapter is well above decoder-only in every
@@ -276,7 +277,7 @@ viz.comparison([r for r in photographs if r["method"] in SHOWN])
 # %% tags=["nbval-ignore-output"]
 order = np.argsort(scores["nas_lora"].dice, kind="stable")
 shown = order[max(0, len(order) // 2 - 1) :][:3]
-viz.show_masks(
+figures.show_masks(
     [data.test[i].image for i in shown],
     [scores["nas_lora"].masks[i] for i in shown],
     [data.test[i].mask for i in shown],
@@ -297,7 +298,7 @@ genotype = results["nas_lora"].genotype
 genotype
 
 # %% tags=["nbval-ignore-output"]
-viz.operators(genotype)
+figures.operators(genotype)
 
 # %% [markdown]
 # Compare the winners' probabilities with uniform, and with the budget line. It told

@@ -59,21 +59,25 @@ import warnings
 import numpy as np
 import torch
 import torch.nn.functional as F
+from naslora_workbook import figures as figures
+from naslora_workbook import profile
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.domains import domain
+from naslora_workbook.lessons.headline import record
+from naslora_workbook.research.compare import recorded
+from naslora_workbook.research.token_head import token_head_dice
+from naslora_workbook.results.labels import LABELS
 from scipy import ndimage
 
-from naslora_core import DecoderOnly, adapt, checks, evaluate, load_sam, profile, viz
-from naslora_core.data import Sample, domain, open_data, to_batch
+from naslora_core import DecoderOnly, adapt, evaluate, load_sam
+from naslora_core.data import Sample, open_data, to_batch
 from naslora_core.data.transforms import resize_mask
-from naslora_core.house.headline import record
-from naslora_core.labels import LABELS
 from naslora_core.training import losses
-from naslora_core.training.compare import recorded
 from naslora_core.training.evaluate import METRICS, OF_MASKS
 from naslora_core.training.fit import fit
 from naslora_core.training.metrics import dice, iou
 from naslora_core.training.run import draw
 from naslora_core.training.table import ceiling
-from naslora_core.training.token_head import token_head_dice
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -189,7 +193,7 @@ for number in range(1, setting.steps + 1):
     history.append({"step": number, "loss": step(*(x[pick] for x in kept["train"]))})
     if number in (2, 4, 6, 8) or number % (setting.steps // 8) == 0:
         history[-1]["val"] = look()
-viz.watched(history)
+figures.watched(history)
 
 # %% [markdown]
 # Where the blue line stops following the grey one, further steps teach these images rather than the
@@ -220,7 +224,7 @@ def by_counting(mask):
 
 
 said = {n: "IoU {:.2f}, Dice {:.2f}".format(*by_counting(m)) for n, m in drawn.items()}
-viz.pixels(truth, drawn, said)
+figures.pixels(truth, drawn, said)
 
 # %% [markdown]
 # IoU divides the shared pixels by all coloured ones: `moved` has 4 of 8. Dice divides twice the
@@ -336,7 +340,7 @@ table = {}
 for name, metric in METRICS.items():
     answers = (p > 0.5 if name in OF_MASKS else p for p in maps.values())
     table[name] = [metric(p, target) for p in answers], name not in ("ber", "mae")
-viz.scoreboard(target, maps, table)
+figures.scoreboard(target, maps, table)
 
 # %% [markdown]
 # Arrows say which way is better, bold is best. The first three see only which pixels pass .5: to
@@ -407,7 +411,7 @@ images, labels = to_batch(data.test, setting.image_size)
 image, label = images[scores.median_image], labels[scores.median_image]
 weight = losses.boundary_weight((label == 1)[None, None].float())[0, 0]
 maps = {"intended": weight, "shipped": torch.full_like(weight, weight.mean())}
-viz.weighing(image.permute(1, 2, 0).byte(), label, maps)
+figures.weighing(image.permute(1, 2, 0).byte(), label, maps)
 
 # %% tags=["nbval-ignore-output"]
 guess, mask = draw_logits(model, kept["val"][0]), (kept["val"][1] == 1)[:, None].float()
@@ -541,7 +545,7 @@ pairs = [*((name, "decoder_only") for name in ADAPTERS), ("nas_lora", "lora")]
 gains = {(a, b): dices(a) - dices(b) for a, b in pairs}
 ends = {pair: interval(gain) for pair, gain in gains.items()}
 means = {pair: gain.mean(1) for pair, gain in gains.items()}
-viz.paired_gains(means, ends, margin=0.02, note=viz.source(photographs))
+figures.paired_gains(means, ends, margin=0.02, note=figures.source(photographs))
 
 # %% [markdown]
 # Dots are seeds, bars the intervals of their mean, so a single seed may lie outside of its bar; that
@@ -584,13 +588,13 @@ def spins(count, paired, draws=4000):
 def spun(ax, seeds):
     """One wheel: how many seeds, and whether both rivals share them."""
     count, how = seeds.split()
-    return f"{seeds}: " + viz.roulette(
+    return f"{seeds}: " + figures.roulette(
         ax, spins(int(count), how == "paired"), whole, widest
     )
 
 
 wheels = ["1 unpaired", "1 paired", "3 unpaired", "3 paired"]
-viz.explore(spun, wheels, "seeds", "Seed roulette: red draws name the other loss")
+figures.explore(spun, wheels, "seeds", "Seed roulette: red draws name the other loss")
 
 # %% [markdown]
 # Each wheel is spun many times; the dashed line is the difference over all seeds, itself no more

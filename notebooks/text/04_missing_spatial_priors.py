@@ -73,15 +73,18 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
+from naslora_workbook import figures as figures
+from naslora_workbook import profile
+from naslora_workbook.figures.space import Verdicts, interval, support
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.headline import record
 from scipy.stats import mannwhitneyu
 from torch import nn
 
-from naslora_core import checks, load_sam, profile, viz
+from naslora_core import load_sam
 from naslora_core.data import open_data, to_batch
-from naslora_core.house.headline import record
 from naslora_core.sam import Segmenter, build_nano
 from naslora_core.training.metrics import dice
-from naslora_core.viz.space import Verdicts, interval, support
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -217,11 +220,13 @@ shown |= {name: paste(cut(images)[..., order]) for name, order in orders.items()
 
 def draw(ax, name, image=3):
     """One of the versions of an image."""
-    viz.overlay(ax, shown[name][image].clamp(0, 255).permute(1, 2, 0).byte().numpy())
+    figures.overlay(
+        ax, shown[name][image].clamp(0, 255).permute(1, 2, 0).byte().numpy()
+    )
     return name
 
 
-viz.panel(draw, list(shown), title="The same patches: only their places differ")
+figures.panel(draw, list(shown), title="The same patches: only their places differ")
 
 
 # %%
@@ -374,7 +379,7 @@ shown["what the tokens hold of both"] = images - lost(sam, images - mean)
 title = (
     "Lost at the patch map: {trained:.0%} of the variation, untrained {untrained:.0%}"
 )
-viz.panel(draw, list(shown), title=title.format(**share))
+figures.panel(draw, list(shown), title=title.format(**share))
 
 # %% [markdown]
 # Where the first share is the smaller, training has turned the lost directions to where images
@@ -489,7 +494,7 @@ checks.ex_4_3(receptive_field)
 at = (WINDOW // 2, WINDOW - 1)
 hear = {"windowed block": encoder.blocks[0], "global block": block}
 hear |= {"3 × 3 inside windows": in_windows, "3 × 3 on the map": conv}
-viz.supports(hear, tokens[:1], at, WINDOW)
+figures.supports(hear, tokens[:1], at, WINDOW)
 
 # %% [markdown]
 # Inside windows the 3 × 3 hears nothing from the other side, though its neighbour there is nearer
@@ -557,7 +562,7 @@ def changes(layer):
 slides = {n: changes(lambda x, s=s: encode(s, x)["blocks"]) for n, s in twins.items()}
 slides["3 × 3 inside windows"] = changes(lambda x: in_windows(patches(x)))
 slides["3 × 3 on the map"] = changes(lambda x: conv(patches(x)))
-viz.drift({n: c.mean(1).tolist() for n, c in slides.items()}, COLUMNS, ACROSS)
+figures.drift({n: c.mean(1).tolist() for n, c in slides.items()}, COLUMNS, ACROSS)
 
 # %% [markdown]
 # The convolution on the map moves along exactly: it *assumes* that places are alike. Inside windows
@@ -604,14 +609,14 @@ missed = border_effect(1 - torch.tensor(scores))
 def slide(ax, column):
     """The first disc with its mask and the windows' borders."""
     image = scene(column)[0].permute(1, 2, 0).byte().numpy()
-    viz.slid(ax, image, masks[column][0], disc(column).numpy(), WINDOW * PATCH)
+    figures.slid(ax, image, masks[column][0], disc(column).numpy(), WINDOW * PATCH)
     return f"column {column}: Dice {scores[COLUMNS.index(column)][0]:.2f}"
 
 
 title = (
     f"Dice lost across the border: {round(missed[0], 3) + 0:+.3f}, mean of eight discs"
 )
-viz.explore(slide, COLUMNS, "column", title, few=[3, 6, 7, 10])
+figures.explore(slide, COLUMNS, "column", title, few=[3, 6, 7, 10])
 
 # %% [markdown]
 # The white line is the border. Where the interval of Dice *lost* is above zero, the wall shows in
@@ -758,7 +763,7 @@ gained = {
     }
     for name, probes in runs.items()
 }
-viz.gains(gained)
+figures.gains(gained)
 
 # %% [markdown]
 # Bars are 95 % intervals over five seeds, which draw training images; all share one test set. Is

@@ -59,21 +59,10 @@ import math
 import time
 
 import torch
+from naslora_workbook import checks, figures, profile
 from torch import nn
 
-from naslora_core import (
-    DecoderOnly,
-    Full,
-    LoRA,
-    adapt,
-    checks,
-    evaluate,
-    fit,
-    fold,
-    load_sam,
-    profile,
-    viz,
-)
+from naslora_core import DecoderOnly, Full, LoRA, adapt, evaluate, fit, fold, load_sam
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -83,9 +72,10 @@ OTHER = "polyp"  # a second one with as many classes, for the swap near the end
 RANK = 4
 
 # %%
+from naslora_workbook.lessons.headline import record
+
 from naslora_core.adapters.places import places
 from naslora_core.data import open_data, to_batch
-from naslora_core.house.headline import record
 from naslora_core.sam import Segmenter, model_hash
 
 # %% [markdown]
@@ -104,7 +94,7 @@ sam = load_sam(setting.model).to(setting.device)
 data = open_data(DATA, setting, seed=SEED)
 base_hash, classes = model_hash(sam), len(data.classes)
 images, masks = to_batch(data.test[:4], setting.image_size)
-viz.contact_sheet(data.train[:4], "What is to be learned", columns=4)
+figures.contact_sheet(data.train[:4], "What is to be learned", columns=4)
 
 # %% [markdown]
 # ## Change everything
@@ -116,7 +106,7 @@ viz.contact_sheet(data.train[:4], "What is to be learned", columns=4)
 def train(method, data=data, lr=2e-3):
     """Adapt and fit with the lesson's budget and seed."""
     model = adapt(sam, method, classes=classes, seed=SEED)
-    same = {"batch": setting.batch, "seed": SEED, "progress": viz.is_live()}
+    same = {"batch": setting.batch, "seed": SEED, "progress": figures.is_live()}
     return fit(model, data, steps=setting.steps // 3, lr=lr, **same)
 
 
@@ -163,7 +153,7 @@ qkv_changes = changes[:: len(LINEARS)]
 # > norm will the first four hold?
 
 # %% tags=["nbval-ignore-output"]
-viz.spectrum(qkv_changes)
+figures.spectrum(qkv_changes)
 
 # %% [markdown]
 # Every orange line is one block's qkv, every grey one a random matrix of the same norm: that is
@@ -175,8 +165,8 @@ viz.spectrum(qkv_changes)
 
 # %% tags=["nbval-ignore-output"]
 change = qkv_changes[0]
-viz.explore(
-    lambda ax, rank: viz.cut(ax, change, rank),
+figures.explore(
+    lambda ax, rank: figures.cut(ax, change, rank),
     [1, 4, 16, min(change.shape)],
     "rank",
     "One block's qkv change, cut: each direction is a pattern of stripes",
@@ -206,7 +196,7 @@ def dice_when_cut(rank):
 
 
 survives = {rank: dice_when_cut(rank) for rank in (0, 1, 2, 4, 8, 16)}
-viz.surviving(survives, val_dice(full))
+figures.surviving(survives, val_dice(full))
 
 # %% [markdown]
 # At rank 0 the Linears are the base's again, under a decoder that was trained for others. How
@@ -394,7 +384,7 @@ starts = {"We": (1, 0), "Wd": (0, 1), "both": (1, 1), "none": (0, 0)}
 
 # %% tags=["nbval-ignore-output"]
 runs |= {"lora": train(ByHand(RANK, SCALE)), "decoder_only": train(DecoderOnly())}
-viz.losses({name: run.history for name, run in runs.items()})
+figures.losses({name: run.history for name, run in runs.items()})
 
 # %% tags=["nbval-ignore-output"]
 dice = {name: test_dice(run.model) for name, run in runs.items()}
@@ -644,13 +634,13 @@ def wear(axes, adapter):
     for ax, sample, mask, score in zip(
         axes, shown, found.masks, found.dice, strict=True
     ):
-        viz.overlay(ax, sample.image, mask, sample.mask)
+        figures.overlay(ax, sample.image, mask, sample.mask)
         ax.set_xlabel(f"Dice {score:.2f}")
 
 
 # %% tags=["nbval-ignore-output"]
 title = "One base, two skills: a row wears one adapter"
-viz.explore(wear, list(adapters), "adapter", title, axes=4)
+figures.explore(wear, list(adapters), "adapter", title, axes=4)
 
 # %% [markdown]
 # Yellow outlines the truth: where the wrong adapter is worn, blue should mostly leave it.

@@ -60,19 +60,10 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
+from naslora_workbook import checks, figures, profile
 from torch import nn
 
-from naslora_core import (
-    LoRA,
-    adapt,
-    checks,
-    evaluate,
-    fit,
-    fold,
-    load_sam,
-    profile,
-    viz,
-)
+from naslora_core import LoRA, adapt, evaluate, fit, fold, load_sam
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -82,16 +73,17 @@ RANK = 3
 
 # %%
 
+from naslora_workbook.lessons.exercises.lesson_06 import suspects
+from naslora_workbook.lessons.headline import record
+from naslora_workbook.lessons.routing import chosen_experts, one_expert, qkv_inputs
+from naslora_workbook.research.benchmark import interleaved
+from naslora_workbook.research.compare import paired, recorded
+from naslora_workbook.results.labels import LABELS
+
 from naslora_core.adapters import ConvLoRA, FixedConv
 from naslora_core.adapters.conv_lora_dispatch import expert
-from naslora_core.adapters.routing import chosen_experts, one_expert, qkv_inputs
 from naslora_core.data import open_data, to_batch
-from naslora_core.exercises.lesson_06 import suspects
-from naslora_core.house.headline import record
-from naslora_core.labels import LABELS
 from naslora_core.sam import Segmenter
-from naslora_core.training.benchmark import interleaved
-from naslora_core.training.compare import paired, recorded
 from naslora_core.training.losses import cross_entropy_dice
 
 # %% [markdown]
@@ -256,7 +248,7 @@ def field(i, balanced, size=7):
 # %%
 kinds = ("any", "taps cancel")
 found = {kind: [field(i, kind == "taps cancel") for i in scales] for kind in kinds}
-viz.fields(found)
+figures.fields(found)
 
 # %% [markdown]
 # Upper row: random kernels. On a finer grid three taps span *less*, 3/i of a token, so the larger
@@ -339,7 +331,7 @@ assert max(gaps.values()) < 1e-3
 
 # %% tags=["nbval-ignore-output"]
 model = adapt(sam, ConvLoRA(RANK), classes=classes, seed=SEED)
-same = {"batch": setting.batch, "seed": SEED, "progress": viz.is_live()}
+same = {"batch": setting.batch, "seed": SEED, "progress": figures.is_live()}
 history = fit(model, data, steps=setting.steps // 4, **same).history
 {"first loss": history[0]["loss"], "last loss": history[-1]["loss"]}
 
@@ -428,7 +420,9 @@ def walk(k, angles):
 
 # %% tags=["nbval-ignore-output"]
 angles = torch.linspace(0, 2 * math.pi, 49).tolist()
-viz.stairs(angles, {name: walk(routers[name], angles) for name in ("top-1", "softmax")})
+figures.stairs(
+    angles, {name: walk(routers[name], angles) for name in ("top-1", "softmax")}
+)
 
 # %% [markdown]
 # A staircase against a slope (each on its own axis). On a stair nothing tells the router which way
@@ -495,7 +489,7 @@ kinds = ["windowed" if block.window_size else "global" for block in blocks]
 names = [f"block {i}, {kind}" for i, kind in enumerate(kinds)]
 photo = images[n].permute(1, 2, 0).byte().numpy()
 window = blocks[0].window_size * sam.image_encoder.patch_embed.proj.kernel_size[0]
-viz.routes(photo, dict(zip(names, (c[n] for c in chosen), strict=True)), window)
+figures.routes(photo, dict(zip(names, (c[n] for c in chosen), strict=True)), window)
 
 # %% [markdown]
 # The image whose windows disagree most. In training noise is added; how often does it
@@ -773,7 +767,7 @@ photographs = ordered(recorded("kvasir_polyp"))
 gains = {LABELS[m]: paired(photographs, m, "lora") for m in paths}
 told = [f"{n} {g.mean():+.3f} ({(g > 0).sum()} of {len(g)})" for n, g in gains.items()]
 title = f"Dice minus LoRA's (seeds ahead): {', '.join(told)}"
-viz.comparison(photographs, title=title)
+figures.comparison(photographs, title=title)
 
 # %% [markdown]
 # Lines join runs of one seed. All paths are far above decoder-only. Conv-LoRA and NAS-LoRA are

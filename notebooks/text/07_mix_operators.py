@@ -59,20 +59,23 @@ import time
 
 import torch
 import torch.nn.functional as F
+from naslora_workbook import figures as figures
+from naslora_workbook import profile
+from naslora_workbook.figures.mixing import Rows, alphas, candidates, price
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.lesson_07 import suspects
+from naslora_workbook.lessons.headline import record
+from naslora_workbook.lessons.routing import qkv_inputs
+from naslora_workbook.research.benchmark import interleaved
+from naslora_workbook.research.counting import convolutions
 
-from naslora_core import NASLoRA, NASPCLoRA, adapt, checks, fit, load_sam, profile, viz
-from naslora_core.adapters.routing import qkv_inputs
+from naslora_core import NASLoRA, NASPCLoRA, adapt, fit, load_sam
 from naslora_core.data import open_data, to_batch
 from naslora_core.errors import UserError
-from naslora_core.exercises.lesson_07 import suspects
-from naslora_core.house.headline import record
 from naslora_core.sam import Segmenter
 from naslora_core.search import OPERATOR_SETS, REGISTRY, STARTS, Cell, operator
-from naslora_core.search.counting import convolutions
 from naslora_core.search.operators import Fixed, identity
 from naslora_core.search.registry import build
-from naslora_core.training.benchmark import interleaved
-from naslora_core.viz.mixing import Rows, alphas, candidates, price
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -390,7 +393,7 @@ method = NASLoRA(RANK, operators=(*names, "laplacian"))
 searched = adapt(sam, method, classes=len(data.classes), seed=SEED)
 result = fit(searched, data, steps=10, batch=setting.batch, seed=SEED, progress=False)
 REGISTRY.pop("laplacian")  # so that running this lesson twice is running it once
-viz.operators(result.genotype)
+figures.operators(result.genotype)
 
 # %% [markdown]
 # It has its row in every block of the genotype, the result of a search. So few steps decide nothing:

@@ -57,9 +57,10 @@ import math
 from functools import lru_cache
 
 import torch
+from naslora_workbook import figures as figures
+from naslora_workbook import profile
+from naslora_workbook.lessons import checks
 from torch import nn
-
-from naslora_core import checks, profile, viz
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -67,17 +68,18 @@ SEED = 0
 PLANT = "conv_3x3"  # what the live searches hide
 
 # %%
-from naslora_core.exercises.lesson_08 import batches, suspects
-from naslora_core.house.headline import record
-from naslora_core.search import planted
+from naslora_workbook.figures.mixing import Rows
+from naslora_workbook.lessons.exercises.lesson_08 import batches, suspects
+from naslora_workbook.lessons.headline import record
+from naslora_workbook.research import operator_recovery as planted
+from naslora_workbook.research.compare import RECORDED
+from naslora_workbook.research.operator_recovery import Garden, features, rate, teacher
+from naslora_workbook.research.recovery_grid import recorded
+
 from naslora_core.search.cell import Cell
 from naslora_core.search.choose import TOLERANCE, cost, project
-from naslora_core.search.planted import Garden, features, rate, teacher
 from naslora_core.search.registry import operator_names
 from naslora_core.search.schedule import bilevel, budget, joint, reachable, stage_wise
-from naslora_core.training.compare import RECORDED
-from naslora_core.training.oracle import recorded
-from naslora_core.viz.mixing import Rows
 
 # %% [markdown]
 # ## What each setting decides
@@ -235,7 +237,7 @@ def descend(schedule):
 # %%
 schedules = [make(120, 0.1, 0.1) for make in (joint, bilevel, stage_wise)]
 ways = {schedule.name: descend(schedule) for schedule in schedules}
-viz.turns(schedules, ways, {"exact": (2, 2), "first order": (3, 3)})
+figures.turns(schedules, ways, {"exact": (2, 2), "first order": (3, 3)})
 
 # %% [markdown]
 # Orange and grey say who moves; stars are closed forms. Bilevel goes where its gradient sends it, past
@@ -267,7 +269,7 @@ def steady(lr, steps=300, n=9):
 
 # %%
 assert math.isclose(winner(50, 0.02, 9), reachable(50 * 0.02, 9))
-viz.budgets({3e-4: steady(3e-4), 0.02: steady(0.02)}, len(names))
+figures.budgets({3e-4: steady(3e-4), 0.02: steady(0.02)}, len(names))
 
 # %% [markdown]
 # At DARTS' rate, 3e-4, the few hundred steps of a small data set leave alpha near uniform. `budget`
@@ -317,7 +319,7 @@ drifted
 left, prices = planted.matrix(Garden(), SEED), {o.name: cost(o) for o in cell.operators}
 left = {t: {c: row[c] for c in sorted(row, key=prices.get)} for t, row in left.items()}
 answers = {t: next(c for c in r if r[c] <= TOLERANCE) for t, r in left.items()}
-viz.expressions(left, answers)
+figures.expressions(left, answers)
 
 # %% [markdown]
 # A number is the share of the teacher's energy that the best member of a class leaves; up to 0.01 it
@@ -333,7 +335,7 @@ viz.expressions(left, answers)
 
 # %% tags=["nbval-ignore-output"]
 raced = planted.race(PLANT, SEED)
-viz.race(raced, names)
+figures.race(raced, names)
 
 # %% tags=["nbval-ignore-output"]
 reached = max(raced.history[-1]["probability"])
@@ -358,7 +360,7 @@ chance = {
     for place, races in grid.items()
     if races
 }
-viz.hits(grid, chance)
+figures.hits(grid, chance)
 
 # %% [markdown]
 # The median step is the one from which projection stayed right. Chance is what the same readings would
@@ -416,8 +418,8 @@ def raced_at(alpha_lr):
 
 rates = [0.0, 0.003, 0.02, 0.1]
 found = [sum(raced_at(r).hit(w) for r in rates) for w in ("projection", "argmax")]
-viz.explore(
-    lambda ax, rate: f"rate {rate:g}\n{viz.ways(ax, raced_at(rate), names)}",
+figures.explore(
+    lambda ax, rate: f"rate {rate:g}\n{figures.ways(ax, raced_at(rate), names)}",
     rates,
     "alpha_lr",
     f"{PLANT}: projection is right in {found[0]} of {len(rates)}, argmax in {found[1]}",

@@ -59,9 +59,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from naslora_workbook import figures as figures
+from naslora_workbook import profile
+from naslora_workbook.lessons import checks
 from torch import nn
 
-from naslora_core import NASLoRA, adapt, checks, evaluate, fit, load_sam, profile, viz
+from naslora_core import NASLoRA, adapt, evaluate, fit, load_sam
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -70,18 +73,19 @@ DATA = "polyp"  # an embedded domain, or the path of a folder with images/ and m
 ALPHA_LR = 0.1  # of the live searches; the core's is 0.02
 
 # %%
+from naslora_workbook.figures.alpha_trajectory import trajectory
+from naslora_workbook.figures.mixing import Rows
+from naslora_workbook.figures.space import interval
+from naslora_workbook.figures.stages import heard, is_free, rivals, timeline, verdicts
+from naslora_workbook.lessons.exercises.lesson_09 import STAGES, steadiness, suspects
+from naslora_workbook.lessons.headline import record
+from naslora_workbook.research.compare import recorded
+
 from naslora_core.data import open_data, to_batch
-from naslora_core.exercises.lesson_09 import STAGES, steadiness, suspects
-from naslora_core.house.headline import record
 from naslora_core.search import bilevel, joint, stage_wise, weights_only
 from naslora_core.search.registry import operator_names
 from naslora_core.search.schedule import reachable
-from naslora_core.search.trajectory import trajectory
-from naslora_core.training.compare import recorded
 from naslora_core.training.losses import cross_entropy_dice
-from naslora_core.viz.mixing import Rows
-from naslora_core.viz.space import interval
-from naslora_core.viz.stages import heard, is_free, rivals, timeline, verdicts
 
 # %% [markdown]
 # ## What each setting decides
@@ -276,13 +280,15 @@ checks.ex_9_1(fewest)
 def search(schedule, method=METHOD, seed=SEED, batch=BATCH):
     """A model adapted and trained through a schedule."""
     model = adapt(sam, method, classes=len(data.classes), seed=seed)
-    return fit(model, data, schedule, batch=batch, seed=seed, progress=viz.is_live())
+    return fit(
+        model, data, schedule, batch=batch, seed=seed, progress=figures.is_live()
+    )
 
 
 runs = {"stage-wise": search(plans[0])}
 history = runs["stage-wise"].history
 blocks = [b.block for b in runs["stage-wise"].genotype.blocks]
-viz.alpha_trajectories(history, names, blocks)
+figures.alpha_trajectories(history, names, blocks)
 
 # %% [markdown]
 # Alpha rests, moves on the grey ground, rests again. Compare the ends of the bold lines with the
@@ -307,7 +313,7 @@ Rows(
 # for every operator):
 
 # %% tags=["nbval-ignore-output"]
-viz.landscape(history, names, blocks)
+figures.landscape(history, names, blocks)
 
 # %% [markdown]
 # Some entropy has gone, some winner leads. Is that a decision? Every walk ends *somewhere*. So

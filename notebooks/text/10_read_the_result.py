@@ -64,8 +64,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 import torch.nn.functional as F
+from naslora_workbook import figures as figures
+from naslora_workbook import profile
+from naslora_workbook.lessons import checks
 
-from naslora_core import adapt, checks, evaluate, fit, load_sam, profile, viz
+from naslora_core import adapt, evaluate, fit, load_sam
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -74,18 +77,19 @@ DATA = "polyp"  # an embedded domain, or the path of a folder with images/ and m
 OTHER = "vessel"  # a second one, to compare genotypes with
 
 # %%
+from naslora_workbook.figures.mixing import Rows
+from naslora_workbook.figures.verdict import kinship, listening, probed, worth
+from naslora_workbook.lessons.exercises.lesson_10 import distance, reordered
+from naslora_workbook.lessons.headline import record
+from naslora_workbook.lessons.routing import qkv_inputs
+from naslora_workbook.research.compare import RECORDED
+from naslora_workbook.research.diagnose import importance, norms, without
+
 from naslora_core.adapters import LoRA, NASLoRA, cells, choices, discretise
-from naslora_core.adapters.routing import qkv_inputs
 from naslora_core.data import open_data, to_batch
-from naslora_core.exercises.lesson_10 import distance, reordered
-from naslora_core.house.headline import record
 from naslora_core.sam import Segmenter
 from naslora_core.search import Genotype, stage_wise, weights_only
-from naslora_core.training.compare import RECORDED
-from naslora_core.training.diagnose import importance, norms, without
 from naslora_core.training.losses import cross_entropy_dice
-from naslora_core.viz.mixing import Rows
-from naslora_core.viz.verdict import kinship, listening, probed, worth
 
 # %% [markdown]
 # ## What each setting decides
@@ -117,7 +121,7 @@ cases = [(name, seed) for name in sets for seed in (SEED, SEED + 1)]
 runs = {(name, seed): train(name, SEARCHED, seed) for name, seed in cases}
 lora, model = train(DATA, PLAIN).model, runs[DATA, SEED].model
 genotype = runs[DATA, SEED].genotype
-viz.operators(genotype)
+figures.operators(genotype)
 
 # %% [markdown]
 # Bars are alpha's softmax, the dotted line is uniform. The diamond is the second reading:
@@ -524,13 +528,13 @@ def draw(axes, image):
     """One test image under all models."""
     for ax, (name, found) in zip(axes, scores.items(), strict=True):
         sample = data.test[image]
-        viz.overlay(ax, sample.image, found.masks[image], sample.mask)
+        figures.overlay(ax, sample.image, found.masks[image], sample.mask)
         ax.set_title(f"{name}, Dice {found.dice[image]:.2f}")
     return axes[0].get_title(loc="left")
 
 
 means = ", ".join(f"{name} {found.dice.mean():.2f}" for name, found in scores.items())
-viz.panel(draw, list(medians), title=f"Mean Dice without a prompt: {means}", axes=3)
+figures.panel(draw, list(medians), title=f"Mean Dice without a prompt: {means}", axes=3)
 
 # %% [markdown]
 # Two images are a look, not a result; the title has the mean over all.
@@ -662,7 +666,7 @@ record(
 
 # %% [markdown]
 # ## In practice
-# - Report both readings, a second seed, and the gap. `naslora_core.training.diagnose` has norms,
+# - Report both readings, a second seed, and the gap. `naslora_workbook.research.diagnose` has norms,
 #   masking, gap, and the curvature in alpha, an early warning that costs too much for this lesson.
 # - Mask on images that trained nothing, in `eval()`: on others an operator that memorised looks
 #   important.

@@ -64,8 +64,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from naslora_workbook import figures as figures
+from naslora_workbook import profile
+from naslora_workbook.lessons import checks
 
-from naslora_core import ConvLoRA, NASLoRA, checks, load_sam, profile, viz
+from naslora_core import ConvLoRA, NASLoRA, load_sam
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -74,19 +77,20 @@ DATA = "leaf"  # of one class: an embedded domain, or a folder with images/ and 
 RANK = 4
 
 # %%
+from naslora_workbook.figures.mixing import Rows
+from naslora_workbook.figures.shipping import spread
+from naslora_workbook.lessons.exercises.lesson_11 import dropped
+from naslora_workbook.lessons.headline import record
+from naslora_workbook.research.benchmark import infer, interleaved
+from naslora_workbook.research.compare import RECORDED
+
 from naslora_core import adapt, evaluate, fit, fold, load_adapter, save_adapter
 from naslora_core.adapters import choices, discretise, load_folded
 from naslora_core.data import open_data, to_batch
 from naslora_core.errors import UserError
-from naslora_core.exercises.lesson_11 import dropped
-from naslora_core.house.headline import record
 from naslora_core.sam import SamAutomaticMaskGenerator, SamPredictor, build_nano
 from naslora_core.sam.registry import BUILDERS
 from naslora_core.search.operators import identity
-from naslora_core.training.benchmark import infer, interleaved
-from naslora_core.training.compare import RECORDED
-from naslora_core.viz.mixing import Rows
-from naslora_core.viz.shipping import spread
 
 # %% [markdown]
 # ## What each setting decides
@@ -107,7 +111,7 @@ setting
 def train(steps, **options):
     """Search on the base for a few steps of half batches."""
     model = adapt(sam, NASLoRA(RANK, **options), seed=SEED)
-    same = {"batch": setting.batch // 2, "seed": SEED, "progress": viz.is_live()}
+    same = {"batch": setting.batch // 2, "seed": SEED, "progress": figures.is_live()}
     return fit(model, data, steps=steps, **same).model
 
 
@@ -210,7 +214,7 @@ def error(folded, true):
     return ((folded - true).abs().mean((0, 1)) / true.abs().max()).tolist()
 
 
-viz.borders({name: error(*maps) for name, maps in cases.items()})
+figures.borders({name: error(*maps) for name, maps in cases.items()})
 
 # %% [markdown]
 # A picture is a window, and its frame is where the shortcuts fail: a test on the *middle* of an
@@ -328,7 +332,7 @@ drawn += [theirs["none"][i] > 0 for i in (0, 1)]
 pairs = [0, 1, 0, 1]
 photos = [whole_bytes[i].permute(1, 2, 0).byte().numpy() for i in pairs]
 equal = sum(np.array_equal(drawn[i], drawn[i + 2]) for i in (0, 1))
-viz.show_masks(
+figures.show_masks(
     photos,
     drawn,
     [truths[i].numpy() for i in pairs],
@@ -413,7 +417,7 @@ ratios = {
 }
 
 here = {name: spread(r) for name, r in ratios.items() if name != "vanilla"}
-viz.clock({"here": here} | earlier)
+figures.clock({"here": here} | earlier)
 
 # %% [markdown]
 # The recorded rows have the provenance above (*on the map*: a cell that looks across windows). Read
@@ -438,7 +442,7 @@ for reading in ("projection", "argmax"):
     named[reading] = {n: (o, read[n].residual[o]) for n, o in picks.items()}
     chosen[reading] = discretise(sam, spatial, some, reading)
     dice[reading] = test_dice(chosen[reading])
-viz.discretised(named, dice)
+figures.discretised(named, dice)
 
 # %% [markdown]
 # Left of the dotted line a block loses less than one percent of what its path says: projection
@@ -605,7 +609,7 @@ with torch.no_grad():
     out = folded.model(whole_bytes[:1])
 mask, said = out.masks[0, 0].numpy() > 0, out.iou.item()
 asked = {"segmentation": mask, "area": mask.sum(), "predicted_iou": said}
-viz.unprompted(photos[0], truths[0].numpy(), found | {"no prompt": [asked]})
+figures.unprompted(photos[0], truths[0].numpy(), found | {"no prompt": [asked]})
 
 # %% [markdown]
 # Mask by mask those of the adapted model: the fold is exact here, too. Good it need not be. We

@@ -61,21 +61,24 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import torch
+from naslora_workbook import profile
+from naslora_workbook.figures import ledger, registered
+from naslora_workbook.figures.mixing import Rows
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.domains import domain
+from naslora_workbook.lessons.exercises.lesson_12 import runs as equal_runs
+from naslora_workbook.lessons.headline import record
+from naslora_workbook.research.benchmark import interleaved, median_interval
+from naslora_workbook.research.compare import RECORDED, recorded
+from naslora_workbook.research.method_facts import folds, parameters
+from naslora_workbook.results.labels import LABELS
 from scipy import stats
 
-from naslora_core import adapt, checks, fold, load_sam, profile
+from naslora_core import adapt, fold, load_sam
 from naslora_core.adapters.methods import METHODS
-from naslora_core.data import domain, to_batch
-from naslora_core.exercises.lesson_12 import runs as equal_runs
-from naslora_core.house.headline import record
-from naslora_core.labels import LABELS
+from naslora_core.data import to_batch
 from naslora_core.sam import Segmenter
 from naslora_core.training import verdict as judge
-from naslora_core.training.benchmark import interleaved, median_interval
-from naslora_core.training.compare import RECORDED, recorded
-from naslora_core.training.method_facts import folds, parameters
-from naslora_core.viz import ledger, registered
-from naslora_core.viz.mixing import Rows
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -502,7 +505,7 @@ ledger.bargains(prices, means_of, fronts, lines)
 # validation images, with one other seed; the other domain borrows it.
 
 # %%
-from naslora_core.training.rates import best_rates
+from naslora_workbook.research.rates import best_rates
 
 tried, chosen = defaultdict(dict), best_rates(RECORDED / "rates")
 for run in recorded("rates"):
@@ -709,7 +712,7 @@ Rows(searches)
 #
 # ## Asked once
 # Whoever wrote all this had looked at it while choosing. So one question was registered: a
-# [protocol](https://github.com/naslora/nas-lora-workbook/blob/v0.1.0/naslora_core/recorded/registered/protocol.yml)
+# [protocol](https://github.com/naslora/nas-lora-workbook/blob/v0.1.0/naslora_workbook/results/registered/protocol.yml)
 # was committed, and only then its test domains ran. Ten methods, five learning rates tried for
 # each; eight domains, four of photographs, four that no choice had ever seen; test images. It was
 # asked of an earlier, weaker `sam_nano` (128,000 scenes) and of the domains as they were drawn

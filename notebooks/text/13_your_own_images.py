@@ -76,13 +76,15 @@ DATA = "cropweed"  # an embedded domain, or the path of a folder with images/ an
 STEPS = 20  # of each small run that shows a cause
 
 # %%
+from naslora_workbook import checks, figures, profile
+from naslora_workbook.lessons.headline import record
+
 from naslora_core import (
     DecoderOnly,
     NASLoRA,
     Watch,
     adapt,
     check,
-    checks,
     evaluate,
     fit,
     folder,
@@ -90,8 +92,6 @@ from naslora_core import (
     open_data,
     open_model,
     predict,
-    profile,
-    viz,
 )
 
 # %%
@@ -99,7 +99,6 @@ from naslora_core.cli import build_parser
 from naslora_core.data import Sample, to_batch
 from naslora_core.data.reading import read_image
 from naslora_core.errors import UserError
-from naslora_core.house.headline import record
 from naslora_core.sam import Segmenter
 from naslora_core.sam.checkpointing import checkpointed
 from naslora_core.training.evaluate import score_masks
@@ -151,7 +150,9 @@ sorted(path.name for path in root.iterdir())
 
 # %%
 mine = folder(root)
-viz.contact_sheet(mine.train[:4], "What the files say, each class in its own line", 4)
+figures.contact_sheet(
+    mine.train[:4], "What the files say, each class in its own line", 4
+)
 
 # %% [markdown]
 # ## Check before you train
@@ -351,7 +352,7 @@ said
 watch = Watch(every=budget // 4)
 methods = {"decoder_only": DecoderOnly(), "nas_lora": NASLoRA(rank=4)}
 runs = {name: train(m, out=name, watch=watch) for name, m in methods.items()}
-viz.learning({name: run.history for name, run in runs.items()})
+figures.learning({name: run.history for name, run in runs.items()})
 
 # %% [markdown]
 # Left, is anything learnt? Right, is it of use on images that no step has seen? Where the right
@@ -390,7 +391,7 @@ columns = dict(enumerate(mine.classes))
 nas = scores["nas_lora"]
 worst = np.argsort(nas.dice, kind="stable")[:3]
 parts = ([x[i] for i in worst] for x in (mine.test, nas.masks, nas.dice))
-viz.blame(*parts)
+figures.blame(*parts)
 
 # %% [markdown]
 # Each colour asks for another remedy. *Another class*: the two look alike at this size, or labels
@@ -481,7 +482,7 @@ for name, (each, lr) in causes.items():
     verdicts[name] = judged(run.model, each)
 losses["nothing moves"], verdicts["nothing moves"] = flat, judged(frozen, mine)
 line = "Dice {:.2f} as given, {:.2f} in truth\ndraws {:.0%} of the pixels"
-viz.symptoms(losses, {name: line.format(*row) for name, row in verdicts.items()})
+figures.symptoms(losses, {name: line.format(*row) for name, row in verdicts.items()})
 
 # %% [markdown]
 # The dangerous ones are those whose score *as given* is good. Shifted numbers make an *easy* task,
@@ -555,7 +556,7 @@ for how, masks in answers.items():
 sample, prompt = asked[0]
 box, click = prompt["box"]["box"], prompt["click"]["click"]
 gap = 100 * (obeyed["box"] - obeyed["box, base"])
-viz.show_masks(
+figures.show_masks(
     [sample.image] * 4,
     [masks[0] for masks in answers.values()],
     [sample.mask] * 4,

@@ -1,0 +1,5 @@
+"""The workbook's commands; standard library alone at the top, as in `naslora_core.cli`."""
+
+from __future__ import annotations
+
+from naslora_workbook.cli import publishing, research  # noqa: F401  (they enter their commands)

@@ -1,0 +1,100 @@
+"""Figures of the workbook: one theme, arrays in, a `Picture` with alt text out."""
+
+from naslora_workbook.figures.click import click
+from naslora_workbook.figures.comparison import comparison, source
+from naslora_workbook.figures.curves import alpha_trajectories, losses
+from naslora_workbook.figures.diagram import three_parts
+from naslora_workbook.figures.landscape import landscape
+from naslora_workbook.figures.live import LivePlot
+from naslora_workbook.figures.masks import ambiguity, contact_sheet, overlay, show_masks
+from naslora_workbook.figures.measure import (
+    paired_gains,
+    pixels,
+    roulette,
+    scoreboard,
+    watched,
+    weighing,
+)
+from naslora_workbook.figures.operators import operators
+from naslora_workbook.figures.own import blame, learning, symptoms
+from naslora_workbook.figures.panels import panel
+from naslora_workbook.figures.picture import TEMPLATES, Picture
+from naslora_workbook.figures.race import budgets, expressions, hits, race, turns, ways
+from naslora_workbook.figures.rank import cut, spectrum, surviving
+from naslora_workbook.figures.scales import fields, routes, stairs
+from naslora_workbook.figures.shipping import borders, clock, discretised, unprompted
+from naslora_workbook.figures.space import drift, gains, slid, supports
+from naslora_workbook.figures.story import story
+from naslora_workbook.figures.theme import (
+    ADAPTER,
+    BASE,
+    PREDICTION,
+    PROMPT,
+    TRUTH,
+    canvas,
+    use_theme,
+)
+from naslora_workbook.figures.tokens import attention, token_grid
+from naslora_workbook.figures.widgets import explore, is_live
+
+__all__ = [
+    "ADAPTER",
+    "BASE",
+    "PREDICTION",
+    "PROMPT",
+    "TEMPLATES",
+    "TRUTH",
+    "LivePlot",
+    "Picture",
+    "alpha_trajectories",
+    "ambiguity",
+    "attention",
+    "blame",
+    "borders",
+    "budgets",
+    "canvas",
+    "click",
+    "clock",
+    "comparison",
+    "contact_sheet",
+    "cut",
+    "discretised",
+    "drift",
+    "explore",
+    "expressions",
+    "fields",
+    "gains",
+    "hits",
+    "is_live",
+    "landscape",
+    "learning",
+    "losses",
+    "operators",
+    "overlay",
+    "paired_gains",
+    "panel",
+    "pixels",
+    "race",
+    "roulette",
+    "routes",
+    "scoreboard",
+    "show_masks",
+    "slid",
+    "spectrum",
+    "stairs",
+    "story",
+    "supports",
+    "surviving",
+    "symptoms",
+    "three_parts",
+    "token_grid",
+    "turns",
+    "unprompted",
+    "use_theme",
+    "watched",
+    "weighing",
+    "ways",
+    "source",
+]
+
+use_theme()

@@ -1,0 +1,107 @@
+"""Training as curves: losses of several runs, and the way of every operator's probability."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from naslora_core.errors import UserError
+from naslora_workbook.figures.picture import Picture
+from naslora_workbook.figures.theme import (
+    ADAPTER,
+    BASE,
+    INK,
+    PREDICTION,
+    canvas,
+    finding,
+    operator_colours,
+)
+from naslora_workbook.results.labels import LABELS
+
+TIE = 0.01  # losses this close are called the same
+
+
+def losses(histories: Mapping[str, Sequence[dict]]) -> Picture:
+    """Loss over steps, smoothed over a tenth of the run, one line a method in its colour."""
+    figure, axes = canvas(height=2.6)
+    ax, last = axes[0, 0], {}
+    for method, history in histories.items():
+        last[method] = loss_line(ax, history, ADAPTER.get(method, INK), LABELS.get(method, method))
+    ax.set(xlabel="step", ylabel="training loss", ylim=(0, None))
+    ax.legend(loc="upper right")
+    title = _lowest({LABELS.get(n, n): v for n, v in last.items()})
+    finding(ax, title)
+    ends = ", ".join(f"{LABELS.get(n, n)} {v:.3f}" for n, v in last.items())
+    return Picture(figure, f"{title}. At the end: {ends}.")
+
+
+def _lowest(ends: dict[str, float]) -> str:
+    best, *rest = sorted(ends, key=ends.get)
+    if rest and ends[rest[0]] - ends[best] < TIE:
+        return f"{best} and {rest[0]} end with the same training loss, to {TIE}"
+    return f"{best} ends with the lowest training loss" if rest else f"{best}: training loss"
+
+
+def loss_line(ax: Axes, history: Sequence[dict], colour=None, label: str | None = None) -> float:
+    """Draw one run's loss, raw in the background, smoothed in front; the last smoothed value."""
+    steps, loss = (np.array([e[k] for e in history]) for k in ("step", "loss"))
+    window = np.ones(max(1, len(loss) // 10))
+    smooth = np.convolve(loss, window, "same") / np.convolve(loss**0, window, "same")
+    ax.plot(steps, loss, color=colour or BASE, alpha=0.25, lw=0.8)
+    ax.plot(steps, smooth, color=colour or PREDICTION, label=label)
+    return float(smooth[-1])
+
+
+def alpha_trajectories(
+    history: Sequence[dict], operators: Sequence[str], blocks: Sequence[str] | None = None
+) -> Picture:
+    """Probability of every operator over the steps, one plot a block, the winner named.
+
+    history: events with `step`, `stage` and `alpha`, the probabilities `blocks operators`; blocks:
+    names of the vectors.
+    """
+    steps, alpha = alpha_of(history)
+    count = alpha.shape[1]
+    blocks = blocks or [f"alpha {i}" for i in range(count)]
+    columns = min(3, count)
+    rows = -(-count // columns)
+    figure, axes = canvas(rows, columns, rows * 1.6 + 0.9, sharex=True, sharey=True)
+    for ax, name, way in zip(axes.flat, blocks, alpha.swapaxes(0, 1), strict=False):
+        _ways(ax, steps, way, operators)
+        shade_stages(ax, history)
+        ax.set_title(f"{name}: {operators[int(way[-1].argmax())]} {way[-1].max():.2f}")
+    for ax in axes.flat[count:]:
+        ax.axis("off")
+    for ax in axes[-1]:
+        ax.set_xlabel("step")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("probability")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    legend = figure.legend(handles, labels, loc="outside lower left", ncols=6, handlelength=1)
+    for line in legend.get_lines():
+        line.set_linewidth(1.2)  # block 0 has its winner bold
+    title = f"Winners end between {alpha[-1].max(1).min():.2f} and {alpha[-1].max():.2f}"
+    finding(figure, f"{title}; uniform is {1 / len(operators):.2f}")
+    return Picture(figure, f"{title}. Uniform is {1 / len(operators):.2f}.")
+
+
+def alpha_of(history: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """Steps `t` and probabilities `t blocks operators` of the events that carry alpha."""
+    found = [(e["step"], e["alpha"]) for e in history if e.get("alpha")]
+    if not found:
+        raise UserError("No event of this history has alpha; use the history of a NASLoRA run.")
+    return np.array([s for s, _ in found]), np.array([a for _, a in found], float)
+
+
+def _ways(ax: Axes, steps, way: np.ndarray, operators: Sequence[str]) -> None:
+    winner, colours = int(way[-1].argmax()), operator_colours(operators)
+    for i, name in enumerate(operators):
+        ax.plot(steps, way[:, i], color=colours[name], lw=2.5 if i == winner else 1.2, label=name)
+    ax.axhline(1 / len(operators), color=INK, ls=":", lw=1, label="uniform")
+
+
+def shade_stages(ax: Axes, history: Sequence[dict]) -> None:
+    """A grey ground where alpha moves: between the first and the last event that moved it."""
+    moved = [e["step"] for e in history if "alpha" in e.get("moved", "")]
+    if moved:
+        ax.axvspan(moved[0], moved[-1], color="#EEEEEE", zorder=-1, lw=0, label="alpha moves")

@@ -1,0 +1,211 @@
+"""Many methods on one page: where each sits, gains, costs, its rates, luck; keyed by labels."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cbook import pts_to_poststep
+
+from naslora_workbook.figures.naming import beside
+from naslora_workbook.figures.picture import Picture
+from naslora_workbook.figures.theme import (
+    ADAPTER,
+    BASE,
+    INK,
+    PREDICTION,
+    SEQUENTIAL,
+    canvas,
+    finding,
+)
+from naslora_workbook.results.labels import LABELS
+
+NEW, MOVED, NOTHING = ADAPTER["lora"], PREDICTION, "#F4F4F4"
+PLOTLY = "application/vnd.plotly.v1+json"
+COLOURS = {LABELS[name]: colour for name, colour in ADAPTER.items()}
+NONE_AT = 600  # where a logarithmic axis shows zero parameters
+
+
+def touched(counts: Mapping[str, Mapping[str, tuple[int, bool]]], places: Sequence[str]) -> Picture:
+    """Method x place: trained numbers; blue where they are the base's own, orange where new."""
+    figure, axes = canvas(height=0.24 * len(counts) + 0.75)
+    ax = axes[0, 0]
+    for y, row in enumerate(counts.values()):
+        for x, place in enumerate(places):
+            number, moved = row.get(place, (0, False))
+            colour = (MOVED if moved else NEW) if number else NOTHING
+            ax.barh(y, 0.92, 0.86, x - 0.46, color=colour, alpha=0.55 if number else 1)
+            ax.text(x, y, brief(number) if number else "", ha="center", va="center", fontsize=8)
+    ax.set(xlim=(-0.5, len(places) - 0.5), ylim=(len(counts) - 0.5, -0.5))
+    ax.set_xticks(range(len(places)), places)
+    ax.set_yticks(range(len(counts)), list(counts))
+    ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    ax.spines[:].set_visible(False)
+    inside = [p for p in places if p != "decoder"]
+    most = max(inside, key=lambda p: sum(p in row for row in counts.values()))
+    title = f"{sum(most in row for row in counts.values())} of {len(counts)} train in {most}"
+    finding(figure, f"{title}; orange: new numbers, blue: the base's own, moved")
+    return Picture(figure, f"{title}. Rows are methods, columns places, entries trained numbers.")
+
+
+def brief(number: int) -> str:
+    """1234567 as 1.2M."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if number >= size:
+            digits = ".2g" if number < 99.5 * size else ".0f"
+            return f"{number / size:{digits}}{letter}"
+    return str(number)
+
+
+def against(gains: Mapping, ends: Mapping, lines: Mapping, rival: str) -> Picture:
+    """Gains over `rival`, a panel a domain: gains[domain][method] a value a seed, ends intervals.
+
+    lines: domain -> {label: gain} of yardsticks.
+    """
+    names = sorted(
+        next(iter(gains.values())), key=lambda m: sum(g[m].mean() for g in gains.values())
+    )
+    figure, axes = canvas(1, len(gains), height=0.22 * len(names) + 1, sharey=True)
+    clear = {}
+    for ax, (domain, of) in zip(axes[0], gains.items(), strict=True):
+        for y, name in enumerate(names):
+            low, high = ends[domain][name]
+            colour = COLOURS.get(name, INK)
+            ax.plot((low, high), (y, y), color=colour, lw=6, alpha=0.3, solid_capstyle="butt")
+            ax.scatter(of[name], [y] * len(of[name]), color=colour, s=14, zorder=3)
+        _yardsticks(ax, lines[domain], len(names))
+        ax.axvline(0, color=INK, lw=1)
+        ax.set(title=domain, xlabel=f"IoU minus that of {rival}", ylim=(-0.6, len(names)))
+        clear[domain] = sum(low > 0 for low, _ in ends[domain].values())
+    axes[0, 0].set_yticks(range(len(names)), names)
+    title = f"Intervals wholly above {rival}: "
+    title += ", ".join(f"{n} of {len(names)} on {d}" for d, n in clear.items())
+    finding(figure, title)
+    return Picture(figure, f"{title}. Dots are seeds, bars intervals.")
+
+
+def _yardsticks(ax: Axes, lines: Mapping[str, float], top: float) -> None:
+    for label, value in lines.items():
+        ax.axvline(value, color=BASE, ls=":", lw=1.2)
+        side = {"ha": "left" if value < 0 else "right", "va": "top"}
+        shift = (3 if value < 0 else -3, 0)
+        ax.annotate(label, (value, top), shift, textcoords="offset points", color=BASE, **side)
+
+
+class Live(Picture):
+    """A picture that is a plotly figure wherever plotly's script is at hand."""
+
+    def __init__(self, figure, alt: str, plot: dict):
+        super().__init__(figure, alt)
+        self.plot = plot
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return {PLOTLY: self.plot}
+
+
+def bargains(prices: Mapping, scores: Mapping, fronts: Mapping, lines: Mapping) -> Live:
+    """IoU over trained numbers, a panel a domain, fronts joined; live with any price by hover.
+
+    prices[method]: {price: value}, the first drawn; scores[domain][method]; lines[domain][label].
+    Names of those on a front are bold.
+    """
+    figure, axes = canvas(1, len(scores), height=3.6, sharey=True)
+    first = next(iter(next(iter(prices.values()))))
+    at = {m: max(price[first], NONE_AT) for m, price in prices.items()}
+    top = 1.15 * max(score for of in scores.values() for score in of.values())
+    for ax, (domain, of) in zip(axes[0], scores.items(), strict=True):
+        front = sorted(fronts[domain], key=at.get)
+        steps = pts_to_poststep([at[m] for m in front], [of[m] for m in front])
+        ax.plot(*steps, color=BASE, lw=0.8)
+        for m, x in at.items():
+            ax.scatter(x, of[m], color=COLOURS.get(m, BASE), s=28, zorder=3)
+        for label, value in lines[domain].items():
+            ax.axhline(value, color=BASE, ls="--", lw=1)
+            ax.annotate(label, (NONE_AT, value), (0, 3), textcoords="offset points", color=BASE)
+        ax.set(xscale="log", title=domain, xlabel=f"{first}; in bold, beaten by none")
+        ax.set(xlim=(0.6 * NONE_AT, 4e6), ylim=(0, top))
+        ax.set_xticks([NONE_AT, 1e4, 1e5, 1e6], ["none", "10k", "100k", "1M"])
+        ax.minorticks_off()
+    axes[0, 0].set_ylabel("validation IoU")
+    for ax, (domain, of) in zip(axes[0], scores.items(), strict=True):
+        beside(ax, {m: (x, of[m]) for m, x in at.items()}, bold=fronts[domain])
+    on = "; ".join(f"{d}: {len(f)} of {len(at)}" for d, f in fronts.items())
+    title = f"Methods that none beats in IoU for as few numbers - {on}"
+    finding(figure, title)
+    return Live(figure, f"{title}.", _plot(prices, scores, fronts))
+
+
+def _plot(prices: Mapping, scores: Mapping, fronts: Mapping) -> dict:
+    """The same as plotly's JSON, with a menu of prices; fronts are drawn for the first of them."""
+    kinds, names = list(next(iter(prices.values()))), list(prices)
+
+    def x(kind):
+        values = [float(p[kind]) for p in prices.values()]
+        return [max(v, NONE_AT) for v in values] if kind == kinds[0] else values
+
+    told = [[", ".join(f"{k} {v:g}" for k, v in p.items())] for p in prices.values()]
+    hover = "%{text}: IoU %{y:.3f}<br>%{customdata[0]}<extra></extra>"
+    same = {"type": "scatter", "mode": "markers", "text": names, "customdata": told}
+    colours = dict(zip(scores, (ADAPTER["lora"], PREDICTION, ADAPTER["fixed_conv"]), strict=False))
+    data = [
+        same | {"x": x(kinds[0]), "y": [round(float(of[m]), 4) for m in prices], "name": domain,
+                "hovertemplate": hover, "marker": {"size": 10, "color": colours.get(domain, BASE)}}
+        for domain, of in scores.items()
+    ]  # fmt: skip
+    at, steps = dict(zip(names, x(kinds[0]), strict=True)), []
+    for domain, front in fronts.items():
+        way, of = sorted(front, key=at.get), scores[domain]
+        ends = {"x": [at[m] for m in way], "y": [round(float(of[m]), 4) for m in way]}
+        line = {"line": {"shape": "hv", "width": 1, "color": colours.get(domain, BASE)}}
+        steps.append(same | ends | line | {"mode": "lines", "hoverinfo": "skip", "name": "front"})
+
+    def axis(kind):
+        return {"title": {"text": kind}, "type": "log" if kind == kinds[0] else "linear"}
+
+    def change(kind):
+        shown = [True] * len(data) + [kind == kinds[0]] * len(steps)
+        ways = [x(kind)] * len(data) + [step["x"] for step in steps]
+        return [{"x": ways, "visible": shown}, {"xaxis": axis(kind)}]
+
+    buttons = [{"label": k, "method": "update", "args": change(k)} for k in kinds]
+    layout = {"xaxis": axis(kinds[0]), "yaxis": {"title": {"text": "validation IoU"}}}
+    menu = {"buttons": buttons, "x": 0, "y": 1.2, "xanchor": "left", "direction": "right"}
+    return {"data": data + steps, "layout": layout | {"updatemenus": [menu | {"type": "buttons"}]}}
+
+
+def rates(tried: Mapping[str, Mapping[float, float]], title: str) -> Picture:
+    """IoU of every method at every learning rate that was tried, the best of each outlined."""
+    grid = sorted({rate for row in tried.values() for rate in row})
+    figure, axes = canvas(height=0.22 * len(tried) + 0.8)
+    ax = axes[0, 0]
+    values = np.array([[row.get(rate, np.nan) for rate in grid] for row in tried.values()])
+    shown = ax.imshow(values, cmap=SEQUENTIAL, aspect="auto", vmin=0)
+    for (y, x), value in np.ndenumerate(values):
+        pale = value > 0.6 * np.nanmax(values)
+        best = value == np.nanmax(values[y])
+        style = {"color": INK if pale else "white", "fontweight": "bold" if best else "normal"}
+        ax.text(x, y, f"{value:.3f}" + " *" * bool(best), ha="center", va="center", **style)
+    ax.set_xticks(range(len(grid)), [f"{rate:g}" for rate in grid])
+    ax.set_yticks(range(len(tried)), list(tried))
+    ax.set_xlabel("learning rate; * chosen")
+    figure.colorbar(shown, ax=ax, label="IoU of one seed")
+    finding(figure, title)
+    return Picture(figure, f"{title}. Rows are methods, columns learning rates.")
+
+
+def luck(leads: Mapping[str, np.ndarray], seen: Mapping[str, float]) -> Picture:
+    """Leads of the best over the second among equals without a broken run, and the one recorded."""
+    figure, axes = canvas(1, len(leads), height=2.3, sharey=True)
+    share = {d: (leads[d] >= seen[d]).mean() for d in leads}
+    for ax, (domain, lead) in zip(axes[0], leads.items(), strict=True):
+        ax.hist(
+            lead, np.linspace(0, max(np.quantile(lead, 0.995), 1.1 * seen[domain]), 41), color=BASE
+        )
+        ax.axvline(seen[domain], color=PREDICTION, lw=2)
+        ax.locator_params(axis="x", nbins=4)
+        ax.set(title=f"{domain}: {seen[domain]:.3f} recorded", yticks=[])
+        ax.set(xlabel="IoU of the first minus the second")
+        ax.spines["left"].set_visible(False)
+    told = " and ".join(f"{p:.0%} of studies on {d}" for d, p in share.items())
+    title = f"Equals without a broken run show such a lead in {told}"
+    finding(figure, title)
+    return Picture(figure, f"{title}.")

@@ -1,0 +1,165 @@
+"""Masks on images: SAM's star prompts and translucent overlay, the truth as an outline."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from naslora_core.errors import UserError
+from naslora_workbook.figures.picture import Picture
+from naslora_workbook.figures.theme import (
+    CLASSES,
+    PROMPT,
+    PROMPT_OUT,
+    TRUTH,
+    WIDTH,
+    blank,
+    canvas,
+    finding,
+)
+
+OPACITY = 0.5
+MOST = 256  # pixels of a photograph's longer side
+LINES = ("solid", "dashed", "dotted", "dashdot")  # outlines of class 1, 2, ...
+CASING = [patheffects.Stroke(linewidth=3, foreground="black"), patheffects.Normal()]
+
+
+def overlay(ax: Axes, image, mask=None, truth=None, points=None, box=None) -> Axes:
+    """Draw on axes: image `H W 3`, mask and truth `H W` (bool or class ids), prompts in pixels.
+
+    points: (coordinates `P 2` as x, y; labels `P`, 1 in, 0 out); box: x0, y0, x1, y1, or
+    several `N 4`. Masks of another size than the image are stretched over it.
+    """
+    height, width = np.shape(image)[:2]
+    place = {"extent": (-0.5, width - 0.5, height - 0.5, -0.5)}
+    ax.imshow(thin(image), cmap="gray" if np.ndim(image) == 2 else None, **place)
+    if mask is not None:
+        ax.imshow(tint(mask), **place)
+    if truth is not None:
+        outline(ax, truth, (height, width))
+    if points is not None:
+        stars(ax, *points)
+    if box is not None:
+        for x0, y0, x1, y1 in np.reshape(box, (-1, 4)):
+            ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, ec=PROMPT, fc="none", lw=2))
+    ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    blank(ax)
+    return ax
+
+
+def thin(image) -> np.ndarray:
+    """A large photograph averaged down to about MOST pixels a side: a page shows no more."""
+    factor = round(max(np.shape(image)[:2]) / MOST)
+    image = np.asarray(image)
+    return np.asarray(Image.fromarray(image).reduce(factor)) if factor > 1 else image
+
+
+def tint(mask) -> np.ndarray:
+    """Class ids `H W` as translucent colours `H W 4`; background is clear."""
+    mask = np.asarray(mask).astype(int)
+    colours = [to_rgba(CLASSES[i % len(CLASSES)], OPACITY) for i in range(max(mask.max(), 1))]
+    return np.array([(0, 0, 0, 0), *colours])[mask]
+
+
+def outline(ax: Axes, truth, shape: tuple[int, int], colour: str = TRUTH) -> None:
+    """The border of every class of `truth` `H W`, yellow on black; nothing for an empty mask."""
+    truth = np.pad(np.asarray(truth).astype(int), 1)  # objects at the rim are closed too
+    y, x = (np.arange(n) - 0.5 for n in truth.shape)
+    y, x = y * shape[0] / (len(y) - 2) - 0.5, x * shape[1] / (len(x) - 2) - 0.5
+    for label in np.unique(truth[truth > 0]):
+        line = LINES[(label - 1) % len(LINES)]
+        lines = ax.contour(
+            x, y, truth == label, [0.5], colors=[colour], linewidths=1.3, linestyles=[line]
+        )
+        lines.set_path_effects(CASING)
+
+
+def stars(ax: Axes, coordinates, labels) -> None:
+    """SAM's prompts: a green star for "this", a red one, barred, for "not this"."""
+    for (x, y), label in zip(coordinates, labels, strict=True):
+        colour = PROMPT if label else PROMPT_OUT
+        ax.plot(x, y, "*", ms=14, mfc=colour, mec="white", mew=1)
+        if not label:
+            ax.plot(x, y, "_", ms=7, mec="white", mew=1.6)
+
+
+def show_masks(
+    images: Sequence,
+    predictions: Sequence,
+    truths: Sequence | None = None,
+    scores: Sequence[float] | None = None,
+    title: str | None = None,
+    points=None,
+    boxes=None,
+    names: Sequence[str] | None = None,
+) -> Picture:
+    """A grid of images with prediction, outlined truth, and the Dice `scores` printed under each.
+
+    points, boxes: one prompt an image, or None; names: a line above each.
+    """
+    columns = min(4, max(2, len(images)))
+    figure, axes = _grid(images, columns, 0.19 * ((scores is not None) + (names is not None)))
+    for i, ax in enumerate(axes.flat[: len(images)]):
+        each = [None if a is None else a[i] for a in (truths, points, boxes)]
+        overlay(ax, images[i], predictions[i], *each)
+        if scores is not None:
+            ax.set_xlabel(f"Dice {scores[i]:.2f}")
+        if names is not None:
+            ax.set_title(names[i])
+    title = title or _median(scores) or f"{len(images)} images with their masks"
+    finding(figure, title)
+    figures = "" if scores is None else " Dice: " + ", ".join(f"{s:.2f}" for s in scores) + "."
+    return Picture(figure, title + "." * (title[-1] not in ".?!") + figures)
+
+
+def contact_sheet(samples: Sequence, title: str | None = None, columns: int = 8) -> Picture:
+    """Many samples at a glance: each with `image` and `mask` (class ids) or `masks` `N H W`."""
+    samples = [samples[i] for i in range(len(samples))]
+    figure, axes = _grid([s.image for s in samples], columns)
+    for sample, ax in zip(samples, axes.flat, strict=False):
+        overlay(ax, sample.image, truth=_labels(sample))
+    title = title or f"{len(samples)} samples, truth outlined"
+    finding(figure, title)
+    return Picture(figure, title)
+
+
+def ambiguity(predictor, photo, click) -> Picture:
+    """The three masks that SAM gives for one click (x, y), with predicted IoU and area."""
+    click = np.reshape(click, 2)
+    masks, iou, _ = predictor.predict(click[None], np.ones(1))
+    figure, axes = _grid([photo] * len(masks), len(masks), 0.315)
+    for ax, mask, quality in zip(axes[0], masks, iou, strict=True):
+        overlay(ax, photo, mask, points=([click], [1]))
+        ax.set_xlabel(f"predicted IoU {quality:.2f}\n{mask.mean():.0%} of the image")
+    title = f"One click, {len(masks)} answers; SAM trusts number {iou.argmax() + 1} most"
+    finding(figure, title)
+    return Picture(figure, f"{title}. Predicted IoU: {', '.join(f'{v:.2f}' for v in iou)}.")
+
+
+def _labels(sample) -> np.ndarray:
+    """The sample's class ids, or its objects numbered, the smaller ones on top."""
+    if hasattr(sample, "mask"):
+        return sample.mask
+    order = sorted(sample.masks, key=lambda m: -m.sum())
+    return np.max([m * (i + 1) for i, m in enumerate(order)], axis=0)
+
+
+def _grid(images: Sequence, columns: int, label: float = 0):
+    """Axes for images, as high as their shapes (and `label` inches of text) ask for."""
+    if not len(images):
+        raise UserError("There is no image to draw; expected one or more; give some.")
+    rows = -(-len(images) // columns)
+    tile = WIDTH / columns - 0.08
+    tile *= max(np.shape(i)[0] / np.shape(i)[1] for i in images)
+    figure, axes = canvas(rows, columns, height=rows * (tile + 0.085 + label) + 0.24)
+    for ax in axes.flat[len(images) :]:
+        ax.axis("off")
+    return figure, axes
+
+
+def _median(scores) -> str | None:
+    return None if scores is None else f"Median Dice {np.median(scores):.2f}"

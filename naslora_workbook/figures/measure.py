@@ -1,0 +1,172 @@
+"""Measuring in pictures: masks pixel by pixel, curves, a loss's weights, intervals, roulette."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
+
+from naslora_core.training.metrics import iou
+from naslora_workbook.figures.masks import outline
+from naslora_workbook.figures.picture import Picture
+from naslora_workbook.figures.theme import (
+    ADAPTER,
+    BASE,
+    INK,
+    PREDICTION,
+    PROMPT_OUT,
+    SEQUENTIAL,
+    TRUTH,
+    blank,
+    canvas,
+    finding,
+)
+from naslora_workbook.results.labels import LABELS
+
+SIDES = ("neither", "missed", "drawn in vain", "shared")
+COLOURS = ListedColormap(["#EEEEEE", TRUTH, PROMPT_OUT, PREDICTION])
+
+
+def pixels(truth, predictions: Mapping[str, np.ndarray], scores: Mapping[str, str]) -> Picture:
+    """Small masks `H W` (bool) beside their truth: every pixel shared, missed or drawn in vain.
+
+    scores: a line under each picture, by the predictions' names.
+    """
+    figure, axes = canvas(1, len(predictions), height=2.35)
+    for ax, (name, mask) in zip(axes[0], predictions.items(), strict=True):
+        ax.imshow(truth + 2 * mask.astype(int), cmap=COLOURS, vmin=0, vmax=3)
+        blank(ax)
+        for place in range(len(mask) + 1):
+            ax.axhline(place - 0.5, color="white", lw=2)
+            ax.axvline(place - 0.5, color="white", lw=2)
+        ax.set(title=name, xlabel=scores[name])
+    patches = [Patch(color=COLOURS(i), label=side) for i, side in enumerate(SIDES)]
+    figure.legend(handles=patches, loc="outside lower left", ncols=4)
+    near = sorted(predictions, key=lambda name: -iou(predictions[name], truth))
+    title = f"The truth has {int(truth.sum())} of {truth.size} pixels: {near[0]} overlaps best"
+    title += f", {near[-1]} worst" * (len(near) > 1)
+    finding(figure, title)
+    said = (f"{name}: {scores[name]}" for name in predictions)
+    return Picture(figure, f"{title}. {'; '.join(said)}.")
+
+
+def watched(history: Sequence[Mapping[str, float]]) -> Picture:
+    """Training `loss` of steps, and after some `val`, the loss of validation images."""
+    trained = [e for e in history if "loss" in e]
+    steps, loss = (np.array([e[k] for e in trained]) for k in ("step", "loss"))
+    seen = {e["step"]: e["val"] for e in history if "val" in e}
+    figure, axes = canvas(height=2.5)
+    ax, best = axes[0, 0], min(seen, key=seen.get)
+    ax.plot(steps, loss, color=BASE, lw=1, label="training batch")
+    ax.plot(list(seen), list(seen.values()), "o-", ms=4, color=PREDICTION, label="validation")
+    ax.axvline(best, color=INK, ls=":", lw=1)
+    ax.set(xlabel="step", ylabel="loss", ylim=(0, None))
+    ax.legend(loc="upper right", ncols=2)
+    title = f"Validation loss is lowest at the look after step {best} of {steps[-1]}: "
+    title += f"{seen[best]:.2f}, "
+    title += f"while the last ten batches lose {loss[-10:].mean():.2f}"
+    finding(ax, title)
+    return Picture(figure, f"{title}.")
+
+
+def scoreboard(truth, maps: Mapping[str, np.ndarray], table: Mapping[str, Sequence]) -> Picture:
+    """Probability maps `H W` with the outlined truth, and metrics below; the best are bold.
+
+    table: metric -> (one value a map, whether more is better).
+    """
+    ratios = {"height_ratios": (1.4, 1)}
+    figure, axes = canvas(2, len(maps), height=4.1, gridspec_kw=ratios)
+    blank(axes.flat)
+    wins = [0] * len(maps)
+    for i, (name, p) in enumerate(maps.items()):
+        axes[0, i].imshow(p, cmap="Blues", vmin=0, vmax=1.4)
+        outline(axes[0, i], truth, truth.shape)
+        axes[0, i].set_title(name)
+        for row, (metric, (values, more)) in enumerate(table.items()):
+            best = bool(np.isclose(values[i], max(values) if more else min(values)))
+            wins[i] += best
+            style = {"fontweight": "bold" if best else "normal", "va": "top"}
+            y = 1 - row / len(table)
+            axes[1, i].text(0, y, metric.replace("_", " ") + (" ↑" if more else " ↓"), **style)
+            axes[1, i].text(1, y, f"{values[i]:.3f}", ha="right", **style)
+    counts = ", ".join(map(str, wins))
+    title = f"From left to right, best by {counts} of {len(table)} measures"
+    finding(figure, title)
+    return Picture(figure, f"{title}: {', '.join(maps)}.")
+
+
+def weighing(image, truth, weights: Mapping[str, np.ndarray]) -> Picture:
+    """An image `H W 3` with its truth `H W`, and maps `H W` of a pixel's weight on one scale."""
+    figure, axes = canvas(1, 1 + len(weights), height=2.3)
+    axes[0, 0].imshow(image)
+    outline(axes[0, 0], truth, truth.shape)
+    axes[0, 0].set_title("image and truth")
+    top = max(w.max() for w in weights.values())
+    for ax, (name, weight) in zip(axes[0, 1:], weights.items(), strict=True):
+        shown = ax.imshow(weight, cmap=SEQUENTIAL, vmin=0, vmax=top)
+        outline(ax, truth, truth.shape, "white")
+        ax.set_title(name)
+    blank(axes.flat)
+    figure.colorbar(shown, ax=axes, label="weight")
+    ends = "; ".join(f"{name} {_range(w)}" for name, w in weights.items())
+    title = f"Weight of a pixel in the cross-entropy: {ends}"
+    finding(figure, title)
+    return Picture(figure, f"{title}.")
+
+
+def _range(values) -> str:
+    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    return f"{low} everywhere" if low == high else f"{low} to {high}"
+
+
+def paired_gains(
+    gains: Mapping[tuple[str, str], np.ndarray],
+    ends: Mapping[tuple[str, str], Sequence[float]],
+    margin: float = 0.02,
+    note: str = "",
+) -> Picture:
+    """Paired differences by method and rival: a dot a seed, the ends of an interval as a bar.
+
+    margin: a difference within it would not matter (grey); note: a line below.
+    """
+    figure, axes = canvas(height=2.3 + 0.45 * bool(note))
+    ax, places = axes[0, 0], range(len(gains))[::-1]
+    ax.axvspan(-margin, margin, color="#EEEEEE", lw=0, zorder=-1)
+    for y, (pair, values) in zip(places, gains.items(), strict=True):
+        colour = ADAPTER.get(pair[0], BASE)
+        ax.plot(ends[pair], (y, y), color=colour, lw=5, alpha=0.35, solid_capstyle="butt")
+        ax.scatter(values, [y] * len(values), color=colour, s=30, zorder=3)
+    ax.axvline(0, color=INK, lw=1)
+    ax.set(xlabel="difference of test Dice, same seed, same images", ylim=(-0.6, len(gains) - 0.4))
+    ax.set_yticks(places, [_minus([pair]) for pair in gains])
+    figure.supxlabel(note, x=0.006, ha="left")
+    clear = [pair for pair, (low, high) in ends.items() if low > 0 or high < 0]
+    tied = [pair for pair, (low, high) in ends.items() if -margin < low <= 0 <= high < margin]
+    title = f"Intervals that exclude zero: {_minus(clear) or 'none'}"
+    title += f"; a tie, inside ±{margin}: {_minus(tied)}" * bool(tied)
+    finding(figure, title)
+    said = (f"{_minus([pair])} {low:+.3f} to {high:+.3f}" for pair, (low, high) in ends.items())
+    return Picture(figure, f"{title}. {'; '.join(said)}." + f" {note}" * bool(note))
+
+
+def _minus(pairs: Sequence[tuple[str, str]]) -> str:
+    """Methods and their rivals in words, each rival once."""
+    of = {rival: [LABELS.get(a, a) for a, b in pairs if b == rival] for _, rival in pairs}
+    return "; ".join(f"{', '.join(of[rival])} minus {LABELS.get(rival, rival)}" for rival in of)
+
+
+def roulette(ax: Axes, spins: np.ndarray, whole: float, limit: float) -> str:
+    """How the mean difference of a few drawn seeds scatters; red: the order of all is reversed.
+
+    whole: the difference over all seeds; limit: the end of the axis.
+    """
+    turned = spins * whole < 0
+    edges = np.linspace(-limit, limit, 41)
+    ax.hist(spins[~turned], edges, color=PREDICTION)
+    ax.hist(spins[turned], edges, color=PROMPT_OUT)
+    ax.axvline(whole, color=INK, ls="--", lw=1)
+    ax.set(yticks=[], xlabel="difference of Dice")
+    ax.locator_params(axis="x", nbins=3)
+    ax.spines["left"].set_visible(False)
+    return f"{turned.mean():.0%} reversed"

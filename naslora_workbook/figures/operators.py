@@ -1,0 +1,118 @@
+"""What a search chose: probabilities with both readings; and a kernel as a mosaic or a field."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from naslora_core.errors import UserError
+from naslora_workbook.figures.picture import Picture
+from naslora_workbook.figures.theme import ADAPTER, BASE, DIVERGING, INK, blank, canvas, finding
+
+CHOSEN, OTHERS, COLUMNS = ADAPTER["nas_lora"], "#CCCCCC", 6
+
+
+def plain(genotype) -> dict:
+    """A genotype as a dict with the fields of its JSON file; UserError where there is none."""
+    if is_dataclass(genotype):
+        return asdict(genotype)
+    if not isinstance(genotype, Mapping) or "blocks" not in genotype:
+        raise UserError(
+            f"A genotype was expected, not {type(genotype).__name__}; methods without a search "
+            "have none: use the result of a run with NASLoRA."
+        )
+    return dict(genotype)
+
+
+def operators(genotype) -> Picture:
+    """Probabilities of every block as bars, both readings marked, uniform as a dotted line.
+
+    The argmax of alpha is the coloured bar, the choice by projection the diamond.
+    """
+    found = plain(genotype)
+    blocks, names = found["blocks"], found["operators"]
+    columns = min(COLUMNS, max(3, len(blocks)))
+    rows = -(-len(blocks) // columns)
+    figure, axes = canvas(rows, columns, rows * (0.5 + 0.19 * len(names)) + 0.5, sharey=True)
+    limit = max(max(b["probability"]) for b in blocks) * 1.15
+    for ax, block in zip(axes.flat, blocks, strict=False):
+        _bars(ax, block, names, limit)
+    for ax in axes.flat[len(blocks) :]:
+        ax.axis("off")
+    figure.legend(handles=_marks(), loc="outside lower left", ncols=4)
+    title = readings(blocks)
+    finding(figure, title)
+    return Picture(figure, f"{title}. {in_words(blocks)}")
+
+
+def readings(blocks: list[dict]) -> str:
+    """How often the two readings agree, as a sentence without its full stop."""
+    agree = sum(b["argmax"] == b["projection"] for b in blocks)
+    return f"Argmax of alpha and projection agree in {agree} of {len(blocks)} blocks"
+
+
+def in_words(blocks: list[dict]) -> str:
+    """Both readings of every block, for alt texts."""
+    each = (
+        f"{b['block']}: argmax {b['argmax']} ({max(b['probability']):.2f}), projection "
+        f"{b['projection'] or 'none fits'}"
+        for b in blocks
+    )
+    return "; ".join(each) + "."
+
+
+def _bars(ax: Axes, block: dict, names: list[str], limit: float) -> None:
+    p, places = block["probability"], range(len(names))
+    colours = [CHOSEN if n == block["argmax"] else OTHERS for n in names]
+    ax.barh(places, p, color=colours)
+    ax.axvline(1 / len(names), color=INK, ls=":", lw=1)
+    if block["projection"] in names:
+        i = names.index(block["projection"])
+        ax.plot(p[i], i, "D", ms=6, mfc="white", mec=INK, mew=1.3)
+    ax.set(yticks=places, yticklabels=names, xlim=(0, limit), title=block["block"])
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.locator_params("x", nbins=2)
+    ax.xaxis.set_major_formatter("{x:g}")
+
+
+def _marks() -> list[Line2D]:
+    square = {"ls": "", "marker": "s", "ms": 8}
+    return [
+        Line2D([], [], color=OTHERS, label="probability (softmax of alpha)", **square),
+        Line2D([], [], color=CHOSEN, label="argmax of alpha", **square),
+        Line2D([], [], ls="", marker="D", mfc="white", mec=INK, label="projection"),
+        Line2D([], [], color=INK, ls=":", lw=1, label="uniform"),
+    ]
+
+
+def padded(kernel: np.ndarray, side: int) -> np.ndarray:
+    """A kernel `r r k k` with zeros around it, `r r side side`."""
+    margin = (side - kernel.shape[-1]) // 2
+    return np.pad(kernel, ((0, 0), (0, 0), (margin, margin), (margin, margin)))
+
+
+def mosaic(ax: Axes, kernel, limit: float | None = None):
+    """Draw one kernel `r r k k` as r x r tiles with white seams, red positive, blue negative."""
+    kernel = as_array(kernel)
+    out, into, k, _ = kernel.shape
+    framed = np.full((out, into, k + 1, k + 1), np.nan)
+    framed[..., :k, :k] = kernel
+    picture = framed.transpose(0, 2, 1, 3).reshape(out * (k + 1), into * (k + 1))[:-1, :-1]
+    limit = limit or np.abs(kernel).max() or 1.0
+    blank(ax)
+    return ax.imshow(picture, cmap=DIVERGING, vmin=-limit, vmax=limit)
+
+
+def field(ax: Axes, kernel) -> None:
+    """Draw where a kernel `r r k k` looks: the norm of every tap over all channels, `k k`."""
+    norm = np.linalg.norm(as_array(kernel), axis=(0, 1))
+    ax.imshow(norm, cmap="Greys", vmin=0)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set(visible=True, color=BASE)
+
+
+def as_array(tensor) -> np.ndarray:
+    """numpy, from numpy or torch, wherever it lives."""
+    return np.asarray(tensor.detach().cpu() if hasattr(tensor, "detach") else tensor)

@@ -1,0 +1,51 @@
+"""The registered comparison on one page: the subject's lead over each rival, and by domain."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+
+from naslora_workbook.figures.picture import Picture
+from naslora_workbook.figures.theme import BASE, INK, canvas, finding
+
+ALL, TEST = INK, BASE  # no method's colour: a bar is a set of domains
+APART = 0.22  # rows between the two bars of a rival
+
+
+def leads(table: Mapping, goal: Mapping[str, bool], test: Sequence[str], against: str) -> Picture:
+    """Intervals of a verdict: by rival over all and over test domains; by domain `against` one.
+
+    table: rival -> {"all", "test", each domain: Interval} of subject minus rival; goal: claim ->
+    whether it holds; test: the test domains.
+    """
+    figure, (axes,) = canvas(1, 2, 0.34 * len(table) + 1.2, width_ratios=[1.5, 1])
+    rows = dict(sorted(table.items(), key=lambda item: item[1]["all"].mean))
+    for y, row in enumerate(rows.values()):
+        _bar(axes[0], y + APART, row["all"], ALL, "all domains" if not y else "")
+        _bar(axes[0], y - APART, row["test"], TEST, "test domains alone" if not y else "")
+        own = [interval.mean for name, interval in row.items() if name not in ("all", "test")]
+        axes[0].plot(own, [y] * len(own), "|", color=INK, ms=7, label="" if y else "a domain")
+    _rows(axes[0], rows, "IoU of NAS-LoRA minus")
+    figure.legend(loc="outside lower center", ncols=3, handlelength=1)
+    single = {n: i for n, i in table[against].items() if n not in ("all", "test")}
+    for y, (name, interval) in enumerate(single.items()):
+        _bar(axes[1], y, interval, TEST if name in test else ALL)
+    _rows(axes[1], single, f"minus {against}, by domain")
+    axes[1].invert_yaxis()
+    told = f"{sum(goal.values())} of {len(goal)} claims of the goal hold"
+    finding(figure, f"{told}; NAS-LoRA minus {against}: {table[against]['all']}")
+    said = "; ".join(
+        f"{rival} {row['all']}, test domains {row['test']}" for rival, row in rows.items()
+    )
+    return Picture(figure, f"{told}. NAS-LoRA minus each rival, all domains: {said}.")
+
+
+def _bar(ax: Axes, y: float, interval, colour: str, label: str = "") -> None:
+    style = {"color": colour, "lw": 5, "alpha": 0.45, "solid_capstyle": "butt"}
+    ax.plot((interval.low, interval.high), (y, y), label=label, **style)
+    ax.plot(interval.mean, y, "o", color=colour, ms=3.5)
+
+
+def _rows(ax: Axes, names, label: str) -> None:
+    ax.axvline(0, color=INK, lw=1)
+    ax.set(yticks=range(len(names)), ylim=(-0.6, len(names) - 0.4), xlabel=label)
+    ax.set_yticklabels(names)

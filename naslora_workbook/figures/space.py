@@ -1,0 +1,157 @@
+"""Place in an encoder: what reaches a token, a slide across windows, what neighbours are worth."""
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from scipy import stats
+from torch import Generator, Tensor, randn
+
+from naslora_workbook.figures.masks import overlay
+from naslora_workbook.figures.picture import Picture
+from naslora_workbook.figures.theme import (
+    ADAPTER,
+    BASE,
+    INK,
+    PREDICTION,
+    PROMPT_OUT,
+    blank,
+    canvas,
+    finding,
+)
+
+LINES = (PREDICTION, BASE, ADAPTER["fixed_conv"], INK)
+STYLES, MARKS = ("-", "--", "-", ":"), ("o", "s", "^", "v")
+
+
+def support(layer: Callable, x: Tensor, at: tuple[int, int]) -> Tensor:
+    """Which tokens of x `B H W C` have a gradient on the layer's output token `at`: bool `H W`.
+
+    Output channels are weighed by random numbers, or those of a LayerNorm would cancel; below a
+    millionth of the largest gradient is rounding.
+    """
+    x = x.detach().clone().requires_grad_()
+    y = layer(x)[:, at[0], at[1]]
+    (y * randn(y.shape[-1], generator=Generator().manual_seed(0)).to(y)).sum().backward()
+    heard = x.grad.abs().sum((0, 3))
+    return heard > 1e-6 * heard.max()
+
+
+def supports(
+    layers: Mapping[str, Callable], x: Tensor, at: tuple[int, int], window: int
+) -> Picture:
+    """The gradient support of one token under several layers, on the map with its windows."""
+    seen = {name: support(layer, x, at) for name, layer in layers.items()}
+    figure, axes = canvas(1, len(seen), height=2.15)
+    for ax, (name, reached) in zip(axes[0], seen.items(), strict=True):
+        ax.imshow(reached.numpy(), cmap="Blues", vmin=0, vmax=1.6)
+        for i in range(len(reached) + 1):
+            for line in (ax.axhline, ax.axvline):
+                line(i - 0.5, color=INK if i % window == 0 else "#DDDDDD", lw=0.5, clip_on=False)
+        place = (at[1] - 0.5, at[0] - 0.5)
+        ax.add_patch(Rectangle(place, 1, 1, fc="none", ec=PROMPT_OUT, lw=2))
+        blank(ax)
+        ax.set_title(f"{name}:\n{int(reached.sum())} tokens")
+    counts = ", ".join(f"{name} {int(reached.sum())}" for name, reached in seen.items())
+    *first, last = (str(int(reached.sum())) for reached in seen.values())
+    finding(figure, f"One token hears {', '.join(first)} and {last} tokens")
+    return Picture(figure, f"Tokens with a gradient on one token: {counts}.")
+
+
+def slid(ax: Axes, image, mask, truth, window: int) -> Axes:
+    """An image `H W 3` with its mask and truth, and the borders of windows `window` pixels wide."""
+    overlay(ax, image, mask, truth)
+    for place in range(window, max(image.shape), window):
+        for line in (ax.axhline, ax.axvline):
+            line(place - 0.5, color="white", lw=1.2)
+    return ax
+
+
+def drift(lines: Mapping[str, Sequence[float]], places: Sequence[int], across: Sequence[int]):
+    """How far the features of a sliding object are from those in mid-window, a line an encoder.
+
+    places: its token column at each step; across: the columns at which it lies in two windows.
+    """
+    figure, axes = canvas(1, 2, height=2.7)
+    for i, (name, values) in enumerate(lines.items()):
+        ax = axes[0, i // 2]  # two encoders, two operators: each pair has its own scale
+        style = {"color": LINES[i], "ls": STYLES[i], "marker": MARKS[i], "ms": 4}
+        ax.plot(places, values, label=name, **style)
+    for ax in axes[0]:
+        ax.axvspan(min(across) - 0.5, max(across) + 0.5, color="#EEEEEE", zorder=-1, lw=0)
+        top = ax.get_ylim()[1]
+        ax.set(xlabel="first token column (grey: in two windows)", ylim=(-0.02 * top, 1.5 * top))
+        ax.set_xticks(places[::2])
+        ax.legend(loc="upper left", handlelength=3)
+    axes[0, 0].set_ylabel("relative change")
+    ends = {name: _peaks(values, places, across) for name, values in lines.items()}
+    first = next(iter(ends))
+    title = "{}: {:.2f} across the border, at most {:.2f} within a window"
+    finding(figure, title.format(first, *ends[first]))
+    return Picture(figure, "; ".join(title.format(n, *e) for n, e in ends.items()) + ".")
+
+
+def _peaks(values, places, across) -> tuple[float, float]:
+    """The largest value across the border, and the largest elsewhere."""
+    over = np.isin(places, across)
+    return max(np.asarray(values)[over]), max(np.asarray(values)[~over])
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean, and the ends of its 95 % t-interval over independent runs."""
+    values = np.asarray(values, float)
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
+
+
+def gains(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Picture:
+    """Paired gains over a baseline, by number of images: one plot an encoder, a line a probe.
+
+    runs: encoder -> probe -> images -> one gain a seed; with their 95 % intervals.
+    """
+    figure, axes = canvas(1, len(runs), height=2.9, sharey=True)
+    said = []
+    for ax, (encoder, probes) in zip(axes[0], runs.items(), strict=True):
+        for i, (probe, counts) in enumerate(probes.items()):
+            found = np.array([interval(values) for values in counts.values()])
+            at = np.arange(len(counts)) + 0.08 * (i - 1)
+            bars = (found[:, 0] - found[:, 1], found[:, 2] - found[:, 0])
+            colour = (ADAPTER["fixed_conv"], PREDICTION, BASE)[i % 3]
+            ax.errorbar(at, found[:, 0], bars, marker=MARKS[i], color=colour, label=probe, ms=5)
+            said.append(f"{encoder}, {probe}: " + ", ".join(f"{m:+.3f}" for m in found[:, 0]))
+        ax.axhline(0, color=INK, lw=1)
+        ax.set_xticks(range(len(counts)), list(counts))
+        ax.set(xlabel="training images", title=encoder)
+    axes[0, 0].set_ylabel("AUC minus the linear probe's")
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower left", ncols=3, handlelength=1.5)
+    name, probes = next(iter(runs.items()))
+    probe, counts = next(iter(probes.items()))
+    ends = [(n, interval(counts[n])[0]) for n in (min(counts), max(counts))]
+    ends = " and ".join(f"{m:+.3f} with {n} images" for n, m in ends)
+    title = f"{name.capitalize()} encoder, {probe}: {ends}"
+    finding(figure, title)
+    return Picture(figure, "Gains over a linear probe. " + "; ".join(said) + ".")
+
+
+class Verdicts(dict):
+    """Claim -> (what was measured, verdict); displays as a table."""
+
+    def fact(self, claim: str, found: str, holds: bool) -> None:
+        """A claim that one measurement decides."""
+        self[claim] = (found, "stands" if holds else "refuted")
+
+    def measured(self, claim: str, found: tuple[float, float, float], margin: float = 0) -> None:
+        """A claim that a number is above `margin`, decided by its mean and interval."""
+        _, low, high = found
+        said = "stands" if low > margin else "refuted" if high < margin else "undecided"
+        self[claim] = ("{:+.3f} ({:+.3f} to {:+.3f})".format(*found), said)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in (claim, *found))}</tr>"
+            for claim, found in self.items()
+        )
+        return f"<table><tr><th>claim</th><th>measured</th><th>verdict</th></tr>{rows}</table>"

@@ -1,0 +1,175 @@
+"""What a token can see and what it looks at: windows on the image, attention as a map."""
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.patches import Rectangle
+
+from naslora_workbook.figures.masks import overlay
+from naslora_workbook.figures.picture import Picture
+from naslora_workbook.figures.theme import PROMPT_OUT, canvas, finding
+from naslora_workbook.figures.widgets import explore, is_baked, is_live
+
+
+def token_grid(predictor, photo, token=None) -> Picture:
+    """The model's input with its tokens: in a windowed block and in a global one.
+
+    predictor: SamPredictor; photo: uint8 `H W 3`; token: (row, column), by default the middle.
+    What the token can see in that block is bright.
+    """
+    encoder = predictor.model.image_encoder
+    side, image = tokens_a_side(encoder), model_input(predictor, photo)
+    token = token or (side // 2 - 1, side // 2 - 1)
+    figure, axes = canvas(1, 2, height=3.9)
+    seen = []
+    for ax, index in zip(axes[0], kinds(encoder), strict=True):
+        window = encoder.blocks[index].window_size
+        seen.append(_grid(ax, image, side, window, token))
+        kind = f"windows of {window} × {window}" if window else "global"
+        ax.set_title(f"block {index}, {kind}: sees {seen[-1]} tokens")
+    title = f"A windowed block shows a token {seen[0]} of {side * side} tokens"
+    finding(figure, title)
+    return Picture(figure, f"{title}; a global block shows it {seen[1]}.")
+
+
+def attention(predictor, photo, token):
+    """Where one token looks, in the first windowed and the first global block.
+
+    token: (row, column) on the token map. Mean over heads; each map sums to 1. Live, and on pages
+    that can be moved, a slider takes the token along its row.
+    """
+    if is_live() or is_baked():
+        return _along(predictor, photo, token[0])
+    maps = _both(predictor, photo, token)
+    figure, axes = canvas(1, 2, height=3.6)
+    shown = _looks(axes[0], predictor, photo, token, maps, np.max(maps))
+    figure.colorbar(shown, ax=axes, shrink=0.8, aspect=30, label="attention weight")
+    title = "A token's attention stops at its window, or spans the map"
+    finding(figure, title)
+    tokens = " and ".join(f"{spread(w):.0f}" for w in maps)
+    return Picture(figure, f"{title}. It is spread over {tokens} tokens.")
+
+
+def _along(predictor, photo, row: int):
+    """The same for every second token of a row, on one scale, under a slider."""
+    columns = range(0, tokens_a_side(predictor.model.image_encoder), 2)
+    maps = {column: _both(predictor, photo, (row, column)) for column in columns}
+    most = max(np.max(pair) for pair in maps.values())
+
+    def draw(axes, column):
+        _looks(axes, predictor, photo, (row, column), maps[column], most)
+        return axes[0].get_title("left")
+
+    return explore(draw, columns, f"token in row {row}, column", axes=2)
+
+
+def _both(predictor, photo, token) -> list[np.ndarray]:
+    return [attention_map(predictor, photo, i, token) for i in kinds(predictor.model.image_encoder)]
+
+
+def _looks(axes, predictor, photo, token, maps, most: float) -> ScalarMappable:
+    """Draw both maps on the photograph, and the token."""
+    encoder = predictor.model.image_encoder
+    side, image = tokens_a_side(encoder), model_input(predictor, photo)
+    for ax, index, weights in zip(axes, kinds(encoder), maps, strict=True):
+        shown = _spotlight(ax, image, weights, most)
+        _mark(ax, token, image.shape[0] / side)
+        kind = "windowed" if encoder.blocks[index].window_size else "global"
+        ax.set_title(f"block {index}, {kind}: spread over {spread(weights):.0f} tokens")
+    return shown
+
+
+def spread(weights: np.ndarray) -> float:
+    """How many tokens of equal weight would have the same entropy: exp(-sum w log w)."""
+    seen = weights[weights > 0]
+    return float(np.exp(-(seen * np.log(seen)).sum()))
+
+
+@torch.no_grad()
+def attention_map(predictor, photo, index: int, token) -> np.ndarray:
+    """Attention weights `side side` of one token in block `index`, mean over heads."""
+    encoder, (row, column) = predictor.model.image_encoder, token
+    attn, window = encoder.blocks[index].attn, encoder.blocks[index].window_size
+    seen = {}
+    hook = attn.register_forward_pre_hook(lambda _, inputs: seen.update(x=inputs[0]))
+    pixels = torch.as_tensor(predictor.transform.apply_image(photo), device=predictor.device)
+    encoder(predictor.model.preprocess(pixels.permute(2, 0, 1)[None].float()))
+    hook.remove()
+    side = tokens_a_side(encoder)
+    width = window or side  # tokens a side of what the block attends in
+    windows = -(-side // width)  # a side
+    one = seen["x"][(row // width) * windows + column // width][None]  # 1 w w C
+    weights = _weights(attn, one)[:, (row % width) * width + column % width].mean(0)
+    full = np.zeros((windows * width,) * 2)
+    y, x = row // width * width, column // width * width
+    full[y : y + width, x : x + width] = weights.view(width, width).cpu()
+    return full[:side, :side]
+
+
+def _weights(attn, x: torch.Tensor) -> torch.Tensor:
+    """softmax(q k^T / sqrt(d) + relative position) of `1 h w C`: `heads hw hw`."""
+    from segment_anything.modeling.image_encoder import add_decomposed_rel_pos
+
+    _, h, w, _ = x.shape
+    q, k, _ = attn.qkv(x).reshape(h * w, 3, attn.num_heads, -1).permute(1, 2, 0, 3)
+    weights = attn.scale * q @ k.mT
+    if attn.use_rel_pos:
+        place = (attn.rel_pos_h, attn.rel_pos_w, (h, w), (h, w))
+        weights = add_decomposed_rel_pos(weights, q, *place)
+    return weights.softmax(-1)
+
+
+def model_input(predictor, photo) -> np.ndarray:
+    """The square that the encoder sees, uint8 `S S 3`: longest side resized, the rest padded."""
+    size = predictor.model.image_encoder.img_size
+    image = predictor.transform.apply_image(photo)
+    square = np.zeros((size, size, 3), np.uint8)
+    square[: image.shape[0], : image.shape[1]] = image
+    return square
+
+
+def tokens_a_side(encoder) -> int:
+    """Tokens along one side of the map."""
+    return encoder.img_size // encoder.patch_embed.proj.stride[0]
+
+
+def kinds(encoder) -> tuple[int, int]:
+    """The first windowed and the first global block."""
+    sizes = [block.window_size for block in encoder.blocks]
+    return next(i for i, s in enumerate(sizes) if s), sizes.index(0)
+
+
+def _grid(ax: Axes, image, side: int, window: int, token) -> int:
+    """Draw tokens and windows, dim what `token` cannot see; how many tokens it sees."""
+    pixels, width = image.shape[0] / side, window or side
+    y, x = (t // width * width for t in token)
+    bright = np.zeros((side, side), bool)
+    bright[y : y + width, x : x + width] = True
+    shade = np.where(np.kron(bright, np.ones((int(pixels),) * 2)), 0, 0.6)
+    overlay(ax, image)
+    ax.imshow(np.dstack([np.zeros(shade.shape + (3,)), shade]))
+    for i in range(side + 1):
+        bold = i % width == 0 or i == side
+        for line in (ax.axhline, ax.axvline):
+            line(i * pixels - 0.5, color="white", lw=1.8 if bold else 0.4, clip_on=False)
+    _mark(ax, token, pixels)
+    return int(bright.sum())
+
+
+def _spotlight(ax: Axes, image, weights: np.ndarray, most: float):
+    """The image in grey, and on it the attention, clear where it is 0."""
+    overlay(ax, np.repeat(image.mean(-1, keepdims=True), 3, -1).astype(np.uint8))
+    place = ax.images[0].get_extent()
+    clear = np.sqrt(weights / most)
+    scale = {"cmap": "plasma", "norm": Normalize(0, most)}
+    ax.imshow(weights, alpha=clear, extent=place, **scale)
+    return ScalarMappable(**scale)
+
+
+def _mark(ax: Axes, token, pixels: float) -> None:
+    row, column = token
+    at = (column * pixels - 0.5, row * pixels - 0.5)
+    ax.add_patch(Rectangle(at, pixels, pixels, fc="none", ec="white", lw=3.5))
+    ax.add_patch(Rectangle(at, pixels, pixels, fc="none", ec=PROMPT_OUT, lw=2))

@@ -1,0 +1,1 @@
+"""What lessons need beside the core: profiles, drawn domains, exercises that check themselves."""

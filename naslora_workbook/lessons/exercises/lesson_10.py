@@ -1,0 +1,148 @@
+"""Exercises of lesson 10: the cheapest class, genotypes that are compared."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from naslora_core.search import BlockChoice, Genotype, set_hash
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.drawn import normal
+
+TOLERANCE = 0.01
+NAMES = ("none", "skip", "conv_1x1", "conv_3x3", "avg_pool_3x3")
+
+
+def ex_10_1(answer):
+    """The cheapest class"""
+    rng, cases = np.random.default_rng(0), []
+    for name in (*spans(2), "nothing"):
+        for noise in (0.003, 0.05):
+            cases.append((near(rng, name, noise), spans(2)))
+    cases += [(kernel, spans(2)) for kernel in look_alikes()]
+    return checks.check(
+        "10.1",
+        answer,
+        cheapest,
+        cases,
+        hint="Flatten; fit each class by least squares; compare what is left, *squared*, with the "
+        "kernel's square. The first that fits, not the one that fits best: the largest always "
+        'fits best. The words "none fits" where none does.',
+        proves="This is projection on features of white noise: cheapest first, at most 1 % left.",
+    )
+
+
+def spans(rank: int) -> dict[str, Tensor]:
+    """Of four classes the kernels `m r r 3 3` that span each, cheap ones first."""
+    pairs = torch.eye(rank**2, dtype=torch.float64).view(-1, rank, rank, 1, 1)
+    eye = torch.eye(rank, dtype=torch.float64).view(1, rank, rank, 1, 1)
+    centre = torch.zeros(3, 3, dtype=torch.float64)
+    centre[1, 1] = 1
+    cross = torch.zeros(5, 3, 3, dtype=torch.float64)
+    for tap, (y, x) in enumerate(((0, 1), (1, 0), (1, 1), (1, 2), (2, 1))):
+        cross[tap, y, x] = 1
+    return {
+        "skip": eye * centre,
+        "conv_1x1": pairs * centre,
+        "avg_pool_3x3": eye * torch.ones_like(centre) / 9,
+        "cross": (pairs[:, None] * cross[:, None, None]).flatten(0, 1),
+    }
+
+
+def near(rng: np.random.Generator, name: str, noise: float, rank: int = 2) -> Tensor:
+    """A kernel `r r 3 3` of a class (or of none), and noise with that share of its energy."""
+    shape = rank, rank, 3, 3
+    kernel = normal(rng, *shape)
+    if name in spans(rank):
+        basis = spans(rank)[name]
+        kernel = torch.einsum("m,moiyx->oiyx", normal(rng, len(basis)), basis)
+    added = normal(rng, *shape)
+    return kernel + added * kernel.norm() / added.norm() * noise**0.5
+
+
+def look_alikes() -> list[Tensor]:
+    """Kernels that are zero where a class is, and outside of it: the places alone do not tell."""
+    apart = torch.zeros(2, 2, 3, 3, dtype=torch.float64)
+    apart[0, 0, 1, 1], apart[1, 1, 1, 1] = 1, -1  # at the centre, and no multiple of skip
+    uneven = torch.zeros_like(apart)
+    uneven[0, 0] = uneven[1, 1] = torch.arange(9.0).view(3, 3)  # each channel by itself, no mean
+    return [apart, uneven]
+
+
+def cheapest(kernel: Tensor, classes: Mapping[str, Tensor], tolerance: float = TOLERANCE) -> str:
+    """The reference of 10.1: the first class that leaves at most `tolerance`, or "none fits"."""
+    k = kernel.flatten()[:, None]
+    for name, basis in classes.items():
+        A = basis.flatten(1).T
+        left = k - A @ torch.linalg.lstsq(A, k).solution
+        if left.square().sum() <= tolerance * k.square().sum():
+            return name
+    return "none fits"
+
+
+def ex_10_2(answer):
+    """Two genotypes, one search"""
+    cases = []
+    for seed in range(3):
+        one, other = drawn(seed), drawn(seed + 10)
+        cases += [(one, other), (one, reordered(one)), (reordered(one), other)]
+    cases += [(drawn(0), without_none(drawn(1))), (without_none(drawn(1)), drawn(0))]
+    return checks.check(
+        "10.2",
+        answer,
+        distance,
+        cases,
+        hint="What belongs together has the same name, not the same place: blocks by `.block`, "
+        "probabilities by `.operators`. An operator that only one of them knows has 0 in the "
+        "other.",
+        proves="A search is at distance 0 from itself, however its file lists the operators.",
+    )
+
+
+def distance(one: Genotype, other: Genotype) -> float:
+    """Half the sum over operators of |p - q|, mean over blocks: 0 the same, 1 nothing shared."""
+    theirs = {block.block: named(block, other) for block in other.blocks}
+    found = []
+    for block in one.blocks:
+        p, q = named(block, one), theirs[block.block]
+        found.append(sum(abs(p.get(n, 0) - q.get(n, 0)) for n in p | q) / 2)
+    return float(np.mean(found))
+
+
+def named(block: BlockChoice, genotype: Genotype) -> Mapping[str, float]:
+    """A block's probabilities by operator."""
+    return dict(zip(genotype.operators, block.probability, strict=True))
+
+
+def reordered(genotype: Genotype) -> Genotype:
+    """The same search with operators and blocks listed backwards."""
+    names = genotype.operators[::-1]
+    blocks = [
+        replace(b, alpha=b.alpha[::-1], probability=b.probability[::-1])
+        for b in genotype.blocks[::-1]
+    ]
+    return replace(genotype, operators=names, operator_hash=set_hash(tuple(names)), blocks=blocks)
+
+
+def without_none(genotype: Genotype) -> Genotype:
+    """The same blocks, renormalised over all operators but the first."""
+    names, blocks = genotype.operators[1:], []
+    for b in genotype.blocks:
+        rest = np.array(b.probability[1:]) / sum(b.probability[1:])
+        blocks.append(replace(b, alpha=b.alpha[1:], probability=rest.tolist()))
+    return replace(genotype, operators=names, operator_hash=set_hash(tuple(names)), blocks=blocks)
+
+
+def drawn(seed: int, blocks: int = 3) -> Genotype:
+    """A genotype of random alphas."""
+    rng, found = np.random.default_rng(seed), []
+    for number in range(blocks):
+        alpha = normal(rng, len(NAMES))
+        p = alpha.softmax(0).tolist()
+        winner = NAMES[int(alpha.argmax())]
+        found.append(
+            BlockChoice(f"block {number}", alpha.tolist(), p, winner, None, {}, 0.0, 0.0),
+        )
+    return Genotype(list(NAMES), set_hash(NAMES), found, "beside", "joint", "drawn", seed)

@@ -1,0 +1,183 @@
+"""Exercises of lesson 11: fold the centre tap, tell what will fold, compare a fold fairly."""
+
+import copy
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.drawn import normal
+
+EVERYTHING, BESIDE, NOTHING = "everything", "a side branch", "nothing"
+
+
+def ex_11_1(answer):
+    """Fold the centre tap by hand"""
+
+    def case(rng):
+        d, out, rank = (int(n) for n in rng.integers((4, 5, 2), (9, 12, 5)))
+        side = int(rng.choice([3, 5]))
+        narrow = normal(rng, rank, d), normal(rng, out, rank)
+        return normal(rng, out, d), *narrow, normal(rng, rank, rank, side, side), 3.0
+
+    def reference(W0, We, Wd, K, s):
+        centre, rest = K.shape[-1] // 2, K.clone()
+        rest[..., centre, centre] = 0
+        return [W0 + s * Wd @ K[..., centre, centre] @ We, rest, "W0 and K are as they were"]
+
+    def asked(W0, We, Wd, K, s):
+        before = W0.clone(), K.clone()
+        weight, rest = answer(W0, We, Wd, K, s)
+        same = torch.equal(W0, before[0]) and torch.equal(K, before[1])
+        return [weight, rest, f"W0 and K {'are as they were' if same else 'have moved'}"]
+
+    return checks.check(
+        "11.1",
+        asked,
+        reference,
+        case,
+        hint="The weight is W0 + s Wd K[c, c] We: the scale s, and in this order. What moved into "
+        "it must be 0 in what stays, or it counts twice. Work on copies.",
+        proves="Your weight and your rest add up to the adapted layer, for kernels of any side.",
+    )
+
+
+def ex_11_2(answer):
+    """What will fold?"""
+    return checks.check(
+        "11.2",
+        lambda layer, x: _asked(answer, layer, x),
+        lambda layer, x: fate(layer, x),
+        [(layer, _batch(seed)) for seed in (0, 1) for layer in mysteries(seed).values()],
+        hint=(
+            "Is layer(a + b) + layer(0) = layer(a) + layer(b)? Scaling by a factor is not enough, "
+            "whichever: 2 passes a ReLU, any a median. Then change one token amid the map; a "
+            "kernel may look in one direction only, so a corner is not enough either."
+        ),
+        proves="You read a layer's fate from what it does, whatever it is made of.",
+    )
+
+
+@torch.no_grad()
+def _asked(answer, layer: nn.Module, x: Tensor):
+    return answer(layer, x)
+
+
+@torch.no_grad()
+def fate(layer: nn.Module, x: Tensor) -> str:
+    """The reference of 11.2, for a layer `B H W d` to `B H W o` that treats places alike."""
+    a, b = x, x.flip(0, 1)
+    silent = layer(torch.zeros_like(x))
+    if not torch.allclose(layer(a + b) + silent, layer(a) + layer(b), atol=1e-6):
+        return NOTHING
+    poked, (row, column) = x.clone(), (n // 2 for n in x.shape[1:3])
+    poked[:, row, column] += 1
+    moved = (layer(poked) - layer(x)).abs().amax((0, 3)) > 1e-6
+    moved[row, column] = False
+    return BESIDE if moved.any() else EVERYTHING
+
+
+class Mystery(nn.Module):
+    """W0 x + b + Wd m(We x), channels-last; m maps `B r H W` to the same shape."""
+
+    def __init__(self, map_, d: int = 6, rank: int = 3):
+        super().__init__()
+        self.base, self.map = nn.Linear(d, 8), map_
+        self.We, self.Wd = nn.Parameter(torch.randn(rank, d)), nn.Parameter(torch.randn(8, rank))
+        self.double().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.map((x @ self.We.T).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return self.base(x) + z @ self.Wd.T
+
+
+def mysteries(seed: int) -> dict[str, nn.Module]:
+    """Adapted layers whose fate is to be told, by name."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        kernels = {1: torch.randn(3, 3, 1, 1), 5: torch.randn(3, 3, 5, 5)}
+        glance = F.pad(torch.randn(3, 3, 1, 1), (0, 2, 1, 1))  # the left neighbour alone
+        mirrored = glance.flip(-1)
+        maps = {
+            "skip": nn.Identity(),
+            "conv_1x1": lambda z: F.conv2d(z, kernels[1].to(z)),
+            "conv_5x5": lambda z: F.conv2d(z, kernels[5].to(z), padding=2),
+            "one direction": lambda z: F.conv2d(z, glance.to(z), padding=1),
+            "the other direction": lambda z: F.conv2d(z, mirrored.to(z), padding=1),
+            "relu": F.relu,
+            "tanh": torch.tanh,  # odd, as a linear map is
+            "max pool": lambda z: F.max_pool2d(z, 3, 1, 1),
+            "median": _median,  # of 3 x 3, under which any factor passes
+            "gate": lambda z: z * z.mean((2, 3), keepdim=True).softmax(1),
+        }
+        return {name: Mystery(each) for name, each in maps.items()}
+
+
+def _median(z: Tensor) -> Tensor:
+    patches = F.unfold(z, 3, padding=1).unflatten(1, (z.shape[1], 9))
+    return patches.median(2).values.view_as(z)
+
+
+def _batch(seed: int) -> Tensor:
+    return normal(np.random.default_rng(seed), 2, 7, 6, 6)
+
+
+def ex_11_3(answer):
+    """A right fold that looks wrong"""
+
+    def case(rng):
+        layer = dropped(rng)
+        right = bool(rng.integers(2))
+        folded = copy.deepcopy(layer.base)
+        factor = layer.scale if right else 1.0  # the scale forgotten
+        folded.weight += factor * layer.Wd @ layer.We
+        return layer.train(bool(rng.integers(4))), folded, normal(rng, 2, 3, 3, 6)
+
+    def reference(layer, folded, x):
+        was = layer.training
+        gap = (layer.eval()(x) - folded(x)).abs().max()
+        return [gap, f"left as it was found: {_mode(was)}"]
+
+    def asked(layer, folded, x):
+        was, gap = layer.training, torch.as_tensor(answer(layer, folded, x))
+        found = "left as it was found" if layer.training == was else "not as it was found"
+        return [gap, f"{found}: {_mode(layer.training)}"]
+
+    return checks.check(
+        "11.3",
+        asked,
+        reference,
+        [case(np.random.default_rng(seed)) for seed in range(12)],
+        hint=(
+            "Some of these folds are right (gap 0 up to rounding), some forgot the scale. Compare "
+            "in eval mode, and give the layer back in the mode in which you found it."
+        ),
+        proves="Right folds measure zero, wrong ones do not, and a training may simply go on.",
+    )
+
+
+def _mode(training: bool) -> str:
+    return "train mode" if training else "eval mode"
+
+
+class Dropped(nn.Module):
+    """LoRA with dropout before We, as many trainers have it: y = W0 x + b + s Wd We drop(x)."""
+
+    def __init__(self, base: nn.Linear, We: Tensor, Wd: Tensor, scale: float, p: float = 0.1):
+        super().__init__()
+        self.base, self.We, self.Wd, self.scale = base, We, Wd, scale
+        self.drop = nn.Dropout(p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.scale * (self.drop(x) @ self.We.T @ self.Wd.T)
+
+
+@torch.no_grad()
+def dropped(rng: np.random.Generator) -> Dropped:
+    """A layer of random numbers, 6 to 8 at rank 2, in float64."""
+    base = nn.Linear(6, 8).double().requires_grad_(False)
+    base.weight.copy_(normal(rng, 8, 6))
+    base.bias.copy_(normal(rng, 8))
+    return Dropped(base, normal(rng, 2, 6), normal(rng, 8, 2), 4.0)

@@ -1,0 +1,120 @@
+"""Exercises of lesson 13: colours to class numbers, patients in two splits, a click's two axes."""
+
+import re
+from itertools import product
+
+import numpy as np
+
+from naslora_workbook.lessons import checks
+
+COLOURS = ((0, 0, 0), (0, 128, 0), (200, 0, 0), (0, 0, 128), (0, 200, 0))
+
+
+def ex_13_1(answer):
+    """Colours to class numbers"""
+
+    def case(rng):
+        colours = [COLOURS[0], *rng.permutation(COLOURS[1:])[: rng.integers(1, 4)].tolist()]
+        colours = [tuple(map(int, c)) for c in colours]
+        numbers = rng.integers(0, len(colours), rng.integers(3, 9, 2))
+        return np.array(colours, np.uint8)[numbers], colours
+
+    def both(mask, colours):
+        return [answer(mask, colours), _refuses(answer, mask, colours)]
+
+    def reference(mask, colours):
+        found = [(mask == np.array(c)).all(-1) for c in colours]
+        return [np.argmax(found, 0), "a colour that is not listed is refused"]
+
+    return checks.check(
+        "13.1",
+        both,
+        reference,
+        case,
+        hint="A pixel has class i where all three channels are those of colours[i]; if it has "
+        "none of them, raise ValueError.",
+        proves="Every listed colour gets its place as number, and no other slips through.",
+    )
+
+
+def _refuses(answer, mask: np.ndarray, colours) -> str:
+    """In words, whether a pixel of an unlisted colour is told, whichever of these it has."""
+    for odd in _unlisted(colours):
+        spoilt = mask.copy()
+        spoilt[0, 0] = odd
+        try:
+            answer(spoilt, colours)
+        except ValueError:
+            continue
+        return f"a colour that is not listed became a class: {odd}"
+    return "a colour that is not listed is refused"
+
+
+def _unlisted(colours) -> list[tuple[int, int, int]]:
+    """What a blurred edge holds, and where there is one, a colour whose every channel is listed."""
+    mixed = (c for c in product(*(sorted({*values}) for values in zip(*colours, strict=True))))
+    return [(0, 127, 0), *[c for c in mixed if c not in colours][:1]]
+
+
+def ex_13_2(answer):
+    """Patients in two splits"""
+
+    def case(rng):
+        patients = [f"patient{n}" for n in rng.permutation(30)[:8]]  # 1, 11 and 12 among them
+        splits = {"train": patients[:4], "val": patients[4:6], "test": patients[6:]}
+        if rng.random() < 0.8:
+            splits["test"] = [*splits["test"], *rng.permutation(patients[:6])[:2].tolist()]
+        if rng.random() < 0.5:
+            splits["val"] = [*splits["val"], patients[0]]
+        named = {s: _frames(rng, each) for s, each in splits.items()}
+        return named, r"^(patient\d+)_"
+
+    def reference(splits, pattern):
+        of = {s: {re.search(pattern, n)[1] for n in names} for s, names in splits.items()}
+        shared = of["train"] & of["val"] | of["train"] & of["test"] | of["val"] & of["test"]
+        return _listed(shared)
+
+    return checks.check(
+        "13.2",
+        lambda *arguments: _listed(answer(*arguments)),
+        reference,
+        case,
+        hint="A set of patients for each split, then what any two of the three share: a patient "
+        "may sit in val and test alone.",
+        proves="Names that are all different can still be one patient; your function sees it.",
+    )
+
+
+def _frames(rng: np.random.Generator, patients) -> list[str]:
+    """Two images of every patient, no name twice."""
+    return [f"{p}_frame{n}" for p in patients for n in rng.permutation(900)[:2]]
+
+
+def _listed(patients) -> str | None:
+    """A collection of names as one sentence, in order."""
+    return None if patients is None else ", ".join(sorted(patients)) or "nobody"
+
+
+def ex_13_3(answer):
+    """The click that landed elsewhere"""
+
+    def case(rng):
+        h, w = (int(n) for n in rng.permutation([int(rng.integers(20, 40)), 60]))
+        y, x = int(rng.integers(0, h - 8)), int(rng.integers(0, w - 8))
+        mask = np.zeros((h, w), bool)
+        mask[y : y + 5, x : x + 7] = True
+        return mask, 128
+
+    def reference(mask, size):
+        (y, x), (h, w) = np.argwhere(mask).mean(0), mask.shape
+        return np.array([x * size / w, y * size / h])
+
+    return checks.check(
+        "13.3",
+        answer,
+        reference,
+        case,
+        hint="Two things have an order here, the click and the shape; the width belongs to x.",
+        proves="x comes first and each axis has its own scale; the check's images are not square, "
+        "or the bug would have passed.",
+    )

@@ -1,0 +1,55 @@
+"""The machine under a lesson, beside the one on which the lessons' costs were measured."""
+
+import html
+import json
+import os
+import platform
+
+import torch
+
+from naslora_workbook.publishing.lesson import COSTS
+from naslora_workbook.research.provenance import device_name
+
+WORDS = ("python", "torch", "device", "threads")
+
+
+class Card(dict):
+    """Fact -> (here, measured on); displays as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{name}</th>" + "".join(f"<td>{html.escape(v)}</td>" for v in values) + "</tr>"
+            for name, values in self.items()
+        )
+        head = "<tr><th></th><th>here</th><th>lessons were measured on</th></tr>"
+        return f"<table>{head}{rows}</table>"
+
+
+def machine(device: str = "cpu") -> Card:
+    """Python, torch, device, threads and memory: here, and where the cost lines come from.
+
+    device: that of the profile, "cpu" or "cuda".
+    """
+    recorded = json.loads(COSTS.read_text()) if COSTS.exists() else {"lessons": {}}
+    there = recorded.get("provenance", {})
+    peak = max((cost["peak_mb"] for cost in recorded["lessons"].values()), default=0)
+    here = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": device_name(device),
+        "threads": str(torch.get_num_threads()),
+    }
+    card = {name: (here[name], str(there.get(name, "-"))) for name in WORDS}
+    used = f"{peak / 1e3:.1f} GB used" if peak else "-"
+    return Card(card | {"memory": (f"{memory(device) / 1e9:.0f} GB", used)})
+
+
+def memory(device: str = "cpu") -> int:
+    """Bytes of this machine's memory, or of its graphics card's."""
+    if device == "cuda":
+        return torch.cuda.get_device_properties(0).total_memory
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import psutil
+
+    return psutil.virtual_memory().total

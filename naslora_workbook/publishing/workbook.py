@@ -1,0 +1,166 @@
+"""Run lessons through papermill into build/workbook, measure them, and publish their pages.
+
+Everything is made in `.tmp` and moved into place when whole, so stopping at any moment is safe.
+"""
+
+import json
+import shutil
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+from naslora_core.cli import literal
+from naslora_core.errors import UserError, known
+from naslora_core.files import write_atomic
+from naslora_workbook.lessons import headline
+from naslora_workbook.publishing.environment import ROOT
+from naslora_workbook.publishing.execution import KERNEL, QUIET, prepare_kernels, stopping_point
+from naslora_workbook.publishing.lesson import COSTS, NOTEBOOKS, Lesson, chosen_lessons, lessons
+from naslora_workbook.publishing.memory import PeakMemory
+
+OUT = ROOT / "build" / "workbook"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one lesson cost (seconds, peak MB of its processes) and ended in."""
+
+    lesson: str
+    seconds: float
+    peak_mb: float
+    headline: dict = field(default_factory=dict)
+    failure: str = ""
+
+
+def given_parameters(data: str | None, profile: str | None, settings: list[str]) -> dict:
+    """Parameters from the command line; DATA must be a folder and becomes an absolute path."""
+    given = {}
+    if profile:
+        from naslora_workbook.lessons.profiles import PROFILES  # it imports torch
+
+        given["PROFILE"] = known(profile, PROFILES, "There is no profile")
+    if data:
+        if not Path(data).is_dir():
+            raise UserError(f"There is no folder {data}; DATA names one with images/ and masks/.")
+        given["DATA"] = str(Path(data).resolve())
+    for setting in settings:
+        name, sign, value = setting.partition("=")
+        if not sign:
+            raise UserError(f"--set {setting} lacks a value; write --set NAME=VALUE.")
+        given[name] = literal(value)
+    return given
+
+
+def run_workbook(
+    number: int | None = None,
+    given: dict | None = None,
+    notebooks: Path = NOTEBOOKS,
+    out: Path = OUT,
+    record: bool = False,
+) -> int:
+    """Run all lessons, or one; 0 if every lesson ran to its end, else 1.
+
+    DATA without a number runs the lessons that take DATA. Raises UserError before anything runs
+    if a lesson does not declare a parameter that it is given.
+    """
+    from naslora_workbook.publishing.pages import publish
+
+    given = given or {}
+    if record and (given or number is not None):
+        raise UserError(
+            "--record measures all lessons as they stand; leave out --lesson, --data, --profile "
+            "and --set."
+        )
+    chosen = _that_take(given, chosen_lessons(number, notebooks), number)
+    prepare_kernels("frames")
+    aside = out / ".tmp"
+    shutil.rmtree(aside, ignore_errors=True)  # what a killed run left
+    aside.mkdir(parents=True)
+    outcomes = [run_lesson(lesson, given, out) for lesson in chosen]
+    shutil.rmtree(aside)
+    index = publish(out, lessons(notebooks))
+    print(f"\n{summary(outcomes)}\n\nOpen {index}")
+    if record and not any(o.failure for o in outcomes):
+        _record(outcomes)
+    return int(any(o.failure for o in outcomes))
+
+
+def run_lesson(lesson: Lesson, given: dict, out: Path) -> Outcome:
+    """Run one lesson in a kernel of its own and put the executed notebook into `out`."""
+    aside, start, failed = out / ".tmp" / lesson.path.name, time.monotonic(), False
+    cells = len(nbformat.read(lesson.path, 4).cells)
+    print(f"{lesson.name}: {cells} cells", file=sys.stderr, flush=True)
+    with PeakMemory() as peak:
+        try:
+            papermill.execute_notebook(
+                lesson.path,
+                aside,
+                given,
+                kernel_name=KERNEL,
+                extra_arguments=QUIET,
+                cwd=lesson.path.parent,
+                progress_bar={"desc": lesson.name, "disable": None, "leave": False},
+            )
+        except (PapermillExecutionError, RuntimeError):  # RuntimeError: the kernel died
+            failed = True
+    notebook = nbformat.read(aside, 4)
+    cost = round(time.monotonic() - start, 1), round(peak.mb)
+    why = stopping_point(notebook) if failed else ""
+    outcome = Outcome(lesson.name, *cost, headline.read(notebook), why)
+    notebook.metadata["naslora"] = asdict(outcome)
+    write_atomic(aside, nbformat.writes(notebook))
+    aside.replace(out / lesson.path.name)
+    print(_line(outcome), file=sys.stderr, flush=True)
+    return outcome
+
+
+def summary(outcomes: list[Outcome]) -> str:
+    """The closing table: lesson, seconds, peak MB, headline numbers or the cell that failed."""
+    rows = [("lesson", "seconds", "peak MB", "headline")]
+    for o in outcomes:
+        rows.append((o.lesson, f"{o.seconds:.0f}", f"{o.peak_mb:.0f}", _said(o)))
+    if len(outcomes) > 1:
+        total = sum(o.seconds for o in outcomes), max(o.peak_mb for o in outcomes)
+        rows.append(("all", f"{total[0]:.0f}", f"{total[1]:.0f}", ""))
+    wide = max(len(row[0]) for row in rows)
+    return "\n".join(f"{a:<{wide}}  {b:>7}  {c:>7}  {d}".rstrip() for a, b, c, d in rows)
+
+
+def _that_take(given: dict, chosen: list[Lesson], number: int | None) -> list[Lesson]:
+    declared = {x: set(papermill.inspect_notebook(x.path)) for x in chosen}
+    if "DATA" in given and number is None:
+        chosen = [x for x in chosen if "DATA" in declared[x]]
+        if not chosen:
+            raise UserError("No lesson takes DATA; leave it out.")
+    for lesson in chosen:
+        unknown = sorted(set(given) - declared[lesson])
+        if unknown:
+            known = ", ".join(sorted(declared[lesson])) or "none"
+            raise UserError(f"{lesson.name} has no parameter {unknown[0]}; it has: {known}.")
+    return chosen
+
+
+def _said(outcome: Outcome) -> str:
+    pairs = (f"{name.replace('_', ' ')} {value}" for name, value in outcome.headline.items())
+    return f"FAILED in {outcome.failure}" if outcome.failure else ", ".join(pairs)
+
+
+def _line(outcome: Outcome) -> str:
+    cost = f"{outcome.seconds:.0f} s, {outcome.peak_mb:.0f} MB"
+    return f"{outcome.lesson}: {_said(outcome) if outcome.failure else 'done'} ({cost})"
+
+
+def _record(outcomes: list[Outcome], path: Path = COSTS) -> None:
+    from naslora_workbook.research.provenance import provenance
+
+    before = json.loads(path.read_text())["lessons"] if path.exists() else {}
+    costs = {o.lesson: {"seconds": o.seconds, "peak_mb": o.peak_mb} for o in outcomes}
+    facts = provenance("python -m naslora_core workbook --record")
+    path.parent.mkdir(exist_ok=True)
+    record = {"provenance": facts, "lessons": dict(sorted((before | costs).items()))}
+    write_atomic(path, json.dumps(record, indent=1) + "\n")

@@ -1,0 +1,147 @@
+"""What `python -m naslora_core table | compare | bench | planted | pretrain` does."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from naslora_core.adapters import METHODS
+from naslora_core.data import open_data
+from naslora_core.errors import UserError, known
+from naslora_core.files import write_atomic
+from naslora_core.sam import load_sam, manifest
+from naslora_core.sam.registry import latest, read_state
+from naslora_core.training import pretrain as legs
+from naslora_core.training import protocol as registry
+from naslora_core.training.devices import alone, known_device, launch
+from naslora_core.training.memory import peak_mb
+from naslora_core.training.table import component_cases, mask_side, scene_cases, score
+from naslora_workbook.lessons.profiles import profile
+from naslora_workbook.research import recovery_grid as oracle
+from naslora_workbook.research.benchmark import REFERENCE, SIZES, as_table, measure
+from naslora_workbook.research.compare import Setting, paired
+from naslora_workbook.research.compare import compare as run_compare
+from naslora_workbook.research.folded_cost import folded_table, measure_folded
+from naslora_workbook.research.method_facts import facts
+from naslora_workbook.research.pretraining.leg import Leg
+from naslora_workbook.research.pretraining.publish import publish
+from naslora_workbook.research.provenance import provenance
+from naslora_workbook.research.rates import best_rates
+from naslora_workbook.research.verdict import told, waiting
+
+
+def command_line() -> str:
+    """The words of this call, as a reader would type them."""
+    return " ".join(["python -m naslora_core", *sys.argv[1:]])
+
+
+def table(arguments: argparse.Namespace) -> None:
+    """Print a row a folder: box and click beside ellipse, disc and ceiling."""
+    a, rows = arguments, {}
+    sam = load_sam(a.model, a.checkpoint).to(known_device(a.device))
+    columns = "box ellipse click disc click_best_of_3 ceiling".split()
+    print("".join(f"{c:>17}" for c in ("data", "objects", *columns)))
+    for name in a.images or ("scenes",):
+        name, cases = _cases(name, a.split)
+        rows[name] = row = score(sam, cases)
+        values = "".join(f"{row[c]:>17.3f}" for c in columns)
+        print(f"{name:>17}{row['objects']:>17}{values}", flush=True)
+    if a.out:
+        made = provenance(command_line(), sam.device)
+        result = {"split": a.split, "rows": rows, "provenance": made}
+        write_atomic(a.out, json.dumps(result, indent=1) + "\n")
+
+
+def _cases(name: str, split: str):
+    if name == "scenes":
+        return name, scene_cases()
+    data = open_data(name, profile("laptop"))
+    return data.name, component_cases(getattr(data, split))
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Run the missing runs, print every run, then each method against the first, seed by seed."""
+    a = arguments
+    rates = best_rates(a.rates) if a.rates else None
+    sam = load_sam(a.model, a.checkpoint).to(known_device(a.device))
+    for name in a.data:
+        data = open_data(name, profile("laptop"), groups=a.groups)
+        for lr in a.lr:
+            setting = Setting(a.steps, a.batch, lr, a.schedule, a.split, a.precision, a.looks)
+            _compare(a, sam, data, setting, rates)
+
+
+def _compare(arguments: argparse.Namespace, sam, data, setting: Setting, rates) -> None:
+    methods, out, side = arguments.methods, Path(arguments.out), mask_side(sam)
+    records = run_compare(sam, data, methods, arguments.seeds, out, setting, command_line(), rates)
+    print(f"ceiling: of masks of {side} x {side}; peak {peak_mb(sam.device):.0f} MB")
+    for method in methods[1:]:
+        each = paired(records, method, methods[0])
+        numbers = ", ".join(f"{d:+.3f}" for d in each)
+        print(f"{method} - {methods[0]}, dice by seed: {numbers}; mean {each.mean():+.3f}")
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    """Print a row a method (parameters, step, inference and memory beside LoRA's) and a row a
+    folded encoder (inference beside vanilla); keep them."""
+    arguments.device = str(known_device(arguments.device))
+    names = arguments.methods or list(METHODS)
+    names = names if REFERENCE in names else [REFERENCE, *names]
+    for name in names:
+        known(name, METHODS, "Unknown method")
+    kept = {"facts": {n: facts(n) for n in names}, "rows": {}, "folded": {}}
+    kept |= {"rounds": arguments.rounds}
+    for size in arguments.sizes:
+        batch = SIZES[size]
+        kept["rows"][size] = rows = measure(size, names, arguments.rounds, batch, arguments.device)
+        print(as_table(size, rows), flush=True)
+        kept["folded"][size] = rows = measure_folded(
+            size, arguments.rounds, batch, arguments.device
+        )
+        print(folded_table(size, rows), flush=True)
+        if arguments.out:  # after every size, so that a killed run keeps what it has
+            kept |= {"provenance": provenance(command_line(), arguments.device)}
+            write_atomic(arguments.out, json.dumps(kept, indent=1) + "\n")
+
+
+def protocol(arguments: argparse.Namespace) -> None:
+    """Run the missing runs of a share of the cells, then print the verdict so far."""
+    a, registered = arguments, registry.read()
+    cells = registry.shared(registered.cells(a.only, a.seeds), a.share)
+    registered.asked(a.methods)
+    if not a.verdict and waiting(registry.results(registered), registered):
+        sam = load_sam().to(known_device(a.device))
+        registry.run(registered, sam, command_line(), cells, a.methods)
+    print(told(registry.results(registered), registered))
+
+
+def planted(arguments: argparse.Namespace) -> None:
+    """Run the missing searches, then print hits of both readings beside chance."""
+    place = "sam_nano" if arguments.inside else "cell"
+    out = Path(arguments.out or f"build/planted/{place}")
+    sam = load_sam() if arguments.inside else None
+    print(oracle.table(oracle.run(arguments.seeds, out, command_line(), sam)))
+
+
+def pretrain(arguments: argparse.Namespace) -> None:
+    """Train or go on with a leg, or publish a cooled one."""
+    out = Path(arguments.out)
+    if arguments.publish:
+        print(publish(out)["table"])
+        return
+    a, start = arguments, None if (out / "state.pt").exists() else _published(latest())
+    if a.scenes is None:
+        seen = manifest(latest())["scenes_seen"]
+        raise UserError(f"--scenes is missing: the latest weights have seen {seen}; give more.")
+    leg = Leg(scenes=a.scenes, decay=a.decay, batch=a.batch, lr=a.lr)
+    device = known_device(a.device)
+    fabric = alone(device) if a.devices == 1 else launch(a.devices, accelerator=device.type)
+    legs.run(leg, out, start, workers=a.workers, fabric=fabric, command=command_line())
+
+
+def _published(folder: Path) -> dict:
+    """Where a leg starts: the tensors of published weights, and what they have cost so far."""
+    facts = manifest(folder)
+    state = read_state(folder / "sam_nano.safetensors", facts["sha256"])
+    start = {"tensors": {k: v.float() for k, v in state.items()}}
+    return start | {"scenes": facts["scenes_seen"], "minutes": facts["training_minutes"]}

@@ -1,0 +1,213 @@
+"""Methods against one another at equal passes, paired by seed: one JSON a run, kept.
+
+    python -m naslora_core compare my_images --methods decoder_only lora nas_lora --seeds 0 1 2
+
+so a grid that was killed goes on where it stopped, and grows over days. Learning rates are tried
+first, on validation images and a seed of their own; `rates.best_rates` reads such a folder.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from naslora_core.adapters import DecoderOnly, adapt
+from naslora_core.adapters.methods import METHODS, VARIANTS
+from naslora_core.errors import UserError, known
+from naslora_core.files import make_folder, write_atomic
+from naslora_core.sam.registry import base_of
+from naslora_core.search import OPERATOR_SETS
+from naslora_core.training.content import content
+from naslora_core.training.evaluate import Scores, evaluate
+from naslora_core.training.fit import fit
+from naslora_core.training.table import grid, mean_ceiling
+from naslora_core.training.watch import VALUE, Watch
+from naslora_workbook.research.provenance import provenance
+from naslora_workbook.research.rates import rate_of
+from naslora_workbook.research.unet import UNet, width_for
+
+RECORDED = Path(__file__).parents[1] / "results"
+FIRST_BASE = "sam_nano 28d73df5c121"  # of the package's records that name none: 128,000 scenes
+RANDOM = "random_operator"  # a single_X of VARIANTS, drawn by the seed
+KNOWN = (*METHODS, *VARIANTS, RANDOM, "unet")
+LOOKED_AT = 24  # validation images of a look
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of a comparison share; looks: steps between two at validation, 0 for none."""
+
+    steps: int = 250
+    batch: int = 8
+    lr: float = 2e-3
+    schedule: str = "stage-wise"
+    split: str = "test"
+    precision: str = "fp32"
+    looks: int = 0
+
+
+def compare(
+    sam,
+    data,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    setting: Setting,
+    command: str,
+    rates: Mapping[str, float] | None = None,
+    facts: Mapping[str, object] | None = None,
+) -> list[dict]:
+    """Run what is missing, return every record; the box-prompted base is a run of its own.
+
+    rates: learning rates by method, instead of the setting's. facts: more that every new record
+    holds. Runs are on the device of `sam`. Raises UserError for an unknown method or one without a
+    rate, and for a record that was made otherwise than this run would be.
+    """
+    its_rate = {known(m, KNOWN, "Unknown method"): rate_of(m, rates, setting.lr) for m in methods}
+    make_folder(out)
+    jobs = [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]
+    records, names = [], [sample.name for sample in getattr(data, setting.split)]
+    base = base_of(sam)
+    read = dict.fromkeys(("train", "val", setting.split))
+    digest = cache(lambda: content(*(getattr(data, split) for split in read)))
+    for method, seed in jobs:
+        its = replace(setting, lr=its_rate.get(method, setting.lr))
+        rate = "" if method == "base_boxed" else f"-{its.lr:g}"
+        path = out / f"{data.name}-{its.split}-{method}{rate}-{seed}.json"
+        if not path.exists():
+            record = run(sam, data, method, seed, its) | {"base": base} | dict(facts or {})
+            device = next(sam.parameters()).device
+            record |= {"content": digest(), "provenance": provenance(command, device)}
+            write_atomic(path, json.dumps(record, indent=1) + "\n")
+        records.append(_kept(path, its, names, base, digest))
+        print(line(records[-1]), flush=True)
+    return records
+
+
+def _method(name: str, seed: int):
+    """The adapter of a name, None for those that are none."""
+    if name == RANDOM:
+        drawn = np.random.default_rng(seed).choice(OPERATOR_SETS["linear"])
+        name = f"single_{drawn}"
+    return (METHODS | VARIANTS).get(name)
+
+
+def _kept(
+    path: Path, setting: Setting, names: Sequence[str], base: str, digest: Callable[[], str]
+) -> dict:
+    """The record at `path`, if it was made as this run would be: base, images and setting.
+
+    digest: of all that is read (`content`); asked only for a record that holds one.
+    """
+    record = json.loads(path.read_text())
+    made_on = record.get("base", FIRST_BASE)
+    if made_on != base:
+        raise UserError(
+            f"{path} was made on {made_on}, this run is on {base}; take another folder."
+        )
+    _same_images(path, record, names, digest)
+    made, asked = _made_with(record), asdict(setting)
+    asked["adapter"] = repr(_method(record["method"], record["seed"]))
+    if record["method"] != "base_boxed" and any(asked[k] != v for k, v in made.items()):
+        raise UserError(
+            f"{path} was made with {made}, this run asks for {asked}; take another folder, or the "
+            "same setting."
+        )
+    return record
+
+
+def _same_images(path: Path, record: dict, names: Sequence[str], digest) -> None:
+    """UserError where a record was scored on other names, or made of other pictures or masks."""
+    if list(record["images"]) != list(names):
+        raise UserError(
+            f"{path} holds other images than this data (first {next(iter(record['images']), '')}, "
+            f"here {next(iter(names), '')}); take another folder."
+        )
+    if "content" in record and record["content"] != digest():
+        raise UserError(
+            f"{path} was made of other pictures or masks than this data holds now, in a split that "
+            "it trained on or scored; take another folder."
+        )
+
+
+def _made_with(record: dict) -> dict:
+    """The setting of a record, and its adapter where it is one of ours."""
+    made = asdict(Setting(**record["setting"]))
+    known = record["method"] not in ("base_boxed", "unet") and "adapter" in record
+    return made | ({"adapter": record["adapter"]} if known else {})
+
+
+def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
+    """Train and score one method with one seed; the record without its provenance."""
+    samples, classes = getattr(data, setting.split), len(data.classes)
+    record = {"data": data.name, "method": method, "seed": seed, "setting": asdict(setting)}
+    if method == "base_boxed":
+        return record | _scored(evaluate(sam, samples, "box", classes), samples, sam)
+    model, s = _model(sam, method, classes, seed), setting
+    watch = Watch(s.looks, images=LOOKED_AT) if s.looks else None
+    result = fit(
+        model, data, s.schedule, s.steps, s.batch, s.lr, seed, precision=s.precision, watch=watch
+    )
+    record |= {
+        "adapter": repr(model.method),
+        "trained_parameters": sum(p.numel() for p in model.trained().values()),
+        "training_seconds": round(result.seconds, 1),
+        "loss": [e["loss"] for e in result.history][:: max(1, s.steps // 50)],
+    }
+    if result.genotype:
+        record["genotype"] = asdict(result.genotype)
+    if watch:
+        looked = [e for e in result.history if VALUE in e]
+        record["looks"] = [[e["step"], e[VALUE], e["seconds"]] for e in looked]
+    scores = evaluate(model, samples, None, classes, batch=s.batch)
+    return record | _scored(scores, samples, model)
+
+
+def _model(sam, method: str, classes: int, seed: int):
+    """The adapted model, or a U-Net with as many parameters as the trained decoder has."""
+    if method != "unet":
+        return adapt(sam, _method(method, seed), classes, seed)
+    decoder = adapt(sam, DecoderOnly(), classes).trained().values()
+    width = width_for(sum(p.numel() for p in decoder), classes)
+    device = next(sam.parameters()).device
+    return UNet(sam.image_encoder.img_size, classes, width, seed).to(device)
+
+
+def _scored(scores: Scores, samples, model) -> dict:
+    each = zip(scores.names, scores.dice, scores.iou, strict=True)
+    return {
+        "mean": {k: round(v, 4) for k, v in scores.mean.items()},
+        "ceiling_iou": round(mean_ceiling(samples, *grid(model)), 4),
+        "images": {n: [round(float(d), 4), round(float(i), 4)] for n, d, i in each},
+    }
+
+
+def recorded(name: str) -> list[dict]:
+    """The records that the package carries under `results/name`, in order of method and seed."""
+    folder = RECORDED / name
+    records = [json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))]
+    if not records:
+        known = ", ".join(sorted(p.name for p in RECORDED.iterdir() if p.is_dir()))
+        raise UserError(f"Nothing is recorded under {name!r}; recorded are {known}.")
+    rank = {m: i for i, m in enumerate(("base_boxed", *KNOWN))}
+    return sorted(records, key=lambda r: (rank[r["method"]], r["seed"]))
+
+
+def line(record: dict) -> str:
+    """One record as a line of a table."""
+    mean, seconds = record["mean"], record.get("training_seconds", 0.0)
+    return (
+        f"{record['data']:>14}  {record['method']:<19} seed {record['seed']}  "
+        f"dice {mean['dice']:.3f}  iou {mean['iou']:.3f} (ceiling {record['ceiling_iou']:.3f})  "
+        f"{seconds:6.1f} s"
+    )
+
+
+def paired(records: Sequence[dict], method: str, against: str, metric: str = "dice") -> np.ndarray:
+    """Differences method - against of the runs' means, one a seed, in order of seeds."""
+    of = {(r["method"], r["seed"]): r["mean"][metric] for r in records}
+    seeds = sorted(s for m, s in of if m == method)
+    return np.array([of[method, s] - of[against, s] for s in seeds])

@@ -1,0 +1,88 @@
+"""What a leg of pre-training shows: how many scenes, which prompts, at which learning rate.
+
+Sample i is a function of (seed, i), so any number of processes, started and killed at will, see
+together what one process would have seen.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from naslora_core.errors import UserError
+from naslora_core.training.prompts import drawn_box, drawn_click
+from naslora_workbook.research.pretraining.scenes import scene
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One leg: up to `scenes` in all (earlier legs counted), the last `decay` share cooling."""
+
+    scenes: int
+    decay: float = 0.1
+    correct_every: int = 4  # every so many steps a correction follows clicks or boxes, in turn
+    batch: int = 16  # of all processes together
+    clicks: int = 4  # of a scene's masks, so many get a click
+    boxes: int = 4
+    lr: float = 6e-4
+    weight_decay: float = 0.05
+    warmup: int = 6_000  # scenes
+    seed: int = 1
+
+    def __post_init__(self):
+        if not 0 < self.decay <= 1 or self.batch < 1 or self.scenes < 1:
+            raise UserError(
+                f"A leg of scenes={self.scenes}, batch={self.batch}, decay={self.decay} trains "
+                "nothing; scenes and batch count from 1, decay is a share above 0, at most 1."
+            )
+
+    def share(self, n: int) -> int:
+        """Scenes of a batch for each of n processes; UserError where they do not divide it."""
+        if self.batch % n:
+            raise UserError(
+                f"A batch of {self.batch} has no {n} equal shares; take a multiple of {n}."
+            )
+        return self.batch // n
+
+
+class Examples(Dataset):
+    """Example i: image `3 S S`, masks `M S S` of its objects, a click or a box for each."""
+
+    def __init__(self, leg: Leg, size: int):
+        self.leg, self.size = leg, size
+
+    def __len__(self) -> int:
+        return self.leg.scenes
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        it = scene(self.leg.seed, index, self.size)
+        rng = np.random.default_rng([self.leg.seed, index, 4242])
+        count, clicks = self.leg.clicks + self.leg.boxes, self.leg.clicks
+        chosen = it.masks[rng.integers(len(it.masks), size=count)]
+        return {
+            "image": torch.from_numpy(it.image).permute(2, 0, 1),
+            "masks": torch.from_numpy(chosen),
+            "clicks": torch.from_numpy(np.stack([drawn_click(rng, m) for m in chosen[:clicks]])),
+            "boxes": torch.from_numpy(np.stack([drawn_box(rng, m) for m in chosen[clicks:]])),
+            "key": torch.tensor(index),
+        }
+
+
+def learning_rate(seen: int, leg: Leg, begin: int = 0) -> float:
+    """Warm-up, constant, then linear to zero over the last `decay` of the leg.
+
+    begin: scenes that the weights had seen when the leg began; it starts with a new optimiser.
+    """
+    left = (leg.scenes - seen) / max(1, leg.scenes - begin)
+    return leg.lr * min(1, (seen - begin + leg.batch) / leg.warmup, max(left, 0) / leg.decay)
+
+
+def batches(leg: Leg, seen: int, size: int, fabric, workers: int = 1) -> Iterator[dict]:
+    """This process' share of every whole batch after the first `seen` scenes: every n-th scene."""
+    n, whole = fabric.world_size, (leg.scenes - seen) // leg.batch * leg.batch
+    mine = range(seen + fabric.global_rank, seen + whole, n)
+    how = {"num_workers": workers, "pin_memory": fabric.device.type == "cuda"}
+    return iter(DataLoader(Examples(leg, size), leg.share(n), sampler=mine, **how))

@@ -1,0 +1,133 @@
+"""A planted operator inside a SAM: real features, We and Wd from scratch, noise on the targets.
+
+The teacher is the frozen encoder with a one-operator adapter in some blocks; the student searches
+the whole operator set in the same blocks, to give the teacher's embeddings. Frozen blocks before
+the first adapted one are run once.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from naslora_core.adapters import NASLoRA, adapt
+from naslora_core.adapters.nas_lora import cells, decoders
+from naslora_core.adapters.reading import read_cells
+from naslora_core.data.transforms import to_batch
+from naslora_core.search.choose import explain
+from naslora_core.search.registry import build, operator_names
+from naslora_workbook.research.early import Cut
+from naslora_workbook.research.operator_recovery import Race, plan, search
+
+EVERY = 50  # steps between readings
+
+
+@dataclass(frozen=True)
+class Bed:
+    """blocks: which carry teacher and student; strength: standard deviation of the teacher's path
+    as a share of W0 x; noise likewise of the embedding; images a step, steps and rates."""
+
+    blocks: tuple[int, ...] = (4, 5)
+    rank: int = 4
+    strength: float = 0.5
+    noise: float = 0.1
+    batch: int = 8
+    steps: int = 1000
+    schedule: str = "joint"
+    start: str = "beside"
+    lr: float = 5e-3
+    alpha_lr: float = 0.02
+
+
+class Tail(nn.Module):
+    """The encoder from block `first` on: tokens `B h w d` to the embedding `B C h w`."""
+
+    def __init__(self, encoder: nn.Module, first: int):
+        super().__init__()
+        self.blocks, self.neck = encoder.blocks[first:], encoder.neck
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return self.neck(x.permute(0, 3, 1, 2))
+
+
+@torch.no_grad()
+def tokens(sam: nn.Module, samples, first: int) -> Tensor:
+    """What enters block `first` for every sample, `N h w d`."""
+    encoder = sam.image_encoder
+    images, _ = to_batch(samples, encoder.img_size)
+    cut = Cut(encoder, encoder.blocks[first:].parameters())
+    return cut.early((images - sam.pixel_mean) / sam.pixel_std)
+
+
+def plant(sam: nn.Module, name: str, seed: int, bed: Bed, x: Tensor):
+    """The teacher's model, its Wd scaled so that every path has the wanted strength on x."""
+    method = NASLoRA(bed.rank, 1.0, bed.blocks, operators=(name,), start="plain")
+    model = adapt(sam, method, seed=1000 + seed)
+    g = torch.Generator().manual_seed(1000 + seed)
+    with torch.no_grad():
+        for block in model.sam.image_encoder.blocks[min(bed.blocks) :]:
+            linear, seen = block.attn.qkv, {}
+            linear.Wd.copy_(torch.randn(linear.Wd.shape, generator=g))
+            hook = linear.register_forward_hook(
+                lambda m, x, y, seen=seen: seen.update(plain=m.base(x[0]), whole=y)
+            )
+            block(x)
+            hook.remove()
+            path = seen["whole"] - seen["plain"]
+            linear.Wd.mul_(bed.strength * seen["plain"].std() / path.std())
+            x = block(x)
+    return model.requires_grad_(False)
+
+
+def race(sam: nn.Module, samples, name: str, seed: int, bed: Bed = Bed()) -> list[Race]:
+    """Plant `name` in every block of the bed, search there from scratch: one Race a block."""
+    x = tokens(sam, samples, min(bed.blocks))
+    teacher = plant(sam, name, seed, bed, x)
+    student = adapt(sam, NASLoRA(bed.rank, 1.0, bed.blocks, start=bed.start), seed=seed)
+    guide, tail = (Tail(m.sam.image_encoder, min(bed.blocks)) for m in (teacher, student))
+    with torch.no_grad():
+        y = guide(x)
+    schedule, events = plan(bed), []
+    for step, moves, loss in search(tail, partial(_draw, x, y, bed, seed), schedule):
+        if step % EVERY == 0 or step == schedule.steps:
+            read = read_cells(student, partial(tail, x[:16]))
+            events.append({"step": step, "moved": moves, "loss": loss, "read": read})
+    answers = _cheapest(teacher, partial(guide, x[:16]))
+    return [_race(name, seed, label, answer, events) for label, answer in answers.items()]
+
+
+def _cheapest(teacher: nn.Module, run) -> dict[str, str]:
+    """Of every block the cheapest class that explains the planted kernel on its own z."""
+    operators, found = build(operator_names("linear"), teacher.method.rank), {}
+    for label, cell in cells(teacher).items():
+        seen = []
+        hook = cell.register_forward_pre_hook(lambda _, z, seen=seen: seen.append(z[0]))
+        with torch.no_grad():
+            run()
+        hook.remove()
+        found[label] = explain(cell.kernel(), operators, seen[0], decoder=decoders(teacher)[label])
+    return {label: answer[0] for label, answer in found.items()}
+
+
+def _race(name: str, seed: int, label: str, cheapest: str, events: list[dict]) -> Race:
+    """One block's part of a search."""
+    history = []
+    for event in events:
+        read = event["read"][label]
+        names = {"argmax": read.argmax, "projection": read.projection}
+        history.append({k: v for k, v in event.items() if k != "read"} | names)
+    last = events[-1]["read"][label]
+    return Race(
+        name, seed, cheapest, last.projection, last.argmax, last.residual, history, place=label
+    )
+
+
+def _draw(x: Tensor, y: Tensor, bed: Bed, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """A batch of tokens and the teacher's embeddings with noise; the latter of unit variance."""
+    g = torch.Generator().manual_seed(1_000_003 * seed + step)
+    chosen = torch.randperm(len(x), generator=g)[: bed.batch]
+    part = y[chosen]
+    return x[chosen], part + bed.noise * y.std() * torch.randn(part.shape, generator=g)
