@@ -30,11 +30,11 @@ _ROOMS = {
         "SSF",
         "VPT",
     ),
-    "naslora_core.adapters.opening": ("open_model",),
-    "naslora_core.training.fit": ("fit",),
-    "naslora_core.training.evaluate": ("evaluate",),
-    "naslora_core.training.native_masks": ("predict",),
-    "naslora_core.training.watch": ("Watch",),
+    "naslora_core.adapters.checkpoint": ("open_model",),
+    "naslora_core.training.fitting": ("fit",),
+    "naslora_core.training.evaluation": ("evaluate",),
+    "naslora_core.training.prediction": ("predict",),
+    "naslora_core.training.early_stopping": ("Watch",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -4,9 +4,8 @@ import torch
 
 from naslora_core.adapters import DecoderOnly, FixedConv, LoRA, NASLoRA
 from naslora_core.sam import build_nano
-from naslora_core.search import registry
-from naslora_core.search.operators import Operator
-from naslora_core.search.registry import operator
+from naslora_core.search import operators as registry
+from naslora_core.search.operators import Operator, operator
 
 POINTWISE = ("none", "skip", "conv_1x1")
 METHODS = {

@@ -15,9 +15,9 @@ from tiny import tiny_data  # noqa: E402
 from naslora_core import METHODS, adapt  # noqa: E402
 from naslora_core.sam import build_nano  # noqa: E402
 from naslora_core.search.schedule import Schedule, Stage  # noqa: E402
-from naslora_core.training.devices import alone, launch  # noqa: E402
+from naslora_core.training.distributed import alone, launch  # noqa: E402
+from naslora_core.training.loop import Run  # noqa: E402
 from naslora_core.training.losses import structure  # noqa: E402
-from naslora_core.training.run import Run  # noqa: E402
 
 
 def gradients(method: str, second: str = "weights", parts: int = 1, fabric=None) -> dict:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from naslora_core.training.devices import launch
+from naslora_core.training.distributed import launch
 from naslora_workbook.research.pretraining.leg import Leg, batches
 from naslora_workbook.research.pretraining.pretrain import Trainer
 

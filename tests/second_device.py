@@ -49,7 +49,7 @@ def use() -> None:
     def alone(device, precision="fp32"):
         return There(accelerator="cpu", devices=1)
 
-    importlib.import_module("naslora_core.training.fit").alone = alone
+    importlib.import_module("naslora_core.training.fitting").alone = alone
     profiles.PROFILES["smoke"] = dataclasses.replace(profiles.PROFILES["smoke"], device=NAME)
 
 

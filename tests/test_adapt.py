@@ -6,10 +6,11 @@ import pytest
 import torch
 from adapting import METHODS, random_images, shaken, small_sam, trained_step
 
-from naslora_core.adapters import DecoderOnly, FixedConv, LoRA, NASLoRA, adapt, fold, save_adapter
+from naslora_core.adapters import DecoderOnly, FixedConv, LoRA, NASLoRA, adapt, save_adapter
+from naslora_core.adapters import folding as fold
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter, model_hash
-from naslora_core.sam.registry import BUILDERS
+from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.search import Cell
 
 

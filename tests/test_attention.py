@@ -11,7 +11,7 @@ from segment_anything.modeling.image_encoder import Attention
 from torch.autograd.graph import saved_tensors_hooks
 
 from naslora_core.adapters import VPT, adapt
-from naslora_core.sam.attention import FusedAttention, PromptedAttention, fuse
+from naslora_core.sam.fused_attention import FusedAttention, PromptedAttention, fuse
 
 
 def official(dim, heads, size, rel_pos=True, seed=0):

@@ -6,9 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from naslora_core.data.augment import vary
-from naslora_core.data.dataset import Sample
-from naslora_core.data.transforms import to_batch
+from naslora_core.data.index import Sample
+from naslora_core.data.transforms import to_batch, vary
 from naslora_core.errors import UserError
 
 KEYS = st.tuples(st.integers(0, 9), st.integers(0, 10**6), st.integers(0, 10**4))

@@ -8,20 +8,20 @@ from adapting import random_images, shaken, small_sam, trained_step
 from segment_anything.modeling.image_encoder import Attention, window_partition
 from torch.nn.functional import layer_norm, linear
 
-from naslora_core.adapters.base import adapt
 from naslora_core.adapters.bitfit import BitFit
 from naslora_core.adapters.bottleneck import BottleneckAdapter
 from naslora_core.adapters.decoder_only import DecoderOnly
 from naslora_core.adapters.full import Full
 from naslora_core.adapters.lora import LoRA
 from naslora_core.adapters.lst import LST
+from naslora_core.adapters.method import adapt
 from naslora_core.adapters.sam_adapter import SAMAdapter, high_frequencies
 from naslora_core.adapters.ssf import SSF, ScaleShift, merged
 from naslora_core.adapters.vpt import VPT
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter, build_nano, model_hash
-from naslora_core.sam.attention import PromptedAttention
-from naslora_core.sam.registry import BUILDERS
+from naslora_core.sam.checkpoints import BUILDERS
+from naslora_core.sam.fused_attention import PromptedAttention
 
 METHODS = {
     "full": Full(),

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naslora_core.errors import UserError
-from naslora_core.search import registry
+from naslora_core.search import operators as registry
 from naslora_core.search.cell import STARTS, Cell
-from naslora_core.search.operators import Operator
-from naslora_core.search.registry import OPERATOR_SETS, REGISTRY, operator
+from naslora_core.search.operators import OPERATOR_SETS, REGISTRY, Operator, operator
 
 LINEAR = OPERATOR_SETS["linear"]
 

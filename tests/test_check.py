@@ -14,8 +14,9 @@ from pictures import SHAPE, contents, make, picture, save, square
 from PIL import Image
 
 from naslora_core.__main__ import main
-from naslora_core.data import check, look
-from naslora_core.data.report import COLUMNS, Report
+from naslora_core.data import data_check as check
+from naslora_core.data import data_check as look
+from naslora_core.data.data_check import COLUMNS, Report
 
 SPOILED = {"folder": test_folder, "csv": test_csv, "coco": test_coco}
 CASES = [(kind, fault) for kind, room in SPOILED.items() for fault in room.FAULTS]

@@ -9,7 +9,7 @@ from naslora_core.adapters import METHODS, LoRA, adapt
 from naslora_core.adapters.methods import VARIANTS
 from naslora_core.sam import build_nano
 from naslora_core.sam.checkpointing import checkpointed
-from naslora_core.training.fit import fit
+from naslora_core.training.fitting import fit
 from naslora_core.training.memory import INPUTS
 
 

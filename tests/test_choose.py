@@ -5,11 +5,10 @@ import itertools
 import pytest
 import torch
 
-from naslora_core.search import registry
+from naslora_core.search import operators as registry
 from naslora_core.search.cell import Cell
-from naslora_core.search.choose import argmax, patch_covariance, project
-from naslora_core.search.operators import Operator, identity
-from naslora_core.search.registry import OPERATOR_SETS, build
+from naslora_core.search.operators import OPERATOR_SETS, Operator, build, identity
+from naslora_core.search.projection import argmax, patch_covariance, project
 
 LINEAR = OPERATOR_SETS["linear"]
 RANK = 3

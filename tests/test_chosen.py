@@ -20,12 +20,11 @@ from naslora_core.adapters import (
     load_adapter,
     save_adapter,
 )
-from naslora_core.adapters.chosen import layers_of
-from naslora_core.adapters.reading import read_genotype
+from naslora_core.adapters.discretization import layers_of, read_genotype
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.search import OPERATOR_SETS
-from naslora_core.training.fit import fit
+from naslora_core.training.fitting import fit
 
 LINEAR = OPERATOR_SETS["linear"]
 BLOCKS = (0, 2)

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from pictures import SHAPE, contents, every, make, names, picture, refused, save
 from PIL import Image
 
-from naslora_core.data import coco, coco_draw, folder, open_data
-from naslora_core.data.coco import list_coco
+from naslora_core.data import from_coco as coco
+from naslora_core.data import from_coco as coco_draw
+from naslora_core.data import from_folder as folder
+from naslora_core.data import open_data
+from naslora_core.data.from_coco import list_coco
 from naslora_core.errors import UserError
 from naslora_workbook.lessons.profiles import profile
 

@@ -10,7 +10,7 @@ from tiny import tiny_data
 from naslora_core.adapters import METHODS, LoRA
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, model_hash
-from naslora_core.training.table import mask_side, mean_ceiling
+from naslora_core.training.ceiling import mask_side, mean_ceiling
 from naslora_workbook.research.compare import FIRST_BASE, Setting, compare, paired
 from naslora_workbook.research.rates import best_rates
 

@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from adapting import random_images, shaken, small_sam
 
-from naslora_core.adapters import DecoderOnly, LoRA, adapt, fold
-from naslora_core.adapters.conv_lora import ConvExperts, ConvLoRA
-from naslora_core.adapters.conv_lora_dispatch import DISPATCHES, fast, released
-from naslora_core.adapters.spatial import SpatialLoRALinear
+from naslora_core.adapters import DecoderOnly, LoRA, adapt
+from naslora_core.adapters import folding as fold
+from naslora_core.adapters.conv_lora import DISPATCHES, ConvExperts, ConvLoRA, fast, released
+from naslora_core.adapters.spatial_lora import SpatialLoRALinear
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter
-from naslora_core.sam.registry import BUILDERS
+from naslora_core.sam.checkpoints import BUILDERS
 
 RANK, EXPERTS = 3, 8
 SIZES = [(1, 1), (1, 5), (2, 3), (8, 8), (14, 13)]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from pictures import contents, every, make, names, picture, refused, save, square
 
-from naslora_core.data import csv_table, folder
+from naslora_core.data import csv_table
+from naslora_core.data import from_folder as folder
 from naslora_core.errors import UserError
 
 

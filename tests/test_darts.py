@@ -6,11 +6,12 @@ from adapting import random_images, shaken, small_sam
 from tiny import tiny_data
 from torch import nn
 
-from naslora_core.adapters import NASLoRA, NASPCLoRA, adapt, cells, fold, load_adapter, save_adapter
+from naslora_core.adapters import NASLoRA, NASPCLoRA, adapt, cells, load_adapter, save_adapter
+from naslora_core.adapters import folding as fold
 from naslora_core.errors import UserError
 from naslora_core.search import OPERATOR_SETS, Cell
-from naslora_core.search.registry import build
-from naslora_core.training.fit import fit
+from naslora_core.search.operators import build
+from naslora_core.training.fitting import fit
 
 DARTS, RANK = OPERATOR_SETS["darts"], 3
 OWN = [n for n in DARTS if n.startswith("darts_")]

@@ -14,8 +14,8 @@ from tiny import tiny_data
 from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA, NASLoRA, adapt
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
-from naslora_core.training.devices import alone, known_device, launch
-from naslora_core.training.fit import fit
+from naslora_core.training.distributed import alone, known_device, launch
+from naslora_core.training.fitting import fit
 from naslora_core.training.losses import LOSSES
 from naslora_core.training.memory import out_of_memory, peak_mb
 

@@ -15,7 +15,7 @@ from naslora_core.adapters import LoRA, NASLoRA, adapt, cells
 from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import fuse
-from naslora_core.training.fit import fit
+from naslora_core.training.fitting import fit
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_workbook.figures.alpha_trajectory import trajectory
 from naslora_workbook.research.diagnose import curvature, diagnose, gap, importance, norms, without

@@ -9,13 +9,14 @@ from tiny import tiny_data
 
 from naslora_core.adapters import LST, VPT, ConvLoRA, DecoderOnly, Full, LoRA, NASLoRA, adapt
 from naslora_core.cli import build_parser
+from naslora_core.cli import fit_command as own_images
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
-from naslora_core.training import feature_cache, own_images, state
-from naslora_core.training.bounded_folder import BoundedFolder, stack
-from naslora_core.training.feature_cache import FeatureCache, cached, cut_of
-from naslora_core.training.fit import fit
-from naslora_core.training.watch import Watch
+from naslora_core.training import embedding_cache as feature_cache
+from naslora_core.training import run_folder as state
+from naslora_core.training.early_stopping import Watch
+from naslora_core.training.embedding_cache import BoundedFolder, FeatureCache, cached, cut_of, stack
+from naslora_core.training.fitting import fit
 from naslora_workbook.research.early import Cut
 from naslora_workbook.research.unet import UNet
 

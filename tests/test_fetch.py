@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from naslora_core import fetch as fetching
+from naslora_core import download as fetching
+from naslora_core.download import Entry, entries, fetch
 from naslora_core.errors import UserError
-from naslora_core.fetch import Entry, entries, fetch
 from naslora_core.unpack import unpack
 
 CONTENT = bytes(range(256)) * 400

@@ -21,9 +21,9 @@ from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, model_hash
 from naslora_core.search import Schedule, Stage
-from naslora_core.training.devices import alone
-from naslora_core.training.fit import fit
-from naslora_core.training.run import draw
+from naslora_core.training.distributed import alone
+from naslora_core.training.fitting import fit
+from naslora_core.training.loop import draw
 
 QUIET = {"batch": 2, "progress": False}
 
@@ -191,8 +191,8 @@ sys.path[:0] = {path!r}
 from tiny import tiny_data
 from naslora_core.adapters import NASLoRA, adapt, save_adapter
 from naslora_core.sam import build_nano
-from naslora_core.training import state
-from naslora_core.training.fit import fit
+from naslora_core.training import run_folder as state
+from naslora_core.training.fitting import fit
 torch.set_num_threads(1)
 torch.manual_seed(0)
 state.EVERY = 3
@@ -247,7 +247,7 @@ def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path):
 
 
 def test_a_run_killed_before_its_first_state_begins_a_new_log(sam, tmp_path, monkeypatch):
-    monkeypatch.setattr("naslora_core.training.state.EVERY", 3)
+    monkeypatch.setattr("naslora_core.training.run_folder.EVERY", 3)
 
     def stop(event):
         if event["step"] == 2:

@@ -11,11 +11,11 @@ from own import call
 from tiny import tiny_data
 
 from naslora_core.adapters import METHODS
+from naslora_core.cli import fit_command as own_images
 from naslora_core.search import Genotype
-from naslora_core.training import own_images
-from naslora_core.training.feature_cache import FeatureCache
-from naslora_core.training.fit import FitResult
-from naslora_core.training.watch import VALUE, Watch
+from naslora_core.training.early_stopping import VALUE, Watch
+from naslora_core.training.embedding_cache import FeatureCache
+from naslora_core.training.fitting import FitResult
 from naslora_workbook.lessons.profiles import profile
 
 DATA, FABRIC = tiny_data(classes=3), SimpleNamespace(is_global_zero=True)

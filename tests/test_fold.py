@@ -8,13 +8,14 @@ import pytest
 import torch
 from adapting import METHODS, POINTWISE, random_images, register_max_pool, shaken, small_sam
 
-from naslora_core.adapters import FixedConv, LoRA, NASLoRA, adapt, cells, fold, load_folded
-from naslora_core.adapters.chosen import ChosenLoRA
-from naslora_core.adapters.fold import trimmed
+from naslora_core.adapters import FixedConv, LoRA, NASLoRA, adapt, cells, load_folded
+from naslora_core.adapters import folding as fold
+from naslora_core.adapters.discretization import ChosenLoRA
+from naslora_core.adapters.folding import trimmed
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, build_nano, model_hash
-from naslora_core.sam.attention import FusedAttention
-from naslora_core.sam.registry import BUILDERS
+from naslora_core.sam.checkpoints import BUILDERS
+from naslora_core.sam.fused_attention import FusedAttention
 from naslora_core.search import OPERATOR_SETS
 
 VANILLA = ("decoder_only", "lora", "nas_lora_pointwise")

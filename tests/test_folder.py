@@ -9,7 +9,9 @@ import pytest
 from pictures import SHAPE, contents, make, names, picture, save, square
 from PIL import Image
 
-from naslora_core.data import Sample, dataset, folder
+from naslora_core.data import Sample
+from naslora_core.data import from_folder as folder
+from naslora_core.data import index as dataset
 from naslora_core.data.splits import hashed_splits
 from naslora_core.errors import UserError
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from naslora_core.sam.heal import greedy_nms
+from naslora_core.sam.torchvision_compat import greedy_nms
 
 
 def run(code: str) -> str:
@@ -24,7 +24,7 @@ def test_a_torchvision_without_operators_is_healed_once():
     out = run(
         """
         import importlib, sys, types
-        from naslora_core.sam import heal
+        from naslora_core.sam import torchvision_compat as heal
         real, defined = importlib.import_module, []
         boxes = types.SimpleNamespace()
         def fake(name):
@@ -43,7 +43,7 @@ def test_where_torchvision_works_nothing_is_touched():
     out = run(
         """
         import types
-        from naslora_core.sam import heal
+        from naslora_core.sam import torchvision_compat as heal
         heal._library = None
         heal.importlib = types.SimpleNamespace(import_module=lambda name: None)
         print(heal.heal_torchvision(), heal._library)
@@ -56,7 +56,7 @@ def test_another_error_is_not_swallowed():
     out = run(
         """
         import types
-        from naslora_core.sam import heal
+        from naslora_core.sam import torchvision_compat as heal
         def broken(name):
             raise RuntimeError("another trouble")
         heal.importlib = types.SimpleNamespace(import_module=broken)

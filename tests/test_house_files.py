@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from naslora_core import files
+from naslora_core.download import fetch
 from naslora_core.errors import UserError
-from naslora_core.fetch import fetch
 from naslora_core.files import make_folder, write_atomic
-from naslora_core.training.bounded_folder import BoundedFolder
+from naslora_core.training.embedding_cache import BoundedFolder
 from naslora_workbook.research import gpu_table
 from naslora_workbook.research.pretraining import pretrain
 

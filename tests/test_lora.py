@@ -20,7 +20,7 @@ from naslora_core.adapters import (
     save_adapter,
 )
 from naslora_core.adapters.lora import LoRALinear
-from naslora_core.adapters.places import plus_path
+from naslora_core.adapters.target_layers import plus_path
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter
 

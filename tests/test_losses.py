@@ -10,7 +10,7 @@ from tiny import tiny_data
 from naslora_core.adapters import LoRA, adapt
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
-from naslora_core.training.fit import fit
+from naslora_core.training.fitting import fit
 from naslora_core.training.losses import (
     LOSSES,
     against_rest,

@@ -5,8 +5,9 @@ import pytest
 from pictures import SHAPE, make, save, square
 from PIL import Image
 
-from naslora_core.data import check, folder
-from naslora_core.data.masks import ColourMask, read_mask
+from naslora_core.data import data_check as check
+from naslora_core.data import from_folder as folder
+from naslora_core.data.image_io import ColourMask, read_mask
 from naslora_core.errors import UserError
 
 SEEN = square() > 0

@@ -3,8 +3,8 @@
 import pytest
 
 from naslora_core.adapters import METHODS
+from naslora_core.cli.method_settings import KINDS, method_of
 from naslora_core.errors import UserError
-from naslora_core.training.method_settings import KINDS, method_of
 
 
 def test_settings_of_a_method():

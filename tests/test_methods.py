@@ -7,7 +7,8 @@ import torch
 from adapting import random_images, shaken, small_sam
 from torch.utils.checkpoint import checkpoint
 
-from naslora_core.adapters import METHODS, adapt, fold, load_adapter, save_adapter
+from naslora_core.adapters import METHODS, adapt, load_adapter, save_adapter
+from naslora_core.adapters import folding as fold
 from naslora_core.errors import UserError
 
 VANILLA = {"decoder_only", "full", "bitfit", "ssf", "lora"}  # fold into the official layout

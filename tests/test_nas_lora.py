@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from naslora_core.adapters import FixedConv, NASLoRA, adapt, cells, read_genotype
 from naslora_core.adapters.nas_lora import decoders
-from naslora_core.adapters.spatial import SkipConv, SpatialLoRALinear
+from naslora_core.adapters.spatial_lora import SkipConv, SpatialLoRALinear
 from naslora_core.search import OPERATOR_SETS, Cell, Genotype
 from naslora_core.search.cell import STARTS
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from adapting import random_images, shaken, small_sam
 
-from naslora_core.adapters import LoRA, adapt, cells, fold, read_genotype
+from naslora_core.adapters import LoRA, adapt, cells, read_genotype
+from naslora_core.adapters import folding as fold
 from naslora_core.adapters.nas_pc_lora import NASPCLoRA, PartialCell
-from naslora_core.adapters.spatial import SpatialLoRALinear
+from naslora_core.adapters.spatial_lora import SpatialLoRALinear
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter
 from naslora_core.search import OPERATOR_SETS, Cell

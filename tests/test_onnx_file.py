@@ -14,13 +14,13 @@ from naslora_core.adapters import (
     ConvLoRA,
     NASLoRA,
     adapt,
-    export,
     fold,
-    onnx_file,
-    opening,
     save_adapter,
 )
-from naslora_core.adapters.onnx_file import difference, export_onnx, run_onnx
+from naslora_core.adapters import checkpoint as opening
+from naslora_core.adapters import onnx_export as onnx_file
+from naslora_core.adapters.onnx_export import difference, export_onnx, run_onnx
+from naslora_core.cli import export_command as export
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, fuse
 

@@ -6,9 +6,8 @@ import torch.nn.functional as F
 
 from naslora_core.errors import UserError
 from naslora_core.search import operators as ops
-from naslora_core.search import registry
-from naslora_core.search.operators import Operator
-from naslora_core.search.registry import OPERATOR_SETS, REGISTRY, build, operator
+from naslora_core.search import operators as registry
+from naslora_core.search.operators import OPERATOR_SETS, REGISTRY, Operator, build, operator
 
 RANK = 4
 

@@ -8,7 +8,7 @@ import torch
 from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA
 from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
-from naslora_core.training import plan as planner
+from naslora_workbook.research import plan as planner
 from naslora_workbook.research import planning
 from naslora_workbook.research.allocated import allocated_peak
 from naslora_workbook.research.calibration import Calibration, calibrate
@@ -132,7 +132,7 @@ def test_what_cannot_be_planned_is_refused():
 def test_a_plan_leaves_no_empty_tensors_behind():
     """Conv-LoRA's matrices are made once and kept: those of a plan have no values."""
     plan("sam_nano", ConvLoRA(), batch=1)
-    from naslora_core.adapters.conv_lora_dispatch import upsampling
+    from naslora_core.adapters.conv_lora import upsampling
 
     assert upsampling(2, 3, torch.device("cpu"), torch.float32).sum() > 0
 

@@ -8,8 +8,8 @@ import pytest
 from own import adapter_file, call, image_folder, picture
 from PIL import Image
 
+from naslora_core.cli.predict_command import overlaid
 from naslora_core.errors import UserError
-from naslora_core.training.predicting import overlaid
 from naslora_workbook.figures.masks import show_masks, tint
 
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
-from naslora_core.sam.registry import read_state
-from naslora_core.training.devices import alone
+from naslora_core.sam.checkpoints import read_state
+from naslora_core.training.distributed import alone
 from naslora_workbook.research.compare import RECORDED
 from naslora_workbook.research.pretraining import pretrain, publish
 from naslora_workbook.research.pretraining.leg import Examples, Leg, batches, learning_rate

@@ -10,13 +10,13 @@ from own import call
 from tiny import tiny_data
 
 from naslora_core.adapters import DecoderOnly, adapt
-from naslora_core.adapters.chosen import ChosenLoRA
+from naslora_core.adapters.discretization import ChosenLoRA
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
-from naslora_core.training import protocol as registry
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.publishing.registered import domains_table, registered_table
 from naslora_workbook.publishing.sizes import chosen, minutes, trained
+from naslora_workbook.research import protocol as registry
 from naslora_workbook.research.compare import Setting
 from naslora_workbook.research.verdict import behind, differences, goal, registered, told, verdict
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from naslora_core.errors import UserError
-from naslora_core.training import protocol as registry
+from naslora_workbook.research import protocol as registry
 from naslora_workbook.research.rates import best_rates, even_rates, tried
 
 

@@ -9,8 +9,9 @@ import pytest
 from pictures import SHAPE, make, picture, save
 from PIL import Image
 
-from naslora_core.data import check, folder
-from naslora_core.data.reading import read_image
+from naslora_core.data import data_check as check
+from naslora_core.data import from_folder as folder
+from naslora_core.data.image_io import read_image
 from naslora_core.errors import UserError
 
 DEEP = picture().astype(np.uint16) * 16  # 12 bits

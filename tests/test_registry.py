@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import save_file
 
 from naslora_core.errors import UserError
-from naslora_core.sam import build_nano, load_sam, model_hash, registry
-from naslora_core.sam.attention import FusedAttention
+from naslora_core.sam import build_nano, load_sam, model_hash
+from naslora_core.sam import checkpoints as registry
+from naslora_core.sam.fused_attention import FusedAttention
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from tiny import tiny_data
 
 from naslora_core.adapters import NASLoRA, adapt
 from naslora_core.search import Schedule, Stage
-from naslora_core.training.devices import alone
-from naslora_core.training.run import Run
+from naslora_core.training.distributed import alone
+from naslora_core.training.loop import Run
 
 FIRST = Stage("first", 30, "both", lr=0.1, alpha_lr=0.2)
 LAST = Stage("last", 10, "both", 0.3, 0.4, weight_decay=0.5, alpha_weight_decay=0.6)

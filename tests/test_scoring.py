@@ -10,7 +10,8 @@ from PIL import Image
 
 from naslora_core.data import open_data
 from naslora_core.errors import UserError
-from naslora_core.training import score_masks, scoring
+from naslora_core.training import evaluation as scoring
+from naslora_core.training import score_masks
 from naslora_workbook.lessons.profiles import profile
 
 CLASSES = {"one": 1, "two": 2, "three": 3}

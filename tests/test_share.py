@@ -16,9 +16,9 @@ from naslora_core.adapters import (
     save_adapter,
 )
 from naslora_core.errors import UserError
-from naslora_core.sam.registry import BUILDERS
-from naslora_core.training import state
-from naslora_core.training.fit import fit
+from naslora_core.sam.checkpoints import BUILDERS
+from naslora_core.training import run_folder as state
+from naslora_core.training.fitting import fit
 
 VECTORS = {"block": 6, "kind": 2, "all": 1}
 every = pytest.mark.parametrize("share", VECTORS)

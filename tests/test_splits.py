@@ -5,9 +5,9 @@ import json
 import pytest
 from pictures import contents, make, names
 
-from naslora_core.data import folder, open_data
-from naslora_core.data.groups import groups_by
-from naslora_core.data.splits import grouped_splits
+from naslora_core.data import from_folder as folder
+from naslora_core.data import open_data
+from naslora_core.data.splits import grouped_splits, groups_by
 from naslora_core.errors import UserError
 from naslora_workbook.lessons.profiles import profile
 

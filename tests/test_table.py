@@ -10,7 +10,8 @@ from torchmetrics.functional.classification import binary_f1_score, binary_jacca
 
 from naslora_core.adapters import LoRA, adapt
 from naslora_core.sam import build_nano
-from naslora_core.training import metrics, prompts, table
+from naslora_core.training import ceiling as table
+from naslora_core.training import metrics, prompts
 from naslora_workbook.research.unet import UNet
 
 

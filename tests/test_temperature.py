@@ -19,9 +19,9 @@ from naslora_core.adapters import (
 )
 from naslora_core.errors import UserError
 from naslora_core.search import Schedule, Stage, entropy
-from naslora_core.training import state
-from naslora_core.training.alphas import Alphas
-from naslora_core.training.fit import fit
+from naslora_core.training import run_folder as state
+from naslora_core.training.fitting import fit
+from naslora_core.training.loop import Alphas
 
 RUN = {"batch": 2, "progress": False}
 LINE = Schedule(

@@ -5,8 +5,8 @@ from adapting import random_images, small_sam
 from tiny import tiny_data
 
 from naslora_core.adapters import DecoderOnly, adapt
-from naslora_core.training.evaluate import evaluate
-from naslora_core.training.fit import fit
+from naslora_core.training.evaluation import evaluate
+from naslora_core.training.fitting import fit
 from naslora_workbook.research.unet import UNet, width_for
 
 

@@ -9,7 +9,7 @@ CODE = """
 import torch
 from naslora_core import NASLoRA, adapt, fit
 from naslora_core.data import Dataset, Sample
-from naslora_core.sam.attention import fuse
+from naslora_core.sam.fused_attention import fuse
 from naslora_core.training.memory import peak_mb
 from segment_anything import build_sam_vit_b
 import numpy as np

@@ -20,7 +20,7 @@ from PIL import Image
 
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, build_nano
-from naslora_core.training.watch import VALUE
+from naslora_core.training.early_stopping import VALUE
 from naslora_workbook import figures as figures
 from naslora_workbook.figures.theme import CLASSES, PROMPT_OUT
 from naslora_workbook.figures.theme import OPERATORS as OPERATOR_COLOURS

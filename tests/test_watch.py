@@ -12,11 +12,11 @@ from tiny import tiny_data
 from naslora_core.adapters import LoRA, NASLoRA, adapt, load_adapter
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, load_sam
-from naslora_core.training.evaluate import evaluate
-from naslora_core.training.fit import fit
-from naslora_core.training.watch import VALUE, Watch, best, looks
+from naslora_core.training.early_stopping import VALUE, Watch, best, looks
+from naslora_core.training.evaluation import evaluate
+from naslora_core.training.fitting import fit
 
-SCORING = sys.modules["naslora_core.training.evaluate"]  # the package names its function so
+SCORING = sys.modules["naslora_core.training.evaluation"]  # the package names its function so
 QUIET = {"batch": 2, "progress": False}
 
 

@@ -15,7 +15,7 @@ from naslora_core.adapters import (
     load_folded,
     save_adapter,
 )
-from naslora_core.adapters.spatial import SpatialLoRALinear
+from naslora_core.adapters.spatial_lora import SpatialLoRALinear
 from naslora_core.adapters.windows import Windows, windows_of
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano

@@ -1,23 +1,22 @@
 """Methods that adapt a frozen SAM, each in one file, under one interface."""
 
-from naslora_core.adapters.base import Adapted, adapt
 from naslora_core.adapters.bitfit import BitFit
 from naslora_core.adapters.bottleneck import BottleneckAdapter
 from naslora_core.adapters.checkpoint import load_adapter, save_adapter
-from naslora_core.adapters.chosen import ChosenLoRA, discretise
 from naslora_core.adapters.conv_lora import ConvLoRA
 from naslora_core.adapters.decoder_only import DecoderOnly
-from naslora_core.adapters.fold import fold
-from naslora_core.adapters.folded_file import Folded, load_folded
+from naslora_core.adapters.discretization import ChosenLoRA, choices, discretise, read_genotype
+from naslora_core.adapters.folded_checkpoint import Folded, load_folded
+from naslora_core.adapters.folding import fold
 from naslora_core.adapters.full import Full
 from naslora_core.adapters.lora import LoRA
 from naslora_core.adapters.lst import LST
+from naslora_core.adapters.method import Adapted, adapt
 from naslora_core.adapters.methods import METHODS
 from naslora_core.adapters.nas_lora import NASLoRA, cells
 from naslora_core.adapters.nas_pc_lora import NASPCLoRA
-from naslora_core.adapters.reading import choices, read_genotype
 from naslora_core.adapters.sam_adapter import SAMAdapter
-from naslora_core.adapters.spatial import FixedConv
+from naslora_core.adapters.spatial_lora import FixedConv
 from naslora_core.adapters.ssf import SSF
 from naslora_core.adapters.vpt import VPT
 

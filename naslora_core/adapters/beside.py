@@ -3,7 +3,7 @@
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
-from naslora_core.adapters.base import untouched
+from naslora_core.adapters.method import untouched
 from naslora_core.errors import UserError
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from naslora_core.adapters.base import Blocks
 from naslora_core.adapters.full import parts
+from naslora_core.adapters.method import Blocks
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from segment_anything.modeling.common import MLPBlock
 from torch import Tensor, nn
 
-from naslora_core.adapters.base import Blocks, selected, untouched
+from naslora_core.adapters.method import Blocks, selected, untouched
 from naslora_core.errors import UserError
 
 

@@ -1,4 +1,9 @@
-"""One file per adapter: what was trained, what it was trained on, and for which base."""
+"""Tensors and their description in one safetensors file that notices any change to either.
+
+One file per adapter: what was trained, what it was trained on, and for which base.
+
+A trained model from its file, whatever it is: an adapter on its base, or a folded model.
+"""
 
 import dataclasses
 import json
@@ -7,12 +12,12 @@ from pathlib import Path
 from torch import nn
 
 import naslora_core
-from naslora_core.adapters import tensor_file
-from naslora_core.adapters.base import Adapted, adapt, adapted, head_name
+from naslora_core.adapters import folded_checkpoint, tensor_file
+from naslora_core.adapters.method import Adapted, adapt, adapted, head_name
 from naslora_core.adapters.methods import CLASSES
 from naslora_core.errors import UserError
-from naslora_core.sam import model_hash
-from naslora_core.search.registry import operator_names, set_hash
+from naslora_core.sam import Segmenter, load_sam, model_hash
+from naslora_core.search.operators import operator_names, set_hash
 
 FORMAT = "naslora-adapter-3"
 NEEDED = ("method", "settings", "base_name", "base_hash", "classes", "head", "seed", "version")
@@ -100,3 +105,28 @@ def _fill(wanted: dict, tensors: dict, name: str) -> None:
         )
     for key, tensor in wanted.items():
         tensor.data.copy_(tensors[key])
+
+
+def open_model(path: str | Path, base: str | Path | None = None) -> Segmenter:
+    """The Segmenter that `path` holds, ready to predict.
+
+    base: the checkpoint file of the adapter's base, where that is not sam_nano. Raises UserError
+    for a file that is missing, altered, of another format, or of another base.
+    """
+    if kind(path) == "folded":
+        return folded_checkpoint.load_folded(path)
+    return load_adapter(base_of(path, base), path)
+
+
+def kind(path: str | Path) -> str:
+    """ "adapter" or "folded"."""
+    return "adapter" if _facts(path)["format"] == FORMAT else "folded"
+
+
+def base_of(path: str | Path, base: str | Path | None = None):
+    """The SAM that an adapter's file names, from the checkpoint file `base` if it needs one."""
+    return load_sam(_facts(path).get("base_name", "unnamed"), base)
+
+
+def _facts(path: str | Path) -> dict[str, str]:
+    return tensor_file.describe(path, FORMAT, folded_checkpoint.FORMAT)

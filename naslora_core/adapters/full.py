@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from naslora_core.adapters.base import Blocks, own, selected
+from naslora_core.adapters.method import Blocks, own, selected
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters.base import Blocks, selected
-from naslora_core.adapters.places import places, plus_path
+from naslora_core.adapters.method import Blocks, selected
+from naslora_core.adapters.target_layers import places, plus_path
 from naslora_core.errors import UserError
 
 Margins = tuple[int, int]

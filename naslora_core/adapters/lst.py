@@ -12,8 +12,8 @@ import torch
 from segment_anything.modeling.image_encoder import Block
 from torch import Tensor, nn
 
-from naslora_core.adapters.base import Blocks, selected
 from naslora_core.adapters.beside import BesideEncoder
+from naslora_core.adapters.method import Blocks, selected
 
 
 class Rung(nn.Module):

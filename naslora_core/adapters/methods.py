@@ -6,19 +6,19 @@ drawn by whoever runs it; `nas_uniform` never moves alpha. Neither searches, so 
 budget moves weights.
 """
 
-from naslora_core.adapters.base import Method
 from naslora_core.adapters.bitfit import BitFit
 from naslora_core.adapters.bottleneck import BottleneckAdapter
-from naslora_core.adapters.chosen import ChosenLoRA
 from naslora_core.adapters.conv_lora import ConvLoRA
 from naslora_core.adapters.decoder_only import DecoderOnly
+from naslora_core.adapters.discretization import ChosenLoRA
 from naslora_core.adapters.full import Full
 from naslora_core.adapters.lora import LoRA
 from naslora_core.adapters.lst import LST
+from naslora_core.adapters.method import Method
 from naslora_core.adapters.nas_lora import NASLoRA
 from naslora_core.adapters.nas_pc_lora import NASPCLoRA
 from naslora_core.adapters.sam_adapter import SAMAdapter
-from naslora_core.adapters.spatial import FixedConv
+from naslora_core.adapters.spatial_lora import FixedConv
 from naslora_core.adapters.ssf import SSF
 from naslora_core.adapters.vpt import VPT
 from naslora_core.search import OPERATOR_SETS

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from naslora_core.adapters.base import selected
 from naslora_core.adapters.lora import Margins
-from naslora_core.adapters.places import THIRDS
-from naslora_core.adapters.spatial import SpatialLoRA, SpatialLoRALinear
+from naslora_core.adapters.method import selected
+from naslora_core.adapters.spatial_lora import SpatialLoRA, SpatialLoRALinear
+from naslora_core.adapters.target_layers import THIRDS
 from naslora_core.errors import known
 from naslora_core.search import Cell
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from naslora_core.adapters.lora import Margins
 from naslora_core.adapters.nas_lora import NASLoRA
-from naslora_core.adapters.spatial import SpatialLoRALinear
+from naslora_core.adapters.spatial_lora import SpatialLoRALinear
 from naslora_core.errors import UserError
 from naslora_core.search import Cell
 from naslora_core.search.operators import identity

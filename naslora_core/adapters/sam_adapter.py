@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.adapters.base import Blocks, selected
 from naslora_core.adapters.beside import BesideEncoder
+from naslora_core.adapters.method import Blocks, selected
 from naslora_core.errors import UserError
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters.base import Blocks, selected, untouched
+from naslora_core.adapters.method import Blocks, selected, untouched
 
 
 class ScaleShift(nn.Module):

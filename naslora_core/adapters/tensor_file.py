@@ -10,7 +10,7 @@ from torch import Tensor
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
-from naslora_core.sam.registry import raw
+from naslora_core.sam.checkpoints import raw
 
 
 def write(path: str | Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> Path:

@@ -8,9 +8,9 @@ import torch
 from segment_anything.modeling.image_encoder import Attention
 from torch import Tensor, nn
 
-from naslora_core.adapters.base import Blocks, selected, untouched
+from naslora_core.adapters.method import Blocks, selected, untouched
 from naslora_core.errors import UserError
-from naslora_core.sam.attention import PromptedAttention
+from naslora_core.sam.fused_attention import PromptedAttention
 
 
 @dataclass(frozen=True)

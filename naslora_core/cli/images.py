@@ -38,7 +38,7 @@ METHOD = (
 )
 def fetch(arguments):
     """Download SAM's checkpoints or an image set, verified, once."""
-    from naslora_core.fetch import command, entry
+    from naslora_core.download import command, entry
     from naslora_core.files import make_folder
 
     if arguments.out and arguments.name and entry(arguments.name):
@@ -52,7 +52,7 @@ def fetch(arguments):
 )
 def check(arguments):
     """Look at all images and masks of yours before a training, and list what is wrong."""
-    from naslora_core.data import check
+    from naslora_core.data import data_check as check
 
     report = check(arguments.data, arguments.groups)
     print(report)
@@ -106,7 +106,7 @@ def plan(arguments):
 )
 def fit(arguments):
     """Adapt a SAM to your images, and keep the best and the last adapter."""
-    from naslora_core.training.own_images import fit
+    from naslora_core.cli.fit_command import fit
 
     fit(arguments)
 
@@ -127,7 +127,7 @@ def fit(arguments):
 )
 def evaluate(arguments):
     """Score a trained model on one split, at the images' own sizes."""
-    from naslora_core.training.scoring import evaluate
+    from naslora_core.cli.evaluate_command import evaluate
 
     evaluate(arguments)
 
@@ -144,7 +144,7 @@ def evaluate(arguments):
 )
 def predict(arguments):
     """Draw the masks of images, without a prompt or with one."""
-    from naslora_core.training.predicting import predict
+    from naslora_core.cli.predict_command import predict
 
     predict(arguments)
 
@@ -156,6 +156,6 @@ def predict(arguments):
 )
 def export(arguments):
     """Fold an adapter, say what folded, and write a file that needs no trainer."""
-    from naslora_core.adapters.export import export
+    from naslora_core.cli.export_command import export
 
     export(arguments)

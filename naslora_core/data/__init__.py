@@ -3,14 +3,13 @@
 import importlib
 from pathlib import Path
 
-from naslora_core.data.check import check
-from naslora_core.data.coco import coco
-from naslora_core.data.dataset import DOMAINS, Dataset, Sample, Split
-from naslora_core.data.duplicates import duplicates
-from naslora_core.data.folder import folder
-from naslora_core.data.listing import to_dataset
-from naslora_core.data.opening import list_data
-from naslora_core.data.table_file import csv_table
+from naslora_core.data.data_check import check
+from naslora_core.data.from_coco import coco
+from naslora_core.data.from_csv import csv_table
+from naslora_core.data.from_folder import folder
+from naslora_core.data.index import DOMAINS, Dataset, Sample, Split, to_dataset
+from naslora_core.data.near_duplicates import duplicates
+from naslora_core.data.sources import list_data
 from naslora_core.errors import UserError
 
 

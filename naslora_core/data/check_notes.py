@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from naslora_core.data.duplicates import near_pairs
-from naslora_core.data.listing import Listing, nowhere
-from naslora_core.data.look import MEGAPIXELS, Look
+from naslora_core.data.index import Listing, nowhere
+from naslora_core.data.inspection import MEGAPIXELS, Look
 from naslora_core.data.names import first, some
+from naslora_core.data.near_duplicates import near_pairs
 from naslora_core.data.object_numbers import count_objects
 
 KINDS = {

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import ndimage
 
-from naslora_core.data.masks import MOST_CLASSES
+from naslora_core.data.image_io import MOST_CLASSES
 
 FEW_CLASSES = 8  # up to so many, numbers are taken for classes
 NEARLY = 0.9  # of the numbers of a mask, and of the masks

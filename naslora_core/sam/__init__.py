@@ -3,16 +3,16 @@
 Import `SamPredictor` and `SamAutomaticMaskGenerator` from here: torchvision is healed first.
 """
 
-from naslora_core.sam.heal import heal_torchvision
+from naslora_core.sam.torchvision_compat import heal_torchvision
 
 heal_torchvision()
 
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
-from naslora_core.sam.attention import fuse
-from naslora_core.sam.heads import MaskHead, MatchedHead
-from naslora_core.sam.nano import build_nano
-from naslora_core.sam.registry import load_sam, manifest, model_hash
+from naslora_core.sam.checkpoints import load_sam, manifest, model_hash
+from naslora_core.sam.fused_attention import fuse
+from naslora_core.sam.mask_head import MaskHead, MatchedHead
+from naslora_core.sam.sam_nano import build_nano
 from naslora_core.sam.segmenter import Output, Segmenter
 
 __all__ = [

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.errors import UserError
-from naslora_core.sam.heads import MaskHead, run_decoder, semantic
+from naslora_core.sam.mask_head import MaskHead, run_decoder, semantic
 
 
 class Output(NamedTuple):

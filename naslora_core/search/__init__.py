@@ -1,11 +1,10 @@
 """The search space, the cell, its schedule, and how a trained cell is read."""
 
-from naslora_core.search import darts  # noqa: F401  (its operators enter the registry)
+from naslora_core.search import darts_operators  # noqa: F401  (its operators enter the registry)
 from naslora_core.search.cell import STARTS, Cell, entropy
-from naslora_core.search.choose import Choice, argmax, project
 from naslora_core.search.genotype import BlockChoice, Genotype
-from naslora_core.search.operators import Operator
-from naslora_core.search.registry import OPERATOR_SETS, REGISTRY, operator, set_hash
+from naslora_core.search.operators import OPERATOR_SETS, REGISTRY, Operator, operator, set_hash
+from naslora_core.search.projection import Choice, argmax, project
 from naslora_core.search.schedule import (
     Schedule,
     Stage,

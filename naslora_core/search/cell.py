@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.errors import known
-from naslora_core.search.operators import identity
-from naslora_core.search.registry import build, operator_names
+from naslora_core.search.operators import build, identity, operator_names
 
 STARTS = ("plain", "identity", "beside")
 

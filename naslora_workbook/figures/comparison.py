@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from naslora_core.sam.nano import IMAGE_SIZE
-from naslora_core.sam.registry import in_use
+from naslora_core.sam.checkpoints import in_use
+from naslora_core.sam.sam_nano import IMAGE_SIZE
 from naslora_workbook.figures.picture import Picture
 from naslora_workbook.figures.theme import ADAPTER, BASE, canvas, finding
 from naslora_workbook.research.compare import FIRST_BASE

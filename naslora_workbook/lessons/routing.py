@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters.conv_lora_gate import Gate
+from naslora_core.adapters.conv_lora import Gate
 
 
 @contextmanager

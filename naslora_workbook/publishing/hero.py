@@ -6,10 +6,10 @@ from naslora_core.adapters import METHODS, adapt, cells
 from naslora_core.data import open_data
 from naslora_core.files import write_atomic
 from naslora_core.sam import load_sam
-from naslora_core.training.evaluate import evaluate
-from naslora_core.training.fit import fit
+from naslora_core.training.ceiling import components
+from naslora_core.training.evaluation import evaluate
+from naslora_core.training.fitting import fit
 from naslora_core.training.prompts import box_of
-from naslora_core.training.table import components
 from naslora_workbook import figures as figures
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research.commands import command_line

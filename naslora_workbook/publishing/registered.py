@@ -3,9 +3,9 @@
 from pathlib import Path
 from statistics import mean
 
-from naslora_core.training import protocol as registry
 from naslora_workbook.publishing.sizes import chosen, minutes, trained
 from naslora_workbook.publishing.sources import source
+from naslora_workbook.research import protocol as registry
 from naslora_workbook.research.verdict import behind, goal, means, verdict, waiting
 from naslora_workbook.results.labels import LABELS
 

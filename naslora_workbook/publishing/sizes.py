@@ -7,7 +7,7 @@ from statistics import median
 import torch
 
 from naslora_core.adapters import adapt
-from naslora_core.adapters.chosen import ChosenLoRA
+from naslora_core.adapters.discretization import ChosenLoRA
 from naslora_core.sam import build_nano
 from naslora_workbook.results.labels import LABELS
 

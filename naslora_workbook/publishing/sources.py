@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from naslora_core.sam.registry import in_use
+from naslora_core.sam.checkpoints import in_use
 from naslora_workbook.research.compare import FIRST_BASE
 
 CORE = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from segment_anything.modeling.image_encoder import Attention
 from torch import Tensor, nn
 
-from naslora_core.sam.attention import FusedAttention, Parts
+from naslora_core.sam.fused_attention import FusedAttention, Parts
 from naslora_workbook.research.benchmark import FLOOR, interleaved, saved_mb, summary
 
 OFFICIAL = "segment_anything"

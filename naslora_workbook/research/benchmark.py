@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from naslora_core.adapters.base import Method, frozen_twin
+from naslora_core.adapters.method import Method, frozen_twin
 from naslora_core.adapters.methods import METHODS
 from naslora_core.sam import build_nano
-from naslora_core.sam.nano import ImageEncoderViT
+from naslora_core.sam.sam_nano import ImageEncoderViT
 
 FLOOR, REFERENCE = "floor", "lora"
 Clock = Callable[[], float]  # seconds

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.adapters import METHODS, adapt
-from naslora_core.adapters.base import Method
+from naslora_core.adapters.method import Method
 from naslora_core.sam import load_sam
-from naslora_core.training.feature_cache import FeatureCache, cached
+from naslora_core.training.embedding_cache import FeatureCache, cached
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_workbook.research.benchmark import interleaved, summary
 from naslora_workbook.research.plan import placed

@@ -10,19 +10,19 @@ from naslora_core.data import open_data
 from naslora_core.errors import UserError, known
 from naslora_core.files import write_atomic
 from naslora_core.sam import load_sam, manifest
-from naslora_core.sam.registry import latest, read_state
-from naslora_core.training import pretrain as legs
-from naslora_core.training import protocol as registry
-from naslora_core.training.devices import alone, known_device, launch
+from naslora_core.sam.checkpoints import latest, read_state
+from naslora_core.training.ceiling import component_cases, mask_side, scene_cases, score
+from naslora_core.training.distributed import alone, known_device, launch
 from naslora_core.training.memory import peak_mb
-from naslora_core.training.table import component_cases, mask_side, scene_cases, score
 from naslora_workbook.lessons.profiles import profile
+from naslora_workbook.research import protocol as registry
 from naslora_workbook.research import recovery_grid as oracle
 from naslora_workbook.research.benchmark import REFERENCE, SIZES, as_table, measure
 from naslora_workbook.research.compare import Setting, paired
 from naslora_workbook.research.compare import compare as run_compare
 from naslora_workbook.research.folded_cost import folded_table, measure_folded
 from naslora_workbook.research.method_facts import facts
+from naslora_workbook.research.pretraining import pretrain as legs
 from naslora_workbook.research.pretraining.leg import Leg
 from naslora_workbook.research.pretraining.publish import publish
 from naslora_workbook.research.provenance import provenance

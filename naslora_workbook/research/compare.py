@@ -16,15 +16,15 @@ import numpy as np
 
 from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.adapters.methods import METHODS, VARIANTS
+from naslora_core.data.content import content
 from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
-from naslora_core.sam.registry import base_of
+from naslora_core.sam.checkpoints import base_of
 from naslora_core.search import OPERATOR_SETS
-from naslora_core.training.content import content
-from naslora_core.training.evaluate import Scores, evaluate
-from naslora_core.training.fit import fit
-from naslora_core.training.table import grid, mean_ceiling
-from naslora_core.training.watch import VALUE, Watch
+from naslora_core.training.ceiling import grid, mean_ceiling
+from naslora_core.training.early_stopping import VALUE, Watch
+from naslora_core.training.evaluation import Scores, evaluate
+from naslora_core.training.fitting import fit
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.research.rates import rate_of
 from naslora_workbook.research.unet import UNet, width_for

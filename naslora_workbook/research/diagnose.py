@@ -15,7 +15,7 @@ from naslora_core.adapters import cells, discretise
 from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.search import Cell
-from naslora_core.training.evaluate import evaluate
+from naslora_core.training.evaluation import evaluate
 from naslora_core.training.losses import cross_entropy_dice
 
 

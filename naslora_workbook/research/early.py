@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 
-from naslora_core.sam.registry import raw
+from naslora_core.sam.checkpoints import raw
 
 Step = Callable[[Tensor], Tensor]
 

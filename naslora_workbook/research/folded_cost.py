@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from naslora_core.adapters.base import frozen_twin
-from naslora_core.adapters.fold import fold_blocks
+from naslora_core.adapters.folding import fold_blocks
+from naslora_core.adapters.method import frozen_twin
 from naslora_core.adapters.nas_lora import NASLoRA, cells
 from naslora_workbook.research.benchmark import build, infer, interleaved, summary
 

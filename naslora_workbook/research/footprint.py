@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from naslora_core.adapters.conv_lora_dispatch import shrinking, upsampling
+from naslora_core.adapters.conv_lora import shrinking, upsampling
 from naslora_core.errors import UserError
 
 # AdamW, counted instead of run: tensors read and written a parameter, and operations

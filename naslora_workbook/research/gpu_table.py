@@ -26,9 +26,9 @@ from naslora_core.adapters.methods import METHODS
 from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import fuse
-from naslora_core.sam.registry import BUILDERS
-from naslora_core.training.devices import known_device
-from naslora_core.training.feature_cache import FeatureCache, cached
+from naslora_core.sam.checkpoints import BUILDERS
+from naslora_core.training.distributed import known_device
+from naslora_core.training.embedding_cache import FeatureCache, cached
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_workbook.research.allocated import whole_peak
 from naslora_workbook.research.benchmark import REFERENCE, interleaved, summary

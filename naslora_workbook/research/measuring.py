@@ -7,8 +7,8 @@ from pathlib import Path
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
-from naslora_core.training import gpu_table as table
-from naslora_core.training.devices import known_device
+from naslora_core.training.distributed import known_device
+from naslora_workbook.research import gpu_table as table
 from naslora_workbook.research.attention_forms import SHAPES, compare
 from naslora_workbook.research.cached_cost import LATE, measure_cached
 from naslora_workbook.research.commands import command_line

@@ -2,9 +2,10 @@
 
 import torch
 
-from naslora_core.adapters import METHODS, adapt, fold
+from naslora_core.adapters import METHODS, adapt
+from naslora_core.adapters import folding as fold
 from naslora_core.sam import Segmenter, build_nano
-from naslora_core.sam.registry import BUILDERS
+from naslora_core.sam.checkpoints import BUILDERS
 
 
 def facts(name: str) -> dict:

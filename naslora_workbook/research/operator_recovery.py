@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from naslora_core.errors import UserError
 from naslora_core.search.cell import Cell, heat
-from naslora_core.search.choose import explain, project
-from naslora_core.search.registry import build, operator_names
+from naslora_core.search.operators import build, operator_names
+from naslora_core.search.projection import explain, project
 from naslora_core.search.schedule import Schedule, named_schedule
 
 LARGEST = 5  # side of the largest kernel

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 
 from naslora_core.adapters import adapt
-from naslora_core.adapters.base import Blocks, Method
+from naslora_core.adapters.method import Blocks, Method
 from naslora_core.errors import UserError
 from naslora_workbook.research.calibration import Calibration, tail_footprint
 from naslora_workbook.research.footprint import Footprint, footprint

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.adapters import METHODS, adapt
-from naslora_core.adapters.base import frozen_twin
+from naslora_core.adapters.method import frozen_twin
 from naslora_core.sam import build_nano, fuse
 from naslora_core.sam.checkpointing import checkpointed
 from naslora_workbook.research.allocated import whole_peak

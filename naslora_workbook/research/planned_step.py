@@ -7,7 +7,7 @@ from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.errors import known
 from naslora_core.sam import fuse
 from naslora_core.sam.checkpointing import checkpointed
-from naslora_core.sam.registry import BUILDERS
+from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.training.losses import cross_entropy_dice
 
 TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}

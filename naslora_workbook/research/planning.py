@@ -5,8 +5,8 @@ from functools import cache, partial
 
 import torch
 
+from naslora_core.cli.method_settings import method_of
 from naslora_core.errors import UserError
-from naslora_core.training.own_images import method_of
 from naslora_workbook.research.calibration import calibrate
 from naslora_workbook.research.plan import ROOM, Plan, propose
 from naslora_workbook.research.plan import plan as predict

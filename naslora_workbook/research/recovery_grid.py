@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from naslora_core.files import write_atomic
-from naslora_core.sam.registry import base_of
+from naslora_core.sam.checkpoints import base_of
 from naslora_workbook.lessons.domains import domain
 from naslora_workbook.research import operator_recovery as planted
 from naslora_workbook.research import recovery_in_sam as planted_sam

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.adapters import NASLoRA, adapt
+from naslora_core.adapters.discretization import read_cells
 from naslora_core.adapters.nas_lora import cells, decoders
-from naslora_core.adapters.reading import read_cells
 from naslora_core.data.transforms import to_batch
-from naslora_core.search.choose import explain
-from naslora_core.search.registry import build, operator_names
+from naslora_core.search.operators import build, operator_names
+from naslora_core.search.projection import explain
 from naslora_workbook.research.early import Cut
 from naslora_workbook.research.operator_recovery import Race, plan, search
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 
 from naslora_core.files import write_atomic
-from naslora_core.sam.nano import build_nano
-from naslora_core.training.table import ceiling, scene_cases
+from naslora_core.sam.sam_nano import build_nano
+from naslora_core.training.ceiling import ceiling, scene_cases
 from naslora_workbook.research.benchmark import interleaved
 from naslora_workbook.research.compare import RECORDED
 from naslora_workbook.research.pretraining.scenes import scene

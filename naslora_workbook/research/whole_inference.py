@@ -11,7 +11,7 @@ import torch
 from segment_anything import build_sam_vit_b
 from torch import nn
 
-from naslora_core.adapters.base import frozen_twin
+from naslora_core.adapters.method import frozen_twin
 from naslora_core.sam import fuse
 from naslora_workbook.research.benchmark import infer, interleaved, summary
 from naslora_workbook.research.folded_cost import FOLDED, VANILLA, folded

@@ -67,9 +67,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from naslora_core.data import open_data
 from naslora_core.sam import SamPredictor, Segmenter, load_sam
+from naslora_core.training.ceiling import ceiling
 from naslora_core.training.metrics import dice
-from naslora_core.training.native_masks import predict
-from naslora_core.training.table import ceiling
+from naslora_core.training.prediction import predict
 
 # %% tags=["parameters"]
 PROFILE = "smoke"

@@ -73,11 +73,11 @@ from naslora_core import DecoderOnly, adapt, evaluate, load_sam
 from naslora_core.data import Sample, open_data, to_batch
 from naslora_core.data.transforms import resize_mask
 from naslora_core.training import losses
-from naslora_core.training.evaluate import METRICS, OF_MASKS
-from naslora_core.training.fit import fit
+from naslora_core.training.ceiling import ceiling
+from naslora_core.training.evaluation import METRICS, OF_MASKS
+from naslora_core.training.fitting import fit
+from naslora_core.training.loop import draw
 from naslora_core.training.metrics import dice, iou
-from naslora_core.training.run import draw
-from naslora_core.training.table import ceiling
 
 # %% tags=["parameters"]
 PROFILE = "smoke"

@@ -74,7 +74,7 @@ RANK = 4
 # %%
 from naslora_workbook.lessons.headline import record
 
-from naslora_core.adapters.places import places
+from naslora_core.adapters.target_layers import places
 from naslora_core.data import open_data, to_batch
 from naslora_core.sam import Segmenter, model_hash
 

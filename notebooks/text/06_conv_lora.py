@@ -81,7 +81,7 @@ from naslora_workbook.research.compare import paired, recorded
 from naslora_workbook.results.labels import LABELS
 
 from naslora_core.adapters import ConvLoRA, FixedConv
-from naslora_core.adapters.conv_lora_dispatch import expert
+from naslora_core.adapters.conv_lora import expert
 from naslora_core.data import open_data, to_batch
 from naslora_core.sam import Segmenter
 from naslora_core.training.losses import cross_entropy_dice

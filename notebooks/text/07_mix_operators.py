@@ -74,8 +74,7 @@ from naslora_core.data import open_data, to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter
 from naslora_core.search import OPERATOR_SETS, REGISTRY, STARTS, Cell, operator
-from naslora_core.search.operators import Fixed, identity
-from naslora_core.search.registry import build
+from naslora_core.search.operators import Fixed, build, identity
 
 # %% tags=["parameters"]
 PROFILE = "smoke"

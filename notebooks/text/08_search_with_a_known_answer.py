@@ -77,8 +77,8 @@ from naslora_workbook.research.operator_recovery import Garden, features, rate, 
 from naslora_workbook.research.recovery_grid import recorded
 
 from naslora_core.search.cell import Cell
-from naslora_core.search.choose import TOLERANCE, cost, project
-from naslora_core.search.registry import operator_names
+from naslora_core.search.operators import operator_names
+from naslora_core.search.projection import TOLERANCE, cost, project
 from naslora_core.search.schedule import bilevel, budget, joint, reachable, stage_wise
 
 # %% [markdown]

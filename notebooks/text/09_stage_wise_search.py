@@ -83,7 +83,7 @@ from naslora_workbook.research.compare import recorded
 
 from naslora_core.data import open_data, to_batch
 from naslora_core.search import bilevel, joint, stage_wise, weights_only
-from naslora_core.search.registry import operator_names
+from naslora_core.search.operators import operator_names
 from naslora_core.search.schedule import reachable
 from naslora_core.training.losses import cross_entropy_dice
 

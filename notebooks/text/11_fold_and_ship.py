@@ -89,7 +89,7 @@ from naslora_core.adapters import choices, discretise, load_folded
 from naslora_core.data import open_data, to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import SamAutomaticMaskGenerator, SamPredictor, build_nano
-from naslora_core.sam.registry import BUILDERS
+from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.search.operators import identity
 
 # %% [markdown]

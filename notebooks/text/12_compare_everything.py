@@ -68,6 +68,7 @@ from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.domains import domain
 from naslora_workbook.lessons.exercises.lesson_12 import runs as equal_runs
 from naslora_workbook.lessons.headline import record
+from naslora_workbook.research import verdict as judge
 from naslora_workbook.research.benchmark import interleaved, median_interval
 from naslora_workbook.research.compare import RECORDED, recorded
 from naslora_workbook.research.method_facts import folds, parameters
@@ -78,7 +79,6 @@ from naslora_core import adapt, fold, load_sam
 from naslora_core.adapters.methods import METHODS
 from naslora_core.data import to_batch
 from naslora_core.sam import Segmenter
-from naslora_core.training import verdict as judge
 
 # %% tags=["parameters"]
 PROFILE = "smoke"

@@ -97,16 +97,16 @@ from naslora_core import (
 # %%
 from naslora_core.cli import build_parser
 from naslora_core.data import Sample, to_batch
-from naslora_core.data.reading import read_image
+from naslora_core.data.image_io import read_image
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter
 from naslora_core.sam.checkpointing import checkpointed
-from naslora_core.training.evaluate import score_masks
+from naslora_core.training.ceiling import ceiling, components
+from naslora_core.training.evaluation import score_masks
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_core.training.metrics import global_dice
-from naslora_core.training.native_masks import predict_one
+from naslora_core.training.prediction import predict_one
 from naslora_core.training.prompts import box_of, centre_click
-from naslora_core.training.table import ceiling, components
 
 # %% [markdown]
 # ## What each setting decides

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from naslora_core.data.dataset import DOMAINS as REGISTERED
-from naslora_core.data.dataset import Dataset, Sample, Split
+from naslora_core.data.index import DOMAINS as REGISTERED
+from naslora_core.data.index import Dataset, Sample, Split
 from naslora_core.errors import UserError, known
 from naslora_workbook.lessons.domains import camouflage, cropweed, leaf, polyp, vessel
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from naslora_core.sam.heal import heal_torchvision
+from naslora_core.sam.torchvision_compat import heal_torchvision
 from naslora_workbook.lessons import checks
 
 

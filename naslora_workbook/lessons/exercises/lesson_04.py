@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.sam.heal import heal_torchvision
+from naslora_core.sam.torchvision_compat import heal_torchvision
 from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.drawn import normal
 

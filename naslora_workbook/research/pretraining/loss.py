@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from naslora_core.sam.heads import run_decoder
+from naslora_core.sam.mask_head import run_decoder
 from naslora_core.training.prompts import correction_click
 
 

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from naslora_core.errors import UserError
 from naslora_core.files import make_folder, write_atomic
-from naslora_core.sam.nano import build_nano
-from naslora_core.training.devices import alone, average_gradients
-from naslora_core.training.table import scene_cases, score
+from naslora_core.sam.sam_nano import build_nano
+from naslora_core.training.ceiling import scene_cases, score
+from naslora_core.training.distributed import alone, average_gradients
 from naslora_workbook.research.pretraining.leg import Leg, batches, learning_rate
 from naslora_workbook.research.pretraining.loss import step_loss
 from naslora_workbook.research.pretraining.optimiser import Optimisers

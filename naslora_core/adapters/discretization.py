@@ -1,0 +1,202 @@
+"""Read what a search found: both readings of every cell of an adapted model.
+
+What is left of a search after choosing: LoRA with one operator a layer.
+
+`discretise` replaces every mixture by the nearest member of the chosen class. That loses what the
+class leaves unexplained (`Choice.residual`); `fit` with weights alone settles the rest.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from naslora_core.adapters.lora import Margins
+from naslora_core.adapters.method import Adapted, adapt, head_name
+from naslora_core.adapters.nas_lora import NASLoRA, cells, decoders
+from naslora_core.adapters.nas_pc_lora import NASPCLoRA
+from naslora_core.adapters.spatial_lora import SpatialLoRA, SpatialLoRALinear
+from naslora_core.errors import UserError, known
+from naslora_core.search import (
+    BlockChoice,
+    Cell,
+    Choice,
+    Genotype,
+    argmax,
+    entropy,
+    project,
+    set_hash,
+)
+
+
+def choices(model: nn.Module, images: Tensor, held: int | None = None) -> dict[str, Choice]:
+    """Of every cell the readings on the z that `images` (`B 3 S S`, 0..255) send through it.
+
+    held: images in a forward pass, None for all at once.
+    """
+
+    def run() -> None:
+        for part in images.split(held or len(images)):
+            model(part)
+
+    return read_cells(model, run)
+
+
+@torch.no_grad()
+def read_cells(model: nn.Module, run: Callable) -> dict[str, Choice]:
+    """Of every cell the readings on the z that run() sends through it.
+
+    We and Wd are learned, so the basis of z means nothing: projection leaves it free.
+    """
+    found, seen = cells(model), defaultdict(list)
+    hooks = [c.register_forward_pre_hook(lambda m, z: seen[m].append(z[0])) for c in found.values()]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    Wd = decoders(model)
+    return {n: _read(c, torch.cat(seen[c]).float(), Wd[n]) for n, c in found.items()}
+
+
+def _read(cell: Cell, z: Tensor, decoder: Tensor) -> Choice:
+    """A mixed kernel that is not the whole cell explains nothing: then alpha alone is read."""
+    return project(cell, z, decoder=decoder) if cell.linear else Choice(argmax(cell), None, {})
+
+
+def read_genotype(
+    model: nn.Module, images: Tensor, held: int | None = None, **circumstances
+) -> Genotype | None:
+    """The genotype of a model's cells, on `images` (`B 3 S S`, 0..255), `held` of them at once.
+
+    circumstances: schedule, data, seed. None where there is nothing to read: without a cell, and
+    after choosing. Alpha that never moved (searches=False) is read too, and is uniform.
+    """
+    found = cells(model)
+    if not found or not hasattr(model.method, "operators"):
+        return None
+    read = choices(model, images, held)
+    blocks = [_block(name, cell, read[name]) for name, cell in found.items()]
+    names = next(iter(found.values())).names
+    start = model.method.start
+    return Genotype(list(names), set_hash(names), blocks, start, **circumstances)
+
+
+def _block(name: str, cell: Cell, choice: Choice) -> BlockChoice:
+    p = cell.probabilities().detach().double()
+    first, second = p.topk(2).values if len(p) > 1 else (p[0], p.new_zeros(()))
+    return BlockChoice(
+        block=name,
+        alpha=cell.arch_alpha.tolist(),
+        probability=p.tolist(),
+        argmax=choice.argmax,
+        projection=choice.projection,
+        residual=choice.residual,
+        margin=float(first - second),
+        entropy=float(entropy(p)),
+    )
+
+
+READINGS = ("projection", "argmax")
+
+
+@dataclass(frozen=True)
+class ChosenLoRA(SpatialLoRA):
+    """chosen: the operator of every adapted Linear, in order of blocks."""
+
+    chosen: tuple[str, ...] = ()
+
+    def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> nn.Module:
+        return SpatialLoRALinear(linear, self.rank, self.scale, nn.Identity(), margins)
+
+    def inject(self, encoder: nn.Module) -> None:
+        """Wrap the Linears, each with a cell of its one operator."""
+        super().inject(encoder)
+        layers = layers_of(encoder)
+        if len(layers) != len(self.chosen):
+            raise UserError(
+                f"{len(self.chosen)} operators are chosen for {len(layers)} Linears; name one for "
+                "each, in order of blocks."
+            )
+        for layer, name in zip(layers, self.chosen, strict=True):
+            layer.cell = Cell(self.rank, (name,), "plain")
+            layer.cell.arch_alpha.requires_grad_(False)
+
+
+def layers_of(module: nn.Module) -> list[SpatialLoRALinear]:
+    """The adapted Linears that hold a cell, in the order of `cells`: q before the v around it."""
+    owner = {id(m.cell): m for m in module.modules() if isinstance(m, SpatialLoRALinear)}
+    return [owner[id(m)] for m in module.modules() if id(m) in owner]
+
+
+@torch.no_grad()
+def discretise(
+    sam: nn.Module, model: Adapted, images: Tensor, reading: str = "projection"
+) -> Adapted:
+    """A searched `model` of the base `sam` with one operator a cell, chosen on `images` `B 3 S S`.
+
+    reading: "projection", the cheapest class that explains the mixed kernel, or "argmax", the class
+    of the largest alpha ("none" beside a skip that no alpha weighs leaves that skip); of either the
+    nearest member, the change of basis absorbed by We and Wd.
+    Raises UserError for a model that was not searched whole, and where no class explains a kernel.
+    """
+    if not isinstance(model.method, NASLoRA) or isinstance(model.method, NASPCLoRA):
+        raise UserError(
+            f"{type(model.method).__name__} has no whole cell to choose from; give a model of "
+            "NASLoRA."
+        )
+    known(reading, READINGS, "Unknown reading")
+    read = choices(model, images)
+    m = model.method
+    nothing = "skip" if m.start == "beside" else "none"
+    names = {label: _name(label, getattr(choice, reading)) for label, choice in read.items()}
+    names = {label: nothing if name == "none" else name for label, name in names.items()}
+    _have_classes(names, read)
+    method = ChosenLoRA(m.rank, m.scale, m.blocks, m.linears, m.place, tuple(names.values()))
+    shape = model.classes, model.seed, head_name(model.head), model.resize
+    chosen = adapt(sam, method, *shape)
+    _same_base(chosen, model)
+    kept = chosen.kept()
+    for name, tensor in model.kept().items():  # the decoder, the head
+        if ".blocks." not in name:
+            kept[name].copy_(tensor)
+    pairs = zip(names.items(), layers_of(model), layers_of(chosen), strict=True)
+    for (label, name), old, new in pairs:
+        _take(old, new, read[label].members[name])
+    return chosen
+
+
+def _same_base(chosen, model) -> None:
+    if chosen.base_hash != model.base_hash:
+        raise UserError(
+            f"The model was trained on the base {model.base_hash[:12]}, this SAM is "
+            f"{chosen.base_hash[:12]}; give the one that it was adapted from."
+        )
+
+
+def _name(label: str, name: str | None) -> str:
+    if name is None:
+        raise UserError(
+            f"No operator explains the kernel of {label}; search a set that contains conv_5x5, or "
+            'choose by reading="argmax".'
+        )
+    return name
+
+
+def _have_classes(names: dict[str, str], read: dict) -> None:
+    for label, name in names.items():
+        if name not in read[label].members:
+            known = ", ".join(read[label].members) or "none has one"
+            raise UserError(
+                f"{label} chose {name!r}, which is not searched or has no known class of kernels "
+                f"({known}); search the set 'linear', or keep the mixture."
+            )
+
+
+def _take(old: SpatialLoRALinear, new: SpatialLoRALinear, member) -> None:
+    """W_e' = into We and Wd' = out, and the operator between them."""
+    new.We.copy_(member.into.to(old.We) @ old.We)
+    new.Wd.copy_(member.out)
+    new.cell.operators[0].take(member.kernel)

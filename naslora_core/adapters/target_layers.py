@@ -1,0 +1,79 @@
+"""Where in a transformer block a Linear can be adapted, by name."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from naslora_core.adapters.method import untouched
+from naslora_core.errors import UserError
+
+# The fused qkv gives q, k and v one after the other; "q" is its first third of outputs.
+THIRDS = ("q", "k", "v")
+LINEARS = {"qkv": ("attn", "qkv"), "proj": ("attn", "proj")}
+LINEARS |= {"lin1": ("mlp", "lin1"), "lin2": ("mlp", "lin2")}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A Linear of a block (`owner.name`) and the share of its outputs that is meant."""
+
+    owner: nn.Module
+    name: str
+    third: int | None = None
+
+    @property
+    def module(self) -> nn.Module:
+        """What stands there now."""
+        return getattr(self.owner, self.name)
+
+    def put(self, module: nn.Module) -> None:
+        """Let `module` take its place."""
+        setattr(self.owner, self.name, module)
+
+    def margins(self) -> tuple[int, int]:
+        """Outputs before and after the share: 0, 0 for the whole Linear."""
+        if self.third is None:
+            return 0, 0
+        width = self.module.out_features // 3
+        return self.third * width, (2 - self.third) * width
+
+
+def places(block: nn.Module, linears: tuple[str, ...]) -> list[Place]:
+    """The places that names mean: qkv, or q, k, v of it; proj; lin1, lin2.
+
+    Raises UserError for an unknown name, the same output twice, or a Linear already adapted.
+    """
+    known = (*LINEARS, *THIRDS)
+    twice = len(set(linears)) < len(linears) or ("qkv" in linears and {*linears} & {*THIRDS})
+    if isinstance(linears, str) or not linears or twice or not set(linears) <= set(known):
+        raise UserError(
+            f"linears={linears!r} is no choice of Linears; name each once, of {', '.join(known)} "
+            "(qkv stands for q, k and v together)."
+        )
+    found = [_place(block, name) for name in linears]
+    for place in found:
+        untouched(place.module, nn.Linear, place.name)
+    return found
+
+
+def _place(block: nn.Module, name: str) -> Place:
+    if name in THIRDS:
+        return Place(block.attn, "qkv", THIRDS.index(name))
+    part, attribute = LINEARS[name]
+    return Place(getattr(block, part), attribute)
+
+
+def plus_path(y: Tensor, z: Tensor, Wd: Tensor, scale: float, margins: tuple[int, int]) -> Tensor:
+    """y + scale z Wd^T for a fresh y `... d_out`; z `... r`, Wd `d_out r` (less the margins).
+
+    The sum is made inside the product, without a pass over y of its own; in y itself where no
+    gradient is kept.
+    """
+    if any(margins):
+        return y + F.pad(scale * (z @ Wd.T), margins)
+    flat = y.flatten(0, -2), z.flatten(0, -2), Wd.T
+    if torch.is_grad_enabled() or y.dtype != Wd.dtype:  # autocast leaves addmm_ alone
+        return torch.addmm(*flat, alpha=scale).view_as(y)
+    return flat[0].addmm_(*flat[1:], alpha=scale).view_as(y)

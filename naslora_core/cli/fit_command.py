@@ -1,0 +1,68 @@
+"""What `python -m naslora_core fit` does with your images."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from naslora_core.adapters import adapt
+from naslora_core.cli.method_settings import method_of
+from naslora_core.data import open_data
+from naslora_core.errors import UserError
+from naslora_core.sam import load_sam
+from naslora_core.training.distributed import launch
+from naslora_core.training.early_stopping import Watch, best, looks
+from naslora_core.training.embedding_cache import FeatureCache
+from naslora_core.training.fitting import fit as train
+from naslora_workbook.lessons.profiles import profile
+
+
+def fit(arguments: argparse.Namespace) -> None:
+    """Train, and leave `last.safetensors` and `best.safetensors` with the log in a folder."""
+    a = arguments
+    method, watch, cache = method_of(a.method, a.set), _watch(a), _cache(a)
+    fabric = launch(a.devices, a.nodes, a.precision, a.accelerator)
+    data = open_data(a.data, profile("laptop"), groups=a.groups)
+    out = Path(a.out or f"build/fit/{data.name}-{a.model}-{a.method}-{a.seed}")
+    sam, classes = load_sam(a.model, a.checkpoint), len(data.classes)
+    model = adapt(sam, method, classes, a.seed, a.head, a.resize)
+    result = train(
+        model, data, a.schedule, a.steps, a.batch, a.lr, a.seed, out, a.quiet is False,
+        precision=a.precision, loss=a.loss, accumulate=a.accumulate,
+        checkpointing=a.checkpointing, watch=watch, augment=a.augment, fabric=fabric,
+        cache=cache,
+    )  # fmt: skip
+    if fabric.is_global_zero:
+        _tell(result, a, out)
+
+
+def _watch(a: argparse.Namespace) -> Watch | None:
+    if not a.watch and a.patience is not None:
+        raise UserError(
+            f"--patience {a.patience} counts looks at val, and --watch 0 takes none; give --watch "
+            "the steps between two looks, or leave --patience out."
+        )
+    return Watch(a.watch, a.patience) if a.watch else None
+
+
+def _cache(a: argparse.Namespace) -> FeatureCache | None:
+    given = {} if a.cache_gb is None else {"gigabytes": a.cache_gb}
+    if not a.cache and (given or a.cache_half):
+        raise UserError(
+            "--cache-gb and --cache-half say how a cache is kept, and there is none; name its "
+            "folder with --cache, or leave them out."
+        )
+    return FeatureCache(a.cache, half=a.cache_half, **given) if a.cache else None
+
+
+def _tell(result, a: argparse.Namespace, out: Path) -> None:
+    seen, kept = looks(result.history), "last"
+    if seen:
+        kept = "best"
+        print(f"Validation Dice: best {max(seen):.3f} (look {best(seen)} of {len(seen)}).")
+    if result.genotype:
+        result.genotype.save(out / "genotype.json")
+        print(f"Operators by block, alpha and both readings: {out / 'genotype.json'}")
+    words = ["python", "-m", "naslora_core", "evaluate", a.data, f"{out / kept}.safetensors"]
+    for flag, value in {"--groups": a.groups, "--checkpoint": a.checkpoint}.items():
+        words += [flag, value] if value else []
+    print(f"{result.seconds:.0f} s. Next: {shlex.join(words)}")

@@ -1,0 +1,120 @@
+"""The `darts` set: the operators of DARTS (Liu et al. 2019) and PC-DARTS, as their code has them.
+
+None of them but `none` and `skip` is a convolution, so a cell evaluates them one by one beside the
+mixed kernel. They carry `darts_` in their names, since they are not those of the linear set: pools
+are followed by a BatchNorm, the average counts no padding, convolutions begin with a ReLU, and
+`sep` is twice the whole. Every BatchNorm is affine=False, as in a search; in training it divides
+by the statistics of the batch, in eval mode by those it has kept, which go into files.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from naslora_core.search.operators import OPERATOR_SETS, Operator, operator
+
+OPERATOR_SETS["darts"] = (
+    "none",
+    "skip",
+    "darts_max_pool_3x3",
+    "darts_avg_pool_3x3",
+    "darts_sep_conv_3x3",
+    "darts_sep_conv_5x5",
+    "darts_dil_conv_3x3",
+    "darts_dil_conv_5x5",
+)
+
+
+class Pool(Operator):
+    """A pool over 3 x 3 at stride 1, then BN."""
+
+    side = 3
+    folds_to = "nothing"
+
+    def __init__(self, rank: int):
+        super().__init__(rank)
+        self.norm = nn.BatchNorm2d(rank, affine=False)
+
+    def pool(self, z: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.norm(self.pool(z))
+
+    def macs(self) -> int:
+        return 9 * self.rank
+
+
+@operator("darts_max_pool_3x3")
+class MaxPool3(Pool):
+    """BN(max over 3 x 3)."""
+
+    stays = "takes a maximum"
+
+    def pool(self, z: Tensor) -> Tensor:
+        return F.max_pool2d(z, 3, 1, 1)
+
+
+@operator("darts_avg_pool_3x3")
+class AveragePool3(Pool):
+    """BN(mean over those of the 3 x 3 tokens that there are): padding is not counted."""
+
+    stays = "divides by fewer tokens at the border, and its BN shifts"
+
+    def pool(self, z: Tensor) -> Tensor:
+        return F.avg_pool2d(z, 3, 1, 1, count_include_pad=False)
+
+
+class Rectified(Operator):
+    """`times` in a row: ReLU, depthwise `width x width` taps `dilation` apart, pointwise, BN."""
+
+    width, dilation, times = 3, 1, 1
+    folds_to = "nothing"
+    stays = "begins with a ReLU"
+
+    def __init__(self, rank: int):
+        super().__init__(rank)
+        self.layers = nn.Sequential(*(p for _ in range(self.times) for p in self._once(rank)))
+
+    def _once(self, rank: int) -> tuple[nn.Module, ...]:
+        reach = self.dilation * (self.width // 2)
+        depthwise = {"padding": reach, "dilation": self.dilation, "groups": rank, "bias": False}
+        return (
+            nn.ReLU(),
+            nn.Conv2d(rank, rank, self.width, **depthwise),
+            nn.Conv2d(rank, rank, 1, bias=False),
+            nn.BatchNorm2d(rank, affine=False),
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z)
+
+    def macs(self) -> int:
+        return self.times * (self.width**2 * self.rank + self.rank**2)
+
+
+@operator("darts_sep_conv_3x3")
+class RectifiedSeparable3(Rectified):
+    """Twice ReLU, separable 3 x 3, BN."""
+
+    side, times = 5, 2
+
+
+@operator("darts_sep_conv_5x5")
+class RectifiedSeparable5(Rectified):
+    """Twice ReLU, separable 5 x 5, BN."""
+
+    width, side, times = 5, 9, 2
+
+
+@operator("darts_dil_conv_3x3")
+class RectifiedDilated3(Rectified):
+    """ReLU, separable 3 x 3 with taps two tokens apart, BN."""
+
+    side, dilation = 5, 2
+
+
+@operator("darts_dil_conv_5x5")
+class RectifiedDilated5(Rectified):
+    """ReLU, separable 5 x 5 with taps two tokens apart, BN."""
+
+    width, side, dilation = 5, 9, 2

@@ -1,0 +1,57 @@
+"""Look at the validation images while training: keep the best state, stop when nothing improves.
+
+Only the validation split decides; the half of the training images that moves alpha never does,
+for a model that alpha was fitted to would be judged by its own answers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from naslora_core.errors import UserError
+
+VALUE = "val_dice"  # the event's key
+
+
+@dataclass(frozen=True)
+class Watch:
+    """every: steps between two looks; patience: looks without a better one before stopping,
+    None for never; images: how many of the validation split, from its start."""
+
+    every: int = 50
+    patience: int | None = None
+    images: int | None = None
+
+    def __post_init__(self):
+        if self.every < 1 or (self.patience is not None and self.patience < 1):
+            raise UserError(
+                f"Watch got every={self.every}, patience={self.patience}; both count steps and "
+                "looks from 1; leave `watch` out to never look."
+            )
+
+    def look(self, model, data, step: int, batch: int = 16) -> dict[str, float]:
+        """Mean validation Dice at this step as a part of its event; {} where it is no turn.
+
+        batch: images held at once, no more than a training step holds, for memory is short there.
+        """
+        if step % self.every:
+            return {}
+        from naslora_core.training.evaluation import evaluate
+
+        part = [data.val[i] for i in range(min(self.images or len(data.val), len(data.val)))]
+        scores = evaluate(model, part, classes=len(data.classes), batch=batch)
+        return {VALUE: round(scores.mean["dice"], 5)}
+
+    def tired(self, history: Sequence[dict]) -> bool:
+        """Whether the last `patience` looks brought nothing better."""
+        seen = looks(history)
+        return bool(self.patience and len(seen) - best(seen) >= self.patience)
+
+
+def looks(history: Sequence[dict]) -> list[float]:
+    """The validation Dice of every look, in order."""
+    return [event[VALUE] for event in history if VALUE in event]
+
+
+def best(seen: Sequence[float]) -> int:
+    """Which look was the best, counted from 1; the first of equals; 0 for none."""
+    return max(range(len(seen)), key=lambda i: (seen[i], -i)) + 1 if seen else 0

@@ -1,0 +1,161 @@
+"""Scores of masks at native resolution, image by image and over a whole set."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from naslora_core.errors import UserError, known
+from naslora_core.training import metrics as overlap
+from naslora_core.training.metrics import ber, dice, iou, mae
+from naslora_core.training.prediction import labels, native_logits, predict_boxed
+from naslora_core.training.structure_metrics import e_measure, s_measure, weighted_f
+
+OF_MASKS = {"dice": dice, "iou": iou, "ber": ber}
+OF_PROBABILITIES = {
+    "mae": mae,
+    "s_measure": s_measure,
+    "weighted_f": weighted_f,
+    "e_measure": e_measure,
+}
+METRICS = OF_MASKS | OF_PROBABILITIES
+ALWAYS = ("dice", "iou")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Dice and IoU of every image `n`, with the masks that earned them.
+
+    An image's score is the mean over the classes that occur in some true mask of the set, for of
+    the others any image would be right. more: the further metrics that were asked for, each `n`;
+    counts: `C+1 C+1` pixels of the whole set, a row a true class.
+    """
+
+    names: list[str]
+    dice: np.ndarray
+    iou: np.ndarray
+    masks: list[np.ndarray] = field(repr=False)
+    more: dict[str, np.ndarray] = field(default_factory=dict)
+    counts: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """Mean over images of the per-image scores."""
+        each = {"dice": self.dice, "iou": self.iou} | self.more
+        return {name: float(values.mean()) for name, values in each.items()}
+
+    @property
+    def overall(self) -> dict[str, float]:
+        """Over all pixels of the set: Dice and IoU (mean of the foreground classes), and mIoU
+        with the background as a class."""
+        return {
+            "dice": overlap.mean_present(overlap.global_dice(self.counts)[1:]),
+            "iou": overlap.mean_iou(self.counts, background=False),
+            "miou": overlap.mean_iou(self.counts),
+        }
+
+    @property
+    def occurring(self) -> list[int]:
+        """The classes that the set's true masks hold, 1..C."""
+        return _occurring(self.counts)
+
+    @property
+    def median_image(self) -> int:
+        """Position of the image whose Dice is the median (the lower of two): the one to show."""
+        return int(np.argsort(self.dice, kind="stable")[(len(self.dice) - 1) // 2])
+
+
+def evaluate(
+    model,
+    samples: Sequence,
+    prompt: str | None = None,
+    classes: int | None = None,
+    metrics: Sequence[str] = ALWAYS,
+    batch: int = 16,
+) -> Scores:
+    """Scores of a Segmenter without a prompt, or of a Sam with prompt="box" on every object.
+
+    classes: how many are scored, 1..C; what lies above is background. None: those that the model
+    draws, with a box those that the true masks hold. metrics: names of METRICS, beside Dice and
+    IoU, which always come; those of probabilities get the model's, and of a prompted Sam its
+    masks; batch: images held at once. UserError for an unknown name, and where no number of
+    classes is given and the masks hold more than the model draws.
+    """
+    _known(metrics)
+    if prompt == "box":
+        return score_masks(predict_boxed(model, samples), samples, classes, metrics)
+    classes = classes or _drawn(model, samples)
+    found = ((labels(x), x.softmax(0)[1:].numpy()) for x in native_logits(model, samples, batch))
+    return _scores(found, samples, classes, metrics)
+
+
+def score_masks(
+    masks: Sequence[np.ndarray],
+    samples: Sequence,
+    classes: int | None = None,
+    metrics: Sequence[str] = ALWAYS,
+) -> Scores:
+    """Per-image scores of label maps against the samples' masks, averaged over classes.
+
+    classes: how many are scored; None: those that the true masks hold. A metric of probabilities
+    takes the masks as certain: 0 and 1.
+    """
+    _known(metrics)
+    classes = classes or _held(samples)
+    found = ((m, [m == c for c in range(1, classes + 1)]) for m in masks)
+    return _scores(found, samples, classes, metrics)
+
+
+def _held(samples: Sequence) -> int:
+    """The highest number in the true masks, at least 1."""
+    return max((1, *(int(sample.mask.max()) for sample in samples)))
+
+
+def _drawn(model, samples: Sequence) -> int:
+    """How many classes a model draws; UserError where the true masks hold more."""
+    drawn = getattr(getattr(model, "head", None) or model, "classes", 1)
+    if (held := _held(samples)) > drawn:
+        raise UserError(
+            f"The masks hold classes up to {held}, the model draws {drawn}; give classes={held}, "
+            f"or classes={drawn} to take what lies above as background."
+        )
+    return drawn
+
+
+def _known(metrics: Sequence[str]) -> None:
+    for metric in metrics:
+        known(metric, METRICS, "Unknown metric")
+
+
+def _scores(found: Iterable, samples: Sequence, classes: int, metrics: Sequence[str]) -> Scores:
+    """found: label map `H W` and probabilities `C H W` of one sample after another."""
+    rows, masks, counts = [], [], np.zeros((classes + 1, classes + 1), np.int64)
+    for (mask, p), sample in zip(found, samples, strict=True):
+        rows.append(_row(mask, p, sample.mask, classes, (*ALWAYS, *metrics)))
+        masks.append(mask)
+        counts = counts + overlap.confusion(mask, sample.mask, classes)
+    each = {name: _means(rows, name, _occurring(counts)) for name in (*ALWAYS, *metrics)}
+    basic = each.pop("dice"), each.pop("iou")
+    return Scores([s.name for s in samples], *basic, masks, each, counts)
+
+
+def _occurring(counts: np.ndarray) -> list[int]:
+    return [c for c, pixels in enumerate(counts.sum(1)) if c and pixels]
+
+
+def _row(mask: np.ndarray, p, truth: np.ndarray, classes: int, metrics) -> dict[str, list[float]]:
+    """Every metric of one image, class by class."""
+    row = {}
+    for name in metrics:
+        if name in OF_MASKS:
+            row[name] = overlap.per_class(OF_MASKS[name], mask, truth, classes)
+        else:
+            of = OF_PROBABILITIES[name]
+            row[name] = [of(p[c - 1], truth == c) for c in range(1, classes + 1)]
+    return row
+
+
+def _means(rows: Sequence[dict], name: str, occurring: Sequence[int]) -> np.ndarray:
+    """Of every image the mean over classes that occur in the set; over all where none does."""
+    every = [np.array(row[name]) for row in rows]
+    return np.array([e[np.array(occurring) - 1 if occurring else ...].mean() for e in every])
