@@ -40,7 +40,7 @@ def shaken(model, seed=1):
     """The model as after a training: every trained tensor moved, alpha far from uniform."""
     g = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, p in model.trained().items():
+        for name, p in model.trainable().items():
             std = 1.0 if name.endswith("arch_alpha") else 0.3 / p.shape[-1] ** 0.5
             p.add_(torch.randn(p.shape, generator=g) * std)
     return model
@@ -48,7 +48,7 @@ def shaken(model, seed=1):
 
 def trained_step(model, images, steps=2):
     """A few steps of AdamW on an arbitrary loss."""
-    optimiser = torch.optim.AdamW(model.trained().values(), 1e-2)
+    optimiser = torch.optim.AdamW(model.trainable().values(), 1e-2)
     for _ in range(steps):
         optimiser.zero_grad()
         model(images).low_res.sigmoid().mean().backward()

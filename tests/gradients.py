@@ -24,7 +24,7 @@ def gradients(method: str, second: str = "weights", parts: int = 1, fabric=None)
     """By "a." or "b." and name: alpha is frozen in step a, and what `second` says moves in b."""
     torch.manual_seed(0)
     model = adapt(build_nano().eval(), METHODS[method])
-    for p in model.trained().values():
+    for p in model.trainable().values():
         p.data.add_(0.01)  # Wd leaves zero, so that alpha has a gradient
     stages = Stage("a", 1, "weights", 0.0), Stage("b", 1, second, 0.0, 0.0)
     fabric = fabric or alone(torch.device("cpu"))
@@ -33,7 +33,7 @@ def gradients(method: str, second: str = "weights", parts: int = 1, fabric=None)
     found = {}
     for stage, done in run.schedule.plan:
         run.advance(stage, done)
-        moved = {n: p.grad for n, p in model.trained().items() if p.grad is not None}
+        moved = {n: p.grad for n, p in model.trainable().items() if p.grad is not None}
         found |= {f"{stage.name}.{n}": g.clone().contiguous() for n, g in moved.items()}
     return found
 

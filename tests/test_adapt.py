@@ -6,8 +6,7 @@ import pytest
 import torch
 from adapting import METHODS, random_images, shaken, small_sam, trained_step
 
-from naslora_core.adapters import DecoderOnly, FixedConv, LoRA, NASLoRA, adapt, save_adapter
-from naslora_core.adapters import folding as fold
+from naslora_core.adapters import DecoderOnly, FixedConv, LoRA, NASLoRA, adapt, fold, save_adapter
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter, model_hash
 from naslora_core.sam.checkpoints import BUILDERS
@@ -39,7 +38,7 @@ def test_before_the_first_step_the_answer_is_the_base_exactly(sam, images, name)
 def test_only_the_promised_parameters_get_gradient(sam, images, name):
     model = shaken(adapt(sam, METHODS[name]))
     model(images).low_res.square().mean().backward()
-    promised = model.trained()
+    promised = model.trainable()
     for key, p in model.named_parameters():
         assert (p.grad is not None and p.grad.abs().sum() > 0) == (key in promised), key
     assert all("iou_prediction_head" not in k and "prompt_encoder" not in k for k in promised)
@@ -60,7 +59,7 @@ def test_training_leaves_the_base_bit_identical(sam, images, name):
 def test_frozen_tensors_are_shared_and_trained_ones_are_not(sam):
     model = adapt(sam, NASLoRA())
     base = {p.data_ptr() for p in sam.parameters()}
-    trained = model.trained()
+    trained = model.trainable()
     for name, p in model.named_parameters():
         assert p.requires_grad == (name in trained) == (p.data_ptr() not in base), name
 
@@ -77,15 +76,18 @@ def test_two_adapted_models_over_one_base_do_not_meet(sam, images):
 def test_an_adapted_model_survives_a_deep_copy(sam):
     model = shaken(adapt(sam, LoRA()))
     twin = copy.deepcopy(model)
-    assert twin.trained().keys() == model.trained().keys()
-    assert all(torch.equal(p, twin.trained()[n]) for n, p in model.trained().items())
+    assert twin.trainable().keys() == model.trainable().keys()
+    assert all(torch.equal(p, twin.trainable()[n]) for n, p in model.trainable().items())
 
 
 def test_a_seed_decides_every_new_tensor_and_no_global_state_moves(sam):
     torch.manual_seed(11)
-    first = adapt(sam, NASLoRA(), seed=5).trained()
+    first = adapt(sam, NASLoRA(), seed=5).trainable()
     here = torch.get_rng_state()
-    second, other = adapt(sam, NASLoRA(), seed=5).trained(), adapt(sam, NASLoRA(), seed=6).trained()
+    second, other = (
+        adapt(sam, NASLoRA(), seed=5).trainable(),
+        adapt(sam, NASLoRA(), seed=6).trainable(),
+    )
     assert torch.equal(torch.get_rng_state(), here)
     assert all(torch.equal(p, second[n]) for n, p in first.items())
     assert any(not torch.equal(p, other[n]) for n, p in first.items())
@@ -166,7 +168,7 @@ def test_parameter_counts_of_the_real_models_without_allocating_them(name, width
         real = BUILDERS[name]()
 
     def count(method):
-        return sum(p.numel() for p in adapt(real, method).trained().values())
+        return sum(p.numel() for p in adapt(real, method).trainable().values())
 
     decoder = count(DecoderOnly())
     assert decoder == 3_505_536

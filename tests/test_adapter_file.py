@@ -45,8 +45,8 @@ def test_save_and_load_are_bit_exact(sam, tmp_path, name, classes):
     model = shaken(adapt(sam, METHODS[name], classes=classes, seed=4))
     again = load_adapter(sam, save_adapter(model, tmp_path / "mine.safetensors"))
     assert (again.method, again.classes, again.seed) == (model.method, classes, 4)
-    assert again.trained().keys() == model.trained().keys()
-    assert all(torch.equal(p, again.trained()[n]) for n, p in model.trained().items())
+    assert again.trainable().keys() == model.trainable().keys()
+    assert all(torch.equal(p, again.trainable()[n]) for n, p in model.trainable().items())
     with torch.no_grad():
         assert torch.equal(model(random_images()).masks, again(random_images()).masks)
 

@@ -77,7 +77,7 @@ def test_before_the_first_step_the_answer_is_the_base_exactly_but_of_vpt(sam, im
 def test_only_the_promised_parameters_get_gradient(sam, images, name):
     model = shaken(adapt(sam, PLACED[name]))
     model(images).low_res.square().mean().backward()
-    promised = model.trained()
+    promised = model.trainable()
     for key, p in model.named_parameters():
         assert (p.grad is not None and p.grad.abs().sum() > 0) == (key in promised), key
         assert key in promised or p.grad is None, key
@@ -130,7 +130,7 @@ def test_parameter_counts_are_the_formulas_without_allocating_a_model(name):
         real = BUILDERS[name]()
 
     def count(method):
-        return sum(p.numel() for p in adapt(real, method).trained().values())
+        return sum(p.numel() for p in adapt(real, method).trainable().values())
 
     decoder = count(DecoderOnly())
     for method, wanted in formulas(*SIZES[name]).items():
@@ -152,14 +152,14 @@ def test_bfloat16_autocast_runs_forward_and_backward(sam, images, name):
         low_res = model(images).low_res
     low_res.float().square().mean().backward()
     assert low_res.isfinite().all()
-    assert all(p.grad.isfinite().all() for p in model.trained().values())
+    assert all(p.grad.isfinite().all() for p in model.trainable().values())
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_deep_copy_is_the_same_and_apart(sam, images, name):
     model = shaken(adapt(sam, METHODS[name]))
     twin, before = copy.deepcopy(model), answer(model, images)
-    assert twin.trained().keys() == model.trained().keys()
+    assert twin.trainable().keys() == model.trainable().keys()
     assert torch.equal(answer(twin, images), before)
     trained_step(twin, images, steps=1)
     assert torch.equal(answer(model, images), before)
@@ -168,9 +168,9 @@ def test_a_deep_copy_is_the_same_and_apart(sam, images, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_seed_decides_every_new_tensor_and_no_global_state_moves(sam, name):
     torch.manual_seed(11)
-    first, here = adapt(sam, METHODS[name], seed=5).trained(), torch.get_rng_state()
-    second = adapt(sam, METHODS[name], seed=5).trained()
-    other = adapt(sam, METHODS[name], seed=6).trained()
+    first, here = adapt(sam, METHODS[name], seed=5).trainable(), torch.get_rng_state()
+    second = adapt(sam, METHODS[name], seed=5).trainable()
+    other = adapt(sam, METHODS[name], seed=6).trainable()
     assert torch.equal(torch.get_rng_state(), here)
     assert all(torch.equal(p, second[n]) for n, p in first.items())
     drawn = name in ("bottleneck", "vpt", "lst", "sam_adapter")
@@ -317,8 +317,8 @@ def test_lora_on_the_qkv_goes_with_learned_tokens(sam, images):
 
     model = shaken(adapt(sam, Both()))
     model(images).low_res.square().mean().backward()
-    assert len(model.trained()) - len(adapt(sam, DecoderOnly()).trained()) == 6 * 3
-    assert all(p.grad.abs().sum() > 0 for p in model.trained().values())
+    assert len(model.trainable()) - len(adapt(sam, DecoderOnly()).trainable()) == 6 * 3
+    assert all(p.grad.abs().sum() > 0 for p in model.trainable().values())
 
 
 def saved_bytes(model, images):

@@ -14,7 +14,7 @@ from pictures import SHAPE, contents, make, picture, save, square
 from PIL import Image
 
 from naslora_core.__main__ import main
-from naslora_core.data import data_check as check
+from naslora_core.data import check
 from naslora_core.data import data_check as look
 from naslora_core.data.data_check import COLUMNS, Report
 

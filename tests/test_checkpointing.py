@@ -25,7 +25,7 @@ def test_training_ends_with_the_same_bits(sam, name):
     for on in (False, True):
         model = adapt(sam, (METHODS | VARIANTS)[name])
         fit(model, tiny_data(), steps=2, batch=2, progress=False, checkpointing=on)
-        found.append({n: t.detach().clone() for n, t in model.kept().items()})
+        found.append({n: t.detach().clone() for n, t in model.adapter_state_dict().items()})
         assert not any("forward" in vars(m) for m in model.modules())
     off, on = ({n: t for n, t in k.items() if not n.endswith("batches_tracked")} for k in found)
     assert all(torch.equal(t, on[n]) for n, t in off.items())

@@ -14,13 +14,13 @@ from naslora_core.adapters import (
     NASPCLoRA,
     adapt,
     cells,
-    choices,
+    choose_operators,
     discretise,
     fold,
     load_adapter,
     save_adapter,
 )
-from naslora_core.adapters.discretization import layers_of, read_genotype
+from naslora_core.adapters.discretisation import layers_of, read_genotype
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.search import OPERATOR_SETS
@@ -99,7 +99,7 @@ def test_what_is_lost_is_what_the_residual_says(sam):
         with torch.no_grad():
             cell.arch_alpha.zero_()
             cell.arch_alpha[LINEAR.index("conv_3x3")] = 0.1  # wins, and explains little
-    read = choices(model, images)["block 0"]
+    read = choose_operators(model, images)["block 0"]
     chosen = discretise(sam, model, images, "argmax")
     old, new = layers_of(model)[0], layers_of(chosen)[0]
     seen = []
@@ -165,7 +165,7 @@ def test_none_beside_a_skip_leaves_the_skip(sam):
 def test_a_reading_that_fails_leaves_nothing_behind(sam):
     model = adapt(sam, NASLoRA(4, blocks=BLOCKS))
     with pytest.raises(UserError):
-        choices(model, torch.zeros(1, 3, 7, 7))
+        choose_operators(model, torch.zeros(1, 3, 7, 7))
     assert not any(cell._forward_pre_hooks for cell in cells(model).values())
 
 
@@ -175,7 +175,7 @@ def test_a_search_is_read_where_it_ran(sam):
     names, images = ("sep_conv_3x3", "avg_pool_3x3"), random_images()
     model = holding(sam, names)
     there = adapt(copy.deepcopy(sam).cuda(), model.method, seed=3)
-    for name, tensor in there.kept().items():
-        tensor.data.copy_(model.kept()[name])
-    found = choices(there, images.cuda())
+    for name, tensor in there.adapter_state_dict().items():
+        tensor.data.copy_(model.adapter_state_dict()[name])
+    found = choose_operators(there, images.cuda())
     assert tuple(choice.projection for choice in found.values()) == names

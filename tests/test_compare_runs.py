@@ -84,7 +84,7 @@ def test_without_looks_nothing_watches(sam, tmp_path, told):
 def test_a_seed_decides_where_a_run_starts(sam, tmp_path, told, method):
     for folder, seeds in (("a", [5, 6]), ("b", [5])):
         compare(sam, tiny_data(), [method], seeds, tmp_path / folder, Setting(3, 2), "")
-    five, six, again = ([*a["model"].trained().values()] for a in told["fit"])
+    five, six, again = ([*a["model"].trainable().values()] for a in told["fit"])
     assert all(map(torch.equal, five, again)) and not all(map(torch.equal, five, six))
     assert [a["seed"] for a in told["fit"]] == [5, 6, 5]
 
@@ -98,7 +98,7 @@ def test_a_random_operator_is_drawn_by_the_seed(sam, tmp_path, told):
 
 def test_the_u_net_is_as_large_as_what_the_decoder_alone_trains(sam, tmp_path, told):
     compare(sam, tiny_data(classes=2), ["unet"], [5], tmp_path, Setting(3, 2), "")
-    decoder = sum(p.numel() for p in adapt(sam, DecoderOnly(), 2).trained().values())
+    decoder = sum(p.numel() for p in adapt(sam, DecoderOnly(), 2).trainable().values())
     unet = told["fit"][0]["model"]
     assert (unet.method.width, unet.classes) == (width_for(decoder, 2), 2)
     assert 0.7 < sum(p.numel() for p in unet.parameters()) / decoder < 1.4

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from adapting import random_images, shaken, small_sam
 
-from naslora_core.adapters import DecoderOnly, LoRA, adapt
-from naslora_core.adapters import folding as fold
+from naslora_core.adapters import DecoderOnly, LoRA, adapt, fold
 from naslora_core.adapters.conv_lora import DISPATCHES, ConvExperts, ConvLoRA, fast, released
 from naslora_core.adapters.spatial_lora import SpatialLoRALinear
 from naslora_core.errors import UserError
@@ -95,7 +94,7 @@ def test_both_dispatches_have_the_same_values_and_gradients(k, maps):
         cell, z, _ = cell_and_maps(k, dispatch, maps)
         z.requires_grad_()
         out = cell(z)
-        penalty = cell.gate.penalty if maps > 1 else 0
+        penalty = cell.gate.auxiliary_loss if maps > 1 else 0
         (out.sin().sum() + penalty).backward()
         found.append([out, z.grad, *(p.grad for p in cell.parameters())])
     for one, two in zip(*found, strict=True):
@@ -119,9 +118,9 @@ def test_the_balance_loss_is_its_definition(k):
         return ((x - x.mean()) ** 2).sum() / (EXPERTS - 1) / x.mean() ** 2
 
     wanted = 0.01 * (squared(importance) + squared(load))
-    assert torch.allclose(cell.gate.penalty, wanted, atol=1e-10)
+    assert torch.allclose(cell.gate.auxiliary_loss, wanted, atol=1e-10)
     cell.eval()(maps)
-    assert cell.gate.penalty == 0.0
+    assert cell.gate.auxiliary_loss == 0.0
 
 
 def test_when_every_expert_is_kept_the_load_is_even_and_only_importance_counts():
@@ -130,9 +129,9 @@ def test_when_every_expert_is_kept_the_load_is_even_and_only_importance_counts()
     gates = [logits(cell, z, noise)[1].softmax(0) for z, noise in zip(maps, drawn, strict=True)]
     importance = torch.stack(gates).sum(0)
     wanted = 0.01 * importance.var() / importance.mean() ** 2
-    assert torch.allclose(cell.gate.penalty, wanted, atol=1e-10)
+    assert torch.allclose(cell.gate.auxiliary_loss, wanted, atol=1e-10)
     alone = ConvExperts(RANK, 1, 1, "fast").train()
-    assert alone(torch.randn(2, RANK, 4, 4)).isfinite().all() and alone.gate.penalty == 0
+    assert alone(torch.randn(2, RANK, 4, 4)).isfinite().all() and alone.gate.auxiliary_loss == 0
 
 
 @pytest.mark.parametrize("dispatch", DISPATCHES)
@@ -144,7 +143,7 @@ def test_the_task_reaches_the_router_only_beyond_k_1(k, dispatch):
         assert (p.grad is not None) == (k == 2)
     cell.zero_grad()
     cell(z)
-    cell.gate.penalty.backward()
+    cell.gate.auxiliary_loss.backward()
     assert cell.gate.w_gate.grad.abs().sum() > 0 and cell.gate.w_noise.grad.abs().sum() > 0
 
 
@@ -153,7 +152,7 @@ def test_fast_never_asks_the_host():
     cell = ConvExperts(RANK, EXPERTS, 1, "fast").to("meta").train()
     z = torch.empty(5, RANK, 8, 8, device="meta", requires_grad=True)
     out = cell(z)
-    (out.sum() + cell.gate.penalty).backward()
+    (out.sum() + cell.gate.auxiliary_loss).backward()
     assert out.shape == z.shape == z.grad.shape
     cell.dispatch = "released"
     with pytest.raises(NotImplementedError, match="nonzero"):
@@ -187,10 +186,10 @@ def test_it_begins_as_the_base_and_trains_its_own(sam, dispatch):
     assert model.sam.image_encoder.blocks[0].attn.qkv.scale == 32 / 3
     with torch.no_grad():
         assert (model(images).low_res - Segmenter(sam)(images).low_res).abs().max() == 0
-    assert model.penalty() == 0
-    shaken(model).train()(images).low_res.square().mean().add(model.penalty()).backward()
-    assert model.penalty() > 0
-    assert all(p.grad.abs().sum() > 0 for p in model.trained().values())
+    assert model.auxiliary_loss() == 0
+    shaken(model).train()(images).low_res.square().mean().add(model.auxiliary_loss()).backward()
+    assert model.auxiliary_loss() > 0
+    assert all(p.grad.abs().sum() > 0 for p in model.trainable().values())
 
 
 def test_bf16_autocast_batches_and_copies(sam):
@@ -212,8 +211,8 @@ def test_a_copy_in_the_middle_of_training(sam):
     model = adapt(sam, ConvLoRA(blocks="late-2")).train()
     model(random_images(2))
     twin = copy.deepcopy(model)
-    assert model.penalty() > 0 and twin.penalty() == 0
-    assert all(torch.equal(p, twin.trained()[n]) for n, p in model.trained().items())
+    assert model.auxiliary_loss() > 0 and twin.auxiliary_loss() == 0
+    assert all(torch.equal(p, twin.trainable()[n]) for n, p in model.trainable().items())
 
 
 def test_it_does_not_fold_and_says_so(sam):
@@ -235,7 +234,7 @@ def test_parameters_of_the_paper(name, whole):
         real = BUILDERS[name]()
 
     def count(method):
-        return sum(p.numel() for p in adapt(real, method).trained().values())
+        return sum(p.numel() for p in adapt(real, method).trainable().values())
 
     decoder, blocks = 3_505_536, len(real.image_encoder.blocks)
     assert count(DecoderOnly()) == decoder

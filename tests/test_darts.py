@@ -6,8 +6,7 @@ from adapting import random_images, shaken, small_sam
 from tiny import tiny_data
 from torch import nn
 
-from naslora_core.adapters import NASLoRA, NASPCLoRA, adapt, cells, load_adapter, save_adapter
-from naslora_core.adapters import folding as fold
+from naslora_core.adapters import NASLoRA, NASPCLoRA, adapt, cells, fold, load_adapter, save_adapter
 from naslora_core.errors import UserError
 from naslora_core.search import OPERATOR_SETS, Cell
 from naslora_core.search.operators import build
@@ -76,7 +75,7 @@ def test_the_set_and_its_costs():
     for name, cost in wanted.items():
         op = made(name)
         assert (op.macs(), sum(p.numel() for p in op.parameters()), op.side) == cost, name
-        assert not op.linear and op.folds_to == "nothing" and op.stays
+        assert not op.linear and op.folds_to == "nothing" and op.why_unfoldable
     assert set(OWN) == set(wanted) and not set(OWN) & set(OPERATOR_SETS["linear"])
     assert DARTS[:2] == ("none", "skip")
 
@@ -133,9 +132,9 @@ def test_statistics_are_saved_restored_and_stay_out_of_a_fold(sam, tmp_path, met
         model.train()(random_images())
     model.eval()
     again = load_adapter(sam, save_adapter(model, tmp_path / "a.safetensors"))
-    kept = model.kept()
+    kept = model.adapter_state_dict()
     assert any(n.endswith("running_var") for n in kept)
-    assert all(torch.equal(t, again.kept()[n]) for n, t in kept.items())
+    assert all(torch.equal(t, again.adapter_state_dict()[n]) for n, t in kept.items())
     with torch.no_grad():
         wanted = model(random_images()).low_res
         assert torch.equal(again(random_images()).low_res, wanted)
@@ -148,7 +147,7 @@ def test_statistics_are_saved_restored_and_stay_out_of_a_fold(sam, tmp_path, met
 def test_what_the_base_keeps_is_not_in_the_file(sam):
     for method in (NASLoRA(rank=2), NASLoRA(rank=2, operators="darts")):
         model = adapt(sam, method)
-        beside = model.kept().keys() - model.trained().keys()
+        beside = model.adapter_state_dict().keys() - model.trainable().keys()
         assert beside and all(".attn.qkv.cell." in n for n in beside)
 
 

@@ -57,7 +57,7 @@ def test_noise_is_drawn_by_seed_and_step_alone():
         model = adapt(sam, ConvLoRA())
         torch.manual_seed(before)
         fit(model, tiny_data(), steps=2, batch=2, progress=False)
-        return model.trained()
+        return model.trainable()
 
     a, b = trained(1), trained(2)
     assert all(torch.equal(a[k], b[k]) for k in a)

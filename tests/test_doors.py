@@ -40,11 +40,13 @@ def test_the_readmes_own_code_runs(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "mine" / "last.safetensors").exists()
     model, names["images"] = names["model"], torch.rand(2, 3, 128, 128) * 255
     names |= {"truth": torch.ones(2, 1, 128, 128), "your_loss": torch.nn.functional.mse_loss}
-    before = {n: t.clone() for n, t in model.trained().items()}
+    before = {n: t.clone() for n, t in model.trainable().items()}
     exec(loop, names)
-    assert any((t != before[n]).any() for n, t in model.trained().items())
+    assert any((t != before[n]).any() for n, t in model.trainable().items())
     again = naslora_core.load_adapter(names["sam"], "mine.safetensors")
-    assert all(torch.equal(t, model.kept()[n]) for n, t in again.kept().items())
+    assert all(
+        torch.equal(t, model.adapter_state_dict()[n]) for n, t in again.adapter_state_dict().items()
+    )
 
 
 def test_the_first_figure_says_what_its_records_say():

@@ -9,9 +9,8 @@ from naslora_core.adapters import LoRA, NASLoRA, adapt
 from naslora_core.data import Sample
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, Segmenter, build_nano, load_sam
-from naslora_core.training import evaluation as evaluate
 from naslora_core.training import predict, score_masks
-from naslora_core.training.evaluation import METRICS
+from naslora_core.training.evaluation import METRICS, evaluate
 from naslora_core.training.prediction import native_logits, predict_one
 from naslora_core.training.prompts import box_of
 

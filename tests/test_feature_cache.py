@@ -33,7 +33,7 @@ def sam():
 def trained(sam, method, **how):
     model = adapt(sam, method)
     result = fit(model, tiny_data(), **{"steps": 2, **QUIET, **how})
-    return {n: p.detach().clone() for n, p in model.trained().items()}, result
+    return {n: p.detach().clone() for n, p in model.trainable().items()}, result
 
 
 def same(a, b) -> bool:

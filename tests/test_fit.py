@@ -35,18 +35,18 @@ def sam():
 
 
 def copies(model):
-    return {n: p.detach().clone() for n, p in model.trained().items()}
+    return {n: p.detach().clone() for n, p in model.trainable().items()}
 
 
 @pytest.mark.parametrize("moves, still", [("weights", "alpha"), ("alpha", "weights")])
 def test_what_does_not_move_is_bit_identical(sam, moves, still):
     model = adapt(sam, NASLoRA(rank=2))
-    for p in model.trained().values():
+    for p in model.trainable().values():
         p.data.add_(0.01)  # Wd leaves zero, so that alpha has a gradient
     before, base = copies(model), model_hash(sam)
     stage = Stage("only", 3, moves, lr=1e-3)
     fit(model, tiny_data(), Schedule("one", (stage,)), **QUIET)
-    moved = {n for n, p in model.trained().items() if not torch.equal(p, before[n])}
+    moved = {n for n, p in model.trainable().items() if not torch.equal(p, before[n])}
     alphas = {n for n in before if n.endswith("arch_alpha")}
     assert moved <= (alphas if moves == "alpha" else before.keys() - alphas)
     assert moved and model_hash(sam) == base
@@ -66,7 +66,7 @@ def test_what_a_method_adds_to_the_loss_is_trained(sam, head):
     before = copies(model)
     fit(model, tiny_data(), steps=3, **QUIET)
     gate = [n for n in before if "gate.w_" in n]
-    after = model.trained()
+    after = model.trainable()
     assert len(gate) == 2 and not any(torch.equal(after[n], before[n]) for n in gate)
 
 
@@ -290,7 +290,7 @@ def test_bf16_moves_the_weights_about_as_fp32_and_others_are_refused(sam):
         losses[precision] = fit(
             model, tiny_data(), steps=3, batch=2, progress=False, precision=precision
         ).history[-1]["loss"]
-        assert all(p.dtype == torch.float32 for p in model.trained().values())
+        assert all(p.dtype == torch.float32 for p in model.trainable().values())
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
     assert losses["bf16"] != losses["fp32"]
     with pytest.raises(UserError, match="'fp8'.*fp32, bf16"):

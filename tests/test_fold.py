@@ -8,9 +8,8 @@ import pytest
 import torch
 from adapting import METHODS, POINTWISE, random_images, register_max_pool, shaken, small_sam
 
-from naslora_core.adapters import FixedConv, LoRA, NASLoRA, adapt, cells, load_folded
-from naslora_core.adapters import folding as fold
-from naslora_core.adapters.discretization import ChosenLoRA
+from naslora_core.adapters import FixedConv, LoRA, NASLoRA, adapt, cells, fold, load_folded
+from naslora_core.adapters.discretisation import ChosenLoRA
 from naslora_core.adapters.folding import trimmed
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, build_nano, model_hash

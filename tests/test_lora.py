@@ -152,7 +152,7 @@ def test_any_choice_of_linears_starts_as_the_base_folds_and_loads(method, tmp_pa
 
 def size(model) -> int:
     """Trained parameters."""
-    return sum(p.numel() for p in model.trained().values())
+    return sum(p.numel() for p in model.trainable().values())
 
 
 @pytest.mark.parametrize("linears", [(), ("qkv", "q"), ("q", "q"), ("mlp",), "qkv"])

@@ -5,7 +5,7 @@ import pytest
 from pictures import SHAPE, make, save, square
 from PIL import Image
 
-from naslora_core.data import data_check as check
+from naslora_core.data import check
 from naslora_core.data import from_folder as folder
 from naslora_core.data.image_io import ColourMask, read_mask
 from naslora_core.errors import UserError

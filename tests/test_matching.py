@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from adapting import random_images, small_sam
 from tiny import tiny_data
 
-from naslora_core.adapters import LoRA, adapt, load_adapter, load_folded, save_adapter
-from naslora_core.adapters import folding as fold
+from naslora_core.adapters import LoRA, adapt, fold, load_adapter, load_folded, save_adapter
 from naslora_core.errors import UserError
 from naslora_core.sam.mask_head import semantic
 from naslora_core.training.fitting import fit

@@ -7,8 +7,7 @@ import torch
 from adapting import random_images, shaken, small_sam
 from torch.utils.checkpoint import checkpoint
 
-from naslora_core.adapters import METHODS, adapt, load_adapter, save_adapter
-from naslora_core.adapters import folding as fold
+from naslora_core.adapters import METHODS, adapt, fold, load_adapter, save_adapter
 from naslora_core.errors import UserError
 
 VANILLA = {"decoder_only", "full", "bitfit", "ssf", "lora"}  # fold into the official layout
@@ -64,10 +63,10 @@ def test_a_fold_is_the_model_or_says_why_not(sam, tmp_path, name):
 def test_bf16_autocast_reaches_every_trained_tensor(sam, name):
     model = shaken(adapt(sam, METHODS[name])).train()
     with torch.autocast("cpu", torch.bfloat16):
-        loss = model(random_images()).low_res.float().square().mean() + model.penalty()
+        loss = model(random_images()).low_res.float().square().mean() + model.auxiliary_loss()
     loss.backward()
     assert loss.isfinite()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.trained().values())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.trainable().values())
 
 
 @every
@@ -79,7 +78,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(sam, name):
         x = model.preprocess(images)
         e = checkpoint(model.encode, x, use_reentrant=False) if recompute else model.encode(x)
         model.decode(e)[0].square().mean().backward()
-        gradients.append({n: p.grad for n, p in model.trained().items() if p.grad is not None})
+        gradients.append({n: p.grad for n, p in model.trainable().items() if p.grad is not None})
     first, second = gradients
     assert first.keys() == second.keys() and len(first) > 0
     assert all(torch.allclose(first[n], second[n], rtol=1e-4, atol=1e-6) for n in first)
@@ -110,7 +109,7 @@ def test_one_base_carries_attached_and_swapped_adapters(sam):
         assert torch.equal(answer(models[name]), first[name])
     base = {p.data_ptr() for p in sam.parameters()}
     for model in models.values():
-        frozen = [p for n, p in model.named_parameters() if n not in model.trained()]
+        frozen = [p for n, p in model.named_parameters() if n not in model.trainable()]
         assert all(p.data_ptr() in base for p in frozen)
 
 

@@ -7,9 +7,8 @@ import pytest
 import test_coco
 from pictures import make
 
-from naslora_core.data import data_check as check
+from naslora_core.data import check, open_data
 from naslora_core.data import from_folder as folder
-from naslora_core.data import open_data
 from naslora_core.errors import UserError
 from naslora_workbook.lessons.profiles import profile
 

@@ -131,4 +131,4 @@ def test_bf16_autocast_and_batches_of_one_and_seven(sam, name):
 def test_training_twice_with_one_seed_is_the_same_bit_for_bit(sam):
     images = random_images()
     one, two = (trained_step(adapt(sam, NASLoRA(blocks="late-2"), seed=3), images) for _ in "ab")
-    assert all(torch.equal(p, two.trained()[n]) for n, p in one.trained().items())
+    assert all(torch.equal(p, two.trainable()[n]) for n, p in one.trainable().items())

@@ -4,8 +4,7 @@ import pytest
 import torch
 from adapting import random_images, shaken, small_sam
 
-from naslora_core.adapters import LoRA, adapt, cells, read_genotype
-from naslora_core.adapters import folding as fold
+from naslora_core.adapters import LoRA, adapt, cells, fold, read_genotype
 from naslora_core.adapters.nas_pc_lora import NASPCLoRA, PartialCell
 from naslora_core.adapters.spatial_lora import SpatialLoRALinear
 from naslora_core.errors import UserError
@@ -107,7 +106,7 @@ def test_its_cells_are_found_and_read(sam):
 @pytest.mark.parametrize("rank, partial", [(4, 2), (8, 4), (6, 1)])
 def test_parameters_are_lora_and_a_small_cell_a_block(sam, rank, partial):
     def count(method):
-        return sum(p.numel() for p in adapt(sam, method).trained().values())
+        return sum(p.numel() for p in adapt(sam, method).trainable().values())
 
     c = rank // partial
     cell = 9 + (1 + 9 + 25 + 9) * c**2 + (9 * c + c**2) + (25 * c + c**2)

@@ -10,7 +10,7 @@ from own import call
 from tiny import tiny_data
 
 from naslora_core.adapters import DecoderOnly, adapt
-from naslora_core.adapters.discretization import ChosenLoRA
+from naslora_core.adapters.discretisation import ChosenLoRA
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_workbook.lessons.profiles import profile
@@ -188,8 +188,8 @@ def test_sizes_are_told_beside_the_decoder_and_after_choosing(sam):
     """The arithmetic of FixedConv: We and Wd of every block, and r r k k for an operator."""
     model = adapt(sam, ChosenLoRA(4, chosen=("conv_3x3",) * 6))
     genotype = {"operators": ["skip", "conv_3x3"], "blocks": [{"projection": "conv_3x3"}] * 6}
-    whole = sum(p.numel() for p in model.trained().values())
-    rest = sum(p.numel() for p in adapt(sam, DecoderOnly()).trained().values())
+    whole = sum(p.numel() for p in model.trainable().values())
+    rest = sum(p.numel() for p in adapt(sam, DecoderOnly()).trainable().values())
     kept = [
         {"data": "a", "seed": 0, "method": "decoder_only", "trained_parameters": rest},
         {"data": "a", "seed": 0, "method": "unet", "trained_parameters": 7, "training_seconds": 2},

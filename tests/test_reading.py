@@ -9,7 +9,7 @@ import pytest
 from pictures import SHAPE, make, picture, save
 from PIL import Image
 
-from naslora_core.data import data_check as check
+from naslora_core.data import check
 from naslora_core.data import from_folder as folder
 from naslora_core.data.image_io import read_image
 from naslora_core.errors import UserError

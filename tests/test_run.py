@@ -25,7 +25,7 @@ def steps():
     model = adapt(small_sam(), NASLoRA(2, blocks=(5,)))
     how = tiny_data().train, Schedule("two", (FIRST, LAST)), 2, 0, None
     run, told = Run(model, *how, alone(torch.device("cpu"))), []
-    run._loss = lambda chosen: sum(1e3 * p.sum() for p in model.trained().values())
+    run._loss = lambda chosen: sum(1e3 * p.sum() for p in model.trainable().values())
     for stage, done in run.remaining():
         run.advance(stage, done)
         told.append({g["kind"]: facts(g) for g in run.optimiser.param_groups})

@@ -14,9 +14,9 @@ from naslora_core.search.schedule import (
     budget,
     joint,
     named_schedule,
-    reachable,
     stage_wise,
     weights_only,
+    winner_probability,
 )
 
 
@@ -111,6 +111,6 @@ def test_the_estimate_is_what_adam_does_under_a_steady_gradient():
         optimiser.step()
     reached = alpha.detach().softmax(0)[0].item()
     assert math.isclose(reached, 0.5, abs_tol=0.01)
-    assert math.isclose(reachable(299 * 3e-3, 7), reached, abs_tol=0.01)
-    assert reachable(0, 7) == pytest.approx(1 / 7)
-    assert reachable(1e6, 7) == pytest.approx(1)
+    assert math.isclose(winner_probability(299 * 3e-3, 7), reached, abs_tol=0.01)
+    assert winner_probability(0, 7) == pytest.approx(1 / 7)
+    assert winner_probability(1e6, 7) == pytest.approx(1)

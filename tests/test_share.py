@@ -30,7 +30,7 @@ def sam():
 
 
 def alphas(model):
-    return {n: p for n, p in model.trained().items() if n.endswith("arch_alpha")}
+    return {n: p for n, p in model.trainable().items() if n.endswith("arch_alpha")}
 
 
 @every
@@ -39,10 +39,10 @@ def test_so_many_vectors_are_trained(sam, method, share):
     model, alone = (adapt(sam, method(rank=4, share=s)) for s in (share, "block"))
     assert len(alphas(model)) == VECTORS[share]
     assert len({id(c.arch_alpha) for c in cells(model).values()}) == VECTORS[share]
-    count, most = (sum(p.numel() for p in m.trained().values()) for m in (model, alone))
+    count, most = (sum(p.numel() for p in m.trainable().values()) for m in (model, alone))
     assert count == most - 9 * (6 - VECTORS[share])
-    first = {n: p for n, p in alone.trained().items() if not n.endswith("arch_alpha")}
-    assert all(torch.equal(p, model.trained()[n]) for n, p in first.items())  # drawn the same
+    first = {n: p for n, p in alone.trainable().items() if not n.endswith("arch_alpha")}
+    assert all(torch.equal(p, model.trainable()[n]) for n, p in first.items())  # drawn the same
 
 
 def test_kinds_are_windowed_and_global(sam):
@@ -64,8 +64,8 @@ def test_a_vision_transformer_that_is_only_counted(share):
 def test_a_shared_gradient_is_the_sum_and_steps_keep_it_shared(sam, share):
     one, images = shaken(adapt(sam, NASLoRA(rank=2))), random_images()
     two = adapt(sam, NASLoRA(rank=2, share=share))
-    for n, p in two.trained().items():
-        p.data.copy_(one.trained()[n])
+    for n, p in two.trainable().items():
+        p.data.copy_(one.trainable()[n])
     for cell, other in zip(cells(one).values(), cells(two).values(), strict=True):
         cell.arch_alpha.data.copy_(other.arch_alpha)
     for model in (one, two):
@@ -101,8 +101,8 @@ def test_a_resumed_search_of_shared_alpha_is_the_same(sam, tmp_path, monkeypatch
         fit(stopped, tiny_data(), out=tmp_path, on_event=stop_at(3), **run)
     halves = fit(adapt(sam, method), tiny_data(), out=tmp_path, **run)
     assert len(whole.history[0]["alpha"]) == VECTORS[share]
-    for n, p in whole.model.trained().items():
-        assert torch.equal(p, halves.model.trained()[n])
+    for n, p in whole.model.trainable().items():
+        assert torch.equal(p, halves.model.trainable()[n])
 
 
 def stop_at(step):

@@ -23,7 +23,7 @@ def test_parameters_by_formula_and_as_many_as_the_decoder():
         assert sum(p.numel() for p in UNet(128, classes, width).parameters()) == formula(
             width, classes
         )
-    decoder = sum(p.numel() for p in adapt(small_sam(), DecoderOnly()).trained().values())
+    decoder = sum(p.numel() for p in adapt(small_sam(), DecoderOnly()).trainable().values())
     width = width_for(decoder)
     assert all(
         abs(formula(width, 1) - decoder) <= abs(formula(w, 1) - decoder)

@@ -16,8 +16,7 @@ from segment_anything.modeling import (
 )
 from torch import nn
 
-from naslora_core.adapters import NASLoRA, adapt, cells
-from naslora_core.adapters import folding as fold
+from naslora_core.adapters import NASLoRA, adapt, cells, fold
 from naslora_core.errors import UserError
 from naslora_core.sam import SamAutomaticMaskGenerator, SamPredictor
 from naslora_core.search import OPERATOR_SETS

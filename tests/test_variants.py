@@ -8,8 +8,7 @@ import torch
 from adapting import random_images, shaken, small_sam
 from tiny import tiny_data
 
-from naslora_core.adapters import METHODS, adapt, cells, load_adapter, save_adapter
-from naslora_core.adapters import folding as fold
+from naslora_core.adapters import METHODS, adapt, cells, fold, load_adapter, save_adapter
 from naslora_core.adapters.methods import VARIANTS
 from naslora_core.search import OPERATOR_SETS
 from naslora_workbook.research.compare import KNOWN, Setting, compare

@@ -24,7 +24,7 @@ model = adapt(sam, NASLoRA(rank=4))
 data = Dataset("one", ("square",), samples, samples, samples)
 before = [p.clone() for p in model.parameters()]
 fit(model, data, "joint", steps=2, batch=1, progress=False, checkpointing=SPARING)
-free = set(map(id, model.trained().values()))
+free = set(map(id, model.trainable().values()))
 both = zip(model.named_parameters(), before, strict=True)
 moved = [(n, id(p) in free) for (n, p), was in both if not torch.equal(p, was)]
 assert moved and all(may for _, may in moved), moved

@@ -42,7 +42,7 @@ def test_best_is_what_did_best_on_validation_images_and_last_what_came_last(
 
     def marked(model, samples, **how):
         asked.append(([s.name for s in samples], how))
-        states.append({k: v.detach().clone() for k, v in model.kept().items()})
+        states.append({k: v.detach().clone() for k, v in model.adapter_state_dict().items()})
         return SimpleNamespace(mean={"dice": next(marks)})
 
     monkeypatch.setattr(SCORING, "evaluate", marked)
@@ -51,7 +51,7 @@ def test_best_is_what_did_best_on_validation_images_and_last_what_came_last(
     assert [e.get(VALUE) for e in result.history] == [None, 0.2, None, 0.6, None, 0.4, None]
     assert asked == 3 * [(["val0", "val1", "val2"], {"classes": 1, "batch": 1})]
     best_file, last_file = (load_file(tmp_path / f"{n}.safetensors") for n in ("best", "last"))
-    wanted = {"best": states[1], "last": model.kept()}
+    wanted = {"best": states[1], "last": model.adapter_state_dict()}
     assert best_file.keys() == states[1].keys()
     for name, file in (("best", best_file), ("last", last_file)):
         assert all(torch.equal(file[k], v) for k, v in wanted[name].items())

@@ -5,7 +5,12 @@ from naslora_core.adapters.bottleneck import BottleneckAdapter
 from naslora_core.adapters.checkpoint import load_adapter, save_adapter
 from naslora_core.adapters.conv_lora import ConvLoRA
 from naslora_core.adapters.decoder_only import DecoderOnly
-from naslora_core.adapters.discretization import ChosenLoRA, choices, discretise, read_genotype
+from naslora_core.adapters.discretisation import (
+    ChosenLoRA,
+    choose_operators,
+    discretise,
+    read_genotype,
+)
 from naslora_core.adapters.folded_checkpoint import Folded, load_folded
 from naslora_core.adapters.folding import fold
 from naslora_core.adapters.full import Full
@@ -40,7 +45,7 @@ __all__ = [
     "SAMAdapter",
     "adapt",
     "cells",
-    "choices",
+    "choose_operators",
     "discretise",
     "fold",
     "load_adapter",

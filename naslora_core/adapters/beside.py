@@ -3,7 +3,7 @@
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
-from naslora_core.adapters.method import untouched
+from naslora_core.adapters.method import require_unadapted
 from naslora_core.errors import UserError
 
 
@@ -12,7 +12,7 @@ class BesideEncoder(nn.Module):
 
     def __init__(self, encoder: nn.Module):
         super().__init__()
-        untouched(encoder, ImageEncoderViT, "The encoder")
+        require_unadapted(encoder, ImageEncoderViT, "The encoder")
         self.img_size = encoder.img_size
         self.patch_embed, self.pos_embed = encoder.patch_embed, encoder.pos_embed
         self.blocks, self.neck = encoder.blocks, encoder.neck

@@ -7,7 +7,7 @@ import torch
 from segment_anything.modeling.common import MLPBlock
 from torch import Tensor, nn
 
-from naslora_core.adapters.method import Blocks, selected, untouched
+from naslora_core.adapters.method import Blocks, require_unadapted, selected
 from naslora_core.errors import UserError
 
 
@@ -33,7 +33,7 @@ class BottleneckAdapter:
     width: int = 64
     scale: float = 0.1
     blocks: Blocks = "all"
-    stays: ClassVar[str] = "a ReLU between two Linears is no Linear"
+    why_unfoldable: ClassVar[str] = "a ReLU between two Linears is no Linear"
 
     def __post_init__(self):
         if self.width < 1:
@@ -43,5 +43,5 @@ class BottleneckAdapter:
         """Put a bottleneck beside the MLP of every chosen block."""
         dim = encoder.patch_embed.proj.out_channels
         for i, block in selected(encoder, self.blocks):
-            mlp = untouched(block.mlp, MLPBlock, f"Block {i}")
+            mlp = require_unadapted(block.mlp, MLPBlock, f"Block {i}")
             block.mlp = ParallelMLP(mlp, dim, self.width, self.scale)

@@ -25,7 +25,7 @@ NEEDED = ("method", "settings", "base_name", "base_hash", "classes", "head", "se
 
 def save_adapter(model: Adapted, path: str | Path) -> Path:
     """Write We, Wd, operators, alpha and the trained decoder, with metadata, as safetensors."""
-    return tensor_file.write(path, adapted(model, "save").kept(), metadata(model))
+    return tensor_file.write(path, adapted(model, "save").adapter_state_dict(), metadata(model))
 
 
 def metadata(model: Adapted) -> dict[str, str]:
@@ -68,7 +68,7 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
         )
     shape = int(facts["classes"]), int(facts["seed"]), facts["head"]
     model = adapt(sam, _method(facts, path), *shape, facts["resize"])
-    _fill(model.kept(), tensors, Path(path).name)
+    _fill(model.adapter_state_dict(), tensors, Path(path).name)
     return model
 
 

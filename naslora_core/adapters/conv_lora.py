@@ -29,13 +29,14 @@ from naslora_core.errors import UserError
 class Gate(nn.Module):
     """z `B' r H W` -> the chosen experts `B' k` and the logarithm of their gates `B' k`.
 
-    With k = 1 the gate is the constant 1, so the task sends no gradient here; only `penalty`, the
-    balance loss of the last forward in training (0 in eval), moves the gate then.
+    With k = 1 the gate is the constant 1, so the task sends no gradient here; only
+    `auxiliary_loss`, the balance loss of the last forward pass in training (0 in eval), moves the
+    gate then.
     """
 
     def __init__(self, rank: int, experts: int, k: int):
         super().__init__()
-        self.k, self.penalty = k, 0.0
+        self.k, self.auxiliary_loss = k, 0.0
         self.w_gate = nn.Parameter(torch.zeros(rank, experts))  # r M
         self.w_noise = nn.Parameter(torch.zeros(rank, experts))  # r M
 
@@ -52,11 +53,11 @@ class Gate(nn.Module):
         noisy = clean + self.noise(clean) * spread if self.training else clean
         top, index = noisy.topk(min(self.k + 1, clean.shape[1]))
         kept, log_gates = index[:, : self.k], top[:, : self.k].log_softmax(1)
-        self.penalty = 0.0
+        self.auxiliary_loss = 0.0
         if self.training:
             gates = torch.zeros_like(clean).scatter(1, kept, log_gates.exp())
             load = self.load(gates, clean, noisy, spread, top)
-            self.penalty = 0.01 * (cv_squared(gates.sum(0)) + cv_squared(load))
+            self.auxiliary_loss = 0.01 * (cv_squared(gates.sum(0)) + cv_squared(load))
         return kept, log_gates.detach() if self.k == 1 else log_gates
 
     def load(self, gates: Tensor, clean: Tensor, noisy: Tensor, spread: Tensor, top: Tensor):
@@ -70,7 +71,7 @@ class Gate(nn.Module):
 
     def __getstate__(self) -> dict:
         """Without the last penalty: it hangs on a graph, which no copy can take along."""
-        return self.__dict__ | {"penalty": 0.0}
+        return self.__dict__ | {"auxiliary_loss": 0.0}
 
 
 def cv_squared(x: Tensor) -> Tensor | float:

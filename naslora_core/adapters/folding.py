@@ -26,7 +26,7 @@ def fold(model: Adapted) -> Folded:
     The adapted model is left as it is.
     """
     sam = merged(adapted(model, "fold").sam)  # SSF's scales and shifts go first
-    why = getattr(model.method, "stays", "")
+    why = getattr(model.method, "why_unfoldable", "")
     if why:
         chosen = selected(sam.image_encoder, model.method.blocks)
         rows = [Row(i, "nothing", 0, -1, why, "block") for i, _ in chosen]
@@ -60,7 +60,7 @@ def _folded(i: int, name: str, module: nn.Module, rows: list[Row]) -> nn.Module:
     kernel = _kernel(module)
     if kernel is None:
         others = [o for o in getattr(module.cell, "operators", ()) if not o.linear]
-        why = "; ".join(f"{o.name} {o.stays}" for o in others)
+        why = "; ".join(f"{o.name} {o.why_unfoldable}" for o in others)
         why = why or "an expert with GELU is no convolution"
         rows.append(Row(i, "nothing", 0, -1, why, name, module.margins))
         return module

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from naslora_core.adapters.method import Blocks, own, selected
+from naslora_core.adapters.method import Blocks, own_parameters, selected
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Full:
     def inject(self, encoder: nn.Module) -> None:
         """Give the chosen parts their own weights, all of them trained."""
         for part in parts(encoder, self.blocks):
-            own(part)
+            own_parameters(part)
 
 
 def parts(encoder: nn.Module, blocks: Blocks) -> list[nn.Module]:

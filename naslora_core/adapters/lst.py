@@ -73,7 +73,7 @@ class LST:
 
     reduction: int = 8
     blocks: Blocks = "all"
-    stays: ClassVar[str] = "a network beside the encoder is not in it"
+    why_unfoldable: ClassVar[str] = "a network beside the encoder is not in it"
 
     def inject(self, encoder: nn.Module) -> nn.Module:
         """The encoder with its ladder."""

@@ -44,20 +44,24 @@ class Adapted(Segmenter):
         """Foreground classes."""
         return self.head.classes
 
-    def trained(self) -> dict[str, Tensor]:
+    def trainable(self) -> dict[str, Tensor]:
         """Every parameter that is not the base's, name by name."""
         return {n: self.get_parameter(n) for n in self.trained_names}
 
-    def kept(self) -> dict[str, Tensor]:
-        """What an adapter file holds: `trained()`, and what cells keep beside (batch statistics,
+    def adapter_state_dict(self) -> dict[str, Tensor]:
+        """What an adapter file holds: `trainable()`, and what cells keep beside (batch statistics,
         temperature), every tensor the model's own."""
         parameters = {n for n, _ in self.named_parameters(remove_duplicate=False)}
         state = self.sam.image_encoder.state_dict(prefix="sam.image_encoder.")
-        return self.trained() | {n: t for n, t in state.items() if n not in parameters}
+        return self.trainable() | {n: t for n, t in state.items() if n not in parameters}
 
-    def penalty(self) -> Tensor | float:
+    def auxiliary_loss(self) -> Tensor | float:
         """What the method adds to the task's loss after a forward pass in training; mostly 0."""
-        return sum(m.penalty for m in self.modules() if hasattr(m, "penalty") and m is not self)
+        return sum(
+            m.auxiliary_loss
+            for m in self.modules()
+            if hasattr(m, "auxiliary_loss") and m is not self
+        )
 
 
 HEADS = {"plain": MaskHead, "matched": MatchedHead}
@@ -98,9 +102,9 @@ def adapt(
         twin.image_encoder = method.inject(twin.image_encoder) or twin.image_encoder
         drawing = HEADS[head](sam.mask_decoder, classes)
     twin.image_encoder.to(like.device, like.dtype)
-    own(twin.mask_decoder.transformer)
-    own(twin.mask_decoder.output_upscaling)
-    own(twin.mask_decoder.iou_token)
+    own_parameters(twin.mask_decoder.transformer)
+    own_parameters(twin.mask_decoder.output_upscaling)
+    own_parameters(twin.mask_decoder.iou_token)
     return Adapted(twin, drawing, method, base_hash, seed, resize).eval()
 
 
@@ -136,14 +140,14 @@ def frozen_twin(sam: nn.Module) -> nn.Module:
     return copy.deepcopy(sam, memo)
 
 
-def own(module: nn.Module) -> None:
+def own_parameters(module: nn.Module) -> None:
     """Give a module its own, trainable tensors."""
     for part in module.modules():
         for name, p in list(part.named_parameters(recurse=False)):
             setattr(part, name, nn.Parameter(p.detach().clone()))
 
 
-def untouched(module: nn.Module | None, kind, where: str) -> nn.Module:
+def require_unadapted(module: nn.Module | None, kind, where: str) -> nn.Module:
     """The module, if it is the official class; UserError where an adapter has taken its place."""
     if not isinstance(module, kind):
         raise UserError(f"{where} already carries an adapter; adapt the base instead.")

@@ -10,7 +10,7 @@ from naslora_core.adapters.bitfit import BitFit
 from naslora_core.adapters.bottleneck import BottleneckAdapter
 from naslora_core.adapters.conv_lora import ConvLoRA
 from naslora_core.adapters.decoder_only import DecoderOnly
-from naslora_core.adapters.discretization import ChosenLoRA
+from naslora_core.adapters.discretisation import ChosenLoRA
 from naslora_core.adapters.full import Full
 from naslora_core.adapters.lora import LoRA
 from naslora_core.adapters.lst import LST

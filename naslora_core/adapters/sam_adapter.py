@@ -60,7 +60,7 @@ class SAMAdapter:
     reduction: int = 32
     masked: float = 0.25
     blocks: Blocks = "all"
-    stays: ClassVar[str] = "what it adds depends on the image"
+    why_unfoldable: ClassVar[str] = "what it adds depends on the image"
 
     def __post_init__(self):
         if not 0 <= self.masked < 1:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters.method import Blocks, selected, untouched
+from naslora_core.adapters.method import Blocks, require_unadapted, selected
 
 
 class ScaleShift(nn.Module):
@@ -47,7 +47,7 @@ class SSF:
                 for name in names:
                     layer = getattr(part, name, None)
                     kinds = nn.Linear, nn.LayerNorm
-                    setattr(part, name, ScaleShift(untouched(layer, kinds, f"Block {i}")))
+                    setattr(part, name, ScaleShift(require_unadapted(layer, kinds, f"Block {i}")))
 
 
 def merged(module: nn.Module) -> nn.Module:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.adapters.method import untouched
+from naslora_core.adapters.method import require_unadapted
 from naslora_core.errors import UserError
 
 # The fused qkv gives q, k and v one after the other; "q" is its first third of outputs.
@@ -54,7 +54,7 @@ def places(block: nn.Module, linears: tuple[str, ...]) -> list[Place]:
         )
     found = [_place(block, name) for name in linears]
     for place in found:
-        untouched(place.module, nn.Linear, place.name)
+        require_unadapted(place.module, nn.Linear, place.name)
     return found
 
 

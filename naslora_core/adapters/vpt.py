@@ -8,7 +8,7 @@ import torch
 from segment_anything.modeling.image_encoder import Attention
 from torch import Tensor, nn
 
-from naslora_core.adapters.method import Blocks, selected, untouched
+from naslora_core.adapters.method import Blocks, require_unadapted, selected
 from naslora_core.errors import UserError
 from naslora_core.sam.fused_attention import PromptedAttention
 
@@ -24,7 +24,7 @@ class VPT:
 
     tokens: int = 10
     blocks: Blocks = "all"
-    stays: ClassVar[str] = "a softmax over more keys is no softmax over fewer"
+    why_unfoldable: ClassVar[str] = "a softmax over more keys is no softmax over fewer"
 
     def __post_init__(self):
         if self.tokens < 1:
@@ -33,7 +33,7 @@ class VPT:
     def inject(self, encoder: nn.Module) -> None:
         """Give the attention of every chosen block its own tokens."""
         for i, block in selected(encoder, self.blocks):
-            attention = untouched(block.attn, Attention, f"Block {i}")
+            attention = require_unadapted(block.attn, Attention, f"Block {i}")
             block.attn = PromptedAttention(attention, self.start(encoder.patch_embed.proj))
 
     def start(self, patches: nn.Conv2d) -> Tensor:

@@ -52,7 +52,7 @@ def fetch(arguments):
 )
 def check(arguments):
     """Look at all images and masks of yours before a training, and list what is wrong."""
-    from naslora_core.data import data_check as check
+    from naslora_core.data import check
 
     report = check(arguments.data, arguments.groups)
     print(report)

@@ -48,7 +48,7 @@ class Pool(Operator):
 class MaxPool3(Pool):
     """BN(max over 3 x 3)."""
 
-    stays = "takes a maximum"
+    why_unfoldable = "takes a maximum"
 
     def pool(self, z: Tensor) -> Tensor:
         return F.max_pool2d(z, 3, 1, 1)
@@ -58,7 +58,7 @@ class MaxPool3(Pool):
 class AveragePool3(Pool):
     """BN(mean over those of the 3 x 3 tokens that there are): padding is not counted."""
 
-    stays = "divides by fewer tokens at the border, and its BN shifts"
+    why_unfoldable = "divides by fewer tokens at the border, and its BN shifts"
 
     def pool(self, z: Tensor) -> Tensor:
         return F.avg_pool2d(z, 3, 1, 1, count_include_pad=False)
@@ -69,7 +69,7 @@ class Rectified(Operator):
 
     width, dilation, times = 3, 1, 1
     folds_to = "nothing"
-    stays = "begins with a ReLU"
+    why_unfoldable = "begins with a ReLU"
 
     def __init__(self, rank: int):
         super().__init__(rank)

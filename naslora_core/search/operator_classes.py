@@ -1,11 +1,12 @@
 """The best member of an operator's class of kernels, by least squares on the data.
 
 W `o rkk` is a kernel with its taps flattened, C `rkk rkk` the covariance of the patches p that it
-meets, so E|W p|^2 = tr(W C W^T). `own` takes every kernel that the operator can be as it stands.
+meets, so E|W p|^2 = tr(W C W^T). `nearest_kernel` takes every
+kernel that the operator can be as it stands.
 
-`free` lets z change its basis too. Between a learned We and a learned Wd the kernels K and B K A
-are one adapter (A goes into We, B into Wd): there skip is any pointwise map, a pool may mix its
-channels, and a separable kernel is a sum of r products  sum_b U[o, b] V[b, i] D[b, t].
+`nearest_member` lets z change its basis too. Between a learned We and a learned Wd the kernels K
+and B K A are one adapter (A goes into We, B into Wd): there skip is any pointwise map, a pool may
+mix its channels, and a separable kernel is a sum of r products  sum_b U[o, b] V[b, i] D[b, t].
 """
 
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def has_class(op: Operator) -> bool:
     return op.linear and isinstance(op, Fixed | Dense | Separable)
 
 
-def own(op: Operator, W: Tensor, C: Tensor, side: int) -> Tensor:
+def nearest_kernel(op: Operator, W: Tensor, C: Tensor, side: int) -> Tensor:
     """The kernel nearest to W `r rkk` among those that `op` can be, flattened like W."""
     if isinstance(op, Fixed):
         return _scaled(op.constant.double(), W, C, side)
@@ -47,7 +48,7 @@ def own(op: Operator, W: Tensor, C: Tensor, side: int) -> Tensor:
     return _supported(taps(op, side), W, C)
 
 
-def free(op: Operator, W: Tensor, C: Tensor, side: int) -> Member:
+def nearest_member(op: Operator, W: Tensor, C: Tensor, side: int) -> Member:
     """The member of `op` nearest to W `o rkk` when We and Wd may change the basis of z."""
     eye = torch.eye(op.rank).to(W)
     if isinstance(op, Fixed):

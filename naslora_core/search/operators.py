@@ -76,7 +76,7 @@ class Operator(nn.Module):
     name: str
     side: int = 1
     folds_to: str = "one k x k convolution"
-    stays: str = "is no convolution"  # why one that is not linear cannot fold
+    why_unfoldable: str = "is no convolution"  # why one that is not linear cannot fold
 
     def __init__(self, rank: int):
         super().__init__()

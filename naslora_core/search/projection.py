@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from naslora_core.search.cell import Cell
-from naslora_core.search.operator_classes import Member, free, has_class, own
+from naslora_core.search.operator_classes import Member, has_class, nearest_kernel, nearest_member
 from naslora_core.search.operators import Operator
 
 TOLERANCE = 0.01
@@ -74,11 +74,11 @@ def explain(
     covariance = patch_covariance(z, side)
     W, members = kernel.flatten(1), {}
     if decoder is None:
-        nearest = {n: own(op, W, covariance, side) for n, op in classes.items()}
+        nearest = {n: nearest_kernel(op, W, covariance, side) for n, op in classes.items()}
     else:
         Q, R = torch.linalg.qr(decoder.double())
         W = R @ W  # r rkk: the energy that it has behind Wd
-        found = {n: free(op, W, covariance, side) for n, op in classes.items()}
+        found = {n: nearest_member(op, W, covariance, side) for n, op in classes.items()}
         nearest = {n: m.flat(side) for n, m in found.items()}
         members = {n: replace(m, out=Q @ m.out) for n, m in found.items()}
     residual = {n: _share(W - best, W, covariance) for n, best in nearest.items()}

@@ -166,13 +166,13 @@ def named_schedule(
 
 
 def budget(schedule: Schedule, operators: int) -> str:
-    """What this schedule can decide, in plain words (an estimate, see `reachable`)."""
+    """What this schedule can decide, in plain words (an estimate, see `winner_probability`)."""
     moving = [s for s in schedule.stages if s.alpha_steps]
     if not moving:
         return f"{schedule.name}: alpha never moves, so nothing is searched."
     path = sum(s.alpha_steps * s.alpha_lr for s in moving)
     path /= schedule.last_temperature  # softmax(alpha / T)
-    sure, hoped = reachable(path, operators), reachable(GROWTH * path, operators)
+    sure, hoped = winner_probability(path, operators), winner_probability(GROWTH * path, operators)
     rates = " and ".join(f"{r:g}" for r in sorted({s.alpha_lr for s in moving}))
     text = (
         f"{schedule.alpha_steps} alpha steps at {rates}: about {sure:.2f} for the winner of "
@@ -183,7 +183,7 @@ def budget(schedule: Schedule, operators: int) -> str:
     return text if sure >= DECISION else text + advice
 
 
-def reachable(path: float, operators: int) -> float:
+def winner_probability(path: float, operators: int) -> float:
     """Probability of the winner when Adam moves each alpha by `path` = steps x lr in all.
 
     Under a steady gradient the winner rises by lr a step and every other one falls by lr, so the

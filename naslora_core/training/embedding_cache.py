@@ -148,7 +148,7 @@ def cut_of(model: nn.Module) -> Cut:
             f"{_method(model)} has no official encoder with frozen blocks before the trained ones; "
             "leave the cache out."
         )
-    cut = Cut(encoder, model.trained().values())
+    cut = Cut(encoder, model.trainable().values())
     if not cut.blocks:
         raise UserError(
             f"{_method(model)} trains the first block already, so that no block before it could be "

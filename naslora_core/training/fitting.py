@@ -125,7 +125,7 @@ def _circumstances(run: Run, data) -> dict[str, object]:
 
 def _suits(model: nn.Module, data, watch) -> None:
     """UserError for what cannot be trained together: another model, data, watch, other classes."""
-    if not hasattr(model, "trained"):
+    if not hasattr(model, "trainable"):
         raise UserError(
             f"A {type(model).__name__} has nothing to train; expected what `adapt` returns."
         )

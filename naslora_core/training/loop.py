@@ -27,7 +27,7 @@ class Alphas:
     """Every trained arch_alpha `n` of a model, and the cells that read them."""
 
     def __init__(self, model: nn.Module):
-        trained = model.trained().items()
+        trained = model.trainable().items()
         self.parameters = [p for name, p in trained if name.endswith("arch_alpha")]
         own = {id(p) for p in self.parameters}
         cells = (m for m in model.modules() if isinstance(m, Cell))
@@ -77,7 +77,7 @@ class Run:
         self.precision, self.sparing, self.augment = precision, sparing, augment
         self.step, self.history, self.alphas = 0, [], Alphas(model)
         alphas = {id(p) for p in self.alphas.parameters}
-        weights = [p for p in model.trained().values() if id(p) not in alphas]
+        weights = [p for p in model.trainable().values() if id(p) not in alphas]
         groups = {"weights": weights, "alpha": self.alphas.parameters}
         self.groups = {kind: group for kind, group in groups.items() if group}
         self.optimiser = torch.optim.AdamW(
@@ -173,8 +173,11 @@ class Run:
         with self.fabric.autocast(), checkpointed(encoder, self.sparing):
             out, masks = self.model(images.to(self.fabric.device)), masks.to(self.fabric.device)
         if out.classes is None:
-            return self.criterion(out.masks.float(), masks) + self.model.penalty()
-        return matched_loss(out.low_res.float(), out.classes.float(), masks) + self.model.penalty()
+            return self.criterion(out.masks.float(), masks) + self.model.auxiliary_loss()
+        return (
+            matched_loss(out.low_res.float(), out.classes.float(), masks)
+            + self.model.auxiliary_loss()
+        )
 
     def _move(self, stage: Stage) -> None:
         """Learning rates and decays of now, gradients clipped a group, one step of AdamW."""

@@ -97,7 +97,7 @@ def _told(name: str, old, new) -> str:
 
 def _kept(model) -> dict[str, torch.Tensor]:
     """What an adapter file would hold; of a U-Net every parameter."""
-    return model.kept() if hasattr(model, "kept") else model.trained()
+    return model.adapter_state_dict() if hasattr(model, "adapter_state_dict") else model.trainable()
 
 
 def _packed(run) -> bytes:

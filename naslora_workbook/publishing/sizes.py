@@ -7,7 +7,7 @@ from statistics import median
 import torch
 
 from naslora_core.adapters import adapt
-from naslora_core.adapters.discretization import ChosenLoRA
+from naslora_core.adapters.discretisation import ChosenLoRA
 from naslora_core.sam import build_nano
 from naslora_workbook.results.labels import LABELS
 
@@ -33,7 +33,7 @@ def chosen(records: Sequence[Mapping], method: str) -> str:
 def _size(operators: tuple[str, ...]) -> int:
     with torch.device("meta"):
         model = adapt(build_nano(), ChosenLoRA(rank=4, chosen=operators))
-    return sum(p.numel() for n, p in model.trained().items() if ".image_encoder." in n)
+    return sum(p.numel() for n, p in model.trainable().items() if ".image_encoder." in n)
 
 
 def _range(sizes: set[int]) -> str:

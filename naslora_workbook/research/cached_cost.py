@@ -48,7 +48,7 @@ def _row(sam, method: Method, images: Tensor, masks: Tensor, folder: str, rounds
     with ExitStack() as stack:
         for way, model in models.items():
             stack.enter_context(cached(model, caches[way]))
-            optimiser = torch.optim.AdamW(model.trained().values())
+            optimiser = torch.optim.AdamW(model.trainable().values())
             work[way] = partial(_step, model, images, masks, optimiser)
         first = {way: _loss(models[way], images, masks).item() for way in WAYS}
         times = interleaved(work, rounds)
@@ -58,7 +58,7 @@ def _row(sam, method: Method, images: Tensor, masks: Tensor, folder: str, rounds
 
 
 def _loss(model: nn.Module, images: Tensor, masks: Tensor) -> Tensor:
-    return cross_entropy_dice(model(images).masks, masks) + model.penalty()
+    return cross_entropy_dice(model(images).masks, masks) + model.auxiliary_loss()
 
 
 def _step(model: nn.Module, images: Tensor, masks: Tensor, optimiser) -> None:

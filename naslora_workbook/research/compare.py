@@ -153,7 +153,7 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     )
     record |= {
         "adapter": repr(model.method),
-        "trained_parameters": sum(p.numel() for p in model.trained().values()),
+        "trained_parameters": sum(p.numel() for p in model.trainable().values()),
         "training_seconds": round(result.seconds, 1),
         "loss": [e["loss"] for e in result.history][:: max(1, s.steps // 50)],
     }
@@ -170,7 +170,7 @@ def _model(sam, method: str, classes: int, seed: int):
     """The adapted model, or a U-Net with as many parameters as the trained decoder has."""
     if method != "unet":
         return adapt(sam, _method(method, seed), classes, seed)
-    decoder = adapt(sam, DecoderOnly(), classes).trained().values()
+    decoder = adapt(sam, DecoderOnly(), classes).trainable().values()
     width = width_for(sum(p.numel() for p in decoder), classes)
     device = next(sam.parameters()).device
     return UNet(sam.image_encoder.img_size, classes, width, seed).to(device)

@@ -128,7 +128,7 @@ def _measured(leg: Leg, device: str, rounds: int) -> dict:
         peak = whole_peak(model, mine.keywords["optimiser"], mine, device)
         row = _timed(mine, partial(_stepping, sam, REFERENCE, leg, device, None, stack), rounds,
                      device)  # fmt: skip
-    trained = sum(p.numel() for p in model.trained().values())
+    trained = sum(p.numel() for p in model.trainable().values())
     speed = round(1000 * leg.batch / row["ms"], 3)
     return row | {"images_per_second": speed, "peak_mb": round(peak / 2**20, 1),
                   "trained": trained}  # fmt: skip
@@ -157,7 +157,7 @@ def _stepping(sam, method: str, leg: Leg, device: str, cache, stack: ExitStack):
     g, side = torch.Generator().manual_seed(0), model.image_size
     images = torch.randint(0, 256, (leg.batch, 3, side, side), generator=g).float()
     masks = (images.mean(1) > 128).to(torch.uint8)
-    optimiser = torch.optim.AdamW(model.trained().values())
+    optimiser = torch.optim.AdamW(model.trainable().values())
     given = images.to(device), masks.to(device), leg.precision
     return model, partial(step, model, *given, optimiser=optimiser)
 
@@ -166,7 +166,7 @@ def step(model: nn.Module, images: Tensor, masks: Tensor, precision: str, optimi
     """Forward, loss, backward, AdamW; gradients are freed at the end."""
     with autocast(precision, images.device.type):
         out = model(images)
-    (cross_entropy_dice(out.masks.float(), masks) + model.penalty()).backward()
+    (cross_entropy_dice(out.masks.float(), masks) + model.auxiliary_loss()).backward()
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
 

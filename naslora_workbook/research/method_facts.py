@@ -2,8 +2,7 @@
 
 import torch
 
-from naslora_core.adapters import METHODS, adapt
-from naslora_core.adapters import folding as fold
+from naslora_core.adapters import METHODS, adapt, fold
 from naslora_core.sam import Segmenter, build_nano
 from naslora_core.sam.checkpoints import BUILDERS
 
@@ -16,7 +15,7 @@ def facts(name: str) -> dict:
         model = adapt(sam, METHODS[name])
         apart = (model(images).low_res - Segmenter(sam)(images).low_res).abs().max()
         g = torch.Generator().manual_seed(1)
-        for p in model.trained().values():  # as after a training: at the start much is zero
+        for p in model.trainable().values():  # as after a training: at the start much is zero
             p.add_(0.01 * torch.randn(p.shape, generator=g))
     folded = fold(model)
     return {
@@ -40,5 +39,5 @@ def parameters(size: str, name: str) -> int:
     """Trained parameters in the encoder of a model, counted on the meta device."""
     with torch.device("meta"):
         sam = BUILDERS[size]()
-    trained = adapt(sam, METHODS[name]).trained().items()
+    trained = adapt(sam, METHODS[name]).trainable().items()
     return sum(p.numel() for n, p in trained if n.startswith("sam.image_encoder"))

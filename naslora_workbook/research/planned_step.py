@@ -39,7 +39,7 @@ def training_loss(
     masks = torch.zeros(batch, side, side, dtype=torch.uint8, device=device)
     with autocast(precision, device), checkpointed(model.sam.image_encoder, checkpointing):
         out = model(images)
-    return cross_entropy_dice(out.masks.float(), masks) + model.penalty()
+    return cross_entropy_dice(out.masks.float(), masks) + model.auxiliary_loss()
 
 
 def tail(model: str) -> nn.Module:

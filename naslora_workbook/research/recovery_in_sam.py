@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.adapters import NASLoRA, adapt
-from naslora_core.adapters.discretization import read_cells
+from naslora_core.adapters.discretisation import read_cells
 from naslora_core.adapters.nas_lora import cells, decoders
 from naslora_core.data.transforms import to_batch
 from naslora_core.search.operators import build, operator_names

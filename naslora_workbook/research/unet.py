@@ -46,11 +46,11 @@ class UNet(nn.Module):
             self.down = nn.ModuleList(_stage(a, b) for a, b in pairs)
             self.up = nn.ModuleList(_stage(a + b, a) for a, b in reversed(pairs))
 
-    def trained(self) -> dict[str, Tensor]:
+    def trainable(self) -> dict[str, Tensor]:
         """Every tensor: nothing is frozen."""
         return dict(self.named_parameters())
 
-    def penalty(self) -> float:
+    def auxiliary_loss(self) -> float:
         """Nothing beside the task's loss."""
         return 0.0
 

@@ -182,7 +182,7 @@ found = {"no prompt": unprompted, "box": boxed}
 
 # %%
 model = adapt(sam, NASLoRA(rank=4), seed=SEED)
-trained = {name: tensor.numel() for name, tensor in model.trained().items()}
+trained = {name: tensor.numel() for name, tensor in model.trainable().items()}
 in_cells = sum(n for name, n in trained.items() if "image_encoder" in name)
 in_decoder = sum(trained.values()) - in_cells
 share = in_decoder / sum(p.numel() for p in sam.parameters())

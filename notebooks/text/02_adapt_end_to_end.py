@@ -162,7 +162,7 @@ float(before)
 
 # %%
 parts = {"adapter": 0, "decoder": 0}
-for name, tensor in model.trained().items():
+for name, tensor in model.trainable().items():
     parts["adapter" if "encoder" in name else "decoder"] += tensor.numel()
 parts | {"frozen base": sum(p.numel() for p in sam.parameters())}
 

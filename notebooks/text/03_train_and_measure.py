@@ -137,7 +137,7 @@ def bce_and_dice(logits, labels):
 # training is this, many times.
 
 # %%
-weights = list(model.trained().values())
+weights = list(model.trainable().values())
 optimiser = torch.optim.AdamW(weights, lr=2e-3, weight_decay=1e-4)
 
 

@@ -334,7 +334,7 @@ float(before)
 # %%
 def in_encoder(model):
     """How many numbers the method trains in the encoder."""
-    return sum(p.numel() for n, p in model.trained().items() if "encoder" in n)
+    return sum(p.numel() for n, p in model.trainable().items() if "encoder" in n)
 
 
 qkvs = [block.attn.qkv for block in sam.image_encoder.blocks]
@@ -404,8 +404,8 @@ counts = {n: in_encoder(run.model) for n, run in runs.items()}
 # %%
 ours = runs["lora"].model
 core = adapt(sam, LoRA(RANK, SCALE), classes=classes, seed=SEED)
-drawn = adapt(sam, ByHand(RANK, SCALE), classes=classes, seed=SEED).trained()
-assert all(torch.equal(p, drawn[name]) for name, p in core.trained().items())
+drawn = adapt(sam, ByHand(RANK, SCALE), classes=classes, seed=SEED).trainable()
+assert all(torch.equal(p, drawn[name]) for name, p in core.trainable().items())
 
 core.load_state_dict(ours.state_dict())
 with torch.no_grad():
@@ -566,7 +566,7 @@ for choice, count in counted.items():
 # %%
 def swap(model, adapter):
     """Let the trained tensors of `model` be those of `adapter`; nothing is copied."""
-    for name, tensor in model.trained().items():
+    for name, tensor in model.trainable().items():
         tensor.data = adapter[name]
 
 
@@ -575,7 +575,7 @@ sets = {DATA: data, OTHER: open_data(OTHER, setting, seed=SEED)}
 second = train(LoRA(RANK, SCALE), sets[OTHER]).model
 trained = {DATA: core, OTHER: second}
 adapters = {
-    name: {n: p.detach().clone() for n, p in model.trained().items()}
+    name: {n: p.detach().clone() for n, p in model.trainable().items()}
     for name, model in trained.items()
 }
 

@@ -190,7 +190,7 @@ equal
 # %%
 def in_encoder(method):
     """How many numbers a method trains in the encoder."""
-    trained = adapt(sam, method, classes, SEED).trained().items()
+    trained = adapt(sam, method, classes, SEED).trainable().items()
     return sum(p.numel() for name, p in trained if "encoder" in name)
 
 
@@ -379,7 +379,7 @@ def task_loss(model):
 
 def balance_loss(model):
     """The gates' penalty, which that forward pass leaves behind."""
-    return task_loss(model) * 0 + model.penalty()
+    return task_loss(model) * 0 + model.auxiliary_loss()
 
 
 # %%
@@ -558,8 +558,8 @@ def importance_and_load(clean, noisy, spread):
 cell.train()(z)  # the cell from above, with the noise from above
 terms = importance_and_load(*gate_logits(z, cell.gate.w_gate, cell.gate.w_noise, noise))
 by_hand_loss = 0.01 * sum(cv2(term) for term in terms)
-assert torch.isclose(by_hand_loss, cell.gate.penalty, rtol=1e-3)
-{"by hand / core": round((by_hand_loss / cell.gate.penalty).item(), 3)}
+assert torch.isclose(by_hand_loss, cell.gate.auxiliary_loss, rtol=1e-3)
+{"by hand / core": round((by_hand_loss / cell.gate.auxiliary_loss).item(), 3)}
 
 # %%
 gradient = torch.autograd.grad
@@ -584,7 +584,7 @@ def outcome(dispatch):
     twin, start = copy.deepcopy(cell), z.clone().requires_grad_()
     twin.dispatch = dispatch
     out = twin(start)
-    (out.sin().mean() + twin.gate.penalty).backward()
+    (out.sin().mean() + twin.gate.auxiliary_loss).backward()
     return [out, start.grad, *(p.grad for p in twin.parameters())]
 
 

@@ -79,7 +79,13 @@ from naslora_workbook.research.recovery_grid import recorded
 from naslora_core.search.cell import Cell
 from naslora_core.search.operators import operator_names
 from naslora_core.search.projection import TOLERANCE, cost, project
-from naslora_core.search.schedule import bilevel, budget, joint, reachable, stage_wise
+from naslora_core.search.schedule import (
+    bilevel,
+    budget,
+    joint,
+    stage_wise,
+    winner_probability,
+)
 
 # %% [markdown]
 # ## What each setting decides
@@ -268,7 +274,7 @@ def steady(lr, steps=300, n=9):
 
 
 # %%
-assert math.isclose(winner(50, 0.02, 9), reachable(50 * 0.02, 9))
+assert math.isclose(winner(50, 0.02, 9), winner_probability(50 * 0.02, 9))
 figures.budgets({3e-4: steady(3e-4), 0.02: steady(0.02)}, len(names))
 
 # %% [markdown]
@@ -339,7 +345,7 @@ figures.race(raced, names)
 
 # %% tags=["nbval-ignore-output"]
 reached = max(raced.history[-1]["probability"])
-allowed = reachable(Garden().steps * Garden().alpha_lr, len(names))
+allowed = winner_probability(Garden().steps * Garden().alpha_lr, len(names))
 {"budget": round(allowed, 2), "reached": round(reached, 2), "uniform": round(1 / 9, 2)}
 
 # %% [markdown]

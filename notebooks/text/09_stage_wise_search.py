@@ -84,7 +84,7 @@ from naslora_workbook.research.compare import recorded
 from naslora_core.data import open_data, to_batch
 from naslora_core.search import bilevel, joint, stage_wise, weights_only
 from naslora_core.search.operators import operator_names
-from naslora_core.search.schedule import reachable
+from naslora_core.search.schedule import winner_probability
 from naslora_core.training.losses import cross_entropy_dice
 
 # %% [markdown]
@@ -169,7 +169,7 @@ def moved(before, after):
 
 # %%
 hand = adapt(sam, METHOD, classes=len(data.classes), seed=SEED).train()
-trained = hand.trained()
+trained = hand.trainable()
 alphas = {n: p for n, p in trained.items() if n.endswith("arch_alpha")}
 weights = {n: p for n, p in trained.items() if n not in alphas}
 optimisers = {
@@ -200,7 +200,7 @@ Rows(changed)
 core = adapt(sam, METHOD, classes=len(data.classes), seed=SEED)
 told = fit(core, few, tiny, batch=BATCH, seed=SEED, progress=False).history
 same_losses = np.allclose([event["loss"] for event in told], losses, atol=1e-3)
-ends = core.trained()
+ends = core.trainable()
 same_alphas = all(torch.allclose(ends[n], p, atol=1e-2) for n, p in alphas.items())
 assert same_losses and same_alphas
 same_losses, same_alphas
@@ -221,7 +221,7 @@ def entropy(p):
 
 def steady(steps, rate, n):
     """The winner's probability after steady steps, and the entropy."""
-    top = reachable(steps * rate, n)
+    top = winner_probability(steps * rate, n)
     return top, entropy(np.array([top] + [(1 - top) / (n - 1)] * (n - 1)))
 
 

@@ -85,7 +85,7 @@ from naslora_workbook.lessons.routing import qkv_inputs
 from naslora_workbook.research.compare import RECORDED
 from naslora_workbook.research.diagnose import importance, norms, without
 
-from naslora_core.adapters import LoRA, NASLoRA, cells, choices, discretise
+from naslora_core.adapters import LoRA, NASLoRA, cells, choose_operators, discretise
 from naslora_core.data import open_data, to_batch
 from naslora_core.sam import Segmenter
 from naslora_core.search import Genotype, stage_wise, weights_only
@@ -165,7 +165,7 @@ hears = {
     "conv_5x5": neighbours(z, 5),
 }
 by_hand = {name: left_over(y, heard) for name, heard in hears.items()}
-read = choices(model, images)
+read = choose_operators(model, images)
 last = list(read)[-1]
 assert all(abs(by_hand[n] - read[last].residual[n]) < 1e-3 for n in hears)
 {name: f"{share:.2%}" for name, share in by_hand.items()}

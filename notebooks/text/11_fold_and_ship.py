@@ -85,7 +85,7 @@ from naslora_workbook.research.benchmark import infer, interleaved
 from naslora_workbook.research.compare import RECORDED
 
 from naslora_core import adapt, evaluate, fit, fold, load_adapter, save_adapter
-from naslora_core.adapters import choices, discretise, load_folded
+from naslora_core.adapters import choose_operators, discretise, load_folded
 from naslora_core.data import open_data, to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import SamAutomaticMaskGenerator, SamPredictor, build_nano
@@ -435,7 +435,7 @@ figures.clock({"here": here} | earlier)
 
 # %% tags=["nbval-ignore-output"]
 some = to_batch(data.train[:8], size)[0]
-read = choices(spatial, some)
+read = choose_operators(spatial, some)
 named, dice, chosen = {}, {"mixture": kept}, {}
 for reading in ("projection", "argmax"):
     picks = {block: getattr(choice, reading) for block, choice in read.items()}

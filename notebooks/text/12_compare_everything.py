@@ -165,7 +165,7 @@ OUTSIDE = {"patch_embed": "patches", "pos_embed": "position", "neck": "neck"}
 def touched(model):
     """place -> how many numbers, and whether they are the base's own."""
     counts, moved = Counter(), {}
-    for name, p in model.trained().items():
+    for name, p in model.trainable().items():
         counts[place(name)] += p.numel()
         moved[place(name)] = place(name) == "decoder" or name[4:] in own
     return {where: (count, moved[where]) for where, count in counts.items()}
@@ -257,7 +257,7 @@ checks.ex_12_1(count)
 def start_and_fold(model):
     """Whether it begins as the base, and where a trained one can go."""
     same = torch.equal(model(images).masks, start)
-    for p in model.trained().values():
+    for p in model.trainable().values():
         p.add_(0.01 * torch.randn_like(p))
     folded = fold(model)
     where, _, why = folds(folded.report, folded.vanilla).partition(": ")

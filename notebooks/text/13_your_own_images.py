@@ -438,7 +438,7 @@ causes |= {name: (given(mask_of), 2e-3) for name, mask_of in ill_masks.items()}
 def frozen_run(steps):
     """The model, and the losses of a loop whose optimiser holds the wrong tensors."""
     model = adapt(sam, DecoderOnly(), classes=classes, seed=SEED)
-    before = {n: p.detach().clone() for n, p in model.trained().items()}
+    before = {n: p.detach().clone() for n, p in model.trainable().items()}
     optimiser = torch.optim.AdamW(sam.parameters(), lr=2e-3)
     rng, losses = np.random.default_rng(SEED), []
     for _ in range(steps):
@@ -449,7 +449,7 @@ def frozen_run(steps):
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    moved = [n for n, p in model.trained().items() if not torch.equal(p, before[n])]
+    moved = [n for n, p in model.trainable().items() if not torch.equal(p, before[n])]
     return model, losses, moved
 
 
@@ -494,7 +494,7 @@ figures.symptoms(losses, {name: line.format(*row) for name, row in verdicts.item
 #
 # | what you see | likely cause | what to do |
 # |---|---|---|
-# | a flat loss, jittering about its first value | nothing moves, or hardly | list what changed after one step; make the optimiser after `adapt`, from `model.trained()` |
+# | a flat loss, jittering about its first value | nothing moves, or hardly | list what changed after one step; make the optimiser after `adapt`, from `model.trainable()` |
 # | the loss hardly falls | learning rate too low, too few steps | ten times the rate, on a few dozen steps |
 # | the loss leaps (here off the axis for nearly all steps) and ends far above the healthy run | learning rate too high | a tenth of it |
 # | after a few steps a plateau above the healthy run; nothing drawn, or the same everywhere | masks of other images, or mirrored or turned | draw ten training images with their masks |

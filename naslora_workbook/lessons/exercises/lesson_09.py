@@ -23,8 +23,8 @@ def ex_9_1(answer):
         answer,
         walked,
         [*cases, (0.1, 0.02, 9)],
-        hint="After t steps the logits are 2 t lr apart; solve reachable(t lr, n) = p for t, then "
-        "take the next whole number. At the start the probability is 1 / n, not 0.",
+        hint="After t steps the logits are 2 t lr apart; solve winner_probability(t lr, n) = p "
+        "for t, then take the next whole number. At the start the probability is 1 / n, not 0.",
         proves="Your formula equals an AdamW that was made to walk there.",
     )
 

@@ -31,7 +31,9 @@ from naslora_core.search import (
 )
 
 
-def choices(model: nn.Module, images: Tensor, held: int | None = None) -> dict[str, Choice]:
+def choose_operators(
+    model: nn.Module, images: Tensor, held: int | None = None
+) -> dict[str, Choice]:
     """Of every cell the readings on the z that `images` (`B 3 S S`, 0..255) send through it.
 
     held: images in a forward pass, None for all at once.
@@ -77,7 +79,7 @@ def read_genotype(
     found = cells(model)
     if not found or not hasattr(model.method, "operators"):
         return None
-    read = choices(model, images, held)
+    read = choose_operators(model, images, held)
     blocks = [_block(name, cell, read[name]) for name, cell in found.items()]
     names = next(iter(found.values())).names
     start = model.method.start
@@ -148,7 +150,7 @@ def discretise(
             "NASLoRA."
         )
     known(reading, READINGS, "Unknown reading")
-    read = choices(model, images)
+    read = choose_operators(model, images)
     m = model.method
     nothing = "skip" if m.start == "beside" else "none"
     names = {label: _name(label, getattr(choice, reading)) for label, choice in read.items()}
@@ -158,8 +160,8 @@ def discretise(
     shape = model.classes, model.seed, head_name(model.head), model.resize
     chosen = adapt(sam, method, *shape)
     _same_base(chosen, model)
-    kept = chosen.kept()
-    for name, tensor in model.kept().items():  # the decoder, the head
+    kept = chosen.adapter_state_dict()
+    for name, tensor in model.adapter_state_dict().items():  # the decoder, the head
         if ".blocks." not in name:
             kept[name].copy_(tensor)
     pairs = zip(names.items(), layers_of(model), layers_of(chosen), strict=True)
