@@ -3,7 +3,7 @@
 from naslora_workbook.figures.click import click
 from naslora_workbook.figures.comparison import comparison, source
 from naslora_workbook.figures.curves import alpha_trajectories, losses
-from naslora_workbook.figures.diagram import three_parts
+from naslora_workbook.figures.diagram import growing_diagram
 from naslora_workbook.figures.landscape import landscape
 from naslora_workbook.figures.live import LivePlot
 from naslora_workbook.figures.masks import ambiguity, contact_sheet, overlay, show_masks
@@ -34,6 +34,7 @@ from naslora_workbook.figures.theme import (
     canvas,
     use_theme,
 )
+from naslora_workbook.figures.three_parts import three_parts
 from naslora_workbook.figures.tokens import attention, token_grid
 from naslora_workbook.figures.widgets import explore, is_live
 
@@ -64,6 +65,7 @@ __all__ = [
     "expressions",
     "fields",
     "gains",
+    "growing_diagram",
     "hits",
     "is_live",
     "landscape",

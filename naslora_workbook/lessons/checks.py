@@ -13,7 +13,7 @@ import pkgutil
 import re
 import sysconfig
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,12 +57,15 @@ def check(
     hint: str = "",
     proves: str = "",
     tolerance: float = 1e-5,
+    mistakes: Mapping[str, Callable] | None = None,
 ) -> Verdict:
     """Compare `answer` with `reference` on every case; the first difference decides.
 
     cases: argument tuples, or a function (generator) -> arguments, drawn TRIALS times. Results may
     be arrays, tensors, numbers, strings, or lists and dicts of them. hint: a sentence for a wrong
-    answer; proves: one for a right one. Never raises because of the answer.
+    answer; proves: one for a right one; mistakes: a sentence for every common wrong answer, with a
+    function that makes it: it replaces the hint where yours equals that function's result.
+    Never raises because of the answer.
     """
     rng = np.random.default_rng(0)
     for arguments in [cases(rng) for _ in range(TRIALS)] if callable(cases) else cases:
@@ -76,9 +79,25 @@ def check(
         difference = compare(target, yours, tolerance)
         if difference:
             picture = picture_of(target, yours, tolerance)
-            return Verdict(number, WRONG, f"{difference} {hint}".strip(), picture)
+            found = _recognised(mistakes or {}, arguments, yours, tolerance)
+            said = f"{found} {difference}" if found else f"{difference} {hint}".strip()
+            return Verdict(number, WRONG, said, picture)
     _remember(number)
     return Verdict(number, SOLVED, proves)
+
+
+def _recognised(
+    mistakes: Mapping[str, Callable], arguments: tuple, yours: Any, tolerance: float
+) -> str:
+    """The sentence of the first mistake that gives the same result; empty where none does."""
+    for sentence, mistake in mistakes.items():
+        try:
+            result = mistake(*copy.deepcopy(arguments))
+        except Exception:  # a mistake that this case would stop
+            continue
+        if not compare(result, yours, tolerance):
+            return sentence
+    return ""
 
 
 def _stopped(error: Exception) -> str:
