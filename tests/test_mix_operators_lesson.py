@@ -37,71 +37,12 @@ def test_every_solution_passes(exercise):
     assert check(answer).state == checks.SOLVED
 
 
-def padded(kernels, where):
-    side = max(k.shape[-1] for k in kernels)
-    return [F.pad(k, where(side - k.shape[-1])) for k in kernels]
-
-
-def centred(missing):
-    return (missing // 2,) * 4
-
-
-def top_left(kernels, weights):
-    cornered = padded(kernels, lambda missing: (0, missing) * 2)
-    return sum(w * k for w, k in zip(weights, cornered, strict=True))
-
-
-def twice_softmax(kernels, weights):
-    pairs = zip(weights.softmax(0), padded(kernels, centred), strict=True)
-    return sum(w * k for w, k in pairs)
-
-
-def detached(kernels, weights):
-    pairs = zip(weights.detach(), padded(kernels, centred), strict=True)
-    return sum(w * k for w, k in pairs)
-
-
-@pytest.mark.parametrize("answer", [top_left, twice_softmax, detached])
-def test_a_wrong_mix_is_found_and_shown(answer):
-    verdict = checks.ex_7_1(answer)
-    assert verdict.state == checks.WRONG and "centre of the largest" in verdict.sentence
-    assert verdict.picture
-
-
-def test_a_mix_that_returns_nothing_is_told_so():
-    assert "returned None" in checks.ex_7_1(lambda kernels, weights: None).sentence
-
-
-def test_shuffling_twice_is_not_the_way_back():
-    def again(Wd, groups):
-        return shuffle(Wd, groups)
-
-    assert checks.ex_7_2(again).state == checks.WRONG
-    assert checks.ex_7_2(lambda Wd, groups: Wd).state == checks.WRONG
-
-
 def test_each_mixer_has_its_bug_and_agrees_in_the_middle_of_a_flat_map():
     said = {n: reference_alarm(m, torch.randn(1, 3, 8, 9)) for n, m in suspects().items()}
     assert said == {"A": "border", "B": "shifted", "C": "honest", "D": "no softmax"}
     with torch.no_grad():
         first = [m(torch.ones(1, 3, 9, 9))[0, :, 4, 4] for m in suspects().values()]
     assert all(torch.allclose(y, first[0], atol=1e-5) for y in first)
-
-
-def trusting(mixer, z):
-    said = reference_alarm(mixer, z)
-    return "honest" if said == "no softmax" else said
-
-
-def blind_to_borders(mixer, z):
-    said = reference_alarm(mixer, z)
-    return "honest" if said == "border" else said
-
-
-@pytest.mark.parametrize("answer", [trusting, blind_to_borders])
-def test_an_alarm_that_sleeps_is_found(answer):
-    verdict = checks.ex_7_3(answer)
-    assert verdict.state == checks.WRONG and "does not notice a constant" in verdict.sentence
 
 
 def test_convolutions_are_counted():
@@ -113,9 +54,10 @@ def test_convolutions_are_counted():
 
 def test_figures_say_what_they_show():
     shown = mixing.candidates(build(OPERATOR_SETS["linear"], 2)).alt
-    assert "between 0 and 25 tokens: none 0, skip 1" in shown and "dil_conv_3x3 9" in shown
+    assert "none 0, skip 1" in shown and "dil_conv_3x3 9" in shown
     times = {("maps", 3): [2, 9], ("maps", 9): [6, 7], ("kernels", 3): [1], ("kernels", 9): [1.1]}
-    assert "3.0 times as long (maps), 1.1 times as long (kernels)" in mixing.price(times).alt
+    assert "x 3.0 for maps and x 1.1 for kernels" in mixing.price(times).alt
+    assert "1.5" in mixing.tap_steps(torch.ones(5, 5), torch.full((5, 5), 1.5)).alt
 
 
 def test_alphas_are_drawn_without_changing_the_cell(monkeypatch):

@@ -4,13 +4,14 @@ import copy
 import html
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from naslora_workbook.figures.operators import as_array, field, mosaic, padded
 from naslora_workbook.figures.panels import single
 from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import ADAPTER, SEQUENTIAL, WIDTH, blank, canvas, finding
+from naslora_workbook.figures.theme import ADAPTER, INK, SEQUENTIAL, WIDTH, blank, canvas, finding
 from naslora_workbook.figures.widgets import frames, is_baked, is_live
 
 ROOM = 9  # side of the map on which an impulse is answered
@@ -46,16 +47,16 @@ def candidates(operators: Sequence) -> Picture:
     side = max(op.side for op in operators)
     figure, axes = canvas(2, len(operators), height=2 * WIDTH / len(operators) + 0.75)
     fields = [responses(op).square().sum((0, 1)).sqrt() for op in operators]
-    for (above, below), op, heard in zip(axes.T, operators, fields, strict=True):
+    for (above, below), op, response in zip(axes.T, operators, fields, strict=True):
         mosaic(above, padded(op.kernel().detach().numpy(), side))
         above.set_title("\n".join(op.name.rsplit("_", 1)).replace("_", " "), loc="center")
-        field(below, heard[None, None])
-        count = int((heard > 0).sum())
+        field(below, response[None, None])
+        count = int((response > 0).sum())
         below.set_xlabel(f"{count} token{'s' * (count != 1)}")
     axes[0, 0].set_ylabel("kernel")
-    axes[1, 0].set_ylabel("impulse")
-    counts = [int((heard > 0).sum()) for heard in fields]
-    title = f"{len(operators)} operators hear between {min(counts)} and {max(counts)} tokens"
+    axes[1, 0].set_ylabel("impulse\nresponse")
+    counts = [int((response > 0).sum()) for response in fields]
+    title = f"The {len(operators)} operators reach between {min(counts)} and {max(counts)} tokens"
     finding(figure, title)
     each = ", ".join(f"{op.name} {n}" for op, n in zip(operators, counts, strict=True))
     return Picture(figure, f"{title}: {each}.")
@@ -72,11 +73,11 @@ def price(times: Mapping[tuple[str, int], Sequence[float]]) -> Picture:
     for way, (colour, style) in WAYS.items():
         ax.plot(counts, [min(times[way, n]) for n in counts], style, color=colour, label=way)
     grown = {way: min(times[way, many]) / min(times[way, few]) for way in WAYS}
-    ax.set(xlabel="operators in the cell", ylabel="processor ms a step", xticks=counts)
+    ax.set(xlabel="operators in the cell", ylabel="ms of processor time a step", xticks=counts)
     ax.set_ylim(bottom=0)
     ax.legend(title="what is mixed")
-    parts = ", ".join(f"{factor:.1f} times as long ({way})" for way, factor in grown.items())
-    title = f"{many} operators instead of {few} take {parts}"
+    parts = " and ".join(f"x {factor:.1f} for {way}" for way, factor in grown.items())
+    title = f"From {few} to {many} operators, the time of a step grows {parts}"
     finding(figure, title)
     return Picture(figure, f"{title}.")
 
@@ -96,12 +97,38 @@ def alphas(cell, z: Tensor, raised: Sequence[str] = ()):
     figure, axes = canvas(3, len(states), height=3 * WIDTH / max(4, len(states)) + 0.5)
     for column, each in zip(axes.T, cells.values(), strict=True):
         column[0].set_title(mixture(column, each, z))
-    for ax, name in zip(axes[:, 0], ("mixed kernel", "field", "a channel"), strict=True):
+    for ax, name in zip(axes[:, 0], ("mixed kernel", "size of taps", "one channel"), strict=True):
         ax.set_ylabel(name)
-    shares = ", ".join(f"{_centre(each):.0%} ({state})" for state, each in cells.items())
-    title = f"Energy in the kernel's centre: {shares}"
+    title = "The mixed kernel takes the shape of the operator whose alpha is raised"
     finding(figure, title)
-    return Picture(figure, f"{title}.")
+    shares = ", ".join(f"{_centre(each):.0%} ({state})" for state, each in cells.items())
+    return Picture(figure, f"{title}. Energy in the kernel's centre: {shares}.")
+
+
+def tap_steps(predicted: Tensor, measured: Tensor) -> Picture:
+    """How far one step moves each tap of the cell's kernel, a free kernel's step being 1.
+
+    Both `k k`: counted from the operators, and measured.
+    """
+    figure, axes = canvas(1, 2, height=2.9)
+    top = max(float(predicted.max()), float(measured.max()))
+    for ax, steps, title in zip(
+        axes[0], (predicted, measured), ("predicted", "measured"), strict=True
+    ):
+        image = ax.imshow(as_array(steps), cmap="Greys", vmin=0, vmax=top)
+        ax.set_title(title)
+        blank(ax)
+        for (row, column), step in np.ndenumerate(as_array(steps)):
+            colour = "white" if step > top / 2 else INK
+            ax.text(column, row, f"{step:.2f}", ha="center", va="center", color=colour)
+    figure.colorbar(image, ax=list(axes[0]), label="step, of a free 5x5's")
+    middle = len(measured) // 2
+    centre, outer = float(measured[middle, middle]), float(measured[0, 1])
+    title = (
+        f"In steps of a free 5x5, the centre moves by {centre:.1f} and outer taps by {outer:.1f}"
+    )
+    finding(figure, title)
+    return Picture(figure, f"{title}. Left: counted from the operators. Right: measured.")
 
 
 def _with(cell, alpha: Sequence[float]):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from math import log
-from statistics import median
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -48,7 +47,7 @@ def turns(schedules: Sequence, ways: Mapping[str, Sequence], ends: Mapping[str, 
         right.annotate(name, point, xytext=(-8, 3), textcoords="offset points", ha="right")
     right.set(xlabel="alpha", ylabel="weight w")
     right.legend(loc="lower right")
-    title = "alpha ends at " + ", ".join(f"{way[-1][0]:.2f} ({n})" for n, way in ways.items())
+    title = "Alpha ends at " + ", ".join(f"{way[-1][0]:.2f} ({n})" for n, way in ways.items())
     finding(figure, title)
     return Picture(figure, f"{title}. Closed form: {dict(ends)}.")
 
@@ -67,8 +66,8 @@ def budgets(measured: Mapping[float, Sequence[float]], operators: int) -> Pictur
     ax.legend(loc="upper left", title="line: formula, dots: Adam")
     half = {rate: round(log(operators - 1) / (2 * rate)) for rate in measured}
     half = ", ".join(f"{n} steps at {rate:g}" for rate, n in half.items())
-    finding(ax, f"Half the mixture takes {half}")
-    return Picture(figure, f"Half the mixture of {operators} takes {half} of a steady gradient.")
+    finding(ax, f"A probability of one half takes {half}")
+    return Picture(figure, f"With {operators} operators a probability of one half takes {half}.")
 
 
 def expressions(left: Mapping[str, Mapping[str, float]], answers: Mapping[str, str]) -> Picture:
@@ -104,7 +103,7 @@ def race(result, operators: Sequence[str]) -> Picture:
     below.set(yticks=(0, 1), yticklabels=READINGS, xlabel="step", ylim=(1.5, -0.5))
     figure.legend(*above.get_legend_handles_labels(), loc="outside right center", handlelength=1)
     words = [f"{reading} says {getattr(result, reading)}" for reading in READINGS]
-    title = f"{result.cheapest} is right; {' and '.join(words)}"
+    title = f"The right answer is {result.cheapest}; {' and '.join(words)}"
     finding(figure, title)
     since = result.steps_to("projection")
     told = f"Right from step {since} on" if since else "Projection does not end right"
@@ -124,40 +123,50 @@ def ways(ax: Axes, result, operators: Sequence[str]) -> str:
     return f"projection {result.projection}\nargmax {result.argmax}"
 
 
-def hits(places: Mapping[str, Sequence], rates: Mapping[str, Mapping[str, dict]]) -> Picture:
-    """The share of right answers by planted operator and reading, a plot a place.
+def confusion(races: Sequence, field: Mapping[str, str]) -> Picture:
+    """What argmax and projection name (columns) for every planted operator (rows), as counts.
 
-    places: by name its searches, perhaps none yet; rates: hits and chance by place and reading.
+    field: receptive field by operator; operators of one field stand together, in one frame.
     """
-    figure, (axes,) = canvas(1, len(places), height=3.3, sharey=True, sharex=True)
-    names = list(dict.fromkeys(r.planted for races in places.values() for r in races))
-    said = []
-    for ax, (place, races) in zip(axes, places.items(), strict=True):
-        each = rates.get(place, {}).items()
-        for reading, found in each:
-            _marks(ax, names, races, reading)
-            style = {"color": READINGS[reading][1], "ls": ":", "lw": 1.2}
-            ax.axvline(found["chance"], label="its chance" if ax is axes[0] else None, **style)
-        lines = [f"{w} {r['hits']:.0%} (chance {r['chance']:.0%})" for w, r in each]
-        taken = [s for s in (r.steps_to("projection") for r in races) if s]
-        steps = f"right from step {median(taken):.0f} (median)" if taken else ""
-        lines = [f"{place}, {len(races)} searches", *(lines or ["not recorded yet", ""]), steps]
-        said.append("; ".join(filter(None, lines)))
-        ax.set(xlabel="share of right answers", xlim=(-0.03, 1.03), title="\n".join(lines))
-    axes[0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
-    if names:
-        figure.legend(loc="outside lower left", ncols=4, handlelength=1)
-    gaps = {p: r["projection"]["hits"] - r["argmax"]["hits"] for p, r in rates.items()}
-    gaps = ", ".join(f"{gap:+.0%} ({place})" for place, gap in gaps.items()) or "not recorded yet"
-    finding(figure, f"Hits of projection minus hits of argmax: {gaps}")
-    return Picture(figure, f"{'. '.join(said)}.")
+    figure, (axes,) = canvas(1, 2, height=3.6, sharey=True)
+    names = [n for f in dict.fromkeys(field.values()) for n in field if field[n] == f]
+    planted = [n for n in names if any(r.planted == n for r in races)]
+    right = {}
+    for ax, reading in zip(axes, ("argmax", "projection"), strict=True):
+        counts = np.array(
+            [
+                [sum(r.planted == p and getattr(r, reading) == n for r in races) for n in names]
+                for p in planted
+            ]
+        )
+        _counts(ax, counts)
+        _frames(ax, planted, names, field)
+        ax.set_xticks(range(len(names)), names, rotation=90)
+        right[reading] = sum(field[r.cheapest] == field.get(getattr(r, reading)) for r in races)
+        ax.set(xlabel="operator named", title=reading)
+    axes[0].set_yticks(range(len(planted)), planted)
+    axes[0].set_ylabel("operator planted")
+    title = (
+        f"Argmax finds the receptive field (frames) in {right['argmax']} of {len(races)} answers, "
+        f"projection in {right['projection']}"
+    )
+    finding(figure, title)
+    return Picture(figure, f"{title}.")
 
 
-def _marks(ax: Axes, names: Sequence[str], races: Sequence, reading: str) -> None:
-    marker, colour = READINGS[reading]
-    for y, mine in enumerate([r for r in races if r.planted == name] for name in names):
-        share = [sum(r.hit(reading) for r in mine) / len(mine)] if mine else []
-        hollow = marker == "D"  # drawn above the other, so that both are seen where they meet
-        look = {"mfc": "none" if hollow else colour, "zorder": 3 if hollow else 2}
-        label = reading if ax.get_subplotspec().is_first_col() and not y else None
-        ax.plot(share, [y] * len(share), marker, color=colour, ms=7, label=label, **look)
+def _counts(ax: Axes, counts: np.ndarray) -> None:
+    """A matrix of counts in shades of grey, zeros left empty."""
+    ax.imshow(counts, cmap="Greys", vmin=0, vmax=1.6 * counts.max(), aspect="auto")
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            ax.text(column, row, str(count), ha="center", va="center")
+
+
+def _frames(ax: Axes, rows: list[str], columns: list[str], field: Mapping[str, str]) -> None:
+    """A frame around the cells where planted and named operator have the same field."""
+    for value in dict.fromkeys(field[name] for name in rows):
+        down = [i for i, name in enumerate(rows) if field[name] == value]
+        across = [i for i, name in enumerate(columns) if field[name] == value]
+        corner = across[0] - 0.48, down[0] - 0.48
+        size = len(across) - 0.04, len(down) - 0.04
+        ax.add_patch(Rectangle(corner, *size, fill=False, ec=ALPHA, lw=2))

@@ -15,7 +15,7 @@
 # # 07 · Mix operators, not feature maps
 #
 # > Nine operators between We and Wd, weighed by a softmax, at the price of one convolution. Then
-# > one of your own, and those that refuse to be mixed.
+# > one operator of your own, and those that cannot be mixed.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/07_mix_operators.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/07_mix_operators.ipynb)
@@ -26,16 +26,16 @@
 
 # %% [markdown]
 # **The question:** nobody knows which operator belongs between We and Wd. How can one layer hold
-# all of them at the price of one?
+# nine of them at the price of one?
 #
-# **You will build** the searchable cell of NAS-LoRA: first as a sum over feature maps, then as one
+# **You will build** the searchable cell of NAS-LoRA: first as a sum of feature maps, then as one
 # convolution, with an operator of your own in it.
 #
 # **You will be able to**
 # - read an operator off its kernel and its impulse response;
-# - mix kernels instead of maps, and prove values, gradients and borders equal;
-# - say what a start does to LoRA's own path, and which tensors can move first;
-# - add an operator in a few lines;
+# - mix kernels instead of feature maps, and show that values, gradients and borders are equal;
+# - say how a new cell changes LoRA's own path, and which tensors can move first;
+# - predict and measure how fast each tap of the mixed kernel learns;
 # - test whether an operator can be mixed at all.
 #
 # | you need | where | minutes |
@@ -59,9 +59,8 @@ import time
 
 import torch
 import torch.nn.functional as F
-from naslora_workbook import figures as figures
 from naslora_workbook import profile
-from naslora_workbook.figures.mixing import Rows, alphas, candidates, price
+from naslora_workbook.figures.mixing import Rows, alphas, candidates, price, tap_steps
 from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.lesson_07 import suspects
 from naslora_workbook.lessons.headline import record
@@ -69,7 +68,7 @@ from naslora_workbook.lessons.routing import qkv_inputs
 from naslora_workbook.research.benchmark import interleaved
 from naslora_workbook.research.counting import convolutions
 
-from naslora_core import NASLoRA, NASPCLoRA, adapt, fit, load_sam
+from naslora_core import NASLoRA, NASPCLoRA, adapt, load_sam
 from naslora_core.data import open_data, to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter
@@ -84,8 +83,8 @@ RANK = 4
 
 # %% [markdown]
 # ## What each setting decides
-# `PROFILE` chooses the model and its images, `SEED` draws every random kernel, `DATA` is what the
-# features are made of, and `RANK` is how many channels stand between $W_e$ and $W_d$.
+# `PROFILE` chooses the model and its images. `SEED` draws every random kernel. The features come
+# from images of `DATA`. `RANK` is the number of channels between $W_e$ and $W_d$.
 
 # %%
 setting = profile(PROFILE)
@@ -97,59 +96,55 @@ xs = qkv_inputs(Segmenter(sam), images)
 [tuple(x.shape) for x in xs]
 
 # %% [markdown]
-# What every block's qkv receives, `B' H W d`: in windowed blocks B' counts windows.
+# These are the inputs of every block's qkv, `B' H W d`. In windowed blocks B' counts windows.
 #
 # ## What the paper leaves open
-# NAS-LoRA writes $y = W_0 x + b + W_d \sum_i \mathrm{softmax}(\alpha)_i\, O_i(W_e x)$, with a
-# learned vector $\alpha$, one number an operator. The sum is the *cell*. Searching by a softmax began
-# with DARTS; PC-DARTS does it on a part of the channels.
+# NAS-LoRA writes $y = W_0 x + b + W_d \sum_i \mathrm{softmax}(\alpha)_i\, O_i(W_e x)$. The vector
+# $\alpha$ is learned and has one number for each operator. The sum is called the *cell*. DARTS
+# introduced the search by a softmax; PC-DARTS applies it to a part of the channels.
 #
 # | | the paper says | we chose | why |
 # |---|---|---|---|
 # | operators $O_i$ | no list in any text we could read | nine linear ones (`linear`); those of DARTS as `darts` | linear ones cost one convolution and fold |
-# | weights | a softmax | the same | every operator hears the task |
-# | $\alpha$ | one vector a cell | the same; sharing is an option | blocks may want different things |
-# | start of the operators | nothing | a skip beside the mixture; the plain form is an option | LoRA's own path stays whole (below) |
+# | weights | a softmax | the same | every operator gets a gradient from the task |
+# | $\alpha$ | one vector for each cell | the same; sharing is an option | blocks may need different operators |
+# | start of the operators | nothing | a skip beside the mixture; the plain form is an option | LoRA's own path is unchanged (see below) |
 # | partial channels | a variant, NAS-PC-LoRA | the first r / K are searched | as in PC-DARTS |
 
 # %% [markdown]
 # ## Nine operators
-# A linear operator *is* its kernel `r r k k` (out, in, rows, columns): `r r` tiles, a row for each
-# channel out. Below each, which tokens answer to one impulse.
+# A linear operator *is* its kernel, `r r k k` (channel out, channel in, rows, columns). The upper row
+# shows each kernel as `r` by `r` tiles: one row of tiles for each channel out. The lower row shows
+# the impulse response: which tokens change when one token changes.
 
 # %%
 names = OPERATOR_SETS["linear"]
 candidates(build(names, RANK))
 
 # %% [markdown]
-# On the diagonal of the tiles a channel sees itself. The dilated kernel has the reach of a 5x5 with
-# the numbers of a 3x3; a separable one repeats a column's tile, rescaled. The 5x5 contains all
-# others. The registry knows what each costs, and where it goes when the layer is folded:
+# Tiles on the diagonal connect a channel with itself. The dilated kernel reaches as far as a 5x5 and
+# has the nine taps of a 3x3. The 5x5 contains all other operators. The registry knows what each one
+# costs and what it becomes when the layer is folded:
 
 
 # %%
-def table(names):
-    """A row an operator, from the registry."""
-    return Rows(
-        {
-            op.name: {
-                "multiply-adds a token": op.macs(),
-                "numbers": sum(p.numel() for p in op.parameters()),
-                "folds to": op.folds_to,
-            }
-            for op in build(names, RANK)
-        }
-    )
+def describe(op):
+    """One row of the table: cost, learned numbers, and what folding makes of an operator."""
+    return {
+        "multiply-adds a token": op.macs(),
+        "learned numbers": sum(p.numel() for p in op.parameters()),
+        "folds to": op.folds_to,
+    }
 
 
-table(names)
+Rows({op.name: describe(op) for op in build(names, RANK)})
 
 # %% [markdown]
-# "W0": merged into the frozen weight without a trace; "one k x k convolution": a narrow branch beside
-# it. `numbers` are what is learned.
+# "W0" means: folding adds the operator to the frozen weight, and nothing else remains. "One k x k
+# convolution" means: a narrow convolution remains beside the frozen weight.
 #
 # ## A mixture by hand
-# The formula as it is read, one convolution an operator:
+# First the formula as written, with one convolution for each operator:
 
 
 # %%
@@ -164,17 +159,18 @@ def over_maps(kernels, weights, z):
 
 
 # %% [markdown]
-# > **Predict first.** Convolution is linear in its kernel. Put a 1x1 into the centre of a 3x3, add
-# > the *kernels*, convolve once. Is the border right, too?
+# > **Predict first.** Convolution is linear in its kernel. Put a 1x1 kernel into the centre of a 3x3,
+# > add the two *kernels*, and convolve once. Is the result right at the border of the map, too?
 
 # %%
 z = torch.randn(2, RANK, 6, 7)
-small, large = (torch.randn(RANK, RANK, side, side) for side in (1, 3))
-once = conv(z, 0.3 * F.pad(small, (1, 1, 1, 1)) + 0.7 * large)
-torch.allclose(once, over_maps([small, large], [0.3, 0.7], z), atol=1e-5)
+small = torch.randn(RANK, RANK, 1, 1)
+large = torch.randn(RANK, RANK, 3, 3)
+one_kernel = 0.3 * F.pad(small, (1, 1, 1, 1)) + 0.7 * large
+torch.allclose(conv(z, one_kernel), over_maps([small, large], [0.3, 0.7], z), atol=1e-5)
 
 # %% [markdown]
-# Zeros around a kernel multiply whatever lies there, so it is. In general
+# Yes. The added taps are zero, so they contribute nothing anywhere. In general
 # $\sum_i a_i (K_i * z) = \big(\sum_i a_i\, \mathrm{pad}(K_i)\big) * z$.
 
 # %% [markdown]
@@ -184,9 +180,9 @@ torch.allclose(once, over_maps([small, large], [0.3, 0.7], z), atol=1e-5)
 # 8 minutes ·
 # use `F.pad`
 #
-# Return the one kernel in brackets. The sides are odd, in any order; the weights have their softmax
-# behind them. Checked on even and odd maps down to one token: values, and gradients of the weights
-# and of every kernel.
+# Return the kernel in brackets. The sides are odd and come in any order. The weights are already a
+# softmax. The check compares values on several map sizes, and the gradients of the weights and of
+# every kernel.
 
 
 # %%
@@ -201,39 +197,44 @@ checks.ex_7_1(mix)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `F.pad(kernel, (m, m, m, m))` with m half of what is missing on both sides.
+# `F.pad(kernel, (m, m, m, m))`, where m is half of the missing side length.
 # </details>
 #
 # <details><summary>Solution and why</summary>
 #
 # ```python
 # def mix(kernels, weights):
-#     side = max(k.shape[-1] for k in kernels)
-#     padded = [F.pad(k, ((side - k.shape[-1]) // 2,) * 4) for k in kernels]
-#     return sum(w * k for w, k in zip(weights, padded, strict=True))
+#     side = max(kernel.shape[-1] for kernel in kernels)
+#     mixed = 0
+#     for weight, kernel in zip(weights, kernels, strict=True):
+#         m = (side - kernel.shape[-1]) // 2
+#         mixed = mixed + weight * F.pad(kernel, (m, m, m, m))
+#     return mixed
 # ```
-# Padding and sums are linear, so gradients pass as through the maps. The core weighs all taps in *one*
-# matrix product, since a GPU waits for many small operations.
+# Padding and sums are linear, so the gradients equal those of the slow loop. The core computes the
+# whole sum as *one* matrix product, because many small operations are slow on a GPU.
 # </details>
 
 # %% [markdown]
-# The core's `Cell` mixes kernels. Compared with the slow loop: the output, and the gradients of z,
-# of alpha and of every operator's numbers.
+# The core's `Cell` mixes kernels. The next cells compare it with the slow loop: the output, and the
+# gradients of z, of alpha and of every operator's numbers.
 
 
 # %%
-def outcome(way, cell, z):
-    """The output and all gradients."""
-    wanted, out = [z, *cell.parameters()], way(z)
-    return [out, *torch.autograd.grad(out.square().sum(), wanted)]
+def output_and_gradients(way, cell, z):
+    """The output of `way(z)`, then the gradients of z and of the cell's parameters."""
+    out = way(z)
+    return [out, *torch.autograd.grad(out.square().sum(), [z, *cell.parameters()])]
 
 
 def same(cell, height, width):
-    """Whether kernels and maps agree on a `height width` map."""
+    """Whether mixing kernels equals mixing maps on a `height width` map."""
     z = torch.randn(2, RANK, height, width).double().requires_grad_()
     kernels = [op.kernel() for op in cell.operators]
-    slow = outcome(lambda z: over_maps(kernels, cell.arch_alpha.softmax(0), z), cell, z)
-    return all(map(torch.allclose, outcome(cell, cell, z), slow))
+    weights = cell.arch_alpha.softmax(0)
+    slow = output_and_gradients(lambda z: over_maps(kernels, weights, z), cell, z)
+    fast = output_and_gradients(cell, cell, z)
+    return all(map(torch.allclose, fast, slow))
 
 
 # %%
@@ -244,83 +245,90 @@ assert all(equal.values())
 equal
 
 # %% [markdown]
-# ## What more operators cost
-# Equal, on every map. Now count the convolutions of (maps, kernels), then take turns at a step,
-# forward and backward, in processor time.
+# Both ways are equal on every map.
 #
-# > **Predict first.** Nine operators instead of three: how much longer does each way take?
+# ## What more operators cost
+# First count the convolutions that each way performs, for 3, 5, 7 and 9 operators: (maps, kernels).
+#
+# > **Predict first.** How much longer does a training step take with nine operators than with three,
+# > in each way?
 
 
 # %%
 first = ("skip", "conv_3x3", "conv_5x5")
-order = [*first, *(n for n in names if n not in first)]
+order = [*first, *(name for name in names if name not in first)]
 cells = {n: Cell(RANK, tuple(order[:n]), "plain") for n in (3, 5, 7, 9)}
 z = torch.randn(128, RANK, *xs[0].shape[1:3], requires_grad=True)
 {n: (convolutions(c.mix_maps, z), convolutions(c, z)) for n, c in cells.items()}
 
 # %% tags=["nbval-ignore-output"]
-pairs = cells.items()
-work = {("maps", n): lambda c=c: c.mix_maps(z).sum().backward() for n, c in pairs}
-work |= {("kernels", n): lambda c=c: c(z).sum().backward() for n, c in pairs}
+work = {}
+for n, c in cells.items():
+    work["maps", n] = lambda c=c: c.mix_maps(z).sum().backward()
+    work["kernels", n] = lambda c=c: c(z).sum().backward()
 times = interleaved(work, rounds=20, clock=time.process_time)
 price(times)
 
 # %% [markdown]
-# Maps pay for every operator. Kernels pay for *one* convolution with the largest kernel, and for
-# assembling it, a constant that no number of tokens enlarges.
+# Mixing maps costs one convolution for each operator. Mixing kernels costs *one* convolution with the
+# largest kernel, plus a constant for building the kernel. That constant does not depend on the number
+# of tokens.
 
 # %% [markdown]
 # ## The start matters
-# Nine random operators share the softmax, and only one of them is the identity that LoRA lives on.
+# LoRA passes z on unchanged. In a new cell, the identity is only one of nine operators that share the
+# softmax.
 #
-# > **Predict first.** How much of z itself is left in a new cell's output? And how loud is the output
-# > beside z?
+# > **Predict first.** How much of z itself is left in a new cell's output? How large is the output,
+# > compared with z?
 
 
 # %%
 @torch.no_grad()
 def passed(start, names, z, draws=100):
-    """Means over new cells: the factor on z in the output, and the output's norm."""
+    """Means over new cells: the factor on z in the output, and the output's norm over z's."""
     found = []
     for _ in range(draws):
         out = Cell(RANK, names, start)(z)
         found.append([(out * z).sum() / z.square().sum(), out.norm() / z.norm()])
     own, norm = torch.tensor(found).mean(0).tolist()
-    return {"z itself": round(own, 2), "norm": round(norm, 2)}
+    return {"factor on z": round(own, 2), "norm": round(norm, 2)}
 
 
 # %%
-noise, lists = torch.randn(1, RANK, 24, 24), {3: first, 9: names}
-choices = [(n, start) for n in lists for start in STARTS]
-starts = {f"{n}, {s}": passed(s, lists[n], noise) for n, s in choices}
+noise = torch.randn(1, RANK, 24, 24)
+starts = {}
+for start in STARTS:
+    starts[f"3 operators, {start}"] = passed(start, first, noise)
+    starts[f"9 operators, {start}"] = passed(start, names, noise)
 Rows(starts)
 
 # %% [markdown]
-# *Plain*, the paper's form, leaves z about 1 / n (the 3x3 mean adds a little). *Identity* starts
-# every learnable kernel as a skip; `none` and the mean still take their shares. *Beside* keeps a skip
-# outside the softmax and scales the mixture by $\sqrt n$: z is whole (the skip inside adds to it), the
-# mixture can be heard. Training can repair a weak path at the price of steps; how many, only paired
-# runs tell.
+# - *Plain* is the paper's form. It leaves about 1 / n of z, plus a little from the 3x3 mean.
+# - *Identity* starts every learnable kernel as a skip. Only `none` and the mean reduce z.
+# - *Beside* is our default. It keeps a skip outside the softmax and multiplies the mixture by
+#   $\sqrt n$. All of z passes, and the skip inside the mixture adds to it.
+#
+# This compares starts, not results: training can undo a weak start, and that takes steps.
 
 # %% [markdown]
 # ## In the real layer
-# Now between $W_e$ and $W_d$ of every qkv. As ever: does it start as the base, and how many numbers
-# does a layer train?
+# Now the cell stands between $W_e$ and $W_d$ of every qkv. Does the model start as the base, and how
+# many numbers does each layer train?
 
 # %%
 model = adapt(sam, NASLoRA(RANK), classes=len(data.classes), seed=SEED)
 layer = model.sam.image_encoder.blocks[0].attn.qkv
 with torch.no_grad():
     moved = (model(images).masks - Segmenter(sam)(images).masks).abs().max()
-r, n = RANK, len(names)
-low_rank = r * (layer.in_features + layer.out_features)
+low_rank = RANK * (layer.in_features + layer.out_features)
 trained = sum(p.numel() for p in layer.parameters() if p.requires_grad)
-assert moved == 0 and trained == low_rank + 46 * r**2 + 34 * r + n
-{"moved": float(moved), "LoRA": low_rank, "operators, alpha": trained - low_rank}
+assert moved == 0 and trained == low_rank + 46 * RANK**2 + 34 * RANK + len(names)
+{"change of the masks": float(moved), "LoRA": low_rank, "cell": trained - low_rank}
 
 # %% [markdown]
-# 46 and 34 are the nine operators' taps over pairs of channels and over single ones. Like the 3x3
-# of lesson 06, they do not grow with the layer.
+# The masks are exactly the base's. The nine operators have 46 taps over pairs of channels and 34 over
+# single channels. These numbers depend on the rank, not on the layer's width.
 #
 # > **Predict first.** At the first step, which of We, Wd, alpha and the operators have a gradient?
 
@@ -343,13 +351,13 @@ assert list(before.values()) == [False, True, False, False] and all(after.values
 {"first step": before, "second step": after}
 
 # %% [markdown]
-# Exactly zero, not small: all three stand in front of $W_d = 0$. So no search can learn anything of
-# alpha at its first step, whatever the data say.
+# We, alpha and the operators stand in front of $W_d = 0$, so their gradients are exactly zero. No
+# search can learn anything about alpha at its first step, whatever the data are.
 
 # %% [markdown]
 # ## Move alpha
-# One real feature map of a global block, one new cell. Live, nine sliders (Tab, then arrow keys);
-# on a page, equal alphas and three operators raised.
+# One feature map of a global block, one new cell. Live, there are nine sliders (Tab, then arrow
+# keys). On a page you see equal alphas, and three operators raised one at a time.
 
 # %%
 blocks = zip(sam.image_encoder.blocks, xs, strict=True)
@@ -359,13 +367,74 @@ raised = ("conv_1x1", "avg_pool_3x3", "dil_conv_3x3")
 alphas(Cell(RANK, "linear", "plain"), z, raised)
 
 # %% [markdown]
-# From above: the one kernel that is convolved, where it looks, what becomes of a channel; over each
-# column the largest probability. Alpha moves smoothly between operators, and so does everything
-# behind it: that is what makes it learnable.
+# From above: the one kernel that is convolved, the size of each of its taps, and one channel of the
+# output. The number over a column is the largest probability. A small change of alpha changes the
+# output a little, so alpha can be learned by gradient descent.
+
+# %% [markdown]
+# ## One 5x5 with four learning rates
+# The mixture is one 5x5 kernel K. So what differs between the cell and a 5x5 that nobody searches?
+# Their steps. Several operators have a learned number at the same tap, and K moves by the sum.
+#
+# Adam moves every number by about its learning rate, whatever the size of its gradient. At equal
+# alphas each operator has weight $g / n$, with $g = \sqrt n$ in the default start: with nine
+# operators, 1/3. So count the operators that learn a number at a tap, and divide by 3.
+#
+# > **Predict first.** A free 5x5 moves each tap by 1 learning rate. How far does the cell move its
+# > centre, and how far a corner? The two separable operators are products; leave them out.
+
+
+# %%
+def own_taps(op, side=5):
+    """1 where a dense operator learns a number of its own, `side side`; else 0."""
+    if not op.name.startswith(("conv", "dil")):
+        return torch.zeros(side, side)
+    margin = (side - op.side) // 2
+    taps = (op.kernel().detach() != 0).any(0).any(0).float()
+    return F.pad(taps, (margin, margin, margin, margin))
+
+
+cell = Cell(RANK)
+predicted = sum(own_taps(op) for op in cell.operators) * cell.gain / len(names)
+
+# %% [markdown]
+# Now measure it. Cell and free kernel start from the same numbers and get the same gradient. Alpha is
+# frozen. Each makes one step of AdamW:
+
+
+# %%
+def step_ratio(seed, rate=3e-3):
+    """How far the cell's kernel moves at each tap in one step, over a free 5x5's, `5 5`."""
+    torch.manual_seed(seed)
+    cell, gradient = Cell(RANK), torch.randn(RANK, RANK, 5, 5)
+    start = cell.kernel().detach().clone()
+    free = torch.nn.Parameter(start.clone())
+    adam = torch.optim.AdamW([*cell.operators.parameters(), free], rate, weight_decay=0)
+    ((cell.kernel() + free) * gradient).sum().backward()
+    adam.step()
+    downhill = -gradient.sign()
+    moved = ((cell.kernel().detach() - start) * downhill).mean((0, 1))
+    return moved / ((free.detach() - start) * downhill).mean((0, 1))
+
+
+# %%
+measured = torch.stack([step_ratio(seed) for seed in range(40)]).mean(0)
+tap_steps(predicted, measured)
+
+# %% [markdown]
+# Measured over 40 draws: the centre moves 1.4 times as far as a free 5x5 would, the inner ring .75,
+# the other taps of the dilated kernel .70, all others .37. The separable operators add the rest to
+# our count. So the cell with alpha frozen is **one 5x5 with a learning rate for every tap**: it
+# prefers to change the token itself, then its neighbours.
+#
+# What does alpha add? It can raise one operator's share, and so change these rates during training.
+# It adds no function that a free 5x5 does not have. This predicts that a search over these nine
+# operators gains little over equal alphas. Lesson [12](12_compare_everything.ipynb) tests the
+# prediction.
 
 # %% [markdown]
 # ## Add an operator
-# Edges are local contrast: a token against its four neighbours.
+# Edges are local contrast: a token compared with its four neighbours.
 
 
 # %%
@@ -382,32 +451,27 @@ class Laplacian(Fixed):
         return 5 * self.rank
 
 
-table(("skip", "laplacian"))
-
 # %% [markdown]
-# That is all. A handful of steps of search:
+# One decorated class is enough. The operator has a row in the table, and a cell of ten operators
+# still performs one convolution:
 
-# %% tags=["nbval-ignore-output"]
-method = NASLoRA(RANK, operators=(*names, "laplacian"))
-searched = adapt(sam, method, classes=len(data.classes), seed=SEED)
-result = fit(searched, data, steps=10, batch=setting.batch, seed=SEED, progress=False)
-REGISTRY.pop("laplacian")  # so that running this lesson twice is running it once
-figures.operators(result.genotype)
-
-# %% [markdown]
-# It has its row in every block of the genotype, the result of a search. So few steps decide nothing:
-# bars close to the dotted line are a search that has hardly begun. The diamond is a reading of the
-# mixed kernel, lesson 08's subject.
+# %%
+ten = Cell(RANK, (*names, "laplacian"))
+print("convolutions:", convolutions(ten, z))
+REGISTRY.pop("laplacian")  # so that this cell and the one above can run again
+Rows(
+    {op.name: describe(op) for op in ten.operators if op.name in ("skip", "laplacian")}
+)
 
 # %% [markdown]
 # ## Search fewer channels
 # NAS-PC-LoRA searches the first r / K channels (`partial` is K) and copies the others. K must divide
-# r, and two channels at least must be searched, else no channel hears another.
+# r. At least two channels must be searched; with one, no channel could influence another.
 
 
 # %%
 def refused(partial):
-    """What is said to a setting that cannot be; None if it can."""
+    """The error message for a setting that is not possible; None if it is."""
     try:
         NASPCLoRA(RANK, partial=partial)
     except UserError as error:
@@ -423,8 +487,9 @@ def refused(partial):
 # 8 minutes ·
 # use pencil, `argsort` or `unflatten`
 #
-# PC-DARTS shuffles channels between its layers, so that others are searched next. Here $W_d$ follows:
-# `shuffle` below, then $W_d$, is some other $W_d'$ without a shuffle. Return it.
+# PC-DARTS shuffles channels between its layers, so that other channels are searched next. In our
+# layer $W_d$ follows the shuffle. Show that this shuffle adds nothing: return the $W_d'$ that gives
+# the same output without it.
 
 
 # %%
@@ -444,8 +509,8 @@ checks.ex_7_2(without_shuffle)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Shuffle the channel numbers 0 .. r - 1 themselves: entry j says which channel stands at place j.
-# Wd' needs the places by channel, which is the inverse.
+# Shuffle the channel numbers 0 .. r - 1. Entry j then says which channel stands at place j. Wd' needs
+# the inverse: the place of each channel.
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -453,62 +518,66 @@ checks.ex_7_2(without_shuffle)
 # ```python
 # def without_shuffle(Wd, groups):
 #     channels = torch.arange(Wd.shape[1]).view(1, -1, 1, 1)
-#     return Wd[:, shuffle(channels, groups).flatten().argsort()]
+#     places = shuffle(channels, groups).flatten().argsort()
+#     return Wd[:, places]
 # ```
-# A permutation in front of a learned matrix is a renaming of its columns: no output, gradient norm
-# or optimum changes. The core offers the shuffle and proves it idle.
+# A permutation in front of a learned matrix only renames its columns. It changes no output that can
+# be reached, and no optimum. The core offers the shuffle, and a test shows that it changes nothing.
 # </details>
 
 # %% [markdown]
 # ## What cannot be mixed
-# To be a kernel, an operator must be additive, and a wider margin of zeros around the map must change
-# nothing. How far off are three of ours, and those of DARTS?
+# An operator is a convolution only if it is additive, and if a wider margin of zeros around the map
+# changes nothing. How far off are three of our operators, and those of DARTS?
 
 
 # %%
 @torch.no_grad()
 def failures(op):
-    """How far an operator is from a convolution, relative to what it says."""
+    """How far an operator is from a convolution, in percent of its output."""
     u, v = torch.randn(2, 1, RANK, 12, 12)
-    wide = op(F.pad(u, (9,) * 4))[..., 9:-9, 9:-9]
+    wide = op(F.pad(u, (9, 9, 9, 9)))[..., 9:-9, 9:-9]
     gaps = {"not additive": op(u + v) - op(u) - op(v), "border": wide - op(u)}
     return {name: f"{gap.norm() / op(u).norm():.0%}" for name, gap in gaps.items()}
 
 
 darts = [op.eval() for op in build(OPERATOR_SETS["darts"], RANK) if not op.linear]
-asked = [*build(("conv_3x3", "sep_conv_5x5", "avg_pool_3x3"), RANK), *darts]
-Rows({op.name: failures(op) for op in asked})
+linear = build(("conv_3x3", "sep_conv_5x5", "avg_pool_3x3"), RANK)
+Rows({op.name: failures(op) for op in [*linear, *darts]})
 
 # %% [markdown]
-# Ours fail nowhere. Behind a ReLU or a maximum nothing is additive, and two padded convolutions in a
-# row feel the border. The average that counts no padding *is* additive, but divides by fewer tokens
-# there. Such operators are computed one by one and added to the mixture:
+# Our operators pass both tests. An operator with a ReLU or a maximum is not additive. Two padded
+# convolutions in a row differ at the border. The average that does not count padding is additive, but
+# at the border it divides by fewer tokens. Such operators are computed one by one and added:
 
 # %%
-odd = ("skip", "conv_3x3", "conv_5x5", *(op.name for op in darts[:3]))
-cell = Cell(RANK, odd).eval()
+with_darts = ("skip", "conv_3x3", "conv_5x5", *(op.name for op in darts[:3]))
+cell = Cell(RANK, with_darts).eval()
 z = torch.randn(1, RANK, 8, 8)
 assert torch.allclose(cell(z), cell.mix_maps(z), atol=1e-5)
 {"one kernel": cell.linear, "convolutions": convolutions(cell, z)}
 
 # %% [markdown]
-# One convolution for the mixture of three; the others are those inside DARTS' separable operator.
+# One convolution computes the mixture of the three linear operators. The others belong to DARTS'
+# separable operator.
 #
-# ### Exercise 7.3 - a bug hunt: four mixers, one honest
+# ### Exercise 7.3 - a bug hunt: four mixers, one correct
 # Difficulty 3 of 5 ·
 # importance 5 of 5 ·
 # 12 minutes ·
 # use `over_maps`, `torch.allclose`
 #
-# Each has `.kernels`, `.alpha`, and promises $\sum_i \mathrm{softmax}(\alpha)_i K_i * z$. In the middle
-# of a flat map all agree. One puts small kernels into a corner of the large one, one averages without
-# counting padding, one forgot its softmax. Write the alarm that names which it is.
+# Each mixer has `.kernels` and `.alpha`, and should compute $\sum_i \mathrm{softmax}(\alpha)_i K_i * z$.
+# In the middle of a flat map all four agree. One puts small kernels into a corner of the large one.
+# One averages without counting padding. One forgot its softmax. Write a function that names the fault.
 
 # %%
+flat = torch.ones(1, 3, 9, 9)
 with torch.no_grad():
-    flat = torch.ones(1, 3, 9, 9)
-    answers = {n: mixer(flat)[0, :, 4, 4] for n, mixer in suspects(SEED).items()}
-{n: torch.allclose(y, answers["A"], atol=1e-4) for n, y in answers.items()}
+    answers = {
+        letter: mixer(flat)[0, :, 4, 4] for letter, mixer in suspects(SEED).items()
+    }
+{letter: torch.allclose(y, answers["A"], atol=1e-4) for letter, y in answers.items()}
 
 
 # %%
@@ -523,14 +592,14 @@ checks.ex_7_3(alarm)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Compare with `over_maps(mixer.kernels, mixer.alpha.softmax(0), z)` on a map that is not flat; then
-# only inside, `[..., 2:-2, 2:-2]`.
+# Compare with `over_maps(mixer.kernels, mixer.alpha.softmax(0), z)` on a map that is not flat. Then
+# compare only the inside, `[..., 2:-2, 2:-2]`.
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# The forgotten softmax is right as long as alpha stands where it started. What does a softmax not
-# notice?
+# Without its softmax, the mixer is right as long as alpha has its starting value. Which change of
+# alpha leaves a softmax as it is?
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -547,45 +616,46 @@ checks.ex_7_3(alarm)
 #     mixer.alpha += 1
 #     return "honest" if torch.allclose(mixer(z), out, atol=1e-4) else "no softmax"
 # ```
-# Such a search trains like any other. But nothing makes its operators compete: raising one costs the
-# others nothing.
+# A search without a softmax trains without any error message. But its operators do not compete:
+# raising one does not lower the others.
 # </details>
 
 # %% tags=["nbval-ignore-output"]
 record(
-    z_left_by_a_plain_start=starts["9, plain"]["z itself"],
-    z_left_beside=starts["9, beside"]["z itself"],
-    operators_and_alpha=trained - low_rank,
+    z_left_by_a_plain_start=starts["9 operators, plain"]["factor on z"],
+    z_left_beside=starts["9 operators, beside"]["factor on z"],
+    cell_parameters=trained - low_rank,
+    step_of_the_centre_tap=float(measured[2, 2]),
     nine_operators_by_maps_ms=min(times["maps", 9]),
     nine_operators_by_kernels_ms=min(times["kernels", 9]),
 )
 
 # %% [markdown]
 # ## Recap
-# *How can one layer hold all operators at the price of one?* By being one kernel: where every operator
-# is a convolution, their mixture is a convolution, too, exactly.
-# - Pad, weigh, convolve once: equal in values, gradients and borders.
-# - The cost is one convolution with the largest kernel, and a little assembling.
-# - A plain start leaves LoRA's own path 1 / n; a skip beside the mixture keeps it whole.
-# - With $W_d = 0$ alpha cannot move at the first step.
-# - What is not additive, or feels the border, stands beside.
+# *How can one layer hold nine operators at the price of one?* Where every operator is a convolution,
+# their mixture is one convolution, too, exactly.
+# - Pad, weigh, add, convolve once: values, gradients and borders are equal.
+# - The cost is one convolution with the largest kernel, and the building of that kernel.
+# - A plain start leaves 1 / n of LoRA's own path. A skip beside the mixture keeps all of it.
+# - With $W_d = 0$, alpha cannot move at the first step.
+# - With equal alphas the cell learns as one 5x5 does, with a rate for every tap: 1.4 in the centre,
+#   about .75 beside it, .4 outside.
+# - An operator that is not additive, or that differs at the border, is computed on its own.
 
 # %% [markdown]
 # ## In practice
-# - The trained mixture *is* one 5x5, so show every search beside a single 5x5. What searching adds is
-#   an answer one can read, if it can be trusted.
-# - Test your operator's `kernel` against torch's own layer, border included. One that learns numbers
-#   of a new shape also needs a class in `search/classes.py`, or projection cannot read it.
+# - Report a single 5x5 beside every search over these operators, since the trained mixture is one.
+# - Test your operator's `kernel` against torch's own layer, border included. An operator with a new
+#   kind of kernel also needs a class in `search/operator_classes.py`, or projection cannot name it.
 #
 # **Try it on your own data:** set `DATA` to a folder with `images/` and `masks/`; or replace the
-# Laplacian by what your images ask for.
+# Laplacian by an operator that suits your images.
 #
 # ## Further reading
 # - [NAS-LoRA](https://arxiv.org/abs/2512.03499): the equation of this lesson, on nine benchmarks.
-# - [DARTS](https://arxiv.org/abs/1806.09055): where a softmax over operators began.
+# - [DARTS](https://arxiv.org/abs/1806.09055): the first search by a softmax over operators.
 # - [PC-DARTS](https://arxiv.org/abs/1907.05737): partial channels, and the shuffle.
-# - [RepVGG](https://arxiv.org/abs/2101.03697): another use of the fact that parallel convolutions add
-#   up to one.
+# - [RepVGG](https://arxiv.org/abs/2101.03697): also adds parallel convolutions into one.
 #
 # Next: does the largest alpha name the right operator? Plant one whose answer is known, and see.
 #

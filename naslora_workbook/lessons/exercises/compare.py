@@ -14,8 +14,11 @@ def compare(target, yours, tolerance: float = 1e-5, nothing: str = NOTHING) -> s
     if isinstance(target, dict):
         if not isinstance(yours, dict) or set(yours) != set(target):
             return f"A dict with the keys {', '.join(map(str, target))} was expected."
-        said = (compare(target[k], yours[k], tolerance, f"{k!r} is None.") for k in target)
-        return next(filter(None, said), "")
+        empty = next((k for k in target if yours[k] is None and target[k] is not None), None)
+        if empty is not None:
+            return f"{empty!r} is None."
+        said = ((k, compare(target[k], yours[k], tolerance)) for k in target)
+        return next((f"{k}: {sentence}" for k, sentence in said if sentence), "")
     if _of_words(target):
         return _words(target, yours)
     if isinstance(target, list | tuple) and not _flat(target):
@@ -78,6 +81,8 @@ def picture_of(target, yours, tolerance: float = 1e-5):
 
     Of several results the first that differs is drawn.
     """
+    if isinstance(target, dict) and isinstance(yours, dict):
+        target, yours = list(target.values()), [yours.get(k) for k in target]
     if all(isinstance(v, list | tuple) for v in (target, yours)):
         pairs = ((t, y) for t, y in zip(target, yours, strict=False) if compare(t, y, tolerance))
         target, yours = next(pairs, (target, yours)) if not _flat(target) else (target, yours)

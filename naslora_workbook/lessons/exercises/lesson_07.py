@@ -28,17 +28,60 @@ def ex_7_1(answer):
     sizes = ((1, 1), (4, 6), (7, 3), (2, 8))
     return checks.check(
         "7.1",
-        lambda kernels, weights, z: _learned(
-            lambda k, w, z: _once_if(answer(k, w), z), kernels, weights, z
-        ),
+        _through(answer),
         lambda kernels, weights, z: _learned(over_maps, kernels, weights, z),
         [case(rng, *size) for size in sizes],
-        hint=(
-            "Compared are the map, border included, then the gradients of the weights and of every "
-            "kernel. A smaller kernel belongs in the centre of the largest; do not detach anything."
-        ),
-        proves="One convolution says what the slow loop says, and teaches what it teaches.",
+        hint="Put each kernel into the centre of a kernel of the largest side, multiply it by its "
+        "weight, and add. The gradients must reach the weights and every kernel.",
+        proves="One convolution gives the values and the gradients of the slow loop.",
+        mistakes=[
+            (
+                "Each kernel stands in the top left corner; it belongs in the centre.",
+                _through(lambda k, w: _mixed(k, w, lambda missing: (0, missing))),
+            ),
+            (
+                "The weights are a softmax already: do not apply a second one.",
+                _through(lambda k, w: _mixed(k, w.softmax(0), _both_sides)),
+            ),
+            (
+                "The values are right, but the weights get no gradient: remove detach().",
+                _through(lambda k, w: _mixed(k, w.detach(), _both_sides)),
+            ),
+            (
+                "The values are right, but the kernels get no gradient: remove detach().",
+                _through(lambda k, w: _mixed([each.detach() for each in k], w, _both_sides)),
+            ),
+            (
+                "The values are right, but nothing gets a gradient: remove detach() or no_grad().",
+                _through(torch.no_grad()(lambda k, w: _mixed(k, w, _both_sides))),
+            ),
+            (
+                "The kernels are added without their weights.",
+                _through(lambda k, w: _mixed(k, torch.ones_like(w), _both_sides)),
+            ),
+        ],
     )
+
+
+def _both_sides(missing: int) -> tuple[int, int]:
+    """Half of the missing taps before the kernel, half behind it."""
+    return missing // 2, missing // 2
+
+
+def _mixed(kernels, weights, margins) -> Tensor:
+    """The weighted sum of padded kernels; margins: missing taps -> taps before, taps behind."""
+    side = max(k.shape[-1] for k in kernels)
+    padded = [F.pad(k, margins(side - k.shape[-1]) * 2) for k in kernels]
+    return sum(w * k for w, k in zip(weights, padded, strict=True))
+
+
+def _through(mix):
+    """What 7.1 compares of a function (kernels, weights) -> kernel: its map and gradients."""
+
+    def found(kernels, weights, z):
+        return _learned(lambda k, w, z: _once_if(mix(k, w), z), kernels, weights, z)
+
+    return found
 
 
 def over_maps(kernels: Sequence[Tensor], weights: Tensor, z: Tensor) -> Tensor:
@@ -56,17 +99,19 @@ def _once_if(kernel: Tensor | None, z: Tensor) -> Tensor | None:
     return None if kernel is None else _once(kernel, z)
 
 
-def _learned(way, kernels: Sequence[Tensor], weights: Tensor, z: Tensor) -> list[Tensor] | None:
+def _learned(way, kernels: Sequence[Tensor], weights: Tensor, z: Tensor) -> dict | None:
     """The map, and its gradients with respect to the weights and every kernel."""
     wanted = [t.clone().requires_grad_() for t in (weights, *kernels)]
     out = way(wanted[1:], wanted[0], z)
     if out is None:
         return None
-    if not out.requires_grad:
-        return [out, *(torch.zeros_like(t) for t in wanted)]
-    found = torch.autograd.grad(out.square().sum(), wanted, allow_unused=True)
-    pairs = zip(found, wanted, strict=True)
-    return [out.detach(), *(torch.zeros_like(t) if g is None else g for g, t in pairs)]
+    found = [None] * len(wanted)
+    if out.requires_grad:
+        found = torch.autograd.grad(out.square().sum(), wanted, allow_unused=True)
+    names = ["Gradient of the weights"]
+    names += [f"Gradient of kernel {i} of {len(kernels)}" for i in range(1, len(kernels) + 1)]
+    filled = [torch.zeros_like(t) if g is None else g for g, t in zip(found, wanted, strict=True)]
+    return {"The map": out.detach()} | dict(zip(names, filled, strict=True))
 
 
 def ex_7_2(answer):
@@ -84,9 +129,20 @@ def ex_7_2(answer):
         answer,
         reference,
         case,
-        hint="Wd shuffle(z) = Wd' z for every z: which column of Wd meets channel i once it is "
-        "shuffled? Shuffling the columns once more is not the way back.",
-        proves="Every decoder behind a shuffle is a decoder without one: it adds nothing.",
+        hint="Wd shuffle(z) = Wd' z for every z. Ask which column of Wd multiplies channel i after "
+        "the shuffle.",
+        proves="Every Wd behind a shuffle equals some Wd without one, so the shuffle adds nothing.",
+        mistakes=[
+            (
+                "You shuffled the columns of Wd once more. The way back is the inverse "
+                "permutation, which is another one unless groups and channels are equally many.",
+                lambda Wd, groups: Wd.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2),
+            ),
+            (
+                "You returned Wd itself: the order of its columns must change.",
+                lambda Wd, groups: Wd,
+            ),
+        ],
     )
 
 
@@ -101,9 +157,24 @@ def ex_7_3(answer):
         answer,
         reference_alarm,
         cases,
-        hint="Look inside first, then at the border; where both are right, move alpha: a softmax "
-        "does not notice a constant.",
-        proves="Your alarm tells a shifted kernel, a wrong border and a lost softmax apart.",
+        hint="Compare with the reference inside the map first, then at its border. Where both are "
+        "right, add a constant to alpha: a softmax does not change.",
+        proves="Your function tells a shifted kernel, a wrong border and a missing softmax apart.",
+        mistakes=[
+            (
+                "At its starting alpha this mixer is right, but it has no softmax: add a constant "
+                "to alpha and compare its output with the one before.",
+                partial(_without, "no softmax"),
+            ),
+            (
+                "Inside the map this mixer is right; compare the border, too.",
+                partial(_without, "border"),
+            ),
+            (
+                "A shifted kernel is wrong at the border, too: look inside first.",
+                lambda mixer, z: _without("shifted", mixer, z, "border"),
+            ),
+        ],
     )
 
 
@@ -120,6 +191,12 @@ def reference_alarm(mixer: nn.Module, z: Tensor) -> str:
         same = torch.allclose(mixer(z), out, atol=1e-4)
         mixer.alpha -= 1
     return "honest" if same else "no softmax"
+
+
+def _without(fault: str, mixer: nn.Module, z: Tensor, instead: str = "honest") -> str:
+    """The answer of someone who does not find this fault."""
+    found = reference_alarm(mixer, z)
+    return instead if found == fault else found
 
 
 class Honest(nn.Module):

@@ -1,6 +1,7 @@
 """Exercises of lesson 08: alpha's gradient by differences, a better schedule, four searches."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from naslora_workbook.lessons.exercises.drawn import normal
 from naslora_workbook.research.operator_recovery import Garden, race
 
 WANTED = "conv_3x3"
+STILL, MOVED = "alpha is as it was", "alpha has moved"
 BAR, SEEDS = 0.3, (0, 1)  # of a winner's probability, of the races in 8.2
 
 
@@ -32,25 +34,46 @@ def ex_8_1(answer):
 
     def reference(loss, alpha, h):
         wanted = alpha.clone().requires_grad_()
-        return [*torch.autograd.grad(loss(wanted), wanted), "alpha is as it was"]
+        return [*torch.autograd.grad(loss(wanted), wanted), STILL]
 
     def asked(loss, alpha, h):
         before = alpha.clone()
         found = answer(loss, alpha, h)
-        return [found, "alpha is as it was" if torch.equal(alpha, before) else "alpha has moved"]
+        if found is None:
+            return None
+        return [found, STILL if torch.equal(alpha, before) else MOVED]
 
     return checks.check(
         "8.1",
         asked,
         reference,
         case,
-        hint=(
-            "Per entry (loss(alpha + h e_i) - loss(alpha - h e_i)) / 2h: a one-sided difference is "
-            "wrong by about h. Work on copies of alpha."
-        ),
+        hint="For each entry: (loss(alpha + h e_i) - loss(alpha - h e_i)) / 2h.",
         proves="Autograd, the formula and plain differences agree on any mixture.",
         tolerance=1e-4,
+        mistakes=[
+            (
+                "A one-sided difference is wrong by about h: subtract the loss at alpha - h e_i, "
+                "and divide by 2h.",
+                lambda loss, alpha, h: [_differences(loss, alpha, h, 0), STILL],
+            ),
+            (
+                "The distance between the two sides is 2h, so divide by 2h.",
+                lambda loss, alpha, h: [2 * _differences(loss, alpha, h, h), STILL],
+            ),
+            (
+                "Your function changed alpha in place: work on a copy.",
+                lambda loss, alpha, h: [_differences(loss, alpha, h, h), MOVED],
+            ),
+        ],
     )
+
+
+def _differences(loss, alpha: Tensor, ahead: float, behind: float) -> Tensor:
+    """Differences of the loss over steps ahead and behind, by their distance."""
+    steps = torch.eye(len(alpha), dtype=alpha.dtype)
+    pairs = [(loss(alpha + ahead * s), loss(alpha - behind * s)) for s in steps]
+    return torch.stack([(up - down) / (ahead + behind) for up, down in pairs])
 
 
 def ex_8_2(answer):
@@ -60,8 +83,8 @@ def ex_8_2(answer):
         lambda passes: outcome(answer(passes), passes),
         lambda passes: RIGHT,
         [(120,)],
-        hint="Slow weights: projection sees what is left of the start. Fast weights: nothing is "
-        "left for alpha to do. How far alpha can get is alpha_lr times its steps.",
+        hint="With slow weights projection names the largest class. With fast weights alpha has no "
+        "gradient left. How far alpha gets is about alpha_lr times its steps.",
         proves="Both readings agree on the plant, in both seeds. Now try it on another plant.",
     )
 
@@ -94,10 +117,33 @@ def ex_8_3(answer):
         answer,
         reference_alarm,
         cases,
-        hint="Work on copies. A constant on alpha must change nothing; a silent half (zeros) has "
-        "nothing to say to alpha; two silent halves have nothing to say at all.",
-        proves="Your alarm names all three bugs, none of which stops the loss from falling.",
+        hint="Work on copies. Adding a constant to alpha must not change the output. With a half b of "
+        "zeros alpha must not move; if it moves even with both halves zero, the cause is decay.",
+        proves="Your function names all three bugs, none of which stops the loss from falling.",
+        mistakes=[
+            (f"Nothing in your function finds this bug. {told}", partial(_without, bug))
+            for bug, told in FINDS.items()
+        ]
+        + [
+            (
+                "Alpha moves even with both halves zero: that is decay.",
+                lambda *given: _without("coupled decay", *given, instead="same half"),
+            )
+        ],
     )
+
+
+FINDS = {
+    "no softmax": "Add a constant to alpha of a copy: with a softmax the output stays.",
+    "same half": "Train a copy with a half b of zeros: alpha must not move.",
+    "coupled decay": "Train a copy with both halves zero: alpha must not move.",
+}
+
+
+def _without(bug: str, search: nn.Module, a: tuple, b: tuple, instead: str = "honest") -> str:
+    """The answer of someone who does not find this bug."""
+    found = reference_alarm(search, a, b)
+    return instead if found == bug else found
 
 
 def reference_alarm(search: nn.Module, a: tuple, b: tuple) -> str:
