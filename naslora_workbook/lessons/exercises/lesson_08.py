@@ -117,8 +117,8 @@ def ex_8_3(answer):
         answer,
         reference_alarm,
         cases,
-        hint="Work on copies. Adding a constant to alpha must not change the output. With a half b of "
-        "zeros alpha must not move; if it moves even with both halves zero, the cause is decay.",
+        hint="Work on copies. Adding a constant to alpha must not change the output. With a half b "
+        "of zeros alpha must not move; if it moves even with both halves zero, the cause is decay.",
         proves="Your function names all three bugs, none of which stops the loss from falling.",
         mistakes=[
             (f"Nothing in your function finds this bug. {told}", partial(_without, bug))
