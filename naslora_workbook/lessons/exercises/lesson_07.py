@@ -34,32 +34,26 @@ def ex_7_1(answer):
         hint="Put each kernel into the centre of a kernel of the largest side, multiply it by its "
         "weight, and add. The gradients must reach the weights and every kernel.",
         proves="One convolution gives the values and the gradients of the slow loop.",
-        mistakes=[
-            (
-                "Each kernel stands in the top left corner; it belongs in the centre.",
-                _through(lambda k, w: _mixed(k, w, lambda missing: (0, missing))),
+        mistakes={
+            "Each kernel stands in the top left corner; it belongs in the centre.": _through(
+                lambda k, w: _mixed(k, w, lambda missing: (0, missing))
             ),
-            (
-                "The weights are a softmax already: do not apply a second one.",
-                _through(lambda k, w: _mixed(k, w.softmax(0), _both_sides)),
+            "The weights are a softmax already: do not apply a second one.": _through(
+                lambda k, w: _mixed(k, w.softmax(0), _both_sides)
             ),
-            (
-                "The values are right, but the weights get no gradient: remove detach().",
-                _through(lambda k, w: _mixed(k, w.detach(), _both_sides)),
+            "The values are right, but the weights get no gradient: remove detach().": _through(
+                lambda k, w: _mixed(k, w.detach(), _both_sides)
             ),
-            (
-                "The values are right, but the kernels get no gradient: remove detach().",
-                _through(lambda k, w: _mixed([each.detach() for each in k], w, _both_sides)),
+            "The values are right, but the kernels get no gradient: remove detach().": _through(
+                lambda k, w: _mixed([each.detach() for each in k], w, _both_sides)
             ),
-            (
-                "The values are right, but nothing gets a gradient: remove detach() or no_grad().",
-                _through(torch.no_grad()(lambda k, w: _mixed(k, w, _both_sides))),
+            "The values are right, but nothing gets a gradient: remove no_grad().": _through(
+                torch.no_grad()(lambda k, w: _mixed(k, w, _both_sides))
             ),
-            (
-                "The kernels are added without their weights.",
-                _through(lambda k, w: _mixed(k, torch.ones_like(w), _both_sides)),
+            "The kernels are added without their weights.": _through(
+                lambda k, w: _mixed(k, torch.ones_like(w), _both_sides)
             ),
-        ],
+        },
     )
 
 
@@ -132,17 +126,13 @@ def ex_7_2(answer):
         hint="Wd shuffle(z) = Wd' z for every z. Ask which column of Wd multiplies channel i after "
         "the shuffle.",
         proves="Every Wd behind a shuffle equals some Wd without one, so the shuffle adds nothing.",
-        mistakes=[
+        mistakes={
             (
                 "You shuffled the columns of Wd once more. The way back is the inverse "
-                "permutation, which is another one unless groups and channels are equally many.",
-                lambda Wd, groups: Wd.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2),
-            ),
-            (
-                "You returned Wd itself: the order of its columns must change.",
-                lambda Wd, groups: Wd,
-            ),
-        ],
+                "permutation, which is another one unless groups and channels are equally many."
+            ): lambda Wd, groups: Wd.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2),
+            "You returned Wd itself: the order of its columns must change.": lambda Wd, groups: Wd,
+        },
     )
 
 
@@ -160,21 +150,18 @@ def ex_7_3(answer):
         hint="Compare with the reference inside the map first, then at its border. Where both are "
         "right, add a constant to alpha: a softmax does not change.",
         proves="Your function tells a shifted kernel, a wrong border and a missing softmax apart.",
-        mistakes=[
+        mistakes={
             (
                 "At its starting alpha this mixer is right, but it has no softmax: add a constant "
-                "to alpha and compare its output with the one before.",
-                partial(_without, "no softmax"),
+                "to alpha and compare its output with the one before."
+            ): partial(_without, "no softmax"),
+            "Inside the map this mixer is right; compare the border, too.": partial(
+                _without, "border"
             ),
-            (
-                "Inside the map this mixer is right; compare the border, too.",
-                partial(_without, "border"),
+            "A shifted kernel is wrong at the border, too: look inside first.": lambda mixer, z: (
+                _without("shifted", mixer, z, "border")
             ),
-            (
-                "A shifted kernel is wrong at the border, too: look inside first.",
-                lambda mixer, z: _without("shifted", mixer, z, "border"),
-            ),
-        ],
+        },
     )
 
 

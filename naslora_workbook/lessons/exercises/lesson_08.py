@@ -51,21 +51,20 @@ def ex_8_1(answer):
         hint="For each entry: (loss(alpha + h e_i) - loss(alpha - h e_i)) / 2h.",
         proves="Autograd, the formula and plain differences agree on any mixture.",
         tolerance=1e-4,
-        mistakes=[
+        mistakes={
             (
                 "A one-sided difference is wrong by about h: subtract the loss at alpha - h e_i, "
-                "and divide by 2h.",
-                lambda loss, alpha, h: [_differences(loss, alpha, h, 0), STILL],
-            ),
-            (
-                "The distance between the two sides is 2h, so divide by 2h.",
-                lambda loss, alpha, h: [2 * _differences(loss, alpha, h, h), STILL],
-            ),
-            (
-                "Your function changed alpha in place: work on a copy.",
-                lambda loss, alpha, h: [_differences(loss, alpha, h, h), MOVED],
-            ),
-        ],
+                "and divide by 2h."
+            ): lambda loss, alpha, h: [_differences(loss, alpha, h, 0), STILL],
+            "The distance between the two sides is 2h, so divide by 2h.": lambda loss, alpha, h: [
+                2 * _differences(loss, alpha, h, h),
+                STILL,
+            ],
+            "Your function changed alpha in place: work on a copy.": lambda loss, alpha, h: [
+                _differences(loss, alpha, h, h),
+                MOVED,
+            ],
+        },
     )
 
 
@@ -120,16 +119,15 @@ def ex_8_3(answer):
         hint="Work on copies. Adding a constant to alpha must not change the output. With a half b "
         "of zeros alpha must not move; if it moves even with both halves zero, the cause is decay.",
         proves="Your function names all three bugs, none of which stops the loss from falling.",
-        mistakes=[
-            (f"Nothing in your function finds this bug. {told}", partial(_without, bug))
+        mistakes={
+            f"Nothing in your function finds this bug. {told}": partial(_without, bug)
             for bug, told in FINDS.items()
-        ]
-        + [
-            (
-                "Alpha moves even with both halves zero: that is decay.",
-                lambda *given: _without("coupled decay", *given, instead="same half"),
+        }
+        | {
+            "Alpha moves even with both halves zero: that is decay.": partial(
+                _without, "coupled decay", instead="same half"
             )
-        ],
+        },
     )
 
 
