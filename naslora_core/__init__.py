@@ -34,7 +34,7 @@ _ROOMS = {
     "naslora_core.training.fitting": ("fit",),
     "naslora_core.training.evaluation": ("evaluate",),
     "naslora_core.training.prediction": ("predict",),
-    "naslora_core.training.early_stopping": ("Watch",),
+    "naslora_core.training.early_stopping": ("EarlyStopping",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -15,8 +15,8 @@ from tiny import tiny_data  # noqa: E402
 from naslora_core import METHODS, adapt  # noqa: E402
 from naslora_core.sam import build_nano  # noqa: E402
 from naslora_core.search.schedule import Schedule, Stage  # noqa: E402
-from naslora_core.training.distributed import alone, launch  # noqa: E402
-from naslora_core.training.loop import Run  # noqa: E402
+from naslora_core.training.distributed import launch, single_process  # noqa: E402
+from naslora_core.training.loop import TrainingRun  # noqa: E402
 from naslora_core.training.losses import structure  # noqa: E402
 
 
@@ -27,12 +27,14 @@ def gradients(method: str, second: str = "weights", parts: int = 1, fabric=None)
     for p in model.trainable().values():
         p.data.add_(0.01)  # Wd leaves zero, so that alpha has a gradient
     stages = Stage("a", 1, "weights", 0.0), Stage("b", 1, second, 0.0, 0.0)
-    fabric = fabric or alone(torch.device("cpu"))
-    run = Run(model, tiny_data().train, Schedule("two", stages), 4, 0, structure, fabric, parts)
+    fabric = fabric or single_process(torch.device("cpu"))
+    run = TrainingRun(
+        model, tiny_data().train, Schedule("two", stages), 4, 0, structure, fabric, parts
+    )
     model.train()
     found = {}
-    for stage, done in run.schedule.plan:
-        run.advance(stage, done)
+    for stage, done in run.schedule.timeline:
+        run.train_step(stage, done)
         moved = {n: p.grad for n, p in model.trainable().items() if p.grad is not None}
         found |= {f"{stage.name}.{n}": g.clone().contiguous() for n, g in moved.items()}
     return found

@@ -46,10 +46,10 @@ def use() -> None:
     class There(Fabric):
         device = property(lambda self: torch.device(NAME, 0))
 
-    def alone(device, precision="fp32"):
+    def single_process(device, precision="fp32"):
         return There(accelerator="cpu", devices=1)
 
-    importlib.import_module("naslora_core.training.fitting").alone = alone
+    importlib.import_module("naslora_core.training.fitting").single_process = single_process
     profiles.PROFILES["smoke"] = dataclasses.replace(profiles.PROFILES["smoke"], device=NAME)
 
 

@@ -30,8 +30,8 @@ def test_a_number_out_of_its_range_is_refused(words, told, capsys):
 
 
 def test_numbers_in_their_range_are_taken():
-    a = build_parser().parse_args("fit a --lr 1e-3 --seed 0 --watch 0 --batch 1".split())
-    assert (a.lr, a.seed, a.watch, a.batch) == (1e-3, 0, 0, 1)
+    a = build_parser().parse_args("fit a --lr 1e-3 --seed 0 --validate-every 0 --batch 1".split())
+    assert (a.lr, a.seed, a.validate_every, a.batch) == (1e-3, 0, 0, 1)
 
 
 def test_a_reader_that_has_had_enough_ends_a_command_without_a_traceback():

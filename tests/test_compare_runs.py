@@ -14,7 +14,7 @@ from naslora_core.cli import build_parser
 from naslora_core.sam import build_nano
 from naslora_core.search import OPERATOR_SETS
 from naslora_core.training.ceiling import mean_ceiling
-from naslora_core.training.early_stopping import VALUE, Watch
+from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
 from naslora_core.training.evaluation import Scores
 from naslora_core.training.fitting import FitResult
 from naslora_workbook.lessons.profiles import profile
@@ -25,7 +25,7 @@ from naslora_workbook.research.unet import width_for
 MODULE = sys.modules["naslora_workbook.research.compare"]
 DICE, IOU = np.array([0.1, 0.2, 0.3, 0.6]), np.array([0.5, 0.6, 0.7, 1.0])
 HISTORY = [{"step": i, "loss": i / 10, "seconds": i} for i in (1, 2, 3)]
-HISTORY[1][VALUE] = 0.4
+HISTORY[1][VALIDATION_DICE] = 0.4
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_run_trains_and_scores_as_it_was_asked(sam, tmp_path, told, split):
     model, samples = told["fit"][0]["model"], getattr(data, split)
     assert told["fit"] == [
         {"model": model, "data": data, "schedule": "joint", "steps": 3, "batch": 2, "lr": 1e-3}
-        | {"seed": 5, "precision": "bf16", "watch": Watch(2, images=LOOKED_AT)}
+        | {"seed": 5, "precision": "bf16", "early_stopping": EarlyStopping(2, images=LOOKED_AT)}
     ]
     boxed = {"model": sam, "samples": samples, "prompt": "box", "classes": 2}
     without = {"model": model, "samples": samples, "prompt": None, "classes": 2, "batch": 2}
@@ -77,7 +77,7 @@ def test_a_run_trains_and_scores_as_it_was_asked(sam, tmp_path, told, split):
 
 def test_without_looks_nothing_watches(sam, tmp_path, told):
     _, record = compare(sam, tiny_data(), ["lora"], [0], tmp_path, Setting(3, 2), "")
-    assert told["fit"][0]["watch"] is None and "looks" not in record
+    assert told["fit"][0]["early_stopping"] is None and "looks" not in record
 
 
 @pytest.mark.parametrize("method", ["lora", "nas_lora", "unet"])

@@ -14,7 +14,7 @@ from tiny import tiny_data
 from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA, NASLoRA, adapt
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
-from naslora_core.training.distributed import alone, known_device, launch
+from naslora_core.training.distributed import known_device, launch, single_process
 from naslora_core.training.fitting import fit
 from naslora_core.training.losses import LOSSES
 from naslora_core.training.memory import out_of_memory, peak_mb
@@ -65,7 +65,7 @@ def test_noise_is_drawn_by_seed_and_step_alone():
 
 def test_what_is_not_there_is_refused():
     with pytest.raises(UserError, match="'fp16' needs a GPU"):
-        alone(torch.device("cpu"), "fp16")
+        single_process(torch.device("cpu"), "fp16")
     with pytest.raises(UserError, match="'int8'; choose one of fp32, bf16, fp16"):
         launch(precision="int8")
     if not torch.cuda.is_available():

@@ -21,9 +21,9 @@ from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, model_hash
 from naslora_core.search import Schedule, Stage
-from naslora_core.training.distributed import alone
+from naslora_core.training.distributed import single_process
 from naslora_core.training.fitting import fit
-from naslora_core.training.loop import draw
+from naslora_core.training.loop import batch_indices
 
 QUIET = {"batch": 2, "progress": False}
 
@@ -106,7 +106,7 @@ def test_what_was_trained_can_be_trained_again(sam):
 
 def test_processes_that_stand_at_different_steps_do_not_go_on(sam, monkeypatch):
     module = sys.modules[fit.__module__]
-    fabric = alone(torch.device("cpu"))
+    fabric = single_process(torch.device("cpu"))
     monkeypatch.setattr(fabric, "all_gather", lambda step: torch.stack([step, step + 25]))
     monkeypatch.setattr(module, "_train", None)
     with pytest.raises(UserError, match="from different steps, 0 and 25.*one `out`"):
@@ -119,19 +119,25 @@ def test_what_cannot_be_trained_is_told(sam):
         fit(sam, tiny_data(), **QUIET)
     with pytest.raises(UserError, match="The data are 'my_images/'; expected a Dataset"):
         fit(model, "my_images/", **QUIET)
-    with pytest.raises(UserError, match="watch is 50; expected Watch"):
-        fit(model, tiny_data(), watch=50, **QUIET)
+    with pytest.raises(UserError, match="early_stopping is 50; expected EarlyStopping"):
+        fit(model, tiny_data(), early_stopping=50, **QUIET)
 
 
 def test_images_are_drawn_by_seed_and_step_alone():
-    assert draw(10, None, 3, 4, 0) == draw(10, None, 3, 4, 0) != draw(10, None, 3, 4, 1)
-    epoch = sum((draw(10, None, step, 5, 0) for step in (0, 1)), [])
+    assert (
+        batch_indices(10, None, 3, 4, 0)
+        == batch_indices(10, None, 3, 4, 0)
+        != batch_indices(10, None, 3, 4, 1)
+    )
+    epoch = sum((batch_indices(10, None, step, 5, 0) for step in (0, 1)), [])
     assert sorted(epoch) == list(range(10))
-    a = {i for step in range(5) for i in draw(10, "A", step, 4, 0)}
-    b = {i for step in range(5) for i in draw(10, "B", step, 4, 0)}
+    a = {i for step in range(5) for i in batch_indices(10, "A", step, 4, 0)}
+    b = {i for step in range(5) for i in batch_indices(10, "B", step, 4, 0)}
     assert not a & b and a | b == set(range(10))
-    assert draw(1, "A", 0, 2, 0) == draw(1, "B", 1, 2, 0) == [0, 0]
-    half = sum((draw(16, "B", step, 4, 0) for step in (1, 3)), [])  # two alpha steps: one epoch
+    assert batch_indices(1, "A", 0, 2, 0) == batch_indices(1, "B", 1, 2, 0) == [0, 0]
+    half = sum(
+        (batch_indices(16, "B", step, 4, 0) for step in (1, 3)), []
+    )  # two alpha steps: one epoch
     assert len(set(half)) == 8
 
 

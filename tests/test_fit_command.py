@@ -13,7 +13,7 @@ from tiny import tiny_data
 from naslora_core.adapters import METHODS
 from naslora_core.cli import fit_command as own_images
 from naslora_core.search import Genotype
-from naslora_core.training.early_stopping import VALUE, Watch
+from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
 from naslora_core.training.embedding_cache import FeatureCache
 from naslora_core.training.fitting import FitResult
 from naslora_workbook.lessons.profiles import profile
@@ -24,7 +24,7 @@ WORDS = (
     "--method nas_lora --set rank=2 --set scale=0.5 --model vit_b --checkpoint my.pth "
     "--groups ^(a) --steps 7 --batch 6 --accumulate 3 --lr 3e-4 --seed 5 --schedule bilevel "
     "--loss bce_dice --precision bf16 --checkpointing --augment full --resize pad --head matched "
-    "--watch 9 --patience 4 --cache kept --cache-gb 2 --cache-half --devices 2 --nodes 3 "
+    "--validate-every 9 --patience 4 --cache kept --cache-gb 2 --cache-half --devices 2 --nodes 3 "
     "--device cuda --quiet"
 )
 
@@ -43,7 +43,7 @@ def asked(monkeypatch):
 
         monkeypatch.setattr(own_images, name, note)
 
-    history = [{VALUE: 0.25}, {}, {VALUE: 0.75}, {VALUE: 0.5}]
+    history = [{VALIDATION_DICE: 0.25}, {}, {VALIDATION_DICE: 0.75}, {VALIDATION_DICE: 0.5}]
     found_by = Genotype(["skip"], "", [], "parallel", "bilevel", "squares", 5)
     for name, answer in (ANSWERS | {"train": FitResult(None, found_by, history, 12.3)}).items():
         stand_in(name, answer)
@@ -64,8 +64,9 @@ def test_every_option_reaches_what_it_is_for(asked, tmp_path):
         "train": {
             "model": "a model", "data": DATA, "schedule": "bilevel", "steps": 7, "batch": 6,
             "lr": 3e-4, "seed": 5, "out": tmp_path, "progress": False, "precision": "bf16",
-            "loss": "bce_dice", "accumulate": 3, "checkpointing": True, "watch": Watch(9, 4),
-            "augment": "full", "fabric": FABRIC, "cache": FeatureCache("kept", 2, half=True),
+            "loss": "bce_dice", "accumulate": 3, "checkpointing": True,
+            "early_stopping": EarlyStopping(9, 4), "augment": "full", "fabric": FABRIC,
+            "cache": FeatureCache("kept", 2, half=True),
         },
     }  # fmt: skip
 
@@ -74,7 +75,12 @@ def test_without_options_a_folder_is_named_and_nothing_is_cached(asked, tmp_path
     monkeypatch.chdir(tmp_path)
     Path("build/fit/squares-sam_nano-nas_lora-0").mkdir(parents=True)
     call("fit", "my_images")
-    wanted = {"progress": True, "watch": Watch(50), "cache": None, "checkpointing": False}
+    wanted = {
+        "progress": True,
+        "early_stopping": EarlyStopping(50),
+        "cache": None,
+        "checkpointing": False,
+    }
     wanted |= {"out": Path("build/fit/squares-sam_nano-nas_lora-0")}
     assert {k: asked["train"][k] for k in wanted} == wanted
 

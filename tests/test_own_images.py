@@ -24,7 +24,7 @@ from naslora_core.errors import UserError
 from naslora_core.training.prediction import predict, predict_one
 
 ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
-FAST = ["--steps", "3", "--batch", "2", "--watch", "2", "--quiet"]
+FAST = ["--steps", "3", "--batch", "2", "--validate-every", "2", "--quiet"]
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_the_help_names_every_method_and_the_device_is_spelled_as_elsewhere():
 
 def test_the_next_command_is_told_as_a_shell_reads_it(images, tmp_path, capsys):
     groups, out = r"^(square\d)", tmp_path / "a run"
-    words = ["--method", "lora", "--steps", "1", "--batch", "2", "--watch", "0", "--quiet"]
+    words = ["--method", "lora", "--steps", "1", "--batch", "2", "--validate-every", "0", "--quiet"]
     call("fit", images, *words, "--groups", groups, "--out", out)
     told = capsys.readouterr().out.split("Next: python -m naslora_core ")[1]
     wanted = ["evaluate", str(images), str(out / "last.safetensors"), "--groups", groups]
@@ -118,7 +118,7 @@ def test_the_next_command_is_told_as_a_shell_reads_it(images, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("words, told", [
-    ("--watch 0 --patience 3", "--patience 3 counts looks at val, and --watch 0 takes none"),
+    ("--validate-every 0 --patience 3", "--validate-every 0"),
     ("--cache-gb 3", "there is none; name its folder with --cache"),
     ("--cache-half", "there is none; name its folder with --cache"),
 ])  # fmt: skip
@@ -172,7 +172,18 @@ def test_images_that_would_be_lost_are_refused(images, trained, tmp_path):
 
 def test_two_processes_by_the_real_command_leave_one_run(images, tmp_path):
     out = tmp_path / "two"
-    words = ["fit", images, "--method", "lora", "--steps", "2", "--batch", "2", "--watch", "0"]
+    words = [
+        "fit",
+        images,
+        "--method",
+        "lora",
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--validate-every",
+        "0",
+    ]
     words += ["--quiet", "--devices", "2", "--accelerator", "cpu", "--out", out]
     command = [sys.executable, "-m", "naslora_core", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, env=ALONE, check=False)

@@ -16,7 +16,7 @@ from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.sam.checkpoints import read_state
-from naslora_core.training.distributed import alone
+from naslora_core.training.distributed import single_process
 from naslora_workbook.research.compare import RECORDED
 from naslora_workbook.research.pretraining import pretrain, publish
 from naslora_workbook.research.pretraining.leg import Examples, Leg, batches, learning_rate
@@ -221,7 +221,7 @@ def test_a_folder_keeps_its_facts_where_nothing_can_be_trained(tmp_path, quiet):
     (tmp_path / "provenance.json").write_text("{}")
     with pytest.raises(UserError, match="A batch of 2 has no 3 equal shares"):
         SMALL.share(3)
-    fabric = alone(torch.device("cpu"))
+    fabric = single_process(torch.device("cpu"))
     three = SimpleNamespace(device=fabric.device, broadcast=fabric.broadcast, world_size=3)
     with pytest.raises(UserError, match="A batch of 2 has no 3 equal shares"):
         pretrain.run(SMALL, tmp_path, fabric=three)
@@ -235,7 +235,9 @@ def _made(folder):
 
 @pytest.mark.gpu
 def test_a_leg_runs_on_a_gpu_and_its_weights_load_without_one(tmp_path):
-    path = pretrain.run(SMALL, tmp_path, every=1, fabric=alone(torch.device("cuda")), workers=2)
+    path = pretrain.run(
+        SMALL, tmp_path, every=1, fabric=single_process(torch.device("cuda")), workers=2
+    )
     state = torch.load(path, weights_only=True, map_location="cpu")
     assert all(torch.isfinite(v).all() for v in state.values())
     scenes = [json.loads(x)["scenes"] for x in (tmp_path / "log.jsonl").open()]

@@ -7,8 +7,8 @@ from tiny import tiny_data
 
 from naslora_core.adapters import NASLoRA, adapt
 from naslora_core.search import Schedule, Stage
-from naslora_core.training.distributed import alone
-from naslora_core.training.loop import Run
+from naslora_core.training.distributed import single_process
+from naslora_core.training.loop import TrainingRun
 
 FIRST = Stage("first", 30, "both", lr=0.1, alpha_lr=0.2)
 LAST = Stage("last", 10, "both", 0.3, 0.4, weight_decay=0.5, alpha_weight_decay=0.6)
@@ -24,10 +24,10 @@ def steps():
     """Of each step the facts of both groups; its loss is steep for both."""
     model = adapt(small_sam(), NASLoRA(2, blocks=(5,)))
     how = tiny_data().train, Schedule("two", (FIRST, LAST)), 2, 0, None
-    run, told = Run(model, *how, alone(torch.device("cpu"))), []
+    run, told = TrainingRun(model, *how, single_process(torch.device("cpu"))), []
     run._loss = lambda chosen: sum(1e3 * p.sum() for p in model.trainable().values())
-    for stage, done in run.remaining():
-        run.advance(stage, done)
+    for stage, done in run.remaining_steps():
+        run.train_step(stage, done)
         told.append({g["kind"]: facts(g) for g in run.optimiser.param_groups})
     return told
 

@@ -33,32 +33,32 @@ def test_stage_wise_warms_up_then_moves_both_then_settles():
     assert [s.name for s in schedule.stages] == ["warm-up", "search", "settle"]
     warm, search, settle = schedule.stages
     for stage in (warm, settle):
-        assert stage.turn(0) == stage.turn(1) == (("weights",), None)
-    assert search.turn(0) == search.turn(1) == (("weights", "alpha"), None)
+        assert stage.moves_at(0) == stage.moves_at(1) == (("weights",), None)
+    assert search.moves_at(0) == search.moves_at(1) == (("weights", "alpha"), None)
 
 
 def test_bilevel_moves_weights_on_one_half_and_alpha_on_the_other():
     search = bilevel(100, 1e-3).stages[0]
-    assert {search.turn(0), search.turn(1)} == {(("weights",), "A"), (("alpha",), "B")}
+    assert {search.moves_at(0), search.moves_at(1)} == {(("weights",), "A"), (("alpha",), "B")}
 
 
 @pytest.mark.parametrize("make", [stage_wise, joint, bilevel, weights_only])
 @pytest.mark.parametrize("steps", [40, 250])
 def test_counted_alpha_steps_are_the_turns_that_move_alpha(make, steps):
     schedule = make(steps, 1e-3)
-    turns = [stage.turn(done)[0] for stage, done in schedule.plan]
+    turns = [stage.moves_at(done)[0] for stage, done in schedule.timeline]
     assert schedule.alpha_steps == sum("alpha" in moved for moved in turns)
 
 
 def test_a_stage_counts_its_turns_from_its_own_first_step():
     stages = Stage("warm", 5, "weights", 1e-3), Stage("search", 3, "alternate", 1e-3)
-    turns = [stage.turn(done) for stage, done in Schedule("late", stages).plan[5:]]
+    turns = [stage.moves_at(done) for stage, done in Schedule("late", stages).timeline[5:]]
     assert turns == [(("weights",), "A"), (("alpha",), "B"), (("weights",), "A")]
     assert Schedule("late", stages).alpha_steps == 1
 
 
 def test_joint_moves_both_on_the_same_images():
-    assert joint(10, 1e-3).stages[0].turn(3) == (("weights", "alpha"), None)
+    assert joint(10, 1e-3).stages[0].moves_at(3) == (("weights", "alpha"), None)
 
 
 def test_schedules_are_values():

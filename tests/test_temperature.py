@@ -45,7 +45,9 @@ def test_a_stage_gives_a_number_a_line_or_nothing():
     assert [search.temperature_at(i) for i in range(4)] == pytest.approx([1, 0.7, 0.4, 0.1])
     assert Stage("s", 1, "alpha", 1e-3, temperature=(3.0, 1.0)).temperature_at(0) == 3
     steps = [2, 1, 0.7, 0.4, 0.1, None, None]
-    assert [s.temperature_at(done) for s, done in LINE.plan] == [pytest.approx(t) for t in steps]
+    assert [s.temperature_at(done) for s, done in LINE.timeline] == [
+        pytest.approx(t) for t in steps
+    ]
     for t in (0, -1.0, (1.0, 0.0)):
         with pytest.raises(UserError, match="'s' has temperature=.*above 0"):
             Stage("s", 1, "alpha", 1e-3, temperature=t)

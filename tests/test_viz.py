@@ -20,7 +20,7 @@ from PIL import Image
 
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, build_nano
-from naslora_core.training.early_stopping import VALUE
+from naslora_core.training.early_stopping import VALIDATION_DICE
 from naslora_workbook import figures as figures
 from naslora_workbook.figures.theme import CLASSES, PROMPT_OUT
 from naslora_workbook.figures.theme import OPERATORS as OPERATOR_COLOURS
@@ -235,7 +235,7 @@ def test_static_click_shows_three(predictor):
 def test_live_plot_draws_once_under_automation(history):
     plot = figures.LivePlot()
     for event in history:
-        plot(event | ({VALUE: 0.5} if event["step"] % 10 == 0 else {}))
+        plot(event | ({VALIDATION_DICE: 0.5} if event["step"] % 10 == 0 else {}))
     assert plot._handle is None
     assert "between 0.40 and 0.80" in plot.picture().alt
     ax = Figure().add_subplot()

@@ -10,7 +10,7 @@ from naslora_core.data import open_data
 from naslora_core.errors import UserError
 from naslora_core.sam import load_sam
 from naslora_core.training.distributed import launch
-from naslora_core.training.early_stopping import Watch, best, looks
+from naslora_core.training.early_stopping import EarlyStopping, best_validation, validation_scores
 from naslora_core.training.embedding_cache import FeatureCache
 from naslora_core.training.fitting import fit as train
 from naslora_workbook.lessons.profiles import profile
@@ -19,7 +19,7 @@ from naslora_workbook.lessons.profiles import profile
 def fit(arguments: argparse.Namespace) -> None:
     """Train, and leave `last.safetensors` and `best.safetensors` with the log in a folder."""
     a = arguments
-    method, watch, cache = method_of(a.method, a.set), _watch(a), _cache(a)
+    method, early_stopping, cache = method_of(a.method, a.set), _early_stopping(a), _cache(a)
     fabric = launch(a.devices, a.nodes, a.precision, a.accelerator)
     data = open_data(a.data, profile("laptop"), groups=a.groups)
     out = Path(a.out or f"build/fit/{data.name}-{a.model}-{a.method}-{a.seed}")
@@ -28,20 +28,20 @@ def fit(arguments: argparse.Namespace) -> None:
     result = train(
         model, data, a.schedule, a.steps, a.batch, a.lr, a.seed, out, a.quiet is False,
         precision=a.precision, loss=a.loss, accumulate=a.accumulate,
-        checkpointing=a.checkpointing, watch=watch, augment=a.augment, fabric=fabric,
-        cache=cache,
+        checkpointing=a.checkpointing, early_stopping=early_stopping, augment=a.augment,
+        fabric=fabric, cache=cache,
     )  # fmt: skip
     if fabric.is_global_zero:
         _tell(result, a, out)
 
 
-def _watch(a: argparse.Namespace) -> Watch | None:
-    if not a.watch and a.patience is not None:
+def _early_stopping(a: argparse.Namespace) -> EarlyStopping | None:
+    if not a.validate_every and a.patience is not None:
         raise UserError(
-            f"--patience {a.patience} counts looks at val, and --watch 0 takes none; give --watch "
-            "the steps between two looks, or leave --patience out."
+            f"--patience {a.patience} counts validations, and --validate-every 0 makes none; give "
+            "--validate-every the steps between two, or leave --patience out."
         )
-    return Watch(a.watch, a.patience) if a.watch else None
+    return EarlyStopping(a.validate_every, a.patience) if a.validate_every else None
 
 
 def _cache(a: argparse.Namespace) -> FeatureCache | None:
@@ -55,10 +55,12 @@ def _cache(a: argparse.Namespace) -> FeatureCache | None:
 
 
 def _tell(result, a: argparse.Namespace, out: Path) -> None:
-    seen, kept = looks(result.history), "last"
+    seen, kept = validation_scores(result.history), "last"
     if seen:
         kept = "best"
-        print(f"Validation Dice: best {max(seen):.3f} (look {best(seen)} of {len(seen)}).")
+        print(
+            f"Validation Dice: best {max(seen):.3f} (look {best_validation(seen)} of {len(seen)})."
+        )
     if result.genotype:
         result.genotype.save(out / "genotype.json")
         print(f"Operators by block, alpha and both readings: {out / 'genotype.json'}")

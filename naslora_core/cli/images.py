@@ -90,7 +90,11 @@ def plan(arguments):
     option("--resize", default="square", choices=("square", "pad"), help="pad: keep the shape"),
     option("--head", default="plain", choices=("plain", "matched"), help="matched: many classes"),
     option(
-        "--watch", type=whole, default=50, metavar="STEPS", help="between looks at val; 0: none"
+        "--validate-every",
+        type=whole,
+        default=50,
+        metavar="STEPS",
+        help="between looks at val; 0: none",
     ),
     option(
         "--patience", type=count, metavar="LOOKS", help="stop after so many without a better one"

@@ -60,7 +60,7 @@ class Stage:
         first, last = self._ends()
         return first + (last - first) * done / max(1, self.steps - 1)
 
-    def turn(self, done: int) -> tuple[Sequence[str], str | None]:
+    def moves_at(self, done: int) -> tuple[Sequence[str], str | None]:
         """What moves at the stage's step number `done`, from 0, and on which half of the images
         (None: all)."""
         if self.moves == "alternate":
@@ -86,7 +86,7 @@ class Schedule:
         return sum(s.steps for s in self.stages)
 
     @property
-    def plan(self) -> list[tuple[Stage, int]]:
+    def timeline(self) -> list[tuple[Stage, int]]:
         """Of every step its stage, and how many of the stage's steps are done before it."""
         return [(stage, done) for stage in self.stages for done in range(stage.steps)]
 

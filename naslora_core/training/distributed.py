@@ -45,7 +45,7 @@ def launch(
     return fabric
 
 
-def alone(device: torch.device, precision: str = "fp32") -> "Fabric":
+def single_process(device: torch.device, precision: str = "fp32") -> "Fabric":
     """This process and nothing else, on the device where the model is."""
     Fabric = _fabric()
     _possible(precision, device.type, 1)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from naslora_core.errors import UserError
 
-VALUE = "val_dice"  # the event's key
+VALIDATION_DICE = "val_dice"  # the event's key
 
 
 @dataclass(frozen=True)
-class Watch:
+class EarlyStopping:
     """every: steps between two looks; patience: looks without a better one before stopping,
     None for never; images: how many of the validation split, from its start."""
 
@@ -24,11 +24,11 @@ class Watch:
     def __post_init__(self):
         if self.every < 1 or (self.patience is not None and self.patience < 1):
             raise UserError(
-                f"Watch got every={self.every}, patience={self.patience}; both count steps and "
-                "looks from 1; leave `watch` out to never look."
+                f"EarlyStopping got every={self.every}, patience={self.patience}; both count "
+                "steps and validations from 1; leave `early_stopping` out to never validate."
             )
 
-    def look(self, model, data, step: int, batch: int = 16) -> dict[str, float]:
+    def validate(self, model, data, step: int, batch: int = 16) -> dict[str, float]:
         """Mean validation Dice at this step as a part of its event; {} where it is no turn.
 
         batch: images held at once, no more than a training step holds, for memory is short there.
@@ -39,19 +39,19 @@ class Watch:
 
         part = [data.val[i] for i in range(min(self.images or len(data.val), len(data.val)))]
         scores = evaluate(model, part, classes=len(data.classes), batch=batch)
-        return {VALUE: round(scores.mean["dice"], 5)}
+        return {VALIDATION_DICE: round(scores.mean["dice"], 5)}
 
-    def tired(self, history: Sequence[dict]) -> bool:
+    def should_stop(self, history: Sequence[dict]) -> bool:
         """Whether the last `patience` looks brought nothing better."""
-        seen = looks(history)
-        return bool(self.patience and len(seen) - best(seen) >= self.patience)
+        seen = validation_scores(history)
+        return bool(self.patience and len(seen) - best_validation(seen) >= self.patience)
 
 
-def looks(history: Sequence[dict]) -> list[float]:
+def validation_scores(history: Sequence[dict]) -> list[float]:
     """The validation Dice of every look, in order."""
-    return [event[VALUE] for event in history if VALUE in event]
+    return [event[VALIDATION_DICE] for event in history if VALIDATION_DICE in event]
 
 
-def best(seen: Sequence[float]) -> int:
+def best_validation(seen: Sequence[float]) -> int:
     """Which look was the best, counted from 1; the first of equals; 0 for none."""
     return max(range(len(seen)), key=lambda i: (seen[i], -i)) + 1 if seen else 0

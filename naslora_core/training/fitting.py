@@ -18,10 +18,10 @@ from naslora_core.data.content import content
 from naslora_core.data.transforms import AUGMENTS, to_batch
 from naslora_core.errors import UserError, known
 from naslora_core.search.schedule import Schedule, budget, named_schedule
-from naslora_core.training.distributed import alone
-from naslora_core.training.early_stopping import Watch
+from naslora_core.training.distributed import single_process
+from naslora_core.training.early_stopping import EarlyStopping
 from naslora_core.training.embedding_cache import FeatureCache, cached, cut_of, named_cache
-from naslora_core.training.loop import Alphas, Run
+from naslora_core.training.loop import Alphas, TrainingRun
 from naslora_core.training.losses import DEFAULT, named_loss
 from naslora_core.training.memory import peak_mb
 from naslora_core.training.run_folder import RunFolder
@@ -56,7 +56,7 @@ def fit(
     loss: str = DEFAULT,
     accumulate: int = 1,
     checkpointing: bool = False,
-    watch: Watch | None = None,
+    early_stopping: EarlyStopping | None = None,
     augment: str = "flips",
     fabric: "Fabric | None" = None,
     cache: str | Path | FeatureCache | None = None,
@@ -64,8 +64,8 @@ def fit(
     """Train `model` (from `adapt`) on `data.train`; a method without alpha only moves weights.
 
     progress: a bar, and before a search what its steps can decide, in plain words.
-    out: a folder for events, state and adapter files (`best` by `watch`, and `last`); a run found
-    there, begun with the same arguments, goes on where it stopped. loss: a name of
+    out: a folder for events, state and adapter files (`best` by `early_stopping`, and `last`); a
+    run found there, begun with the same arguments, goes on where it stopped. loss: a name of
     `losses.LOSSES`; a matched head has its own and takes no other.
     precision: "fp32", or "bf16" and "fp16" for forward passes (the weights stay float32).
     accumulate: parts that a batch is cut into, one held at a time. checkpointing: keep the inputs
@@ -78,31 +78,31 @@ def fit(
     and the images' names when the loss is not finite; and with the knobs to turn when memory runs
     out.
     """
-    _suits(model, data, watch)
+    _suits(model, data, early_stopping)
     criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
     schedule = named_schedule(schedule, steps, lr, bool(Alphas(model).parameters))
     cache = named_cache(cache, known(augment, AUGMENTS, "augment is"))
     if cache:
         cut_of(model)
-    fabric = fabric or alone(next(model.parameters()).device, precision)
+    fabric = fabric or single_process(next(model.parameters()).device, precision)
     _cuts(batch, accumulate, fabric.world_size)
-    run = Run(
+    run = TrainingRun(
         model, data.train, schedule, batch, seed, criterion, fabric, accumulate, precision,
         checkpointing, augment,
     )  # fmt: skip
     half = "half" if cache and cache.half else None  # else a cache leaves the run as it is
-    given = {"steps": steps, "loss": loss, "watch": repr(watch), "features": half}
+    given = {"steps": steps, "loss": loss, "early_stopping": repr(early_stopping), "features": half}
     folder = RunFolder(out, given | _circumstances(run, data) if out else {})
     folder.restore(run)
-    run.together()
+    run.check_same_step()
     with cached(model, cache, fabric.world_size):
-        _train(run, data, folder, progress and fabric.is_global_zero, on_event, watch)
+        _train(run, data, folder, progress and fabric.is_global_zero, on_event, early_stopping)
     folder.finish(run)
     seconds = run.history[-1]["seconds"] if run.history else 0.0
     return FitResult(model, _genotype(run, data, schedule, seed), run.history, seconds)
 
 
-def _circumstances(run: Run, data) -> dict[str, object]:
+def _circumstances(run: TrainingRun, data) -> dict[str, object]:
     """What a run must have in common with the one that began its folder, besides what was given."""
     model = run.model
     return {
@@ -123,8 +123,8 @@ def _circumstances(run: Run, data) -> dict[str, object]:
     }
 
 
-def _suits(model: nn.Module, data, watch) -> None:
-    """UserError for what cannot be trained together: another model, data, watch, other classes."""
+def _suits(model: nn.Module, data, early_stopping) -> None:
+    """UserError for what cannot be trained together: another model, data, other classes."""
     if not hasattr(model, "trainable"):
         raise UserError(
             f"A {type(model).__name__} has nothing to train; expected what `adapt` returns."
@@ -134,8 +134,10 @@ def _suits(model: nn.Module, data, watch) -> None:
             f"The data are {data!r}; expected a Dataset: from `folder`, `csv_table`, `coco`, or "
             "`open_data` with a path or a domain's name."
         )
-    if not (watch is None or isinstance(watch, Watch)):
-        raise UserError(f"watch is {watch!r}; expected Watch(every=...), or None.")
+    if not (early_stopping is None or isinstance(early_stopping, EarlyStopping)):
+        raise UserError(
+            f"early_stopping is {early_stopping!r}; expected EarlyStopping(every=...), or None."
+        )
     if len(data.classes) != model.classes:
         raise UserError(
             f"{data.name} has {len(data.classes)} foreground classes, the model draws "
@@ -151,20 +153,26 @@ def _cuts(batch: int, accumulate: int, processes: int) -> None:
         )
 
 
-def _train(run: Run, data, folder: RunFolder, progress: bool, on_event, watch) -> None:
+def _train(
+    run: TrainingRun, data, folder: RunFolder, progress: bool, on_event, early_stopping
+) -> None:
     """Every step that is left, each told to the folder and the listener."""
     schedule = run.schedule
     start = time.monotonic() - (run.history[-1]["seconds"] if run.history else 0)
-    bar = tqdm(run.remaining(), disable=not progress, initial=run.step, total=schedule.steps)
+    bar = tqdm(run.remaining_steps(), disable=not progress, initial=run.step, total=schedule.steps)
     if progress and run.alphas.parameters:
         bar.write(budget(schedule, len(run.alphas.parameters[0])))
     run.model.train()
     try:
         for stage, done in bar:
-            if watch and watch.tired(run.history):
+            if early_stopping and early_stopping.should_stop(run.history):
                 break
-            event = run.advance(stage, done)
-            event |= watch.look(run.model, data, run.step, run.held) if watch else {}
+            event = run.train_step(stage, done)
+            event |= (
+                early_stopping.validate(run.model, data, run.step, run.micro_batch)
+                if early_stopping
+                else {}
+            )
             event["seconds"] = round(time.monotonic() - start, 3)
             memory = f"{peak_mb(run.fabric.device):.0f} MB"
             bar.set_postfix(stage=stage.name, loss=event["loss"], peak=memory, refresh=False)
@@ -174,12 +182,12 @@ def _train(run: Run, data, folder: RunFolder, progress: bool, on_event, watch) -
                 on_event(event)
     finally:
         run.model.eval()
-        run.release()
+        run.unfreeze()
 
 
-def _genotype(run: Run, data, schedule: Schedule, seed: int, images: int = 16):
+def _genotype(run: TrainingRun, data, schedule: Schedule, seed: int, images: int = 16):
     """Both readings on the first training images, as many at once as a step holds."""
     model, how = run.model, {"schedule": schedule.name, "data": data.name, "seed": seed}
     part = [data.train[i] for i in range(min(images, len(data.train)))]
     batch, _ = to_batch(part, model.image_size, resize=model.resize)
-    return read_genotype(model, batch.to(run.fabric.device), run.held, **how)
+    return read_genotype(model, batch.to(run.fabric.device), run.micro_batch, **how)

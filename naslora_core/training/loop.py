@@ -59,8 +59,8 @@ WARMUP = 0.05  # share of the steps over which the learning rate rises
 BETAS = {"weights": (0.9, 0.999), "alpha": (0.5, 0.999)}
 
 
-class Run:
-    """Model, optimiser and position of one run; `advance` is one step.
+class TrainingRun:
+    """Model, optimiser and position of one run; `train_step` is one step.
 
     The optimiser has two groups of one model, weights and alpha; one that does not move has no
     gradient, so AdamW leaves it as it is, bit for bit.
@@ -86,11 +86,11 @@ class Run:
         self._stepping = fabric.setup_optimizers(self.optimiser)
 
     @property
-    def held(self) -> int:
+    def micro_batch(self) -> int:
         """Images that this process holds at once."""
         return self.batch // (self.accumulate * self.fabric.world_size)
 
-    def together(self) -> None:
+    def check_same_step(self) -> None:
         """UserError where the processes stand at different steps, as on disks that they do not
         share."""
         steps = self.fabric.all_gather(torch.tensor(self.step, device=self.fabric.device))
@@ -101,19 +101,19 @@ class Run:
                 "anew."
             )
 
-    def remaining(self) -> list[tuple[Stage, int]]:
+    def remaining_steps(self) -> list[tuple[Stage, int]]:
         """Of every step from here on its stage, and its place in that."""
-        return self.schedule.plan[self.step :]
+        return self.schedule.timeline[self.step :]
 
-    def release(self) -> None:
+    def unfreeze(self) -> None:
         """Let every trained parameter have gradients again, as `adapt` left it."""
         for group in self.groups.values():
             for p in group:
                 p.requires_grad_(True)
 
-    def advance(self, stage: Stage, done: int) -> dict:
+    def train_step(self, stage: Stage, done: int) -> dict:
         """One step: choose what moves, draw its images, move it; the event that tells of it."""
-        moves, half = stage.turn(done)
+        moves, half = stage.moves_at(done)
         for kind, group in self.groups.items():
             for p in group:
                 p.requires_grad_(kind in moves)
@@ -127,7 +127,7 @@ class Run:
 
     def _gradients(self, stage: Stage, moves: Sequence[str], half: str | None) -> float:
         """Backward over this process's images in `accumulate` parts; the mean loss of all."""
-        chosen = draw(len(self.samples), half, self.step, self.batch, self.seed)
+        chosen = batch_indices(len(self.samples), half, self.step, self.batch, self.seed)
         sharp = stage.entropy if "alpha" in moves else 0.0
         with self._noise():
             loss = self._backward(chosen[self.fabric.global_rank :: self.fabric.world_size], sharp)
@@ -196,7 +196,7 @@ class Run:
         return min(1, (self.step + 1) / (WARMUP * total), (total - self.step) / (0.9 * total))
 
 
-def draw(count: int, half: str | None, step: int, batch: int, seed: int) -> list[int]:
+def batch_indices(count: int, half: str | None, step: int, batch: int, seed: int) -> list[int]:
     """Images of a step: the next `batch` of an endless row of shuffles keyed by (seed, epoch).
 
     half "A" or "B" keeps to one fixed half of the images (weights on A, alpha on B, in turn, so a

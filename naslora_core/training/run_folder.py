@@ -9,7 +9,7 @@ import torch
 from naslora_core.adapters import Adapted, save_adapter
 from naslora_core.errors import UserError
 from naslora_core.files import make_folder, write_atomic
-from naslora_core.training.early_stopping import VALUE, best, looks
+from naslora_core.training.early_stopping import VALIDATION_DICE, best_validation, validation_scores
 
 EVERY = 25  # steps between two saved states
 
@@ -68,8 +68,8 @@ class RunFolder:
         """Append the event; save the state now and then, the best when it comes."""
         if not self.path or not run.fabric.is_global_zero:
             return
-        seen = looks(run.history)
-        if VALUE in event and best(seen) == len(seen):
+        seen = validation_scores(run.history)
+        if VALIDATION_DICE in event and best_validation(seen) == len(seen):
             self._save(run.model, "best")
         with (self.path / "events.jsonl").open("a") as log:
             log.write(json.dumps(event) + "\n")

@@ -15,9 +15,9 @@ EVERY = 1.0  # seconds between two drawings
 class LivePlot:
     """`fit(..., on_event=plot)`; then end a cell with `plot`.
 
-    Takes events with `step`, `stage`, `loss`, and where there are any `val_dice` (from `watch`) and
-    `alpha` (probabilities `blocks operators`). In a live notebook it redraws at most once a second,
-    under automation only where it is displayed.
+    Takes events with `step`, `stage`, `loss`, and where there are any `val_dice` (from
+    `early_stopping`) and `alpha` (probabilities `blocks operators`). In a live notebook it
+    redraws at most once a second, under automation only where it is displayed.
     """
 
     def __init__(self):

@@ -30,7 +30,7 @@ def turns(schedules: Sequence, ways: Mapping[str, Sequence], ends: Mapping[str, 
     """
     figure, ((left, right),) = canvas(1, 2, height=3.0)
     for row, schedule in enumerate(schedules):
-        moves = [s.turn(i)[0] for s in schedule.stages for i in range(s.steps)]
+        moves = [s.moves_at(i)[0] for s in schedule.stages for i in range(s.steps)]
         for kind, top, colour in (("weights", 0.02, WEIGHTS), ("alpha", -0.36, ALPHA)):
             steps = [i for i, moved in enumerate(moves) if kind in moved]
             style = {"color": colour, "label": None if row else kind}

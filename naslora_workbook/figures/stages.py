@@ -20,7 +20,7 @@ def timeline(schedules: Sequence) -> Picture:
     wide = [3 if len(s.stages) > 1 else 2 for s in schedules]
     figure, (axes,) = canvas(1, len(schedules), 1.9, sharey=True, width_ratios=wide)
     for ax, schedule in zip(axes, schedules, strict=True):
-        turns = list(enumerate(s.turn(i) for s in schedule.stages for i in range(s.steps)))
+        turns = list(enumerate(s.moves_at(i) for s in schedule.stages for i in range(s.steps)))
         for y, (kind, half) in enumerate(LANES):
             steps = [i + 0.5 for i, (ms, at) in turns if kind in ms and at in (None, half)]
             ax.bar(steps, 0.8, 1, y - 0.4, color=COLOURS[kind])

@@ -12,7 +12,7 @@ from naslora_core.files import write_atomic
 from naslora_core.sam import load_sam, manifest
 from naslora_core.sam.checkpoints import latest, read_state
 from naslora_core.training.ceiling import component_cases, mask_side, scene_cases, score
-from naslora_core.training.distributed import alone, known_device, launch
+from naslora_core.training.distributed import known_device, launch, single_process
 from naslora_core.training.memory import peak_mb
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research import protocol as registry
@@ -135,7 +135,9 @@ def pretrain(arguments: argparse.Namespace) -> None:
         raise UserError(f"--scenes is missing: the latest weights have seen {seen}; give more.")
     leg = Leg(scenes=a.scenes, decay=a.decay, batch=a.batch, lr=a.lr)
     device = known_device(a.device)
-    fabric = alone(device) if a.devices == 1 else launch(a.devices, accelerator=device.type)
+    fabric = (
+        single_process(device) if a.devices == 1 else launch(a.devices, accelerator=device.type)
+    )
     legs.run(leg, out, start, workers=a.workers, fabric=fabric, command=command_line())
 
 

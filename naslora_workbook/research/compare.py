@@ -22,7 +22,7 @@ from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam.checkpoints import base_of
 from naslora_core.search import OPERATOR_SETS
 from naslora_core.training.ceiling import grid, mean_ceiling
-from naslora_core.training.early_stopping import VALUE, Watch
+from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
 from naslora_core.training.evaluation import Scores, evaluate
 from naslora_core.training.fitting import fit
 from naslora_workbook.research.provenance import provenance
@@ -147,9 +147,17 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     if method == "base_boxed":
         return record | _scored(evaluate(sam, samples, "box", classes), samples, sam)
     model, s = _model(sam, method, classes, seed), setting
-    watch = Watch(s.looks, images=LOOKED_AT) if s.looks else None
+    early_stopping = EarlyStopping(s.looks, images=LOOKED_AT) if s.looks else None
     result = fit(
-        model, data, s.schedule, s.steps, s.batch, s.lr, seed, precision=s.precision, watch=watch
+        model,
+        data,
+        s.schedule,
+        s.steps,
+        s.batch,
+        s.lr,
+        seed,
+        precision=s.precision,
+        early_stopping=early_stopping,
     )
     record |= {
         "adapter": repr(model.method),
@@ -159,9 +167,9 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     }
     if result.genotype:
         record["genotype"] = asdict(result.genotype)
-    if watch:
-        looked = [e for e in result.history if VALUE in e]
-        record["looks"] = [[e["step"], e[VALUE], e["seconds"]] for e in looked]
+    if early_stopping:
+        looked = [e for e in result.history if VALIDATION_DICE in e]
+        record["looks"] = [[e["step"], e[VALIDATION_DICE], e["seconds"]] for e in looked]
     scores = evaluate(model, samples, None, classes, batch=s.batch)
     return record | _scored(scores, samples, model)
 

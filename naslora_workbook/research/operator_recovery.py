@@ -146,9 +146,9 @@ def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tup
         "weights": torch.optim.AdamW(weights),
         "alpha": torch.optim.AdamW(alphas, betas=(0.5, 0.999)),
     }
-    cells, plan = [m for m in model.modules() if isinstance(m, Cell)], schedule.plan
+    cells, plan = [m for m in model.modules() if isinstance(m, Cell)], schedule.timeline
     for step, (stage, done) in enumerate(plan):
-        moves, (x, y) = stage.turn(done)[0], draw(step)
+        moves, (x, y) = stage.moves_at(done)[0], draw(step)
         heat(cells, stage.temperature_at(done))
         loss = F.mse_loss(model(x), y)
         model.zero_grad()

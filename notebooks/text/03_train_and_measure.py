@@ -76,7 +76,7 @@ from naslora_core.training import losses
 from naslora_core.training.ceiling import ceiling
 from naslora_core.training.evaluation import METRICS, OF_MASKS
 from naslora_core.training.fitting import fit
-from naslora_core.training.loop import draw
+from naslora_core.training.loop import batch_indices
 from naslora_core.training.metrics import dice, iou
 
 # %% tags=["parameters"]
@@ -156,7 +156,7 @@ def step(embedding, labels):
 # both the same batch, and compare the loss *and* the logits after the step.
 
 # %%
-chosen = draw(len(data.train), None, 0, setting.batch, SEED)
+chosen = batch_indices(len(data.train), None, 0, setting.batch, SEED)
 keys = [(SEED, 0, i) for i in chosen]  # who is flipped: seed, step, image
 batch = [data.train[i] for i in chosen]
 images, labels = to_batch(batch, setting.image_size, augment_keys=keys)

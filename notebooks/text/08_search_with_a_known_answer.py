@@ -265,7 +265,7 @@ def descend(schedule):
     for stage in schedule.stages:
         rates = {"weights": stage.lr, "alpha": stage.alpha_lr}
         for step in range(stage.steps):
-            moves, half = stage.turn(step)
+            moves, half = stage.moves_at(step)
             gradient = gradients(half, at["weights"], at["alpha"])
             for kind in moves:
                 at[kind] -= rates[kind] * gradient[kind]

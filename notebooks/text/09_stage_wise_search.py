@@ -131,7 +131,7 @@ timeline(plans)
 # %%
 def step(model, optimisers, stage, number, total, samples):
     """One step of the search on `samples`; its loss."""
-    moves, _ = stage.turn(number)
+    moves, _ = stage.moves_at(number)
     for kind, optimiser in optimisers.items():
         optimiser.zero_grad()
         for p in optimiser.param_groups[0]["params"]:

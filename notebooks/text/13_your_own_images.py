@@ -81,8 +81,8 @@ from naslora_workbook.lessons.headline import record
 
 from naslora_core import (
     DecoderOnly,
+    EarlyStopping,
     NASLoRA,
-    Watch,
     adapt,
     check,
     evaluate,
@@ -345,13 +345,13 @@ said
 
 # %% [markdown]
 # ## Train for real
-# The baseline that no result may lack, and NAS-LoRA, at the same passes. `Watch` looks at the
-# validation images, and keeps the state that did best there as `best.safetensors`.
+# The baseline that no result may lack, and NAS-LoRA, at the same passes. `EarlyStopping` looks at
+# the validation images, and keeps the state that did best there as `best.safetensors`.
 
 # %% tags=["nbval-ignore-output"]
-watch = Watch(every=budget // 4)
+watch = EarlyStopping(every=budget // 4)
 methods = {"decoder_only": DecoderOnly(), "nas_lora": NASLoRA(rank=4)}
-runs = {name: train(m, out=name, watch=watch) for name, m in methods.items()}
+runs = {name: train(m, out=name, early_stopping=watch) for name, m in methods.items()}
 figures.learning({name: run.history for name, run in runs.items()})
 
 # %% [markdown]
@@ -500,7 +500,7 @@ figures.symptoms(losses, {name: line.format(*row) for name, row in verdicts.item
 # | after a few steps a plateau above the healthy run; nothing drawn, or the same everywhere | masks of other images, or mirrored or turned | draw ten training images with their masks |
 # | the loss falls fast, the score is high, masks cover the background | numbers shifted or swapped | the foreground column of `check`; renumber |
 # | the loss jumps, then falls; almost nothing is drawn, the mean Dice looks fine | most masks empty | count empty masks; score the others alone |
-# | training loss falls, validation turns | too few images | `augment="full"`, `Watch(patience=...)`, fewer adapted blocks ([03](03_train_and_measure.ipynb)) |
+# | training loss falls, validation turns | too few images | `augment="full"`, `EarlyStopping(patience=...)`, fewer adapted blocks ([03](03_train_and_measure.ipynb)) |
 
 # %% [markdown]
 # ## One file, five lines
@@ -637,7 +637,7 @@ shell("python -m naslora_core check mine")
 
 # %% tags=["nbval-ignore-output"]
 shell(
-    "python -m naslora_core fit mine --steps 8 --batch 4 --watch 4 --augment full "
+    "python -m naslora_core fit mine --steps 8 --batch 4 --validate-every 4 --augment full "
     "--quiet --out run"
 )
 

@@ -140,7 +140,7 @@ class Trainer:
         return [self.model.kernels]
 
     def run(self, stage: Stage) -> list[float]:
-        return [self.step(stage.turn(number)[0]) for number in range(stage.steps)]
+        return [self.step(stage.moves_at(number)[0]) for number in range(stage.steps)]
 
     def step(self, moves: Sequence[str]) -> float:
         """One step of `moves`; the others have no gradient and are not asked."""

@@ -23,7 +23,7 @@ from naslora_core.errors import UserError
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam.sam_nano import build_nano
 from naslora_core.training.ceiling import scene_cases, score
-from naslora_core.training.distributed import alone, average_gradients
+from naslora_core.training.distributed import average_gradients, single_process
 from naslora_workbook.research.pretraining.leg import Leg, batches, learning_rate
 from naslora_workbook.research.pretraining.loss import step_loss
 from naslora_workbook.research.pretraining.optimiser import Optimisers
@@ -55,7 +55,7 @@ class Trainer:
     def __init__(self, leg: Leg, out: Path, start: dict | None = None, fabric=None):
         torch.manual_seed(leg.seed)
         self.leg, self.out, self.begin, self.seen = leg, out, 0, 0  # scenes: at its start, now
-        self.fabric = fabric or alone(torch.device("cpu"))
+        self.fabric = fabric or single_process(torch.device("cpu"))
         self.device = self.fabric.device
         self.sam = build_nano().train().to(self.device)
         self.optimisers = Optimisers(self.sam, leg.lr, leg.weight_decay)

@@ -14,7 +14,7 @@ from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.training import embedding_cache as feature_cache
 from naslora_core.training import run_folder as state
-from naslora_core.training.early_stopping import Watch
+from naslora_core.training.early_stopping import EarlyStopping
 from naslora_core.training.embedding_cache import BoundedFolder, FeatureCache, cached, cut_of, stack
 from naslora_core.training.fitting import fit
 from naslora_workbook.research.early import Cut
@@ -81,9 +81,9 @@ def test_early_blocks_run_once_an_image_and_late_ones_always(sam, tmp_path):
 
 
 def test_validation_images_are_kept_too(sam, tmp_path):
-    watch = Watch(every=2)
-    plain, a = trained(sam, LATE, watch=watch)
-    kept, b = trained(sam, LATE, watch=watch, cache=tmp_path)
+    early_stopping = EarlyStopping(every=2)
+    plain, a = trained(sam, LATE, early_stopping=early_stopping)
+    kept, b = trained(sam, LATE, early_stopping=early_stopping, cache=tmp_path)
     assert same(plain, kept) and a.history[1]["val_dice"] == b.history[1]["val_dice"]
 
 
