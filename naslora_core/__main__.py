@@ -4,6 +4,7 @@ from __future__ import annotations  # an old Python must get as far as its messa
 
 import os
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 
 from naslora_core.cli import build_parser
@@ -23,6 +24,7 @@ def main(words: list[str]) -> int:
             from naslora_workbook.publishing.environment import enter
 
             enter(words)
+            import_module("naslora_workbook.lessons.domains")  # registers the drawn domains
         return arguments.run(arguments, *([rest] if arguments.takes_more else [])) or 0
     except UserError as error:
         print(error, file=sys.stderr)

@@ -1,12 +1,10 @@
 """The workbook around `naslora_core`: lessons, figures, research, results, publishing.
 
-Imports point from here to the core and never back. Every name below loads its room on first use;
-only the drawn domains are registered at once, so that `open_data` finds them by name.
+Imports point from here to the core and never back. Every name below loads its room on first use.
+Nothing is imported at once: the commands start before any package is installed.
 """
 
 import importlib
-
-import naslora_workbook.lessons.domains  # noqa: F401 (registers the drawn domains)
 
 _HOME = {
     "checks": "naslora_workbook.lessons.checks",

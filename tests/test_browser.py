@@ -5,8 +5,8 @@ import pytest
 from browsing import SHOTS, browser, jupyterlab, run_all
 from lessons import LESSONS, NAMES
 
+from naslora_workbook.publishing.book import publish
 from naslora_workbook.publishing.classroom import hand_out
-from naslora_workbook.publishing.pages import publish
 
 ERRORS = '.jp-OutputArea-output[data-mime-type*="error"]'
 SHOWN = ".jp-OutputArea-output img"

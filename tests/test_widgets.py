@@ -2,20 +2,20 @@
 
 import importlib
 
+import nbformat
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 import skimage.data
 from browsing import SHOTS, browser
-from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from naslora_core import load_sam
 from naslora_core.sam import SamPredictor
-from naslora_workbook import figures as figures
+from naslora_workbook import figures
 from naslora_workbook.figures.ledger import PLOTLY
-from naslora_workbook.publishing.lesson import Lesson
-from naslora_workbook.publishing.pages import page
+from naslora_workbook.publishing.book import publish
+from naslora_workbook.publishing.lesson import lessons
 
 PHOTO = skimage.data.coffee()[::4, ::4]
 HISTORY = [
@@ -99,15 +99,8 @@ def moving(baked, tmp_path):
     for i, each in enumerate(data):
         output = new_output("display_data", each)
         cells.append(new_code_cell(f"cell_{i}", outputs=[output], execution_count=i))
-    made = Lesson(tmp_path / "00_made.ipynb")
-    made.__dict__["opening"] = cells[0].source
-    (tmp_path / "assets").mkdir()
-    script = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
-    (tmp_path / "assets" / "plotly.min.js").write_bytes(script.read_bytes())
-    written = tmp_path / "00_made.html"
-    written.write_text(page(made, new_notebook(cells=cells), None, None))
-    assert BeautifulSoup(written.read_text(), "html.parser").select_one(".naslora-clicks")
-    return written
+    nbformat.write(new_notebook(cells=cells), tmp_path / "00_made.ipynb")
+    return publish(tmp_path, lessons(tmp_path)).parent / "00_made.html"
 
 
 def test_everything_moves_offline_by_keyboard(moving):

@@ -13,7 +13,6 @@ from PIL import Image, ImageColor
 from naslora_core.files import write_atomic
 from naslora_workbook.figures.theme import ADAPTER, BASE, CLASSES, PROMPT_OUT, TRUTH
 
-TEMPLATES = Path(__file__).parent / "templates"  # nbconvert: HTMLExporter(template_name="naslora")
 LIMIT = 100_000  # bytes a picture may have in a notebook
 TRIES = ((2, None), (2, 256), (2, 128), (1.5, 256), (1.5, 128), (1.5, 64), (1, 256))
 # device pixels for one on the page, colours (None: all): the first within LIMIT is taken

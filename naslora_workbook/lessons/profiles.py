@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+import naslora_workbook.lessons.domains  # noqa: F401  (registers the drawn domains)
 from naslora_core.errors import known
 
 

@@ -10,16 +10,16 @@ from naslora_workbook.publishing.environment import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
 COSTS = ROOT / "naslora_workbook" / "results" / "workbook.json"  # what each lesson takes
-SLUG, TAG = "naslora/nas-lora-workbook", "v0.1.0"
-BINDER = f"https://mybinder.org/v2/gh/{SLUG}/{TAG}?urlpath=lab/tree/notebooks"
-COLAB = f"https://colab.research.google.com/github/{SLUG}/blob/{TAG}/notebooks"
+SLUG, REF = "naslora/nas-lora-workbook", "main"
+BINDER = f"https://mybinder.org/v2/gh/{SLUG}/{REF}?urlpath=lab/tree/notebooks"
+COLAB = f"https://colab.research.google.com/github/{SLUG}/blob/{REF}/notebooks"
 SETUP_CELL = f"""\
 import importlib.util
 import subprocess
 import sys
 
-if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "git+https://github.com/{SLUG}@{TAG}"
+if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_workbook"):
+    source = "git+https://github.com/{SLUG}@{REF}"
     pip = [sys.executable, "-m", "pip", "install", "-q"]
     subprocess.run([*pip, f"naslora-core[lessons] @ {{source}}"], check=True)"""
 
@@ -62,7 +62,7 @@ class Lesson:
 
 
 def badges(name: str) -> str:
-    """The line of Colab and Binder badges of lesson `name`, at the released tag."""
+    """The line of Colab and Binder badges of lesson `name`."""
     badge = "https://colab.research.google.com/assets/colab-badge.svg"
     return (
         f"[![Open in Colab]({badge})]({COLAB}/{name}.ipynb)\n"

@@ -68,7 +68,7 @@ def run_workbook(
     DATA without a number runs the lessons that take DATA. Raises UserError before anything runs
     if a lesson does not declare a parameter that it is given.
     """
-    from naslora_workbook.publishing.pages import publish
+    from naslora_workbook.publishing.book import publish
 
     given = given or {}
     if record and (given or number is not None):

@@ -18,8 +18,8 @@
 # > kind of thing without any click, through a small part beside it, an adapter, that
 # > chose its own operators.
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/00_start_here.ipynb)
-# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/00_start_here.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/main/notebooks/00_start_here.ipynb)
+# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/main?urlpath=lab/tree/notebooks/00_start_here.ipynb)
 #
 # **Cost** 28 s · 0.9 GB, profile `smoke`, measured on AMD EPYC (2 cores)
 
@@ -45,8 +45,8 @@ import importlib.util
 import subprocess
 import sys
 
-if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_workbook"):
+    source = "git+https://github.com/naslora/nas-lora-workbook@main"
     pip = [sys.executable, "-m", "pip", "install", "-q"]
     subprocess.run([*pip, f"naslora-core[lessons] @ {source}"], check=True)
 

@@ -17,8 +17,8 @@
 # > From a folder of images to masks without a prompt, an operator that was searched,
 # > and a folded model: the whole way once, with every step still a black box.
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/02_adapt_end_to_end.ipynb)
-# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/02_adapt_end_to_end.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/main/notebooks/02_adapt_end_to_end.ipynb)
+# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/main?urlpath=lab/tree/notebooks/02_adapt_end_to_end.ipynb)
 #
 # **Cost** 41 s · 0.9 GB, profile `smoke`, measured on AMD EPYC (2 cores)
 #
@@ -48,8 +48,8 @@ import importlib.util
 import subprocess
 import sys
 
-if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_workbook"):
+    source = "git+https://github.com/naslora/nas-lora-workbook@main"
     pip = [sys.executable, "-m", "pip", "install", "-q"]
     subprocess.run([*pip, f"naslora-core[lessons] @ {source}"], check=True)
 

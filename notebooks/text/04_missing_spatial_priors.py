@@ -17,8 +17,8 @@
 # > Eight claims about what a plain ViT knows of space, each beside what would refute it. Then the
 # > evidence, on a trained and an untrained encoder. A claim may fall.
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/04_missing_spatial_priors.ipynb)
-# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/04_missing_spatial_priors.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/main/notebooks/04_missing_spatial_priors.ipynb)
+# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/main?urlpath=lab/tree/notebooks/04_missing_spatial_priors.ipynb)
 #
 # **Cost** 22 s · 0.8 GB, profile `smoke`, measured on AMD EPYC (2 cores)
 #
@@ -62,8 +62,8 @@ import importlib.util
 import subprocess
 import sys
 
-if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_workbook"):
+    source = "git+https://github.com/naslora/nas-lora-workbook@main"
     pip = [sys.executable, "-m", "pip", "install", "-q"]
     subprocess.run([*pip, f"naslora-core[lessons] @ {source}"], check=True)
 

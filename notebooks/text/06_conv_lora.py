@@ -17,8 +17,8 @@
 # > Let the tokens of the low-rank path talk to their neighbours: through one 3x3, then through
 # > eight experts and a router. See how far each looks, and who tells the router what to do.
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/06_conv_lora.ipynb)
-# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/06_conv_lora.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/main/notebooks/06_conv_lora.ipynb)
+# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/main?urlpath=lab/tree/notebooks/06_conv_lora.ipynb)
 #
 # **Cost** 22 s · 1.0 GB, profile `smoke`, measured on AMD EPYC (2 cores)
 #
@@ -48,8 +48,8 @@ import importlib.util
 import subprocess
 import sys
 
-if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_workbook"):
+    source = "git+https://github.com/naslora/nas-lora-workbook@main"
     pip = [sys.executable, "-m", "pip", "install", "-q"]
     subprocess.run([*pip, f"naslora-core[lessons] @ {source}"], check=True)
 

@@ -18,8 +18,8 @@
 # > and how much of the ranking is luck. The verdict is a rule that stands above the numbers it
 # > judges.
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/12_compare_everything.ipynb)
-# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/12_compare_everything.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/main/notebooks/12_compare_everything.ipynb)
+# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/main?urlpath=lab/tree/notebooks/12_compare_everything.ipynb)
 #
 # **Cost** 12 s · 0.6 GB, profile `smoke`, measured on AMD EPYC (2 cores)
 #
@@ -50,8 +50,8 @@ import importlib.util
 import subprocess
 import sys
 
-if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_workbook"):
+    source = "git+https://github.com/naslora/nas-lora-workbook@main"
     pip = [sys.executable, "-m", "pip", "install", "-q"]
     subprocess.run([*pip, f"naslora-core[lessons] @ {source}"], check=True)
 
@@ -712,7 +712,7 @@ Rows(searches)
 #
 # ## Asked once
 # Whoever wrote all this had looked at it while choosing. So one question was registered: a
-# [protocol](https://github.com/naslora/nas-lora-workbook/blob/v0.1.0/naslora_workbook/results/registered/protocol.yml)
+# [protocol](https://github.com/naslora/nas-lora-workbook/blob/main/naslora_workbook/results/registered/protocol.yml)
 # was committed, and only then its test domains ran. Ten methods, five learning rates tried for
 # each; eight domains, four of photographs, four that no choice had ever seen; test images. It was
 # asked of an earlier, weaker `sam_nano` (128,000 scenes) and of the domains as they were drawn

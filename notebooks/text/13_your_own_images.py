@@ -17,8 +17,8 @@
 # > From a folder of pictures to masks: checked before training, killed in the middle, measured
 # > fairly, shipped as one file. And when the loss does not fall: every usual cause, on purpose.
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/v0.1.0/notebooks/13_your_own_images.ipynb)
-# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/v0.1.0?urlpath=lab/tree/notebooks/13_your_own_images.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/main/notebooks/13_your_own_images.ipynb)
+# [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/main?urlpath=lab/tree/notebooks/13_your_own_images.ipynb)
 #
 # **Cost** 47 s · 1.2 GB, profile `smoke`, measured on AMD EPYC (2 cores)
 #
@@ -48,8 +48,8 @@ import importlib.util
 import subprocess
 import sys
 
-if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_core"):
-    source = "git+https://github.com/naslora/nas-lora-workbook@v0.1.0"
+if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_workbook"):
+    source = "git+https://github.com/naslora/nas-lora-workbook@main"
     pip = [sys.executable, "-m", "pip", "install", "-q"]
     subprocess.run([*pip, f"naslora-core[lessons] @ {source}"], check=True)
 

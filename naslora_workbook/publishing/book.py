@@ -1,0 +1,153 @@
+"""The executed lessons as a book that opens without a network: Sphinx, myst-nb, the book theme.
+
+A page is made from a copy of the executed notebook; `notebooks/` itself is never changed.
+"""
+
+import copy
+import importlib.resources
+import json
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+
+from naslora_core.errors import UserError
+from naslora_core.files import write_atomic
+from naslora_workbook.publishing.book_index import index_page
+from naslora_workbook.publishing.book_text import glossary_page, glossary_terms, local_links, prose
+from naslora_workbook.publishing.environment import ROOT
+from naslora_workbook.publishing.lesson import SETUP_CELL, SLUG, Lesson
+
+PLOTLY = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+GUIDES = {  # page of the book: file of the repository
+    "teaching.md": "notebooks/TEACHING.md",
+    "glossary.md": "notebooks/GLOSSARY.md",
+    "troubleshooting.md": "notebooks/TROUBLESHOOTING.md",
+    "results.md": "naslora_workbook/results/README.md",
+}
+THEME = {
+    "repository_url": f"https://github.com/{SLUG}",
+    "repository_branch": "main",
+    "path_to_docs": "notebooks",
+    "use_repository_button": True,
+    **dict.fromkeys(("navbar_start", "navbar_center", "navbar_end", "navbar_persistent"), []),
+    "launch_buttons": {
+        "binderhub_url": "https://mybinder.org",
+        "colab_url": "https://colab.research.google.com",
+        "notebook_interface": "jupyterlab",
+    },
+}
+SETTINGS = {
+    "project": "NAS-LoRA workbook",
+    "author": "the authors of the NAS-LoRA workbook",
+    "extensions": ["myst_nb", "sphinx_copybutton", "sphinx_design", "sphinx-mathjax-offline"],
+    "myst_enable_extensions": ["dollarmath", "amsmath", "colon_fence"],
+    "myst_heading_anchors": 3,
+    "nb_execution_mode": "off",
+    "nb_ipywidgets_js": {},
+    "html_theme": "sphinx_book_theme",
+    "html_title": "NAS-LoRA workbook",
+    "html_theme_options": THEME,
+    "html_context": {"default_mode": "auto"},
+    "html_js_files": ["plotly.min.js"],
+    "html_copy_source": False,
+    "html_show_search_summary": False,  # it would fetch pages, which file:// forbids
+    "suppress_warnings": ["design.card_legacy"],
+}
+
+
+def publish(out: Path, lessons: list[Lesson]) -> Path:
+    """Build `out/book` from the executed lessons in `out`; the path of its index.html."""
+    source, book = out / ".book", out / "book"
+    shutil.rmtree(source, ignore_errors=True)
+    (source / "_static").mkdir(parents=True)
+    notebooks = {
+        x: nbformat.read(out / x.path.name, 4) for x in lessons if (out / x.path.name).exists()
+    }
+    _write_pages(notebooks, source)
+    script = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
+    write_atomic(source / "_static" / "plotly.min.js", script.read_bytes())
+    _build(source, book)
+    shutil.rmtree(source)
+    return book / "index.html"
+
+
+def _write_pages(notebooks: dict, source: Path) -> None:
+    """Every lesson, every guide that is there, and the index, as Sphinx reads them."""
+    built = {lesson.name for lesson in notebooks}
+    glossary = (ROOT / GUIDES["glossary.md"]).read_text()
+    for lesson, notebook in notebooks.items():
+        page = page_of(notebook, built, glossary_terms(glossary))
+        nbformat.write(page, source / lesson.path.name)
+    for name, path in GUIDES.items():
+        if (ROOT / path).exists():
+            text = (ROOT / path).read_text()
+            text = glossary_page(text) if name == "glossary.md" else text
+            write_atomic(source / name, local_links(text, built, GUIDES))
+    write_atomic(source / "index.md", index_page(notebooks, source))
+
+
+def _build(source: Path, book: Path) -> None:
+    """Run Sphinx; UserError where it stops. What it warns of is printed."""
+    from sphinx.application import Sphinx
+    from sphinx.errors import SphinxError
+
+    settings = SETTINGS | {"html_static_path": [str(source / "_static")]}
+    shutil.rmtree(book, ignore_errors=True)
+    try:
+        doctrees = source / ".doctrees"
+        Sphinx(source, None, book, doctrees, "html", settings, status=None).build()
+    except SphinxError as error:
+        raise UserError(
+            f"The book in {book} was not built: {error}; expected pages that Sphinx can read. The "
+            "executed lessons are kept."
+        ) from error
+
+
+def page_of(notebook, built: set[str], terms: dict[str, str]):
+    """A copy of an executed notebook as the book shows it: folded, linked, without widgets.
+
+    terms: glossary terms by how they are written; each is linked where it first stands.
+    """
+    page = copy.deepcopy(notebook)
+    page.metadata.pop("widgets", None)
+    predicts = False  # whether the reader was asked to predict the results that come now
+    for cell in page.cells:
+        if cell.cell_type == "code":
+            _code(cell, predicts)
+            continue
+        heading = re.search(r"^#{1,3} ", cell.source, re.MULTILINE)
+        predicts = "**Predict first" in cell.source or (predicts and not heading)
+        cell.source = prose(cell.source, built, terms, GUIDES)
+    return page
+
+
+def _code(cell, predicts: bool) -> None:
+    """Fold set-up, imports, and results that the reader was asked to predict."""
+    tags = cell.metadata.setdefault("tags", [])
+    if cell.source == SETUP_CELL or _imports_alone(cell.source):
+        tags.append("hide-cell")
+    elif predicts and cell.outputs:
+        tags.append("hide-output")
+    for place, output in enumerate(cell.outputs):
+        data = output.get("data", {})
+        data.pop(WIDGET, None)
+        if PLOTLY in data:
+            data["text/html"] = _plot(f"plot-{cell.id}-{place}", data.pop(PLOTLY))
+            data.pop("image/png", None)
+        if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
+            cell.metadata["mystnb"] = {"image": {"alt": alt.replace("\n", " ")}}
+
+
+def _imports_alone(source: str) -> bool:
+    lines = [x for x in source.splitlines() if x and not x.startswith((" ", ")", "#"))]
+    return bool(lines) and all(x.startswith(("import ", "from ")) for x in lines)
+
+
+def _plot(name: str, figure: dict) -> str:
+    """The figure drawn by the book's own plotly, once the page has loaded it."""
+    safe = json.dumps(figure).replace("</", "<\\/")
+    draw = f'window.addEventListener("load", () => Plotly.newPlot("{name}", {safe}))'
+    return f'<div id="{name}"></div><script>{draw}</script>'

@@ -1,0 +1,105 @@
+"""The first page of the book: a card a lesson, with a picture, its question and its minutes."""
+
+import base64
+import io
+import re
+from pathlib import Path
+
+from PIL import Image
+
+from naslora_workbook.publishing.lesson import Lesson
+
+WORDS_A_MINUTE = 120
+THUMBNAIL = (480, 300)  # pixels
+HEAD = """\
+# NAS-LoRA workbook
+
+Fourteen lessons on fine-tuning the Segment Anything Model with small adapters: LoRA, Conv-LoRA and
+an operator search between its two matrices. Every page is an executed notebook.
+
+"""
+GUIDES = """
+```{toctree}
+:hidden:
+:caption: Guides
+
+teaching
+glossary
+troubleshooting
+results
+```
+"""
+
+
+def index_page(notebooks: dict[Lesson, object], source: Path) -> str:
+    """The index as MyST; thumbnails are written into `source`."""
+    cards = [_card(lesson, notebook, source) for lesson, notebook in notebooks.items()]
+    grid = "::::{grid} 1 2 3 3\n:gutter: 3\n\n" + "\n".join(cards) + "\n::::\n"
+    names = "\n".join(f"{x.number:02d} · {x.title} <{x.name}>" for x in notebooks)
+    lessons = f"\n```{{toctree}}\n:hidden:\n:numbered:\n:caption: Lessons\n\n{names}\n```\n"
+    guides = "\n".join(
+        line
+        for line in GUIDES.splitlines()
+        if not re.fullmatch(r"[a-z]+", line) or (source / f"{line}.md").exists()
+    )
+    return HEAD + grid + lessons.replace(":numbered:\n", "") + guides + "\n"
+
+
+def _card(lesson: Lesson, notebook, source: Path) -> str:
+    picture = _thumbnail(notebook)
+    image = ""
+    if picture:
+        name = f"{lesson.name}_card.png"
+        (source / name).write_bytes(picture)
+        image = f":img-top: {name}\n:img-alt: A figure of this lesson\n"
+    return (
+        f":::{{grid-item-card}} {lesson.number:02d} · {lesson.title}\n"
+        f":link: {lesson.name}\n:link-type: doc\n{image}\n"
+        f"{question(notebook)}\n+++\n{_foot(notebook)}\n:::\n"
+    )
+
+
+def _foot(notebook) -> str:
+    """Minutes of the lesson, or the cell in which its run stopped."""
+    stopped = notebook.metadata.get("naslora", {}).get("failure")
+    return f"Stopped in {stopped}" if stopped else f"about {minutes(notebook)} minutes"
+
+
+def question(notebook) -> str:
+    """The sentence after "The question:" of a lesson, on one line; its promise otherwise."""
+    text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    found = re.search(r"\*\*The question:?\*\*:?\s*(.+?)(?:\n\n|$)", text, re.DOTALL)
+    found = found or re.search(r"^> (.+?)(?:\n\n|$)", text, re.DOTALL | re.MULTILINE)
+    words = " ".join(found[1].replace("\n> ", " ").split()) if found else ""
+    return words[:1].upper() + words[1:]
+
+
+def minutes(notebook) -> int:
+    """Minutes to read a lesson and run its cells, to the next five: its words, a half a code cell,
+    and what its exercises name."""
+    prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    shown = re.sub(r"<details>.*?</details>", "", prose, flags=re.DOTALL)
+    exercises = sum(int(n) for n in re.findall(r"^(\d+) minutes ·", shown, re.MULTILINE))
+    cells = sum(c.cell_type == "code" for c in notebook.cells)
+    return 5 * round((len(shown.split()) / WORDS_A_MINUTE + cells / 2 + exercises) / 5)
+
+
+def _thumbnail(notebook) -> bytes | None:
+    """The last picture of the lesson's first half, small."""
+    found = [
+        output["data"]["image/png"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    if not found:
+        return None
+    picture = Image.open(io.BytesIO(base64.b64decode(found[len(found) // 2]))).convert("RGB")
+    picture.thumbnail(THUMBNAIL)
+    framed = Image.new("RGB", THUMBNAIL, "white")
+    framed.paste(
+        picture, ((THUMBNAIL[0] - picture.width) // 2, (THUMBNAIL[1] - picture.height) // 2)
+    )
+    file = io.BytesIO()
+    framed.quantize(64).save(file, "PNG")
+    return file.getvalue()
