@@ -19,7 +19,7 @@ from naslora_workbook.figures.operators import operators
 from naslora_workbook.figures.own import blame, learning, symptoms
 from naslora_workbook.figures.panels import panel
 from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.race import budgets, confusion, expressions, hits, race, turns, ways
+from naslora_workbook.figures.race import budgets, confusion, expressions, race, turns, ways
 from naslora_workbook.figures.rank import cut, spectrum, surviving
 from naslora_workbook.figures.scales import fields, routes, stairs
 from naslora_workbook.figures.shipping import borders, clock, discretised, unprompted
