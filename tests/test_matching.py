@@ -22,38 +22,52 @@ def one_image(tokens=4, classes=3, seed=0):
     return masks, torch.randn(1, tokens, classes + 1, generator=g), labels
 
 
-def cost(mask, classes, truth, label):
+def cost(mask, classes, truth, label, weight):
     p = mask.sigmoid()
     dice = 1 - (2 * (p * truth).sum() + 1) / (p.sum() + truth.sum() + 1)
     cross = F.binary_cross_entropy_with_logits(mask, truth)
-    return -10 * classes.softmax(-1)[label] + 5 * cross + 5 * dice
+    return -weight * classes.softmax(-1)[label] + 5 * cross + 5 * dice
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_the_matching_is_the_cheapest_of_all(seed):
+def shown(labels):
+    return torch.stack([labels == c for c in (1, 2, 3)], 1).float()
+
+
+@pytest.mark.parametrize("weight", [2, 10])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_matching_is_the_cheapest_of_all(seed, weight):
     masks, classes, labels = one_image(seed=seed)
-    truth = torch.stack([labels[0] == c for c in (1, 2)]).float()
-    tokens, targets = match(masks[0], classes[0], truth, torch.tensor([0, 1]))
+    image, tokens, targets = match(masks, classes, shown(labels), weight)
     every = {
-        pair: sum(cost(masks[0, n], classes[0, n], truth[t], t) for t, n in enumerate(pair))
+        pair: sum(
+            cost(masks[0, n], classes[0, n], shown(labels)[0, t], t, weight)
+            for t, n in enumerate(pair)
+        )
         for pair in permutations(range(4), 2)
     }
     best = min(every, key=every.get)
     assert dict(zip(targets.tolist(), tokens.tolist(), strict=True)) == dict(enumerate(best))
+    assert image.tolist() == [0, 0]
 
 
-def test_the_loss_is_what_the_matching_says():
-    masks, classes, labels = one_image()
-    truth = torch.stack([labels[0] == c for c in (1, 2)]).float()
-    tokens, targets = match(masks[0], classes[0], truth, torch.tensor([0, 1]))
-    wanted = torch.full((4,), 3)
-    wanted[tokens] = targets
+@pytest.mark.parametrize("by_image", [False, True])
+def test_the_loss_is_what_the_matching_says(by_image):
+    """Mask terms over all matched masks, as released; by image only where it is asked for."""
+    masks, classes, labels = (
+        torch.cat(x) for x in zip(one_image(), one_image(seed=1), strict=True)
+    )
+    labels[1][labels[1] == 2] = 0  # two masks in the first image, one in the second
+    found = list(zip(*match(masks, classes, shown(labels)), strict=True))
+    assert len(found) == 3
+    wanted = torch.full((2, 4), 3)
+    mask_terms = 0
+    for b, n, t in found:
+        wanted[b, n] = t
+        term = cost(masks[b, n], classes[b, n], shown(labels)[b, t], t, 0)
+        mask_terms += term / ((4 if b == 0 else 2) if by_image else 3)
     weight = torch.tensor([1.0, 1.0, 1.0, 0.1])
-    expected = 10 * F.cross_entropy(classes[0], wanted, weight)
-    for n, t in zip(tokens, targets, strict=True):
-        share = cost(masks[0, n], classes[0, n], truth[t], t) + 10 * classes[0, n].softmax(-1)[t]
-        expected = expected + share / 2
-    assert torch.allclose(matched_loss(masks, classes, labels), expected, atol=1e-5)
+    expected = 10 * F.cross_entropy(classes.flatten(0, 1), wanted.flatten(), weight) + mask_terms
+    assert torch.allclose(matched_loss(masks, classes, labels, by_image=by_image), expected)
 
 
 def test_order_of_tokens_does_not_matter_and_empty_images_have_a_loss():

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from naslora_core.errors import UserError, known
+from naslora_core.training.matching import matched_loss
 
 
 def with_background(logits: Tensor) -> Tensor:
@@ -67,21 +68,6 @@ def structure(logits: Tensor, labels: Tensor, window: int = 31, factor: float = 
     return (_weighted_mean(cross, weight) + _weighted_iou(m, truth, weight)).mean()
 
 
-def structure_as_shipped(
-    logits: Tensor, labels: Tensor, window: int = 31, factor: float = 5.0
-) -> Tensor:
-    """`structure` as its code was released and copied since: its cross-entropy has no weights.
-
-    logits `B C h w`, labels `B h w`. The code passes reduce="none". PyTorch takes `reduce` for a
-    truth value, and a filled string is true: the mean is taken before the weights come, so they
-    cancel in the first term. The IoU term keeps them.
-    """
-    m, truth = against_rest(logits, labels)
-    weight = boundary_weight(truth, window, factor)
-    cross = F.binary_cross_entropy_with_logits(m, truth)  # what reduce="none" does: a scalar
-    return (_weighted_mean(cross, weight) + _weighted_iou(m, truth, weight)).mean()
-
-
 def boundary_weight(truth: Tensor, window: int = 31, factor: float = 5.0) -> Tensor:
     """1 + factor * |mean of the window - truth|, for truth `B C h w` of 0 and 1 (floats)."""
     if window % 2 == 0 or window < 1:
@@ -93,7 +79,7 @@ def boundary_weight(truth: Tensor, window: int = 31, factor: float = 5.0) -> Ten
 def _line_sums(x: Tensor, window: int, dim: int) -> Tensor:
     """Sums of `window` values around each along one of the last two axes, 0 outside.
 
-    As differences of running sums: exact for counts, and no dearer for a larger window.
+    As differences of running sums: exact for counts, at the same cost for every window.
     """
     lead, rest = window // 2 + 1, window // 2
     sides = (lead, rest) if dim == -1 else (0, 0, lead, rest)
@@ -131,7 +117,7 @@ def _dice(p: Tensor, truth: Tensor) -> Tensor:
 
 
 def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Mean over the pixels of each mask, `B C`; a scalar `values` comes back as it went in."""
+    """Mean over the pixels of each mask, `B C`."""
     return (weight * values).sum((2, 3)) / weight.sum((2, 3))
 
 
@@ -146,15 +132,14 @@ def _weighted_iou(m: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 Loss = Callable[[Tensor, Tensor], Tensor]
 DEFAULT = "cross_entropy_dice"
 LOSSES: dict[str, Loss] = {
-    f.__name__: f
-    for f in (cross_entropy_dice, bce_dice, balanced_bce, structure, structure_as_shipped)
+    f.__name__: f for f in (cross_entropy_dice, bce_dice, balanced_bce, structure)
 }
 
 
-def named_loss(name: str, matched: bool = False) -> Loss:
+def named_loss(name: str, matched: bool = False) -> Callable[..., Tensor]:
     """The loss of that name; UserError with the choices for another.
 
-    matched: the model's head has a loss of its own, so only the default may be named.
+    matched: the model's head has its own loss, `matched_loss`, so only the default may be named.
     """
     known(name, LOSSES, "Unknown loss")
     if matched and name != DEFAULT:
@@ -162,4 +147,4 @@ def named_loss(name: str, matched: bool = False) -> Loss:
             f"A matched head is trained by its matched loss, not by {name!r}; leave `loss` out, "
             "or adapt with head='plain'."
         )
-    return LOSSES[name]
+    return matched_loss if matched else LOSSES[name]
