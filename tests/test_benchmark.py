@@ -1,5 +1,7 @@
 """The benchmark counts what it says, and times in turns."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from adapting import small_sam
 
 from naslora_core.__main__ import main
 from naslora_core.adapters import METHODS, adapt
-from naslora_workbook.publishing.costs import cost_table
+from naslora_workbook.publishing import result_tables
 from naslora_workbook.research import benchmark, commands
 from naslora_workbook.research.benchmark import (
     FLOOR,
@@ -97,11 +99,10 @@ def test_the_command_keeps_its_rows_and_names_unknown_methods(
 ):
     monkeypatch.setattr(commands, "measure", lambda *a: rows)
     monkeypatch.setattr(commands, "measure_folded", lambda *a: folded)
-    (tmp_path / "results").mkdir()
-    out = tmp_path / "results" / "bench.json"
+    out = tmp_path / "bench.json"
     assert not main(["bench", "--methods", "lst", "--rounds", "1", "--out", str(out)])
     assert '"saved_mb"' in out.read_text() and '"device"' in out.read_text()
-    table = cost_table(tmp_path).splitlines()
+    table = result_tables.cost_table(json.loads(out.read_text())).splitlines()
     rows = [line for line in table if line.startswith("| L")]
     assert rows[0].startswith("| LoRA | 15,360 | ") and rows[0].endswith(" | yes | everything |")
     assert rows[1].startswith("| LST | ") and rows[1].endswith(" | yes | nothing |")

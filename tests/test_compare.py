@@ -11,8 +11,8 @@ from naslora_core.adapters import METHODS, LoRA
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, model_hash
 from naslora_core.training.ceiling import mask_side, mean_ceiling
-from naslora_workbook.research.compare import FIRST_BASE, Setting, compare, paired
-from naslora_workbook.research.rates import best_rates
+from naslora_workbook.research.compare import Setting, compare, paired
+from naslora_workbook.research.learning_rate_selection import best_rates
 
 SETTING = Setting(steps=4, batch=2)
 
@@ -65,7 +65,7 @@ def test_a_record_on_another_base_is_not_taken_for_one_on_this(sam, tmp_path):
     path = tmp_path / "squares-test-base_boxed-0.json"
     nameless = {k: v for k, v in json.loads(path.read_text()).items() if k != "base"}
     path.write_text(json.dumps(nameless))
-    with pytest.raises(UserError, match=f"made on {FIRST_BASE}"):  # as the package's older records
+    with pytest.raises(UserError, match="made on an unnamed base"):
         compare(sam, tiny_data(), [], [], tmp_path, SETTING, "")
 
 
@@ -81,13 +81,13 @@ def test_a_record_of_another_adapter_is_not_taken_for_this_one(sam, tmp_path, mo
     monkeypatch.setitem(METHODS, "lora", LoRA(rank=2, blocks=(5,)))
     compare(sam, tiny_data(), ["lora"], [0], tmp_path, SETTING, "")
     monkeypatch.setitem(METHODS, "lora", LoRA(rank=3, blocks=(5,)))
-    with pytest.raises(UserError, match=r"LoRA\(rank=2.*LoRA\(rank=3.*another folder"):
+    with pytest.raises(UserError, match="'rank': 2.*'rank': 3"):
         compare(sam, tiny_data(), ["lora"], [0], tmp_path, SETTING, "")
 
 
 def test_rates_that_are_not_there_are_no_default(sam, tmp_path):
     for folder in (tmp_path / "none", tmp_path):
-        with pytest.raises(UserError, match=f"no trial of a learning rate in {folder};.*--lr 1e-3"):
+        with pytest.raises(UserError, match=str(folder)):
             best_rates(folder)
     with pytest.raises(UserError, match="lora has no trial among the rates, which are of nas_lora"):
         compare(sam, tiny_data(), ["lora"], [0], tmp_path, SETTING, "", {"nas_lora": 1e-3})

@@ -71,7 +71,8 @@ def test_a_run_trains_and_scores_as_it_was_asked(sam, tmp_path, told, split):
         assert list(found["images"]) == [f"{split}{i}" for i in range(4)]
         assert list(found["images"].values()) == [[0.1, 0.5], [0.2, 0.6], [0.3, 0.7], [0.6, 1.0]]
         assert found["ceiling_iou"] == pytest.approx(mean_ceiling(samples, 64), abs=1e-4)
-    assert (record["loss"], record["looks"]) == ([0.1, 0.2, 0.3], [[2, 0.4, 2]])
+    assert "loss" not in record and record["looks"] == [[2, 0.4, 2]]
+    assert record["adapter"]["name"] == "LoRA" and record["adapter"]["rank"] == 4
     assert record["setting"] == vars(setting) and record["training_seconds"] == 7.2
 
 

@@ -12,9 +12,10 @@ import pytest
 from lessons import LESSONS, NAMES, code, exercises, markdown, plain, read
 
 from naslora_workbook.lessons import headline
-from naslora_workbook.publishing.lesson import COSTS, NOTEBOOKS, SETUP_CELL, badges
+from naslora_workbook.publishing.lesson import NOTEBOOKS, SETUP_CELL, badges
 from naslora_workbook.publishing.refresh import METADATA, sources, tidy
 from naslora_workbook.publishing.tables import expected
+from naslora_workbook.results.records import measured
 
 HERE = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|private|work|opt|usr|var|mnt)/\w")
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
@@ -168,7 +169,7 @@ def test_every_exercise_is_complete_and_open(lesson):
 
 def test_recorded_costs_are_within_the_budget():
     """No lesson above 90 s or 2 GB, nor all above 600 s, where the costs were recorded."""
-    costs = json.loads(COSTS.read_text())["lessons"]
+    costs = measured("measurements/workbook")["lessons"]
     assert sorted(costs) == NAMES
     for name, cost in costs.items():
         assert cost["seconds"] <= 90, name

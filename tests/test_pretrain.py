@@ -17,7 +17,6 @@ from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.sam.checkpoints import read_state
 from naslora_core.training.distributed import single_process
-from naslora_workbook.research.compare import RECORDED
 from naslora_workbook.research.pretraining import pretrain, publish
 from naslora_workbook.research.pretraining.leg import Examples, Leg, batches, learning_rate
 from naslora_workbook.research.pretraining.loss import mask_loss, soft_iou
@@ -255,11 +254,3 @@ def test_the_command_hands_its_words_to_the_leg(monkeypatch, tmp_path):
     assert given.pop("command")
     assert given.pop("fabric").device == torch.device("cpu")
     assert given == {"workers": 3}
-
-
-def test_the_model_cards_reasons_for_128_pixels_are_what_was_measured():
-    rows = json.loads((RECORDED / "resolution.json").read_text())["rows"]
-    small, large = rows["128"], rows["256"]
-    assert large["draw_ms"] > 2 * small["draw_ms"]
-    assert large["encode_ms"] == pytest.approx(small["encode_ms"], rel=0.1)
-    assert large["ceiling_iou"] < small["ceiling_iou"]

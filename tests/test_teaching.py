@@ -1,8 +1,6 @@
 """The teachers' guide names what is there, its questions have one answer, the glossary leads on."""
 
 import re
-import xml.etree.ElementTree as ET
-from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
@@ -10,26 +8,15 @@ import pytest
 from lessons import LESSONS, NAMES, markdown, read
 
 from naslora_workbook.publishing.lesson import NOTEBOOKS
-from naslora_workbook.publishing.minutes import sections
-from naslora_workbook.publishing.path_picture import ALT, LANES, learning_path, needs
+from naslora_workbook.publishing.tables import needs
 
 GUIDE = (NOTEBOOKS / "TEACHING.md").read_text()
 GLOSSARY = (NOTEBOOKS / "GLOSSARY.md").read_text()
-PICTURE = NOTEBOOKS / "learning_path.svg"
 BLOCKS = dict(
     re.findall(r"^### Lesson (\d\d)\n(.*?)(?=^###? |\Z)", GUIDE, flags=re.MULTILINE | re.DOTALL)
 )
 ENTRIES = re.findall(r"^\*\*(.+?)\*\* · (.+)$", GLOSSARY, flags=re.MULTILINE)
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
-
-
-@dataclass
-class Made:
-    """A lesson as the picture needs it."""
-
-    number: int
-    title: str
-    opening: str
 
 
 @cache
@@ -121,43 +108,8 @@ def test_glossary_is_alphabetical_and_leads_to_lessons():
         assert re.search(r"\]\(\d\d_\w+\.ipynb\)$", said), term
 
 
-def test_the_picture_is_up_to_date_and_has_every_lesson():
-    """`make tables` mends it."""
-    drawn = PICTURE.read_text()
-    assert drawn == learning_path(LESSONS)
-    words = [e.text for e in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
-    assert all(f"{lesson.number:02d}" in words for lesson in LESSONS)
-    for page in (NOTEBOOKS / "README.md", NOTEBOOKS / "TEACHING.md"):
-        assert f"![{ALT}]({PICTURE.name})" in page.read_text()
-
-
 @each_lesson
 def test_what_a_lesson_needs_comes_before_it(lesson):
     needed = needs(lesson.opening)
     assert (needed == []) == (lesson.number == 0)
     assert all(number < lesson.number for number in needed)
-
-
-def test_arrows_go_from_what_is_needed():
-    """A chain, a fork and a leap over lanes: one arrow each, none to a lesson that is missing."""
-    first = LANES[1][1]
-    made = [
-        Made(0, "Zero & one", ""),
-        Made(1, "One", "# 01\n\nNeeds [00](00_zero.ipynb)."),
-        Made(first, "Later", "Needs [00](00_zero.ipynb), [01](01_one.ipynb)."),
-        Made(13, "Last", "Needs [01](01_one.ipynb) and [12](12_missing.ipynb)."),
-    ]
-    picture = learning_path(made)
-    ET.fromstring(picture)
-    assert picture.count("marker-end") == 4
-    assert needs("**The question:** who needs [00](00_zero.ipynb)?") == []
-
-
-@each_lesson
-def test_minutes_are_those_of_the_sections(lesson):
-    """Every heading is counted, and an exercise is at least as long as it says."""
-    minutes = sections(lesson)
-    assert [name for name in minutes if name != "opening"] == headings(lesson)
-    header = re.compile(r"^### (Exercise .+?)\n.+?(\d+) minutes ·", re.MULTILINE | re.DOTALL)
-    for name, stated in header.findall(prose(lesson)):
-        assert minutes[name] >= int(stated)

@@ -82,6 +82,18 @@ def protocol(arguments):
 
 
 @command(
+    option("source", metavar="FOLDER", help="of one JSON a run, or a JSON file"),
+    option("name", metavar="NAME", help="FILE or FILE/PART, as in methods, measurements/bench"),
+    option("--add", action="store_true", help="behind the records of that name, not instead"),
+)
+def pack(arguments):
+    """Pack the JSON of finished runs into naslora_workbook/results, where tables read it."""
+    from naslora_workbook.research.commands import pack
+
+    pack(arguments)
+
+
+@command(
     option("--inside", action="store_true", help="in two blocks of sam_nano, not on a cell alone"),
     option("--seeds", nargs="+", type=whole, default=[0, 1, 2, 3, 4]),
     option("--out", metavar="FOLDER", help="one JSON a search, kept; default: build/planted/..."),

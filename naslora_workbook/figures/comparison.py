@@ -8,7 +8,6 @@ from naslora_core.sam.checkpoints import in_use
 from naslora_core.sam.sam_nano import IMAGE_SIZE
 from naslora_workbook.figures.picture import Picture
 from naslora_workbook.figures.theme import ADAPTER, BASE, canvas, finding
-from naslora_workbook.research.compare import FIRST_BASE
 from naslora_workbook.results.labels import LABELS
 
 
@@ -69,7 +68,7 @@ def source(records: Sequence[dict]) -> str:
     devices = sorted({r["provenance"]["device"] for r in records})
     dates = sorted({r["provenance"]["date"] for r in records})
     when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
-    made_on = records[-1].get("base", FIRST_BASE)
+    made_on = records[-1]["base"]
     base = made_on.split()[0]
     size = f" at {IMAGE_SIZE} px" * (base == "sam_nano")
     earlier = "an earlier " * (base == "sam_nano" and made_on != in_use())

@@ -1,10 +1,7 @@
 """The figure of the README's first screen: one training of now, and the recorded comparison."""
 
-import json
-
 from naslora_core.adapters import METHODS, adapt, cells
 from naslora_core.data import open_data
-from naslora_core.files import write_atomic
 from naslora_core.sam import load_sam
 from naslora_core.training.ceiling import components
 from naslora_core.training.evaluation import evaluate
@@ -13,9 +10,10 @@ from naslora_core.training.prompts import box_of
 from naslora_workbook import figures as figures
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research.commands import command_line
-from naslora_workbook.research.compare import RECORDED, paired, recorded
+from naslora_workbook.research.compare import paired, recorded
+from naslora_workbook.research.learning_rate_selection import best_rates
 from naslora_workbook.research.provenance import provenance
-from naslora_workbook.research.rates import best_rates
+from naslora_workbook.results.records import RESULTS, keep
 
 
 def make(steps: int, seed: int, domain: str = "camouflage") -> None:
@@ -23,7 +21,7 @@ def make(steps: int, seed: int, domain: str = "camouflage") -> None:
     paired seeds of that comparison; write `results/hero.png` and what belongs to it."""
     data, sam = open_data(domain, profile("laptop")), load_sam()
     model = adapt(sam, METHODS["nas_lora"], seed=seed)
-    rate = best_rates(RECORDED / "rates")["nas_lora"]
+    rate = best_rates("rates")["nas_lora"]
     result = fit(model, data, steps=steps, lr=rate, seed=seed, precision="bf16")
     boxed, adapted = evaluate(sam, data.val, "box"), evaluate(model, data.val)
     i = adapted.median_image
@@ -39,7 +37,7 @@ def make(steps: int, seed: int, domain: str = "camouflage") -> None:
         {name: cell.kernel().detach() for name, cell in cells(model).items()},
         _differences(),
     )
-    picture.save(RECORDED / "hero.png")
+    picture.save(RESULTS / "hero.png")
     caption = (
         f"Above: an image of {domain} (drawn; of the validation images the one whose Dice is the "
         f"median), with true boxes given, and, after {steps} steps of training, without any "
@@ -47,8 +45,8 @@ def make(steps: int, seed: int, domain: str = "camouflage") -> None:
         "the one that explains the trained mixture (projection). Right: NAS-LoRA minus LoRA, a "
         "dot a seed (`naslora_workbook/results/methods`); the interval is Student's."
     )
-    kept = {"alt": picture.alt, "caption": caption, "provenance": provenance(command_line())}
-    write_atomic(RECORDED / "hero.json", json.dumps(kept, indent=1) + "\n")
+    record = {"alt": picture.alt, "caption": caption, "provenance": provenance(command_line())}
+    keep("measurements/hero", [record])
 
 
 def _differences() -> dict[str, list[float]]:

@@ -9,7 +9,6 @@ from naslora_core.errors import UserError
 from naslora_workbook.publishing.environment import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
-COSTS = ROOT / "naslora_workbook" / "results" / "workbook.json"  # what each lesson takes
 SLUG, REF = "naslora/nas-lora-workbook", "main"
 BINDER = f"https://mybinder.org/v2/gh/{SLUG}/{REF}?urlpath=lab/tree/notebooks"
 COLAB = f"https://colab.research.google.com/github/{SLUG}/blob/{REF}/notebooks"

@@ -1,14 +1,13 @@
 """The machine under a lesson, beside the one on which the lessons' costs were measured."""
 
 import html
-import json
 import os
 import platform
 
 import torch
 
-from naslora_workbook.publishing.lesson import COSTS
 from naslora_workbook.research.provenance import device_name
+from naslora_workbook.results.records import measured
 
 WORDS = ("python", "torch", "device", "threads")
 
@@ -30,17 +29,16 @@ def machine(device: str = "cpu") -> Card:
 
     device: that of the profile, "cpu" or "cuda".
     """
-    recorded = json.loads(COSTS.read_text()) if COSTS.exists() else {"lessons": {}}
-    there = recorded.get("provenance", {})
-    peak = max((cost["peak_mb"] for cost in recorded["lessons"].values()), default=0)
+    costs = measured("measurements/workbook")
+    there, peak = costs["provenance"], max(cost["peak_mb"] for cost in costs["lessons"].values())
     here = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": device_name(device),
         "threads": str(torch.get_num_threads()),
     }
-    card = {name: (here[name], str(there.get(name, "-"))) for name in WORDS}
-    used = f"{peak / 1e3:.1f} GB used" if peak else "-"
+    card = {name: (here[name], str(there[name])) for name in WORDS}
+    used = f"{peak / 1e3:.1f} GB used"
     return Card(card | {"memory": (f"{memory(device) / 1e9:.0f} GB", used)})
 
 

@@ -1,45 +1,53 @@
-"""Tables that stand in files but are written by nobody: lessons and costs, from what was recorded.
+"""Parts of files that are generated: tables of results, the table of lessons, the learning path.
 
-In a README the lines between `<!-- lessons -->` and `<!-- /lessons -->` are replaced; in a lesson's
-text the line that begins with `**Cost**`; in the teachers' guide each lesson's minutes; beside the
-lessons' texts what each takes of a reader. The learning path is a picture that is wholly made here.
+In a page the lines between `<!-- NAME -->` and `<!-- /NAME -->` are replaced by the table of that
+name; in a lesson's text the line that begins with `**Cost**`. `make tables` writes all of them.
 """
 
-import json
 import re
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
-from naslora_workbook.publishing.costs import cost_table
-from naslora_workbook.publishing.doors import doors
+from naslora_workbook.publishing import result_tables as results
 from naslora_workbook.publishing.environment import ROOT
-from naslora_workbook.publishing.lesson import COSTS, NOTEBOOKS, Lesson, lessons
-from naslora_workbook.publishing.minutes import minutes_line
-from naslora_workbook.publishing.path_picture import learning_path
-from naslora_workbook.publishing.reach import reach_table
-from naslora_workbook.publishing.registered import domains_table, registered_table
-from naslora_workbook.publishing.results import (
-    base_table,
-    development_table,
-    hero,
-    method_table,
-    planted_table,
-)
-from naslora_workbook.publishing.scale import headline, scale_table
-from naslora_workbook.publishing.style import style_table
+from naslora_workbook.publishing.lesson import Lesson, lessons
+from naslora_workbook.results.records import measured
 
-FRONT = {"figure": hero, "doors": doors, "base": base_table}
-FRONT |= {"registered": registered_table, "gpu": headline}
-RESULTS = {"methods": method_table, "costs": cost_table}
-RESULTS |= {"development": development_table, "reach": reach_table, "planted": planted_table}
-RESULTS |= {"domains": domains_table, "scale": scale_table}
+RESULTS_PAGE = "naslora_workbook/results/README.md"
+RESULTS: dict[str, Callable[[], str]] = {
+    "figure": results.figure,
+    "base": results.base_table,
+    "registered": results.registered_table,
+    "gpu": results.headline,
+    "costs": results.cost_table,
+    "development": results.development_table,
+    "curves": results.curves_table,
+    "planted": results.planted_table,
+    "photographs": results.photograph_table,
+    "domains": results.domains_table,
+    "scale": results.scale_table,
+}
+PAGES = {
+    "README.md": "notebooks/",
+    "notebooks/README.md": "",
+    RESULTS_PAGE: "",
+}
+PARTS = (  # of the learning path: name, first number of a lesson in it
+    ("a frozen model", 0),
+    ("low rank and space", 4),
+    ("who chooses?", 7),
+    ("is it worth it?", 11),
+    ("your turn", 13),
+)
 
 
 def write_tables(root: Path = ROOT) -> int:
-    """Bring the READMEs and the texts' cost lines up to date; `notebooks` then takes these over."""
+    """Bring the pages and the texts' cost lines up to date; `notebooks` then takes these over."""
     for path, content in expected(root).items():
-        if not path.exists() or path.read_text() != content:
+        if path.read_text() != content:
             write_atomic(path, content)
             print(f"wrote {path.relative_to(root)}")
     return 0
@@ -47,68 +55,71 @@ def write_tables(root: Path = ROOT) -> int:
 
 def expected(root: Path = ROOT) -> dict[Path, str]:
     """What every file with a generated part should contain."""
-    notebooks = root / "notebooks"
-    found = {root / "README.md": "notebooks/", notebooks / "README.md": ""}
-    files = {
-        p: fill(p.read_text(), lesson_table(prefix, notebooks), p) for p, prefix in found.items()
-    }
-    _fill_all(files, root / "README.md", FRONT)
-    _fill_all(files, root / "naslora_workbook" / "results" / "README.md", RESULTS)
-    page = notebooks / "text" / "README.md"
-    files[page] = fill(page.read_text(), style_table(notebooks), page, "style")
-    guide = notebooks / "TEACHING.md"
-    files[guide] = guide.read_text()
-    for lesson in lessons(notebooks):
-        name = f"minutes {lesson.number:02d}"
-        files[guide] = fill(files[guide], minutes_line(lesson), guide, name)
-        line = cost_line(lesson.name)
-        text = lesson.text.read_text()
-        if line:
-            files[lesson.text] = re.sub(
-                r"^# \*\*Cost\*\*.*$", f"# {line}", text, flags=re.MULTILINE
-            )
-    files[notebooks / "learning_path.svg"] = learning_path(lessons(notebooks))
+    known, files = lessons(root / "notebooks"), {}
+    tables = {name: cache(make) for name, make in RESULTS.items()}  # some stand on two pages
+    tables["path"] = partial(path_diagram, known)
+    for name, prefix in PAGES.items():
+        own = {
+            "lessons": partial(lesson_table, known, prefix),
+            "path": partial(path_diagram, known),
+        }
+        files[root / name] = fill((root / name).read_text(), tables | own, root / name)
+    for lesson in known:
+        if line := cost_line(lesson.name):
+            text, cost = lesson.text.read_text(), re.compile(r"^# \*\*Cost\*\*.*$", re.MULTILINE)
+            files[lesson.text] = cost.sub(f"# {line}", text)
     return files
 
 
-def _fill_all(files: dict[Path, str], page: Path, tables: dict) -> None:
-    for name, table in tables.items():
-        files[page] = fill(files.get(page) or page.read_text(), table(), page, name)
+def fill(text: str, tables: dict[str, Callable[[], str]], path: Path) -> str:
+    """`text` of the file `path` with every table whose marks it has; UserError for other marks."""
+    for name in re.findall(r"^<!-- (\w+) -->$", text, flags=re.MULTILINE):
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, _, rest = text.partition(start)
+        if name not in tables or end not in rest:
+            raise UserError(
+                f"{path} has the mark {start}; expected {end} after it and one of the names "
+                f"{', '.join(tables)}; correct the marks."
+            )
+        text = f"{before}{start}\n{tables[name]()}\n{end}{rest.partition(end)[2]}"
+    return text
 
 
-def fill(text: str, table: str, path: Path, name: str = "lessons") -> str:
-    """`text` of the file `path` with `table` between its two marks."""
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if start not in text or end not in text:
-        raise UserError(f"{path} lacks the marks {start} and {end}; put them back.")
-    before, _, rest = text.partition(start)
-    return f"{before}{start}\n{table}\n{end}{rest.partition(end)[2]}"
-
-
-def lesson_table(prefix: str = "notebooks/", notebooks: Path = NOTEBOOKS) -> str:
+def lesson_table(known: list[Lesson], prefix: str = "") -> str:
     """A row for every lesson: number, title as a link, promise, measured cost."""
-    head = "| | lesson | you get | cost |\n|---|---|---|---|"
-    return "\n".join([head, *(_row(lesson, prefix) for lesson in lessons(notebooks))])
+    rows = []
+    for lesson in known:
+        title = f"[{lesson.title}]({prefix}{lesson.path.name})"
+        rows.append([f"{lesson.number:02d}", title, lesson.promise, _cost(lesson.name) or "-"])
+    return results.table(("", "lesson", "you get", "cost"), rows).replace("|  |", "| |", 1)
 
 
-def cost_line(name: str, recorded: Path = COSTS) -> str:
+def cost_line(name: str) -> str:
     """`**Cost** ...` for the top of a lesson; empty where nothing was recorded."""
-    cost = _recorded(recorded)["lessons"].get(name)
-    if not cost:
-        return ""
-    device = _recorded(recorded)["provenance"]["device"]
-    return f"**Cost** {_said(cost)}, profile `smoke`, measured on {device}"
+    device = measured("measurements/workbook")["provenance"]["device"]
+    cost = _cost(name)
+    return cost and f"**Cost** {cost}, profile `smoke`, measured on {device}"
 
 
-def _row(lesson: Lesson, prefix: str) -> str:
-    cost = _recorded()["lessons"].get(lesson.name)
-    title = f"[{lesson.title}]({prefix}{lesson.path.name})"
-    return f"| {lesson.number:02d} | {title} | {lesson.promise} | {_said(cost) if cost else '-'} |"
+def _cost(name: str) -> str:
+    """Seconds and memory of a lesson, as they were recorded."""
+    cost = measured("measurements/workbook")["lessons"].get(name)
+    return f"{cost['seconds']:.0f} s · {cost['peak_mb'] / 1000:.1f} GB" if cost else ""
 
 
-def _said(cost: dict) -> str:
-    return f"{cost['seconds']:.0f} s · {cost['peak_mb'] / 1000:.1f} GB"
+def path_diagram(known: list[Lesson]) -> str:
+    """The learning path in Mermaid: a box a lesson, an arrow from what a lesson needs."""
+    lines = ["```mermaid", "flowchart TD"]
+    for (name, first), after in zip(PARTS, [*PARTS[1:], ("", 100)], strict=True):
+        mine = [x for x in known if first <= x.number < after[1]]
+        boxes = [f'    L{x.number:02d}["{x.number:02d} {x.title}"]' for x in mine]
+        lines += [f'  subgraph P{first}["{name}"]', *boxes, "  end"] if mine else []
+    numbers = {x.number for x in known}
+    pairs = ((a, x.number) for x in known for a in needs(x.opening) if a in numbers)
+    return "\n".join([*lines, *(f"  L{a:02d} --> L{b:02d}" for a, b in pairs), "```"])
 
 
-def _recorded(path: Path = COSTS) -> dict:
-    return json.loads(path.read_text()) if path.exists() else {"provenance": {}, "lessons": {}}
+def needs(opening: str) -> list[int]:
+    """Numbers of the lessons that the line `Needs ...` of a first cell links to."""
+    line = re.search(r"^Needs (.*)$", opening, flags=re.MULTILINE)
+    return [int(n) for n in re.findall(r"\]\((\d\d)_", line[1])] if line else []

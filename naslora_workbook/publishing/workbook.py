@@ -3,7 +3,6 @@
 Everything is made in `.tmp` and moved into place when whole, so stopping at any moment is safe.
 """
 
-import json
 import shutil
 import sys
 import time
@@ -20,7 +19,7 @@ from naslora_core.files import write_atomic
 from naslora_workbook.lessons import headline
 from naslora_workbook.publishing.environment import ROOT
 from naslora_workbook.publishing.execution import KERNEL, QUIET, prepare_kernels, stopping_point
-from naslora_workbook.publishing.lesson import COSTS, NOTEBOOKS, Lesson, chosen_lessons, lessons
+from naslora_workbook.publishing.lesson import NOTEBOOKS, Lesson, chosen_lessons, lessons
 from naslora_workbook.publishing.memory import PeakMemory
 
 OUT = ROOT / "build" / "workbook"
@@ -155,12 +154,12 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.lesson}: {_said(outcome) if outcome.failure else 'done'} ({cost})"
 
 
-def _record(outcomes: list[Outcome], path: Path = COSTS) -> None:
+def _record(outcomes: list[Outcome]) -> None:
     from naslora_workbook.research.provenance import provenance
+    from naslora_workbook.results.records import keep, measured
 
-    before = json.loads(path.read_text())["lessons"] if path.exists() else {}
+    name = "measurements/workbook"
     costs = {o.lesson: {"seconds": o.seconds, "peak_mb": o.peak_mb} for o in outcomes}
     facts = provenance("python -m naslora_core workbook --record")
-    path.parent.mkdir(exist_ok=True)
-    record = {"provenance": facts, "lessons": dict(sorted((before | costs).items()))}
-    write_atomic(path, json.dumps(record, indent=1) + "\n")
+    whole = dict(sorted((measured(name)["lessons"] | costs).items()))
+    keep(name, [{"lessons": whole, "provenance": facts}])

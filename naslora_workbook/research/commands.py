@@ -15,19 +15,19 @@ from naslora_core.training.ceiling import component_cases, mask_side, scene_case
 from naslora_core.training.distributed import known_device, launch, single_process
 from naslora_core.training.memory import peak_mb
 from naslora_workbook.lessons.profiles import profile
-from naslora_workbook.research import protocol as registry
+from naslora_workbook.research import preregistration as registry
 from naslora_workbook.research import recovery_grid as oracle
 from naslora_workbook.research.benchmark import REFERENCE, SIZES, as_table, measure
 from naslora_workbook.research.compare import Setting, paired
 from naslora_workbook.research.compare import compare as run_compare
 from naslora_workbook.research.folded_cost import folded_table, measure_folded
+from naslora_workbook.research.learning_rate_selection import best_rates
 from naslora_workbook.research.method_facts import facts
 from naslora_workbook.research.pretraining import pretrain as legs
 from naslora_workbook.research.pretraining.leg import Leg
 from naslora_workbook.research.pretraining.publish import publish
 from naslora_workbook.research.provenance import provenance
-from naslora_workbook.research.rates import best_rates
-from naslora_workbook.research.verdict import told, waiting
+from naslora_workbook.results.records import pack as pack_records
 
 
 def command_line() -> str:
@@ -109,10 +109,16 @@ def protocol(arguments: argparse.Namespace) -> None:
     a, registered = arguments, registry.read()
     cells = registry.shared(registered.cells(a.only, a.seeds), a.share)
     registered.asked(a.methods)
-    if not a.verdict and waiting(registry.results(registered), registered):
+    if not a.verdict and registry.waiting(registry.results(registered), registered):
         sam = load_sam().to(known_device(a.device))
         registry.run(registered, sam, command_line(), cells, a.methods)
-    print(told(registry.results(registered), registered))
+    print(registry.verdict_text(registry.results(registered), registered))
+
+
+def pack(arguments: argparse.Namespace) -> None:
+    """Move finished runs to the recorded results."""
+    count = pack_records(Path(arguments.source), arguments.name, arguments.add)
+    print(f"Packed {count} records as {arguments.name}.")
 
 
 def planted(arguments: argparse.Namespace) -> None:

@@ -1,14 +1,14 @@
-"""Methods against one another at equal passes, paired by seed: one JSON a run, kept.
+"""Compares methods at equal passes, paired by seed. Every run is one JSON file.
 
     python -m naslora_core compare my_images --methods decoder_only lora nas_lora --seeds 0 1 2
 
-so a grid that was killed goes on where it stopped, and grows over days. Learning rates are tried
-first, on validation images and a seed of their own; `rates.best_rates` reads such a folder.
+A grid that was killed goes on where it stopped, so it may grow over days. Learning rates are tried
+first, on validation images and with a seed of their own (`learning_rate_selection`).
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -25,12 +25,11 @@ from naslora_core.training.ceiling import grid, mean_ceiling
 from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
 from naslora_core.training.evaluation import Scores, evaluate
 from naslora_core.training.fitting import fit
+from naslora_workbook.research.learning_rate_selection import rate_of
 from naslora_workbook.research.provenance import provenance
-from naslora_workbook.research.rates import rate_of
 from naslora_workbook.research.unet import UNet, width_for
+from naslora_workbook.results import records as results
 
-RECORDED = Path(__file__).parents[1] / "results"
-FIRST_BASE = "sam_nano 28d73df5c121"  # of the package's records that name none: 128,000 scenes
 RANDOM = "random_operator"  # a single_X of VARIANTS, drawn by the seed
 KNOWN = (*METHODS, *VARIANTS, RANDOM, "unet")
 LOOKED_AT = 24  # validation images of a look
@@ -59,12 +58,14 @@ def compare(
     command: str,
     rates: Mapping[str, float] | None = None,
     facts: Mapping[str, object] | None = None,
+    packed: Sequence[dict] = (),
 ) -> list[dict]:
     """Run what is missing, return every record; the box-prompted base is a run of its own.
 
     rates: learning rates by method, instead of the setting's. facts: more that every new record
-    holds. Runs are on the device of `sam`. Raises UserError for an unknown method or one without a
-    rate, and for a record that was made otherwise than this run would be.
+    holds. packed: records elsewhere, which need not run again. Runs are on the device of `sam`.
+    Raises UserError for an unknown method or one without a rate, and for a record that was made
+    otherwise than this run would be.
     """
     its_rate = {known(m, KNOWN, "Unknown method"): rate_of(m, rates, setting.lr) for m in methods}
     make_folder(out)
@@ -73,18 +74,27 @@ def compare(
     base = base_of(sam)
     read = dict.fromkeys(("train", "val", setting.split))
     digest = cache(lambda: content(*(getattr(data, split) for split in read)))
+    there = {_file(record): record for record in packed}
     for method, seed in jobs:
         its = replace(setting, lr=its_rate.get(method, setting.lr))
-        rate = "" if method == "base_boxed" else f"-{its.lr:g}"
-        path = out / f"{data.name}-{its.split}-{method}{rate}-{seed}.json"
-        if not path.exists():
+        job = {"data": data.name, "method": method, "seed": seed, "setting": asdict(its)}
+        path = out / _file(job)
+        if path.name not in there and not path.exists():
             record = run(sam, data, method, seed, its) | {"base": base} | dict(facts or {})
             device = next(sam.parameters()).device
             record |= {"content": digest(), "provenance": provenance(command, device)}
             write_atomic(path, json.dumps(record, indent=1) + "\n")
-        records.append(_kept(path, its, names, base, digest))
+        record = there.get(path.name) or json.loads(path.read_text())
+        records.append(_checked(path, record, its, names, base, digest))
         print(line(records[-1]), flush=True)
     return records
+
+
+def _file(record: Mapping) -> str:
+    """The name of a run's file: what tells it from the others of its grid."""
+    setting, method = record["setting"], record["method"]
+    rate = "" if method == "base_boxed" else f"-{setting['lr']:g}"
+    return f"{record['data']}-{setting['split']}-{method}{rate}-{record['seed']}.json"
 
 
 def _method(name: str, seed: int):
@@ -95,28 +105,46 @@ def _method(name: str, seed: int):
     return (METHODS | VARIANTS).get(name)
 
 
-def _kept(
-    path: Path, setting: Setting, names: Sequence[str], base: str, digest: Callable[[], str]
+def _checked(
+    path: Path,
+    record: dict,
+    setting: Setting,
+    names: Sequence[str],
+    base: str,
+    digest: Callable[[], str],
 ) -> dict:
-    """The record at `path`, if it was made as this run would be: base, images and setting.
+    """The record of `path`, if it was made as this run would be: base, images and setting.
 
-    digest: of all that is read (`content`); asked only for a record that holds one.
+    digest: of all that is read (`content`); computed only for a record that holds one.
     """
-    record = json.loads(path.read_text())
-    made_on = record.get("base", FIRST_BASE)
+    made_on = record.get("base", "an unnamed base")
     if made_on != base:
         raise UserError(
             f"{path} was made on {made_on}, this run is on {base}; take another folder."
         )
     _same_images(path, record, names, digest)
-    made, asked = _made_with(record), asdict(setting)
-    asked["adapter"] = repr(_method(record["method"], record["seed"]))
-    if record["method"] != "base_boxed" and any(asked[k] != v for k, v in made.items()):
+    made, asked = asdict(Setting(**record["setting"])), asdict(setting)
+    method = _method(record["method"], record["seed"])
+    if method and "adapter" in record:
+        made["adapter"] = filled(record["adapter"], method)
+        asked["adapter"] = filled(adapter_settings(method), method)
+    if record["method"] != "base_boxed" and made != asked:
         raise UserError(
             f"{path} was made with {made}, this run asks for {asked}; take another folder, or the "
             "same setting."
         )
     return record
+
+
+def adapter_settings(method) -> dict[str, object]:
+    """A method as JSON holds it: the name of its class, then its settings."""
+    return json.loads(json.dumps({"name": type(method).__name__} | asdict(method)))
+
+
+def filled(settings: Mapping[str, object], method) -> dict[str, object]:
+    """Recorded settings with the defaults of fields that the method has had since."""
+    defaults = {f.name: f.default for f in fields(method) if f.default is not MISSING}
+    return json.loads(json.dumps(defaults)) | dict(settings)
 
 
 def _same_images(path: Path, record: dict, names: Sequence[str], digest) -> None:
@@ -131,13 +159,6 @@ def _same_images(path: Path, record: dict, names: Sequence[str], digest) -> None
             f"{path} was made of other pictures or masks than this data holds now, in a split that "
             "it trained on or scored; take another folder."
         )
-
-
-def _made_with(record: dict) -> dict:
-    """The setting of a record, and its adapter where it is one of ours."""
-    made = asdict(Setting(**record["setting"]))
-    known = record["method"] not in ("base_boxed", "unet") and "adapter" in record
-    return made | ({"adapter": record["adapter"]} if known else {})
 
 
 def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
@@ -160,10 +181,9 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
         early_stopping=early_stopping,
     )
     record |= {
-        "adapter": repr(model.method),
+        "adapter": adapter_settings(model.method),
         "trained_parameters": sum(p.numel() for p in model.trainable().values()),
         "training_seconds": round(result.seconds, 1),
-        "loss": [e["loss"] for e in result.history][:: max(1, s.steps // 50)],
     }
     if result.genotype:
         record["genotype"] = asdict(result.genotype)
@@ -194,14 +214,9 @@ def _scored(scores: Scores, samples, model) -> dict:
 
 
 def recorded(name: str) -> list[dict]:
-    """The records that the package carries under `results/name`, in order of method and seed."""
-    folder = RECORDED / name
-    records = [json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))]
-    if not records:
-        known = ", ".join(sorted(p.name for p in RECORDED.iterdir() if p.is_dir()))
-        raise UserError(f"Nothing is recorded under {name!r}; recorded are {known}.")
+    """The runs of a recorded comparison, in order of method and seed; UserError for none."""
     rank = {m: i for i, m in enumerate(("base_boxed", *KNOWN))}
-    return sorted(records, key=lambda r: (rank[r["method"]], r["seed"]))
+    return sorted(results.recorded(name), key=lambda r: (rank[r["method"]], r["seed"]))
 
 
 def line(record: dict) -> str:

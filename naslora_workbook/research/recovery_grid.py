@@ -1,4 +1,4 @@
-"""The planted oracle as a grid: one file a search, existing ones kept, and its table.
+"""Searches for planted operators as a grid: one JSON a search, and a table of what was found.
 
 python -m naslora_core planted                  # on the cell
 python -m naslora_core planted --inside         # in two blocks of sam_nano
@@ -18,6 +18,7 @@ from naslora_workbook.research import recovery_in_sam as planted_sam
 from naslora_workbook.research.operator_recovery import PLANTS, Garden, Race, rate
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.research.recovery_in_sam import Bed
+from naslora_workbook.results.records import runs
 
 READINGS = ("projection", "argmax")
 IMAGES = 64  # of a procedural domain, whose features a planted operator inside a SAM meets
@@ -33,7 +34,7 @@ def run(
             path = out / f"{name}-{seed}.json"
             if not path.exists():
                 _record(path, sam, name, seed, command)
-            races += read(path)
+            races += [Race(**r) for r in json.loads(path.read_text())["races"]]
             print(line(races[-1]), flush=True)
     return races
 
@@ -44,21 +45,26 @@ def _record(path: Path, sam, name: str, seed: int, command: str) -> None:
     else:
         samples = list(domain("polyp", train=IMAGES).train)
         setting, races = Bed(), planted_sam.race(sam, samples, name, seed)
-    record = {"setting": asdict(setting), "races": [asdict(r) for r in races]}
+    record = {"setting": asdict(setting), "races": [_thinned(asdict(r)) for r in races]}
     if sam is not None:
         record["base"] = base_of(sam)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(record | {"provenance": provenance(command)}) + "\n")
 
 
-def read(path: Path) -> list[Race]:
-    """The searches of one file."""
-    return [Race(**r) for r in json.loads(path.read_text())["races"]]
+def _thinned(race: dict) -> dict:
+    """A search with the steps of its history at which a reading changed, and no curves."""
+    shown = [{k: e[k] for k in ("step", *READINGS)} for e in race["history"]]
+    before = [{}, *shown]
+    changed = [
+        e for e, b in zip(shown, before, strict=False) if any(e[k] != b.get(k) for k in READINGS)
+    ]
+    return race | {"history": changed}
 
 
-def recorded(folder: Path) -> list[Race]:
-    """All searches of a folder, in order of plants and seeds."""
-    races = [r for path in sorted(folder.glob("*.json")) for r in read(path)]
+def recorded(place: str | Path) -> list[Race]:
+    """All searches of a folder or recorded part ("planted/cell"), by plant and seed."""
+    races = [Race(**r) for record in runs(place) for r in record["races"]]
     return sorted(races, key=lambda r: (PLANTS.index(r.planted), r.seed, r.place))
 
 

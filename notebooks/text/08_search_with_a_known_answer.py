@@ -72,7 +72,6 @@ from naslora_workbook.figures.mixing import Rows
 from naslora_workbook.lessons.exercises.lesson_08 import batches, suspects
 from naslora_workbook.lessons.headline import record
 from naslora_workbook.research import operator_recovery as planted
-from naslora_workbook.research.compare import RECORDED
 from naslora_workbook.research.operator_recovery import Garden, features, teacher
 from naslora_workbook.research.recovery_grid import recorded
 
@@ -420,8 +419,8 @@ FIELD |= dict.fromkeys(["conv_3x3", "sep_conv_3x3", "avg_pool_3x3"], "3x3")
 FIELD |= dict.fromkeys(["conv_5x5", "sep_conv_5x5"], "5x5") | {
     "dil_conv_3x3": "dilated 3x3"
 }
-places = {"cell": "planted_cell", "inside sam_nano": "planted_sam_nano"}
-grid = {place: recorded(RECORDED / folder) for place, folder in places.items()}
+places = {"cell": "planted/cell", "inside sam_nano": "planted/sam_nano"}
+grid = {place: recorded(name) for place, name in places.items()}
 
 
 # %%

@@ -82,7 +82,7 @@ from naslora_workbook.figures.verdict import kinship, listening, probed, worth
 from naslora_workbook.lessons.exercises.lesson_10 import distance, reordered
 from naslora_workbook.lessons.headline import record
 from naslora_workbook.lessons.routing import qkv_inputs
-from naslora_workbook.research.compare import RECORDED
+from naslora_workbook.research.compare import recorded
 from naslora_workbook.research.diagnose import importance, norms, without
 
 from naslora_core.adapters import LoRA, NASLoRA, cells, choose_operators, discretise
@@ -391,8 +391,7 @@ def agreement(searches, reading):
     return {"agree": f"{np.mean(hits):.0%}", "shuffled": f"{np.mean(by_chance):.0%}"}
 
 
-files = sorted((RECORDED / "kvasir_polyp").glob("*-nas_lora-*.json"))
-searches = [json.loads(file.read_text()) for file in files]
+searches = [r for r in recorded("kvasir_polyp") if r["method"] == "nas_lora"]
 made = {s["provenance"]["device"] + ", " + s["provenance"]["date"] for s in searches}
 made = {"seeds": len(searches), "recorded on": "; ".join(made)}
 Rows({n: agreement(searches, n) | made for n in ("argmax", "projection")})

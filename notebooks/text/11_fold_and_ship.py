@@ -56,7 +56,6 @@ if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_workb
 
 # %%
 import copy
-import json
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -82,7 +81,7 @@ from naslora_workbook.figures.shipping import spread
 from naslora_workbook.lessons.exercises.lesson_11 import dropped
 from naslora_workbook.lessons.headline import record
 from naslora_workbook.research.benchmark import infer, interleaved
-from naslora_workbook.research.compare import RECORDED
+from naslora_workbook.results.records import measured
 
 from naslora_core import adapt, evaluate, fit, fold, load_adapter, save_adapter
 from naslora_core.adapters import choose_operators, discretise, load_folded
@@ -392,7 +391,7 @@ Rows(
 # > noise?
 
 # %% tags=["nbval-ignore-output"]
-bench = json.loads((RECORDED / "bench.json").read_text())
+bench = measured("measurements/bench")
 earlier = {
     f"recorded, {size}": {
         name: (row["inference_ratio"], *row["inference_spread"])

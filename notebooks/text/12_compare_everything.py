@@ -56,7 +56,6 @@ if "google.colab" in sys.modules and not importlib.util.find_spec("naslora_workb
     subprocess.run([*pip, f"naslora-core[lessons] @ {source}"], check=True)
 
 # %%
-import json
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -68,11 +67,12 @@ from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.domains import domain
 from naslora_workbook.lessons.exercises.lesson_12 import runs as equal_runs
 from naslora_workbook.lessons.headline import record
-from naslora_workbook.research import verdict as judge
+from naslora_workbook.research import preregistration as judge
 from naslora_workbook.research.benchmark import interleaved, median_interval
-from naslora_workbook.research.compare import RECORDED, recorded
+from naslora_workbook.research.compare import recorded
 from naslora_workbook.research.method_facts import folds, parameters
 from naslora_workbook.results.labels import LABELS
+from naslora_workbook.results.records import measured
 from scipy import stats
 
 from naslora_core import adapt, fold, load_sam
@@ -297,7 +297,7 @@ step |= {"lowest turn": ratios.min(), "highest turn": ratios.max()}
 # run, of the **encoder alone**, on 8 images; the decoder's step, the same for all, comes on top:
 
 # %% tags=["nbval-ignore-output"]
-bench = json.loads((RECORDED / "bench.json").read_text())
+bench = measured("measurements/bench")
 cost = {LABELS[n]: row for n, row in bench["rows"]["nano"].items() if n in LABELS}
 keys = "command", "device", "date", "commit"
 {"turns": bench["rounds"]} | {key: bench["provenance"][key] for key in keys}
@@ -505,9 +505,9 @@ ledger.bargains(prices, means_of, fronts, lines)
 # validation images, with one other seed; the other domain borrows it.
 
 # %%
-from naslora_workbook.research.rates import best_rates
+from naslora_workbook.research.learning_rate_selection import best_rates
 
-tried, chosen = defaultdict(dict), best_rates(RECORDED / "rates")
+tried, chosen = defaultdict(dict), best_rates("rates")
 for run in recorded("rates"):
     if run["method"] != "base_boxed":
         tried[LABELS[run["method"]]][run["setting"]["lr"]] = run["mean"]["iou"]
