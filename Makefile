@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN = @$(PYTHON) -m naslora_core
 export TORCH
 
-.PHONY: help workbook class reset test notebooks tables lint clean
+.PHONY: help workbook class reset test test-fast notebooks tables lint clean
 .NOTPARALLEL:
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make class      working copies of the lessons in my_notebooks/, outputs cleared"
 	@echo "make reset LESSON=05   that copy from the beginning; the old one is backed up"
 	@echo "make test       ruff and the tests      ARGS=... more words for pytest"
+	@echo "make test-fast  the same without lessons and browser"
 	@echo "make notebooks  execute changed lessons into notebooks/     LESSON=02 this one, changed or not"
 	@echo "make tables     README tables and cost lines from recorded files"
 	@echo "make lint       ruff's rules and format"
@@ -26,6 +27,9 @@ class reset:
 
 test:
 	$(RUN) test $(ARGS)
+
+test-fast:
+	$(RUN) test --fast $(ARGS)
 
 notebooks:
 	$(RUN) notebooks $(if $(LESSON),--lesson $(LESSON))

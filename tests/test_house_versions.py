@@ -13,7 +13,10 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 CONDA = {"pytorch": "torch"}
-BY_PIP = {"lightning-fabric"}  # conda-forge has it only inside of lightning
+BY_PIP = {
+    "lightning-fabric",
+    "sphinx-mathjax-offline",
+}  # conda-forge has them not, or inside of lightning
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LINE = re.compile(r"- ([a-z0-9-]+) (>=[0-9.]+)  # tested ([0-9.]+)")
 

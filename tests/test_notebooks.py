@@ -38,7 +38,7 @@ def test_generated_tables_are_up_to_date():
 
 def test_lessons_import_nothing_but_what_their_extra_brings():
     """On Binder and Colab `naslora-core[lessons]` is installed, and no more is certain."""
-    others = "papermill nbformat nbconvert jupytext nbval latex2mathml psutil jupyterlab pytest"
+    others = "papermill nbformat nbconvert jupytext nbval sphinx psutil jupyterlab pytest"
     others += " onnx onnxscript onnxruntime pycocotools hypothesis peft torchmetrics playwright"
     nodes = [node for x in LESSONS for node in ast.parse(x.text.read_text()).body]
     lines = {ast.unparse(n) for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)}

@@ -22,12 +22,12 @@ def workbook(arguments):
     return run_workbook(arguments.lesson, given, record=arguments.record)
 
 
-@command(takes_more=True)
+@command(option("--fast", action="store_true", help="no lessons, no browser"), takes_more=True)
 def test(arguments, more):
     """Check the code with ruff, then run the tests. More words go to pytest."""
     from naslora_workbook.publishing.checks import run_tests
 
-    return run_tests(more)
+    return run_tests(more, arguments.fast)
 
 
 @command()
