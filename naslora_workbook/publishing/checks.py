@@ -9,12 +9,13 @@ from pathlib import Path
 
 from naslora_workbook.publishing.environment import ROOT
 
-SLOW_FILES = ("notebooks_run", "notebooks_outputs", "browser", "widgets", "house_workbook", "house_wheel")
-    "test_notebooks_run",
-    "test_browser",
-    "test_solutions",
-    "test_widgets",
-    "test_house_environment",
+SLOW_FILES = (  # of the tests: they execute lessons, start a browser, or build the package
+    "notebooks_run",
+    "notebooks_outputs",
+    "browser",
+    "widgets",
+    "house_workbook",
+    "house_wheel",
 )
 FAST = [f"--ignore=tests/test_{name}.py" for name in SLOW_FILES]
 PERSONIFIED = r"\b(hears?|heard|deaf|loud(er|est)?|wears?|tired|mends?|mended|by a hair)\b"
