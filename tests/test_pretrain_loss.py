@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from naslora_core.sam import SamPredictor
-from naslora_core.training.ceiling import SCENE_SEED, Case, score
+from naslora_workbook.research.base_table import SCENE_SEED, Case, score
 from naslora_workbook.research.pretraining import loss as pretrain_loss
 from naslora_workbook.research.pretraining.leg import Leg
 from naslora_workbook.research.pretraining.loss import mask_loss, prompt_loss, step_loss

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from naslora_core.training.ceiling import scene_cases
+from naslora_workbook.research.base_table import scene_cases
 from naslora_workbook.research.pretraining.scenes import KINDS, scene
 from naslora_workbook.research.pretraining.scenes.textures import COUNT, SIDE, cut, library
 

@@ -14,7 +14,7 @@ from naslora_core.errors import UserError
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import load_sam
 from naslora_core.sam.checkpoints import BUILDERS
-from naslora_core.training.ceiling import grid, mean_ceiling
+from naslora_core.training.ceilings import grid_of, mean_ceiling
 from naslora_core.training.distributed import known_device
 from naslora_core.training.evaluation import Scores
 from naslora_core.training.evaluation import evaluate as score
@@ -30,9 +30,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
     classes = len(data.classes) if prompt else _classes(model, data)
     out = make_folder(a.out) if a.out else None
     scores = score(model.to(known_device(a.device)), samples, prompt, classes, a.metrics, a.batch)
-    side, square = grid(model)
-    print(f"{data.name}, {a.split}, {len(samples)} images; ceiling of {side} x {side} masks: IoU "
-          f"{mean_ceiling(samples, side, square):.3f}")  # fmt: skip
+    grid = grid_of(model)
+    print(f"{data.name}, {a.split}, {len(samples)} images; ceiling of {grid.side} x {grid.side} "
+          f"masks: IoU {mean_ceiling(samples, grid):.3f}")  # fmt: skip
     _tell(scores, classes)
     order = np.argsort(scores.dice)[: a.worst]
     if len(order):

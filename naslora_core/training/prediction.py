@@ -8,9 +8,8 @@ import torch
 from naslora_core.data.transforms import filled, to_batch, to_native
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor
-from naslora_core.training.ceiling import components
 from naslora_core.training.losses import with_background
-from naslora_core.training.prompts import box_of
+from naslora_core.training.prompts import box_of, components
 
 
 def predict(model, samples: Sequence, batch: int = 16) -> list[np.ndarray]:

@@ -1,20 +1,15 @@
-"""Boxes and clicks that a person would draw for a mask."""
+"""Boxes and clicks that a person would draw for a mask, and the objects that a mask holds."""
 
 import numpy as np
 from scipy import ndimage
+
+LEAST_SHARE = 0.002  # of the image: smaller components are no objects
 
 
 def box_of(mask: np.ndarray) -> np.ndarray:
     """The tight box of a mask `H W` as x0 y0 x1 y1, first and last pixel (inclusive), float32."""
     ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return np.array([xs[0], ys[0], xs[-1], ys[-1]], np.float32)
-
-
-def loose_box(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """The box with every side moved by a normal error of 5 % of the box (at most 20 pixels)."""
-    box = box_of(mask)
-    side = np.tile(box[2:] - box[:2] + 1, 2)
-    return box + np.clip(rng.normal(0, 0.05, 4) * side, -20, 20).astype(np.float32)
 
 
 def centre_click(mask: np.ndarray) -> np.ndarray:
@@ -24,26 +19,8 @@ def centre_click(mask: np.ndarray) -> np.ndarray:
     return np.array([x, y], np.float32)
 
 
-def random_click(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """x, y of a uniformly random pixel of a mask."""
-    where = np.flatnonzero(mask)
-    y, x = divmod(where[rng.integers(len(where))], mask.shape[1])
-    return np.array([x, y], np.float32)
-
-
-def drawn_box(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """As people and benchmarks draw: half of the boxes tight, half loose."""
-    return box_of(mask) if rng.random() < 0.5 else loose_box(rng, mask)
-
-
-def drawn_click(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """As people click: half of the clicks in the middle of the mask, half anywhere on it."""
-    return centre_click(mask) if rng.random() < 0.5 else random_click(rng, mask)
-
-
-def correction_click(rng: np.random.Generator, guess: np.ndarray, truth: np.ndarray):
-    """A random pixel where guess and truth differ, and its label (1: missed, 0: too much)."""
-    wrong = guess != truth
-    click = random_click(rng, wrong if wrong.any() else truth)
-    x, y = click.astype(int)
-    return click, int(truth[y, x])
+def components(mask: np.ndarray, least: float = LEAST_SHARE) -> list[np.ndarray]:
+    """The connected components of a mask `H W` that fill at least this share of the image."""
+    labels, count = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel())
+    return [labels == i for i in range(1, count + 1) if sizes[i] >= least * mask.size]

@@ -3,10 +3,9 @@
 from naslora_core.adapters import METHODS, adapt, cells
 from naslora_core.data import open_data
 from naslora_core.sam import load_sam
-from naslora_core.training.ceiling import components
 from naslora_core.training.evaluation import evaluate
 from naslora_core.training.fitting import fit
-from naslora_core.training.prompts import box_of
+from naslora_core.training.prompts import box_of, components
 from naslora_workbook import figures as figures
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research.commands import command_line

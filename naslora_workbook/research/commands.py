@@ -11,12 +11,13 @@ from naslora_core.errors import UserError, known
 from naslora_core.files import write_atomic
 from naslora_core.sam import load_sam, manifest
 from naslora_core.sam.checkpoints import latest, read_state
-from naslora_core.training.ceiling import component_cases, mask_side, scene_cases, score
+from naslora_core.training.ceilings import mask_side
 from naslora_core.training.distributed import known_device, launch, single_process
 from naslora_core.training.memory import peak_mb
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research import preregistration as registry
 from naslora_workbook.research import recovery_grid as oracle
+from naslora_workbook.research.base_table import component_cases, scene_cases, score
 from naslora_workbook.research.benchmark import REFERENCE, SIZES, as_table, measure
 from naslora_workbook.research.compare import Setting, paired
 from naslora_workbook.research.compare import compare as run_compare

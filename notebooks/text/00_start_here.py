@@ -64,9 +64,8 @@ from naslora_core import NASLoRA, adapt, evaluate, fit, load_sam
 from naslora_core.adapters import cells
 from naslora_core.data import open_data
 from naslora_core.sam import SamPredictor, Segmenter
-from naslora_core.training.ceiling import components
 from naslora_core.training.metrics import dice
-from naslora_core.training.prompts import box_of
+from naslora_core.training.prompts import box_of, components
 
 # %% tags=["parameters"]
 PROFILE = "smoke"

@@ -34,7 +34,7 @@
 # - name SAM's three parts and the shapes that pass between them;
 # - cut a token map into windows and put it back together, padding included;
 # - say which tokens a block lets meet, and prove it with a gradient;
-# - read three masks with their predicted IoU, and the ceiling beside all of them;
+# - read three masks with their predicted IoU, and what the decoder's grid leaves of an outline;
 # - point at the Linear that LoRA wraps and give the shape of its input.
 #
 # | you need | where | minutes |
@@ -67,7 +67,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from naslora_core.data import open_data
 from naslora_core.sam import SamPredictor, Segmenter, load_sam
-from naslora_core.training.ceiling import ceiling
+from naslora_core.training.ceilings import shrunk_iou
 from naslora_core.training.metrics import dice
 from naslora_core.training.prediction import predict
 
@@ -395,7 +395,7 @@ figures.ambiguity(predictor, photo, click)
 # stale.
 
 # %% [markdown]
-# ## The ceiling
+# ## What the grid leaves
 # The decoder draws on a coarse grid, four mask pixels along the side of a token, and
 # the drawing is enlarged. Are the outlines too fine for that? Take the *true* mask,
 # shrink it to the decoder's grid, enlarge it, and take its IoU with itself before. On
@@ -403,13 +403,13 @@ figures.ambiguity(predictor, photo, click)
 
 # %%
 samples = {name: open_data(name, setting, seed=SEED).test[0] for name in DOMAINS}
-{n: round(ceiling(s.mask > 0, low.shape[-1]), 3) for n, s in samples.items()}
+{n: round(shrunk_iou(s.mask > 0, low.shape[-1]), 3) for n, s in samples.items()}
 
 # %% [markdown]
 # What is missing to 1 was lost on the way to the grid and back; small and thin things
-# lose most. So recorded runs carry their ceiling beside them. It is a yardstick, not a
-# strict bound: logits may be any numbers, and the right ones place an edge between two
-# mask pixels.
+# lose most. So recorded runs carry this number beside them. It is a yardstick, not a
+# bound: logits may be any numbers, and the right ones place an edge between two mask
+# pixels. `ceilings.ceiling` fits such logits to the true mask; `evaluate` prints that bound.
 
 # %% [markdown]
 # ### Exercise 1.3 - bug hunt: clicks that miss
@@ -552,7 +552,7 @@ record(
 # - Three parts: an image encoder, a prompt encoder, and a decoder in which they meet.
 # - Windows live in the batch dimension; cutting and restoring loses nothing.
 # - A token sees its window in most blocks and the whole map in a few.
-# - Three masks answer one click; predicted IoU ranks them, and the ceiling says how
+# - Three masks answer one click; predicted IoU ranks them, and the shrunk mask says how
 #   fine their outlines are for the decoder's grid.
 # - LoRA sits at the fused qkv, whose input is a channels-last picture; with its
 #   second matrix at zero nothing changes.

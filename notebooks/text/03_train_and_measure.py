@@ -73,7 +73,7 @@ from naslora_core import DecoderOnly, adapt, evaluate, load_sam
 from naslora_core.data import Sample, open_data, to_batch
 from naslora_core.data.transforms import resize_mask
 from naslora_core.training import losses
-from naslora_core.training.ceiling import ceiling
+from naslora_core.training.ceilings import shrunk_iou
 from naslora_core.training.evaluation import METRICS, OF_MASKS
 from naslora_core.training.fitting import fit
 from naslora_core.training.loop import batch_indices
@@ -249,12 +249,12 @@ nothing = np.zeros_like(truth)
 scores = evaluate(model, data.test)
 side = 4 * kept["test"][0].shape[-1]  # the decoder's grid: 4 x the embedding's
 found = {"images": scores.mean["iou"], "pixels": scores.overall["iou"]}
-found["ceiling"] = np.mean([ceiling(s.mask == 1, side) for s in data.test])
+found["shrunk"] = np.mean([shrunk_iou(s.mask == 1, side) for s in data.test])
 {name: round(float(value), 3) for name, value in found.items()}
 
 # %% [markdown]
 # Two honest answers for one model. The third number is what the true mask keeps on the way to the
-# decoder's coarse grid and back: how fine the outlines are for that grid. It is no strict bound
+# decoder's coarse grid and back: how fine the outlines are for that grid. It is no bound
 # (lesson 01), but no result should be read without it.
 
 # %% [markdown]
@@ -619,7 +619,7 @@ record(**{name: float(value) for name, value in found.items()})
 # - Train moves weights, validation makes choices, test scores a model once. A twin across the
 #   border turns memory into a score.
 # - Dice and IoU agree on an image; averages over images and over pixels need not.
-# - A score belongs to a size, a ceiling, and a definition for empty masks.
+# - A score belongs to a size, a grid, and a definition for empty masks.
 # - A loss can ignore its weights without a sound: test that what should matter does.
 # - Pair by seed and image, print the interval, and say that it cannot say where it holds zero.
 

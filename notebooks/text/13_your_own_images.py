@@ -101,12 +101,12 @@ from naslora_core.data.image_io import read_image
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter
 from naslora_core.sam.checkpointing import checkpointed
-from naslora_core.training.ceiling import ceiling, components
+from naslora_core.training.ceilings import ceiling, grid_of
 from naslora_core.training.evaluation import score_masks
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_core.training.metrics import global_dice
 from naslora_core.training.prediction import predict_one
-from naslora_core.training.prompts import box_of, centre_click
+from naslora_core.training.prompts import box_of, centre_click, components
 
 # %% [markdown]
 # ## What each setting decides
@@ -366,12 +366,12 @@ figures.learning({name: run.history for name, run in runs.items()})
 # %% tags=["nbval-ignore-output"]
 best = {name: open_model(home / name / "best.safetensors") for name in methods}
 scores = {n: evaluate(m, mine.test, classes=classes) for n, m in best.items()}
-side = 4 * sam.prompt_encoder.image_embedding_size[0]
+grid = grid_of(best["nas_lora"])
 
 
 def reach(number):
     """The ceiling's Dice of one class: 2 IoU / (1 + IoU), mean over test images."""
-    ious = [ceiling(s.mask == number, side) for s in mine.test if number in s.mask]
+    ious = [ceiling(s.mask == number, grid) for s in mine.test if number in s.mask]
     return np.mean([2 * iou / (1 + iou) for iou in ious] or [np.nan])
 
 

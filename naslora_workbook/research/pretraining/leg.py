@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from naslora_core.errors import UserError
-from naslora_core.training.prompts import drawn_box, drawn_click
+from naslora_workbook.research.pretraining.drawn_prompts import drawn_box, drawn_click
 from naslora_workbook.research.pretraining.scenes import scene
 
 

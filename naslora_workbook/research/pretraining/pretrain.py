@@ -22,8 +22,8 @@ from torch import Tensor
 from naslora_core.errors import UserError
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam.sam_nano import build_nano
-from naslora_core.training.ceiling import scene_cases, score
 from naslora_core.training.distributed import average_gradients, single_process
+from naslora_workbook.research.base_table import scene_cases, score
 from naslora_workbook.research.pretraining.leg import Leg, batches, learning_rate
 from naslora_workbook.research.pretraining.loss import step_loss
 from naslora_workbook.research.pretraining.optimiser import Optimisers

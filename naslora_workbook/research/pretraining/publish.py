@@ -11,7 +11,7 @@ from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.sam import build_nano
 from naslora_core.sam.checkpoints import NEXT, latest, manifest
-from naslora_core.training.ceiling import SCENE_COUNT, SCENE_SEED, scene_cases, score
+from naslora_workbook.research.base_table import SCENE_COUNT, SCENE_SEED, scene_cases, score
 
 
 def publish(out: Path, target: Path = NEXT) -> dict:

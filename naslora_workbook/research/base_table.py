@@ -1,28 +1,25 @@
-"""What a SAM reaches with one box and one click, beside the trivial answers and the ceiling.
+"""What a SAM reaches with one box and one click, beside the trivial answers.
 
 The trivial answers are strong, so they stand in every row: the ellipse inscribed in the box, and
 the best disc of one constant radius around the click (that radius chosen on the same objects).
-The ceiling is what a true mask keeps once it is shrunk to the decoder's size (64 x 64 on
-`sam_nano`) and enlarged again. It says how fine outlines are for that grid, and is no strict
-bound: logits are not shares of pixels, and may place an edge between two of them.
+"ceiling" is the IoU that the true mask keeps once it is shrunk to the decoder's size and enlarged
+again (`shrunk_iou`); the records were made under that name.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from scipy import ndimage
 
 from naslora_core.sam import SamPredictor
+from naslora_core.training.ceilings import mask_side, shrunk_iou
 from naslora_core.training.metrics import iou
-from naslora_core.training.prompts import box_of, centre_click
+from naslora_core.training.prompts import box_of, centre_click, components
 from naslora_workbook.research.pretraining.scenes import scene
 
 SCENE_SEED, SCENE_COUNT, PER_SCENE = 777_001, 500, 3  # never trained on
 RADII = np.geomspace(0.01, 0.6, 40)  # of the disc, in shares of the image's longer side
-LEAST_SHARE, PER_IMAGE = 0.002, 8  # of a folder: smallest component, most components an image
+PER_IMAGE = 8  # components of a folder's image, the largest first
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,6 @@ def component_cases(samples: Iterable) -> Iterable[Case]:
             yield Case(sample.image, np.stack(objects))
 
 
-def components(mask: np.ndarray, least: float = LEAST_SHARE) -> list[np.ndarray]:
-    """The connected components of a mask `H W` that fill at least this share of the image."""
-    labels, count = ndimage.label(mask)
-    sizes = np.bincount(labels.ravel())
-    return [labels == i for i in range(1, count + 1) if sizes[i] >= least * mask.size]
-
-
 def ellipse(mask: np.ndarray) -> np.ndarray:
     """The ellipse inscribed in a mask's tight box."""
     x0, y0, x1, y1 = box_of(mask)
@@ -73,39 +63,6 @@ def discs(mask: np.ndarray) -> np.ndarray:
     inside = np.sort(distance[mask]).searchsorted(RADII * max(mask.shape), "right")
     disc = np.sort(distance.ravel()).searchsorted(RADII * max(mask.shape), "right")
     return inside / (disc + mask.sum() - inside)
-
-
-def ceiling(mask: np.ndarray, side: int, square: bool = False) -> float:
-    """IoU with itself of the mask shrunk to `side` pixels along the longer side, then enlarged.
-
-    square: drawn as `side x side`, as models do that squeeze images (`resize="square"`).
-    """
-    full = torch.from_numpy(mask)[None, None].float()
-    longest = (max(mask.shape),) * 2 if not square else mask.shape
-    small = [max(1, round(side * n / m)) for n, m in zip(mask.shape, longest, strict=True)]
-    low = F.interpolate(full, small, mode="area")
-    again = F.interpolate(low, mask.shape, mode="bilinear", align_corners=False)[0, 0] > 0.5
-    return iou(again.numpy(), mask)
-
-
-def mask_side(sam) -> int:
-    """Side of the masks that a SAM's decoder draws, pixels: 64 of sam_nano, 256 of vit_*."""
-    return 4 * sam.prompt_encoder.image_embedding_size[0]
-
-
-def grid(model) -> tuple[int, bool]:
-    """Side of the masks that a SAM, an adapted one or a U-Net draws, and whether they are square
-    whatever the image's shape is."""
-    sam = getattr(model, "sam", model)
-    side = mask_side(sam) if hasattr(sam, "prompt_encoder") else model.image_size
-    return side, getattr(model, "resize", "pad") == "square"
-
-
-def mean_ceiling(samples: Sequence, side: int, square: bool = False) -> float:
-    """Mean `ceiling` over the classes that each sample shows, 1 where none shows any."""
-    shown = ((s.mask, c) for s in samples for c in np.unique(s.mask[s.mask > 0]))
-    reach = [ceiling(mask == c, side, square) for mask, c in shown]
-    return float(np.mean(reach)) if reach else 1.0
 
 
 def score(sam, cases: Iterable[Case]) -> dict[str, float]:
@@ -131,5 +88,5 @@ def _score_object(predictor: SamPredictor, mask: np.ndarray, side: int) -> dict[
         "ellipse": iou(ellipse(mask), mask),
         "click": ious[int(confidence.argmax())],
         "click_best_of_3": max(ious),
-        "ceiling": ceiling(mask, side),
+        "ceiling": shrunk_iou(mask, side),
     }
