@@ -1,11 +1,15 @@
 """NAS-LoRA for the Segment Anything Model: a small core to teach with and to lift into your code.
 
-Importing this package is quick: every name below loads its room on first use.
+Importing this package is quick: every name below loads its room on first use. It also lets
+torchvision and segment_anything import beside a torch without torchvision's operators.
 """
 
 import importlib
 
+from naslora_core.torchvision_compat import watch_torchvision
+
 __version__ = "0.1.0"
+watch_torchvision()
 
 _ROOMS = {
     "naslora_core.sam": ("load_sam",),
@@ -33,7 +37,7 @@ _ROOMS = {
     "naslora_core.adapters.checkpoint": ("open_model",),
     "naslora_core.training.fitting": ("fit",),
     "naslora_core.training.evaluation": ("evaluate",),
-    "naslora_core.training.prediction": ("predict",),
+    "naslora_core.training.prediction": ("predict", "predict_image"),
     "naslora_core.training.early_stopping": ("EarlyStopping",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}

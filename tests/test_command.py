@@ -3,10 +3,15 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from naslora_core.__main__ import main
 from naslora_core.cli import build_parser
+from naslora_core.cli.command import COMMANDS
+from naslora_core.cpu_quota import allowed_cpus, limit_threads
 
 
 @pytest.mark.parametrize("words, told", [
@@ -43,3 +48,64 @@ def test_a_reader_that_has_had_enough_ends_a_command_without_a_traceback():
     )
     os.close(writing)
     assert done.returncode == 141 and b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words, near", [
+    ("fitt data", "fit"), ("predikt a b", "predict"), ("evalute", "evaluate"),
+    ("predict a b --out c --overlai", "--overlay"), ("fit a --step=3 --wach 5", "--watch"),
+])  # fmt: skip
+def test_a_first_mistake_is_told_with_the_nearest_name(words, near, capsys):
+    assert main(words.split()) == 2
+    assert capsys.readouterr().err.split("perhaps ")[1].rstrip(".\n") == near
+
+
+def test_the_help_fits_a_screen_and_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) <= 24 and max(map(len, text.splitlines())) <= 92
+    assert all(name in text.replace(",", "").split() for name in COMMANDS)
+
+
+def test_a_letter_that_the_terminal_lacks_is_printed_as_an_escape():
+    code = "import sys; from naslora_core.__main__ import main; sys.exit(main(['f\u00fc\u4e2d']))"
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ascii_only)
+    assert done.returncode == 2 and b"u4e2d" in done.stderr and b"Traceback" not in done.stderr
+
+
+def cgroup(root: Path, version: int, *, quota: str, nested: bool) -> tuple[Path, Path]:
+    """A made-up cgroup tree and this process's line of it."""
+    controllers, inner = ("", "a/b") if version == 2 else ("cpu,cpuacct", "docker/x")
+    folder = root / controllers / (inner.split("/")[0] if nested else "")
+    folder.mkdir(parents=True, exist_ok=True)
+    if version == 2:
+        (folder / "cpu.max").write_text(f"{quota} 100000\n")
+    else:
+        (folder / "cpu.cfs_quota_us").write_text("-1\n" if quota == "max" else f"{quota}\n")
+        (folder / "cpu.cfs_period_us").write_text("100000\n")
+    own = root / "own"
+    own.write_text(f"4:memory:/m\n{0 if version == 2 else 3}:{controllers}:/{inner}\n")
+    return root, own
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("quota, cpus", [
+    ("50000", 1), ("200000", 2), ("250000", 3), ("max", 64), ("9900000", 64),
+])  # fmt: skip
+def test_threads_follow_the_quota_of_a_container(
+    tmp_path, monkeypatch, version, quota, cpus, nested
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert allowed_cpus(*cgroup(tmp_path, version, quota=quota, nested=nested)) == cpus
+
+
+def test_threads_that_are_set_stay_and_others_are_told(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "5"})
+    assert limit_threads(2) == "" and os.environ == {"OMP_NUM_THREADS": "5"}
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(set_num_threads=(seen := []).append))
+    assert "2" in limit_threads(2) and os.environ["OMP_NUM_THREADS"] == "2" and seen == [2]
+    assert limit_threads(64) == ""

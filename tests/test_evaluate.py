@@ -11,7 +11,7 @@ from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, Segmenter, build_nano, load_sam
 from naslora_core.training import predict, score_masks
 from naslora_core.training.evaluation import METRICS, evaluate
-from naslora_core.training.prediction import native_logits, predict_one
+from naslora_core.training.prediction import native_logits, predict_image
 from naslora_core.training.prompts import box_of
 
 
@@ -128,10 +128,12 @@ def test_padded_it_draws_what_sam_predictor_draws_on_a_long_image():
     predictor.set_image(long.image)
     wanted, _, _ = predictor.predict(box=box, multimask_output=False)
     model = adapt(sam, LoRA(), resize="pad")
-    drawn = predict_one(model, long, box=box.tolist())
+    drawn = predict_image(model, long.image, box=box.tolist())
     assert wanted.any() and (drawn == wanted[0]).mean() > 0.999
-    assert np.array_equal(drawn, predict_one(model, long, box=box))  # an array, as box_of gives it
-    squeezed = predict_one(adapt(sam, LoRA()), long, box=box.tolist())
+    assert np.array_equal(
+        drawn, predict_image(model, long.image, box=box)
+    )  # an array, as box_of gives it
+    squeezed = predict_image(adapt(sam, LoRA()), long.image, box=box.tolist())
     assert (squeezed == wanted[0]).mean() < (drawn == wanted[0]).mean()
 
 
@@ -177,9 +179,9 @@ def test_a_model_in_training_predicts_as_at_rest_and_keeps_its_batch_statistics(
     with torch.no_grad():
         model.sam.image_encoder.blocks[5].attn.qkv.Wd.normal_()
     before = {n: t.clone() for n, t in model.state_dict().items()}
-    rest = next(native_logits(model.eval(), [one])), predict_one(model, one, click=[64, 64])
+    rest = next(native_logits(model.eval(), [one])), predict_image(model, one.image, click=[64, 64])
     model.train()
-    found = next(native_logits(model, [one])), predict_one(model, one, click=[64, 64])
+    found = next(native_logits(model, [one])), predict_image(model, one.image, click=[64, 64])
     assert torch.equal(found[0], rest[0]) and np.array_equal(found[1], rest[1])
     assert model.training
     assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())

@@ -4,11 +4,12 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from naslora_core.sam.torchvision_compat import greedy_nms
+from naslora_core.torchvision_compat import greedy_nms
 
 
 def run(code: str) -> str:
@@ -19,67 +20,70 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
+FAKE = """
+    import sys, types
+    from naslora_core import torchvision_compat as compat
+    tries, defined = [], []
+    class Loader:
+        create_module = staticmethod(lambda spec: None)
+        def exec_module(self, module):
+            tries.append(1)
+            if {fails}:
+                raise RuntimeError("{error}")
+            module.ops = types.SimpleNamespace(boxes=types.SimpleNamespace())
+    spec = types.SimpleNamespace(loader=Loader())
+    compat.PathFinder = types.SimpleNamespace(find_spec=lambda *words: spec)
+    compat.define_operators = lambda: defined.append(1)
+    loader = compat.HealingFinder.find_spec("torchvision").loader
+    module = types.SimpleNamespace()
+"""
+
+
+def fake(fails: str, error: str, then: str) -> str:
+    """What is printed after importing a stand-in that fails as told, whatever is installed here."""
+    code = textwrap.dedent(FAKE).format(fails=fails, error=error)
+    return run(code + textwrap.dedent(then))
+
+
 def test_a_torchvision_without_operators_is_healed_once():
-    """A stand-in that fails as the real one does, whatever build is installed here."""
-    out = run(
-        """
-        import importlib, sys, types
-        from naslora_core.sam import torchvision_compat as heal
-        real, defined = importlib.import_module, []
-        boxes = types.SimpleNamespace()
-        def fake(name):
-            if name == "torchvision" and not defined:
-                raise RuntimeError("operator torchvision::nms does not exist")
-            return boxes
-        heal.importlib = types.SimpleNamespace(import_module=fake)
-        heal._define_operators = lambda: defined.append(1)
-        print(heal.heal_torchvision(), heal.heal_torchvision(), boxes._assert_has_ops())
-        """
-    )
-    assert out == "True False None"
+    then = """
+    loader.exec_module(module)
+    print(len(tries), len(defined), module.ops.boxes._assert_has_ops())
+    """
+    assert fake("not defined", "operator torchvision::nms does not exist", then) == "2 1 None"
 
 
 def test_where_torchvision_works_nothing_is_touched():
-    out = run(
-        """
-        import types
-        from naslora_core.sam import torchvision_compat as heal
-        heal._library = None
-        heal.importlib = types.SimpleNamespace(import_module=lambda name: None)
-        print(heal.heal_torchvision(), heal._library)
-        """
-    )
-    assert out == "False None"
+    then = """
+    loader.exec_module(module)
+    print(len(tries), len(defined), vars(module.ops.boxes))
+    """
+    assert fake("False", "", then) == "1 0 {}"
 
 
 def test_another_error_is_not_swallowed():
-    out = run(
-        """
-        import types
-        from naslora_core.sam import torchvision_compat as heal
-        def broken(name):
-            raise RuntimeError("another trouble")
-        heal.importlib = types.SimpleNamespace(import_module=broken)
-        try:
-            heal.heal_torchvision()
-        except RuntimeError as error:
-            print(error)
-        """
-    )
-    assert out == "another trouble"
+    then = """
+    try:
+        loader.exec_module(module)
+    except RuntimeError as error:
+        print(error, len(tries))
+    """
+    assert fake("True", "another trouble", then) == "another trouble 1"
 
 
-def test_the_real_torchvision_suppresses_boxes_here():
+@pytest.mark.parametrize("first", ["segment_anything", "torchvision", "torchvision.ops"])
+def test_importing_the_core_is_enough_and_loads_no_torch_by_itself(first):
     out = run(
-        """
-        from naslora_core.sam import SamPredictor
-        import torch, torchvision
+        f"""
+        import sys, naslora_core
+        print("torch" in sys.modules)
+        import {first}, torch, torchvision
         boxes = torch.tensor([[0., 0, 9, 9], [0, 0, 9, 8], [20, 20, 30, 30]])
         scores, labels = torch.tensor([.5, .9, .1]), torch.zeros(3)
         print(torchvision.ops.batched_nms(boxes, scores, labels, 0.5).tolist())
         """
     )
-    assert out == "[1, 2]"
+    assert out == "False\n[1, 2]"
 
 
 @settings(max_examples=25, deadline=None)

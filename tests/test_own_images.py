@@ -18,10 +18,9 @@ from PIL import Image
 from naslora_core.adapters import METHODS
 from naslora_core.adapters.checkpoint import open_model
 from naslora_core.cli import build_parser
-from naslora_core.cli.images import NAMES
 from naslora_core.data import Sample
 from naslora_core.errors import UserError
-from naslora_core.training.prediction import predict, predict_one
+from naslora_core.training.prediction import predict, predict_image
 
 ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
 FAST = ["--steps", "3", "--batch", "2", "--validate-every", "2", "--quiet"]
@@ -86,24 +85,26 @@ def test_prompts_are_pixels_of_the_image(images, trained):
 
     type(model).forward = listen
     try:
-        predict_one(model, sample, box=[0, 0, 96, 64])
-        predict_one(model, sample, click=[48, 16])
+        predict_image(model, sample.image, box=[0, 0, 96, 64])
+        predict_image(model, sample.image, click=[48, 16])
     finally:
         type(model).forward = run
     assert torch.equal(seen[0][1], torch.tensor([[0.0, 0, 128, 128]])) and seen[0][0] is None
     assert torch.equal(seen[1][0][0], torch.tensor([[[64.0, 32]]]))
     for prompt in ({"box": [0, 0, 97, 64]}, {"click": [10, 70]}, {"click": [-1, 0]}):
         with pytest.raises(UserError, match="outside of an image 96 wide and 64 high"):
-            predict_one(model, sample, **prompt)
+            predict_image(model, sample.image, **prompt)
     with pytest.raises(UserError, match="The prompt nan 3 lies outside"):
-        predict_one(model, sample, click=[float("nan"), 3])
+        predict_image(model, sample.image, click=[float("nan"), 3])
     for box in ([50, 10, 10, 50], [10, 50, 50, 10], [10, 10, 10, 50]):
         with pytest.raises(UserError, match=r"The box [\d ]+ holds no pixel; give its left"):
-            predict_one(model, sample, box=box)
+            predict_image(model, sample.image, box=box)
 
 
 def test_the_help_names_every_method_and_the_device_is_spelled_as_elsewhere():
-    assert NAMES.split(", ") == list(METHODS)
+    from naslora_core.cli.method_settings import ABOUT, told
+
+    assert list(ABOUT) == list(METHODS) == [line.split()[0] for line in told().splitlines()[1:]]
     arguments = build_parser().parse_args(["fit", "my_images", "--device", "cuda"])
     assert (arguments.accelerator, arguments.devices) == ("cuda", 1)
 
@@ -162,7 +163,7 @@ def test_images_that_would_be_lost_are_refused(images, trained, tmp_path):
         shutil.copy(folder / "square0.png", tmp_path / f"{name}.png")
     with pytest.raises(UserError, match="overlay of a would be the mask of a_overlay"):
         call("predict", file, tmp_path, "--overlay", "--out", tmp_path / "x")
-    with pytest.raises(UserError, match="no picture and no folder of pictures"):
+    with pytest.raises(UserError, match="no folder with pictures"):
         call("predict", file, images, "--out", tmp_path / "x")
     with pytest.raises(UserError, match="There is no file"):
         call("predict", tmp_path / "none.safetensors", folder, "--out", tmp_path / "x")

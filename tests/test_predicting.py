@@ -1,6 +1,6 @@
 """`predict` by the shell: it replaces its own masks alone, and draws over images."""
 
-import sys
+import shutil
 import tracemalloc
 
 import numpy as np
@@ -8,9 +8,10 @@ import pytest
 from own import adapter_file, call, image_folder, picture
 from PIL import Image
 
-from naslora_core.cli.predict_command import overlaid
+from naslora_core.cli import drawing
 from naslora_core.errors import UserError
-from naslora_workbook.figures.masks import show_masks, tint
+from naslora_core.training.prediction import predict_image
+from naslora_workbook.figures.masks import show_masks
 
 
 @pytest.fixture(scope="module")
@@ -47,33 +48,66 @@ def test_predicts_own_masks_are_replaced_until_a_hand_corrects_them(images, adap
         call(*words)
 
 
-def test_an_overlay_without_matplotlib_is_refused_before_the_first_mask(
-    images, adapter, tmp_path, monkeypatch
-):
-    for name in [
-        n for n in sys.modules if n.startswith(("matplotlib", "naslora_workbook.figures"))
-    ]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    out = tmp_path / "out"
-    with pytest.raises(UserError, match=r"matplotlib draws.*python -m pip install matplotlib\."):
-        call("predict", adapter, images / "images", "--out", out, "--overlay")
-    assert not out.exists()
-
-
 @pytest.mark.parametrize("classes", [0, 1, 3, 200])
-def test_an_overlay_mixes_image_and_colour_in_little_memory(classes):
+def test_an_overlay_is_half_image_half_colour_and_takes_little_memory(classes):
     rng = np.random.default_rng(classes)
     image = rng.integers(0, 256, (300, 400, 3), np.uint8)
     mask = rng.integers(0, classes + 1, (300, 400)).astype(np.uint8)
-    colour = tint(mask)
-    share = colour[..., 3:]
-    mixed = (image * (1 - share) + 255 * colour[..., :3] * share).round().astype(np.uint8)
     tracemalloc.start()
-    found = overlaid(image, mask)
+    over = drawing.overlaid(image, mask)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert np.array_equal(found, mixed) and peak < 15 * mask.size
+    assert np.array_equal(over[mask == 0], image[mask == 0]) and peak < 20 * mask.size
+    for label in range(1, classes + 1):
+        colour = np.array(drawing.COLOURS[(label - 1) % len(drawing.COLOURS)])
+        assert np.abs(over[mask == label] - (image[mask == label] + colour) / 2).max() <= 1
+
+
+def test_an_outline_is_the_rim_of_each_class_and_a_sheet_holds_every_picture():
+    image, mask = np.zeros((40, 60, 3), np.uint8), np.zeros((40, 60), np.uint8)
+    mask[10:20, 10:20], mask[10:20, 20:30] = 1, 2
+    yellow = (drawing.outlined(image, mask) == drawing.OUTLINE).all(-1)
+    assert yellow[10, 10:30].all() and yellow[15, [10, 19, 20, 29]].all()
+    assert yellow.sum() == 2 * (4 * 10 - 4) and not yellow[11:19, 11:19].any()
+    sheet = drawing.sheet([image] * 5, ["a", "b", "\u4e2d", "d", "e"])
+    assert sheet.width >= 4 * drawing.SIDE and sheet.height >= 2 * drawing.SIDE
+
+
+@pytest.mark.parametrize("broken", ["cut", "text", "deep"])
+def test_predict_goes_on_past_a_picture_that_does_not_open(broken, images, adapter, tmp_path):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(images / "images", mixed)
+    whole = (mixed / "square0.png").read_bytes()
+    if broken == "deep":
+        (mixed / "bad.png").write_bytes(whole[:24] + b"\x10" + whole[25:])
+    else:
+        (mixed / "bad.png").write_bytes(whole[:200] if broken == "cut" else b"no picture")
+    with pytest.raises(UserError, match=r"1 of 4 .*bad\.png"):
+        call("predict", adapter, mixed, "--out", tmp_path / "out")
+    assert sorted(p.stem for p in (tmp_path / "out").iterdir()) == [f"square{i}" for i in range(3)]
+
+
+@pytest.mark.parametrize("ending", ["webp", "gif", "ppm"])
+def test_a_picture_that_is_named_is_read_whatever_its_ending(ending, images, adapter, tmp_path):
+    file = tmp_path / f"one.{ending}"
+    Image.open(images / "images" / "square0.png").save(file)
+    call("predict", adapter, file, "--out", tmp_path / "out")
+    assert picture(tmp_path / "out" / "one.png").shape == (64, 96)
+
+
+def test_masks_of_several_classes_are_told_apart_from_black(images, tmp_path, capsys):
+    several = adapter_file(tmp_path / "several.safetensors", classes=3)
+    call("predict", several, images / "images", "--out", tmp_path / "out")
+    assert "3 class 3" in (said := capsys.readouterr().out) and "--overlay" in said
+
+
+@pytest.mark.parametrize("image", [
+    np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3)),
+    np.zeros((0, 8, 3), np.uint8), "photo.jpg", np.zeros((3, 8, 8), np.uint8),
+])  # fmt: skip
+def test_an_array_that_is_no_image_is_refused(image):
+    with pytest.raises(UserError, match=r"The image is .*expected"):
+        predict_image(None, image)
 
 
 def test_no_image_is_no_grid():

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import ast
+import difflib
 import math
+import textwrap
 from collections.abc import Callable
 
+from naslora_core.errors import UserError
+
 COMMANDS: dict[str, tuple[Callable, list, dict]] = {}
+GROUPS_OF_HELP = ("your images", "lessons", "research")
 
 
 def option(*names: str, **how) -> tuple[tuple[str, ...], dict]:
@@ -15,22 +20,15 @@ def option(*names: str, **how) -> tuple[tuple[str, ...], dict]:
     return names, how
 
 
-MODEL = option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h")
-BASE = option(
-    "--checkpoint", metavar="FILE", help="weights of the base, where they are not the usual"
-)
-GROUPS = option("--groups", metavar="REGEX", help="its first group names the patient or sequence")
-DEVICE = option("--device", default="auto", metavar="NAME", help="cpu, cuda; auto: a GPU if any")
-
-
-def command(*options, needs_packages: bool = True, takes_more: bool = False):
+def command(*options, group: str, needs_packages: bool = True, takes_more: bool = False):
     """Register a function `f(arguments)` under its name; its docstring is the help.
 
-    takes_more: words unknown to us reach it as a second argument, for a tool that it calls.
+    group: of GROUPS_OF_HELP. takes_more: words unknown to the parser reach the function as a second
+    argument, for a tool that it calls.
     """
 
     def register(function: Callable) -> Callable:
-        facts = {"needs_packages": needs_packages, "takes_more": takes_more}
+        facts = {"needs_packages": needs_packages, "takes_more": takes_more, "group": group}
         COMMANDS[function.__name__.rstrip("_").replace("_", "-")] = (function, list(options), facts)
         return function
 
@@ -45,16 +43,19 @@ def literal(text: str):
         return text
 
 
-def number_of(kind: type, least: float, open_end: bool = False):
-    """An argparse type: a finite number from `least` on, or above it where that end is open."""
+def number_of(kind: type, least: float, open_end: bool = False, most: float = math.inf):
+    """An argparse type: a finite number from `least` on, or above it where that end is open, and
+    not above `most`."""
     wanted = f"a {'whole ' if kind is int else ''}number {'above' if open_end else 'from'} {least}"
+    wanted += f" to {most}" if math.isfinite(most) else ""
 
     def read(text: str) -> int | float:
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value) or value < least or (open_end and value == least):
+        low = value < least or (open_end and value == least)
+        if not math.isfinite(value) or low or value > most:
             raise argparse.ArgumentTypeError(f"{text} is not {wanted}; give one")
         return value
 
@@ -62,6 +63,7 @@ def number_of(kind: type, least: float, open_end: bool = False):
 
 
 count, whole, positive = number_of(int, 1), number_of(int, 0), number_of(float, 0, open_end=True)
+share = number_of(float, 0, most=1)
 
 
 class Help(argparse.HelpFormatter):
@@ -76,16 +78,57 @@ class Help(argparse.HelpFormatter):
         return f"{told} (default: {value})"
 
 
+class Parser(argparse.ArgumentParser):
+    """The parser of all commands, whose help fits a screen."""
+
+    def format_help(self) -> str:
+        """Your images' commands with a line each, the names of the others."""
+        first, *others = GROUPS_OF_HELP
+        lines = ["usage: naslora COMMAND ...   (naslora COMMAND --help tells its options)", ""]
+        lines += [f"{first}:", *(f"  {n:<10} {_short(n)}" for n in _names(first))]
+        for group in others:
+            names = textwrap.wrap(", ".join(_names(group)), 88)
+            lines += [f"{group}:", *(f"  {line}" for line in names)] if names else []
+        return "\n".join(lines) + "\n"
+
+
+def _names(group: str) -> list[str]:
+    return [name for name, (_, _, facts) in COMMANDS.items() if facts["group"] == group]
+
+
+def _short(name: str) -> str:
+    """The first sentence of a command's docstring."""
+    return " ".join((COMMANDS[name][0].__doc__ or "").split()).split(". ")[0].rstrip(".")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all registered commands."""
-    parser = argparse.ArgumentParser(prog="python -m naslora_core", description=__doc__)
-    parser.description = "The NAS-LoRA workbook: lessons, tests and tools."
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser = Parser(prog="naslora")
+    one_of = {"dest": "command", "required": True, "parser_class": argparse.ArgumentParser}
+    commands = parser.add_subparsers(metavar="COMMAND", **one_of)
     for name, (function, options, facts) in COMMANDS.items():
         text = " ".join((function.__doc__ or "").split())
-        short = text.split(". ")[0].rstrip(".")
-        one = commands.add_parser(name, help=short, description=text, formatter_class=Help)
+        one = commands.add_parser(name, description=text, formatter_class=Help)
         for names, how in options:
             one.add_argument(*names, **how)
         one.set_defaults(run=function, **facts)
     return parser
+
+
+def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments of a call and the words left over; UserError with the nearest command or option
+    for what is none."""
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        near = _near(words[0], list(COMMANDS)) or "naslora --help lists the commands"
+        raise UserError(f"There is no command {words[0]!r}; {near}.")
+    arguments, rest = build_parser().parse_known_args(words)
+    if rest and not arguments.takes_more:
+        flags = [flag for names, _ in COMMANDS[arguments.command][1] for flag in names]
+        near = _near(rest[0], flags) or f"naslora {arguments.command} --help lists what it takes"
+        raise UserError(f"{arguments.command} does not know {rest[0]!r}; {near}.")
+    return arguments, rest
+
+
+def _near(word: str, choices: list[str]) -> str:
+    near = difflib.get_close_matches(word, choices, 1)
+    return f"perhaps {near[0]}" if near else ""

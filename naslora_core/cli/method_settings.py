@@ -1,11 +1,12 @@
-"""A method by its name with settings from a shell, NAME=VALUE."""
+"""A method by its name with settings from a shell, NAME=VALUE, and the list of all."""
 
 from dataclasses import fields, replace
 
 from naslora_core.adapters import METHODS
-from naslora_core.cli import literal
+from naslora_core.cli.command import literal
 from naslora_core.errors import UserError, known
 
+DEFAULT = "nas_lora"
 KINDS = {  # of a setting by its default: what a value must be, and what it is else
     bool: (bool, "neither True nor False"),
     int: (int, "no whole number"),
@@ -13,6 +14,16 @@ KINDS = {  # of a setting by its default: what a value must be, and what it is e
     str: ((str, tuple, list), "no name, and no tuple as in blocks=(0, 3)"),
     tuple: ((str, tuple, list), "no name, and no tuple as in linears=('q', 'v')"),
 }
+
+
+def chosen(name: str | None) -> str:
+    """The name, or, told in a line with the reason, the default's."""
+    if name is None:
+        print(
+            f"No --method was given: {DEFAULT}, which searches the operator of every block. "
+            "`lora` is the plain comparison and trains faster; `naslora methods` lists all."
+        )
+    return name or DEFAULT
 
 
 def method_of(name: str, settings: list[str]):
@@ -37,3 +48,30 @@ def _fitting(setting: str, value, what: str, default):
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"--set {setting} is {lack}; {what} is {default!r} by default.")
     return value
+
+
+ABOUT = {  # beside the decoder: what is trained | what folds into the base | when to take it
+    "decoder_only": "the mask decoder alone | everything | the floor; least memory and time",
+    "full": "every weight | everything | much data, much memory, one task",
+    "bitfit": "the biases | everything | a very small file",
+    "bottleneck": "two Linears after each MLP | nothing | as in adapters of language models",
+    "sam_adapter": "prompts from high frequencies | nothing | camouflage, shadows",
+    "vpt": "learned tokens in each window | nothing | to compare with prompts",
+    "lst": "a small network beside the encoder | nothing | backward memory is short",
+    "ssf": "a scale and shift after each layer | everything | few parameters, no cost at use",
+    "lora": "a low-rank path beside qkv | everything | the first to try, and the comparison",
+    "conv_lora": "LoRA with convolution experts by scale | nothing | to compare with the paper",
+    "fixed_conv": "LoRA with one 3x3 | the centre tap | local structure, without a search",
+    "nas_lora": "LoRA with searched operators | the centre tap | to learn which prior helps",
+    "nas_pc_lora": "NAS-LoRA on a part of the rank | the centre tap | a search with less memory",
+}
+
+
+def told() -> str:
+    """A line a method; of one that ABOUT does not know, what its class says of itself."""
+    lines = [f"{'--method':<13}{'trains':<40}{'folds':<16}take it for"]
+    for name, method in METHODS.items():
+        own = " ".join((type(method).__doc__ or "").split()).split(". ")[0]
+        trains, folds, when = (*ABOUT.get(name, own).split(" | "), "", "")[:3]
+        lines.append(f"{name:<13}{trains:<40}{folds:<16}{when}".rstrip())
+    return "\n".join(lines)

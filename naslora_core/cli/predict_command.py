@@ -1,59 +1,88 @@
-"""What `python -m naslora_core predict` does: masks of pictures, as PNG."""
+"""What `naslora predict` does: masks of pictures, as PNG."""
 
 import argparse
-import io
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from tqdm.auto import tqdm
 
 from naslora_core.adapters.checkpoint import open_model
-from naslora_core.cli.evaluate_command import drawing, model_classes
-from naslora_core.data import Sample
+from naslora_core.cli.drawing import overlaid, png
 from naslora_core.data.from_folder import ENDINGS
 from naslora_core.data.image_io import read_image
-from naslora_core.data.splits import some
+from naslora_core.data.names import first
 from naslora_core.errors import UserError
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.training.distributed import known_device
-from naslora_core.training.prediction import predict_one
+from naslora_core.training.prediction import predict_image
 
 SOFTWARE = "naslora_core predict"  # what our PNGs say of themselves: they alone are replaced
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    """Write a mask of every image at its own size: 0/255, or class numbers of several classes."""
+    """Write a mask of every image at its own size: 0/255, or class numbers of several classes.
+
+    A picture that cannot be read is left out and told at the end, by a UserError.
+    """
     a = arguments
     files, out = list(pictures(a.images)), Path(a.out)
     _apart(files, out, a.overlay)
-    if a.overlay:
-        drawing()
     model = open_model(a.file, a.checkpoint).to(known_device(a.device))
-    many = model_classes(model) > 1
     make_folder(out)
-    for file in _shown(files):
-        image = read_image(file)
-        sample = Sample(image, np.zeros(image.shape[:2], np.uint8), file.stem)
-        mask = predict_one(model, sample, box=a.box, click=a.click)
-        _write(out / f"{file.stem}.png", mask if many else mask * 255)
-        if a.overlay:
-            _write(out / f"{file.stem}_overlay.png", overlaid(image, mask))
-    print(f"Wrote {len(files)} mask(s) into {out}.")
+    faults = []
+    for file in tqdm(files, disable=len(files) < 10 or not sys.stderr.isatty()):
+        try:
+            image = read_image(file)
+        except UserError as error:
+            faults.append(error)
+            continue
+        _write(model, image, out / file.stem, a)
+    print(f"Wrote {len(files) - len(faults)} mask(s) into {out}.{_meaning(model)}")
+    if faults:
+        raise UserError(
+            f"{len(faults)} of {len(files)} picture(s) could not be read and have no mask: "
+            f"{' '.join(map(str, faults[:3]))}"
+        )
+
+
+def _write(model, image: np.ndarray, at: Path, a: argparse.Namespace) -> None:
+    mask = predict_image(model, image, box=a.box, click=a.click)
+    several = getattr(model.head, "classes", 1) > 1
+    write_atomic(at.with_name(f"{at.name}.png"), png(mask if several else mask * 255, SOFTWARE))
+    if a.overlay:
+        over = png(overlaid(image, mask), SOFTWARE)
+        write_atomic(at.with_name(f"{at.name}_overlay.png"), over)
+
+
+def _meaning(model) -> str:
+    """Of several classes, which number means what, and why the masks look black."""
+    classes = getattr(model.head, "classes", 1)
+    if classes == 1:
+        return ""
+    names = model.class_names or [f"class {c}" for c in range(1, classes + 1)]
+    numbers = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
+    return (
+        f" Their values are class numbers (0 background, {numbers}), which look black on a screen; "
+        "--overlay draws them in colour."
+    )
 
 
 def pictures(names: list[str]) -> Iterator[Path]:
-    """The picture files that are named, and those of folders that are named."""
+    """The files that are named, whatever their ending, and the pictures in folders that are named;
+    UserError where there is none."""
     for name in names:
         path = Path(name)
         found = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
-        found = [f for f in found if f.suffix.lower() in ENDINGS and not f.name.startswith(".")]
+        if path.is_dir():
+            found = [f for f in found if f.suffix.lower() in ENDINGS and f.name[0] != "."]
         if not found:
             raise UserError(
-                f"{name} is no picture and no folder of pictures; expected files ending in "
-                f"{', '.join(ENDINGS)}."
+                f"{name} is no file and no folder with pictures; expected files ending in "
+                f"{', '.join(ENDINGS)}; check the path."
             )
         yield from found
 
@@ -72,17 +101,13 @@ def _apart(files: list[Path], out: Path, overlay: bool) -> None:
         )
     if any(f.parent.resolve() == out.resolve() for f in files):
         raise UserError(f"{out} holds the images themselves; name another folder with --out.")
-    _free(out, [*names, *(f"{n}_overlay" for n in names if overlay)])
-
-
-def _free(out: Path, names: list[str]) -> None:
-    """UserError where a picture is there that an earlier `predict` has not written as it is."""
-    there = (out / f"{name}.png" for name in names)
+    written = [*names, *(f"{n}_overlay" for n in names if overlay)]
+    there = (out / f"{name}.png" for name in written)
     foreign = [path.name for path in there if path.exists() and not _ours(path)]
     if foreign:
         raise UserError(
-            f"{out} holds {some(foreign, 'picture')} that predict did not write, perhaps masks "
-            "drawn by hand; name another folder with --out, or take them away."
+            f"{out} holds {len(foreign)} picture(s) ({first(foreign)}) that predict did not write, "
+            "perhaps masks drawn by hand; name another folder with --out, or take them away."
         )
 
 
@@ -92,32 +117,3 @@ def _ours(path: Path) -> bool:
             return picture.info.get("Software") == SOFTWARE
     except Exception:  # on a broken file Pillow raises almost anything
         return False
-
-
-def _shown(files: list[Path]):
-    from tqdm.auto import tqdm
-
-    return tqdm(files, disable=len(files) < 10)
-
-
-def overlaid(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image with its mask in colour, uint8 `H W 3`.
-
-    By a table of what each value becomes under a class, which takes few bytes a pixel.
-    """
-    tints = drawing().tint(np.arange(int(mask.max()) + 1))
-    values, over = np.arange(256.0), image.copy()
-    for label, (*colour, share) in enumerate(tints[1:], 1):
-        at = mask == label
-        for channel, light in enumerate(colour):
-            table = (values * (1 - share) + 255 * light * share).round().astype(np.uint8)
-            mixed = image[..., channel][at].tobytes().translate(table.tobytes())
-            over[..., channel][at] = np.frombuffer(mixed, np.uint8)
-    return over
-
-
-def _write(path: Path, values: np.ndarray) -> None:
-    buffer, said = io.BytesIO(), PngInfo()
-    said.add_text("Software", SOFTWARE)
-    Image.fromarray(values).save(buffer, "PNG", pnginfo=said)
-    write_atomic(path, buffer.getvalue())

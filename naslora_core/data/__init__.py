@@ -14,7 +14,8 @@ from naslora_core.errors import UserError
 
 
 def open_data(name: str, profile=None, seed: int = 0, groups: str | None = None) -> Dataset:
-    """Your data at the path `name`, or a registered domain with the profile's counts and size.
+    """Your data at the path `name`, or a registered domain with the profile's counts and size, or
+    its own.
 
     A folder (see `folder`), a .csv (`csv_table`) or a COCO .json (`coco`); groups as they have it.
     The workbook registers its drawn domains when it is imported.
@@ -26,7 +27,8 @@ def open_data(name: str, profile=None, seed: int = 0, groups: str | None = None)
         return to_dataset(list_data(name, groups=groups))
     _only_drawn(name, groups)
     p = profile
-    return DOMAINS[name](name, p.train, p.val, p.test, size=p.image_size, seed=seed)
+    how = p and {"train": p.train, "val": p.val, "test": p.test, "size": p.image_size}
+    return DOMAINS[name](name, seed=seed, **(how or {}))
 
 
 def _there(name: str) -> None:

@@ -35,9 +35,6 @@ def vary(sample: Sample, key: tuple[int, ...]) -> Sample:
 
 def _draw(sample: Sample, seed: int) -> tuple[int, int, int, int, np.ndarray]:
     """The crop's top, left, height and width, and the whole image in other colours."""
-    from naslora_core.sam.torchvision_compat import heal_torchvision
-
-    heal_torchvision()
     from torchvision.transforms import v2
 
     image = torch.tensor(sample.image).permute(2, 0, 1)

@@ -1,11 +1,4 @@
-"""SAM itself: registry and checkpoints, the small model, and a differentiable segmenter.
-
-Import `SamPredictor` and `SamAutomaticMaskGenerator` from here: torchvision is healed first.
-"""
-
-from naslora_core.sam.torchvision_compat import heal_torchvision
-
-heal_torchvision()
+"""SAM itself: registry and checkpoints, the small model, and a differentiable segmenter."""
 
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
@@ -24,7 +17,6 @@ __all__ = [
     "Segmenter",
     "build_nano",
     "fuse",
-    "heal_torchvision",
     "load_sam",
     "manifest",
     "model_hash",

@@ -24,10 +24,12 @@ class Segmenter(nn.Module):
 
     `Sam.forward` runs under `no_grad` and its decoder takes one image at a time; this calls the
     same three parts on any batch. Given the same prompt it returns what `SamPredictor` returns.
-    resize: how images come to its square, "square" or "pad" (see `data.transforms.to_batch`).
+    resize: how images come to its square, "square" or "pad" (see `data.transforms.to_batch`);
+    class_names: of the foreground classes, where they are known; tile: the side in an image's
+    pixels of the pieces that it was trained on (see `data.tiles`), None for whole images.
     """
 
-    resize = "square"
+    resize, class_names, tile = "square", (), None
 
     def __init__(self, sam: nn.Module, head: nn.Module | None = None):
         super().__init__()

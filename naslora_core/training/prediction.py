@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from naslora_core.data.index import Sample
 from naslora_core.data.transforms import filled, to_batch, to_native
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor
@@ -18,22 +19,47 @@ def predict(model, samples: Sequence, batch: int = 16) -> list[np.ndarray]:
 
 
 @torch.no_grad()
-def predict_one(model, sample, box=None, click=None) -> np.ndarray:
-    """Label map `H W` uint8 of one sample at its own size, prompt-free or with a prompt.
+def predict_image(model, image: np.ndarray, box=None, click=None) -> np.ndarray:
+    """Label map `H W` uint8 (0 background, 1..C) of one image `H W 3` uint8, RGB.
 
-    box: x0, y0, x1, y1 and click: x, y, in the sample's pixels (x to the right, y down).
-    Raises UserError for a prompt that lies outside of the image, or a box without any pixel.
+    box: x0, y0, x1, y1 and click: x, y, in the image's pixels (x to the right, y down).
+
+        model = open_model("build/fit/mine/best.safetensors")
+        image = np.asarray(Image.open("photo.jpg").convert("RGB"))
+        mask = predict_image(model, image)
+
+    Raises UserError for an array that is no such image, for a prompt that lies outside of it, and
+    for a box without any pixel.
     """
-    image, _ = to_batch([sample], model.image_size, resize=model.resize)
+    sample = Sample(checked(image), np.zeros(np.shape(image)[:2], np.uint8), "image")
+    if box is None and click is None:
+        return predict(model, [sample])[0]
+    batch, _ = to_batch([sample], model.image_size, resize=model.resize)
     shape = sample.mask.shape
     boxes = _inside(box, shape, model) if box is not None else None
     points = None
     if click is not None:
         points = _inside(click, shape, model)[:, None], torch.ones(1, 1, dtype=torch.int)
     was_training = model.training
-    logits = model.eval()(image, points=points, boxes=boxes).masks.float()
+    logits = model.eval()(batch, points=points, boxes=boxes).masks.float()
     model.train(was_training)
     return labels(with_background(to_native(logits, shape, model.resize))[0])
+
+
+def checked(image: np.ndarray) -> np.ndarray:
+    """The image, if it is `H W 3` of uint8; UserError with the way there where it is not."""
+    found = f"{getattr(image, 'dtype', type(image).__name__)} {np.shape(image)}"
+    if np.ndim(image) != 3 or np.shape(image)[-1] != 3 or 0 in np.shape(image):
+        raise UserError(
+            f"The image is {found}; expected height, width and the channels red, green, blue: "
+            "np.asarray(Image.open(FILE).convert('RGB'))."
+        )
+    if getattr(image, "dtype", None) != np.uint8:
+        raise UserError(
+            f"The image is {found}; expected uint8 in 0..255; of numbers in 0..1: "
+            "(255 * image).round().astype(np.uint8)."
+        )
+    return image
 
 
 def _inside(xy: Sequence[float], shape: tuple[int, int], model) -> torch.Tensor:

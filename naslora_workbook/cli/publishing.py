@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from naslora_core.cli.command import command, option
+
+command = partial(command, group="lessons")
 
 LESSON = option("--lesson", type=int, metavar="N", help="one lesson by its number")
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from naslora_core.cli.command import (
-    BASE,
-    DEVICE,
-    GROUPS,
-    MODEL,
-    command,
-    count,
-    option,
-    positive,
-    whole,
-)
+from functools import partial
+
+from naslora_core.cli.command import command, count, option, positive, whole
+from naslora_core.cli.commands import BASE, DEVICE, GROUPS, METHOD, MODEL
+
+command = partial(command, group="research")
 
 ROWS = option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit")
 
@@ -172,3 +167,19 @@ def pretrain(arguments):
     from naslora_workbook.research.commands import pretrain
 
     pretrain(arguments)
+
+
+@command(
+    option("model", help="sam_nano, vit_b, vit_l or vit_h"),
+    *METHOD,
+    option("--batch", type=int, default=4, help="images a step"),
+    option("--card", type=positive, metavar="GB", help="propose what fits into so much memory"),
+    option("--no-time", action="store_true", help="leave out the calibration: memory alone"),
+)
+def plan(arguments):
+    """Predict memory and time of a training step from shapes, and propose what fits a card."""
+    from naslora_core.cli.method_settings import chosen
+    from naslora_workbook.research.planning import plan
+
+    arguments.method = chosen(arguments.method)
+    plan(arguments)

@@ -105,7 +105,7 @@ from naslora_core.training.ceilings import ceiling, grid_of
 from naslora_core.training.evaluation import score_masks
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_core.training.metrics import global_dice
-from naslora_core.training.prediction import predict_one
+from naslora_core.training.prediction import predict_image
 from naslora_core.training.prompts import box_of, centre_click, components
 
 # %% [markdown]
@@ -510,11 +510,11 @@ figures.symptoms(losses, {name: line.format(*row) for name, row in verdicts.item
 model = open_model(home / "nas_lora" / "best.safetensors")
 picture = read_image(root / "images" / f"{split['test'][0]}.png")
 sample = Sample(picture, np.zeros(picture.shape[:2], np.uint8), "unlabelled")
-answer = predict_one(model, sample)
+answer = predict_image(model, sample.image)
 answer.shape == picture.shape[:2], sorted(np.unique(answer).tolist())
 
 # %% [markdown]
-# The mask has the picture's size, and holds class numbers. `predict_one` also takes
+# The mask has the picture's size, and holds class numbers. `predict_image` also takes
 # `box=(x0, y0, x1, y1)` or `click=(x, y)`, in the picture's own pixels, *x before y*.
 #
 # > **Predict first.** The decoder was trained without any prompt. Does a box around one object
@@ -544,9 +544,9 @@ def inside(mask, box):
 asked = [(s, prompts_for(s)) for s in mine.test if objects(s)]
 answers, obeyed = {}, {}
 for how in ("no prompt", "box", "click"):
-    answers[how] = [predict_one(model, s, **p[how]) for s, p in asked]
+    answers[how] = [predict_image(model, s.image, **p[how]) for s, p in asked]
 base = Segmenter(sam)
-answers["box, base"] = [predict_one(base, s, **p["box"]) for s, p in asked]
+answers["box, base"] = [predict_image(base, s.image, **p["box"]) for s, p in asked]
 for how, masks in answers.items():
     pairs = zip(masks, asked, strict=True)
     obeyed[how] = float(np.mean([inside(m, p["box"]["box"]) for m, (_, p) in pairs]))

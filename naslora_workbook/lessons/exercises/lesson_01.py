@@ -4,13 +4,11 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from naslora_core.sam.torchvision_compat import heal_torchvision
 from naslora_workbook.lessons import checks
 
 
 def ex_1_1(cut, restore):
     """Cut into windows, and restore"""
-    heal_torchvision()
     from segment_anything.modeling.image_encoder import window_partition
 
     def case(rng):
@@ -62,7 +60,6 @@ def ex_1_2(answer):
 
 def _counted(side: int, window: int, dim: int) -> int:
     """Multiply-adds of the batched products in SAM's attention, counted without computing."""
-    heal_torchvision()
     from segment_anything.modeling.image_encoder import Attention, window_partition
 
     with torch.device("meta"):

@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.sam.torchvision_compat import heal_torchvision
 from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.drawn import normal
 
@@ -37,7 +36,6 @@ def ex_4_1(answer):
 
 def ex_4_2(answer):
     """Window partition round trip"""
-    heal_torchvision()
     from segment_anything.modeling.image_encoder import window_partition, window_unpartition
 
     def case(rng):

@@ -1,28 +1,26 @@
-"""From a folder of your images to a model that is shipped."""
+"""The commands for your images. To add one: a decorated function that imports inside.
+
+Only the standard library may be imported at the top: `--help` works before anything is installed,
+and a Python that is too old is told so (hence the annotations of the future).
+"""
 
 from __future__ import annotations
 
-from naslora_core.cli.command import (
-    BASE,
-    DEVICE,
-    GROUPS,
-    MODEL,
-    command,
-    count,
-    option,
-    positive,
-    whole,
-)
+from functools import partial
 
-NAMES = (  # of adapters.methods: METHODS, whose import would take seconds
-    "decoder_only, full, bitfit, bottleneck, sam_adapter, vpt, lst, ssf, lora, conv_lora, "
-    "fixed_conv, nas_lora, nas_pc_lora"
+from naslora_core.cli.command import command, count, option, positive, whole
+
+command = partial(command, group="your images")
+
+MODEL = option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h")
+BASE = option(
+    "--checkpoint", metavar="FILE", help="weights of the base, where they are not the usual"
 )
-DRAWN = "one that is drawn: polyp, vessel, leaf, camouflage or cropweed"
-KEPT = "log, state and adapters; a killed run goes on there; default: a name under build/fit"
-WRITTEN = "masks, NAME.png, of each image's size; of what is there, only predict's own is replaced"
+GROUPS = option("--groups", metavar="REGEX", help="its first group names the patient or sequence")
+DEVICE = option("--device", default="auto", metavar="NAME", help="cpu, cuda; auto: a GPU if any")
+DATA = "a folder with images/ and masks/, a .csv, a COCO .json, or a drawn domain such as polyp"
 METHOD = (
-    option("--method", default="nas_lora", help=NAMES),
+    option("--method", metavar="NAME", help="`naslora methods` lists them; default: nas_lora"),
     option(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="rank=8 blocks=late-4 ..."
     ),
@@ -31,27 +29,9 @@ METHOD = (
 )
 
 
-@command(
-    option("name", nargs="?", help="an entry of data_manifests; without one, all are listed"),
-    option("--out", metavar="FOLDER", help="default: the system's cache, or $NASLORA_CACHE"),
-    option("--unpack", action="store_true", help="a .zip, into a folder of its name beside it"),
-)
-def fetch(arguments):
-    """Download SAM's checkpoints or an image set, verified, once."""
-    from naslora_core.download import command, entry
-    from naslora_core.files import make_folder
-
-    if arguments.out and arguments.name and entry(arguments.name):
-        make_folder(arguments.out)
-    command(arguments)
-
-
-@command(
-    option("data", metavar="FOLDER|CSV|JSON", help="images/ and masks/; a csv; a COCO json"),
-    GROUPS,
-)
+@command(option("data", metavar="FOLDER|CSV|JSON", help=DATA), GROUPS)
 def check(arguments):
-    """Look at all images and masks of yours before a training, and list what is wrong."""
+    """List what is wrong with images and masks, before a training."""
     from naslora_core.data import check
 
     report = check(arguments.data, arguments.groups)
@@ -59,22 +39,16 @@ def check(arguments):
     return 0 if report.ok else 1
 
 
-@command(
-    option("model", help="sam_nano, vit_b, vit_l or vit_h"),
-    *METHOD,
-    option("--batch", type=int, default=4, help="images a step"),
-    option("--card", type=positive, metavar="GB", help="propose what fits into so much memory"),
-    option("--no-time", action="store_true", help="leave out the calibration: memory alone"),
-)
-def plan(arguments):
-    """Predict memory and time of a training step from shapes, and propose what fits a card."""
-    from naslora_workbook.research.planning import plan
+@command()
+def methods(arguments):
+    """Print a line a method: what it trains, what folds, when to take it."""
+    from naslora_core.cli.method_settings import told
 
-    plan(arguments)
+    print(told())
 
 
 @command(
-    option("data", help=f"a folder with images/ and masks/, a .csv, a COCO .json, or {DRAWN}"),
+    option("data", help=DATA),
     *METHOD,
     option("--steps", type=count, default=250, help="batches, forward and backward"),
     option("--batch", type=count, default=8, help="images a step, over all processes"),
@@ -89,16 +63,8 @@ def plan(arguments):
     option("--augment", default="flips", choices=("flips", "full"), help="full: crops, colours"),
     option("--resize", default="square", choices=("square", "pad"), help="pad: keep the shape"),
     option("--head", default="plain", choices=("plain", "matched"), help="matched: many classes"),
-    option(
-        "--validate-every",
-        type=whole,
-        default=50,
-        metavar="STEPS",
-        help="between looks at val; 0: none",
-    ),
-    option(
-        "--patience", type=count, metavar="LOOKS", help="stop after so many without a better one"
-    ),
+    option("--validate-every", type=whole, default=50, metavar="STEPS", help="0: never"),
+    option("--patience", type=count, metavar="N", help="stop after so many without a better one"),
     MODEL,
     BASE,
     GROUPS,
@@ -106,12 +72,14 @@ def plan(arguments):
     option("--nodes", type=count, default=1, help="machines; see CONTRIBUTING for their command"),
     option("--accelerator", "--device", default="auto", choices=("auto", "cpu", "cuda")),
     option("--quiet", action="store_true", help="no progress bar"),
-    option("--out", metavar="FOLDER", help=KEPT),
+    option("--out", metavar="FOLDER", help="of the run, which goes on there; default: build/fit/"),
 )
 def fit(arguments):
     """Adapt a SAM to your images, and keep the best and the last adapter."""
     from naslora_core.cli.fit_command import fit
+    from naslora_core.cli.method_settings import chosen
 
+    arguments.method = chosen(arguments.method)
     fit(arguments)
 
 
@@ -139,7 +107,7 @@ def evaluate(arguments):
 @command(
     option("file", help="an adapter or a folded model, as .safetensors"),
     option("images", nargs="+", help="pictures, or folders of them"),
-    option("--out", required=True, metavar="FOLDER", help=WRITTEN),
+    option("--out", required=True, metavar="FOLDER", help="of masks, NAME.png, at images' sizes"),
     option("--overlay", action="store_true", help="also NAME_overlay.png"),
     option("--box", nargs=4, type=float, metavar=("X0", "Y0", "X1", "Y1"), help="in pixels"),
     option("--click", nargs=2, type=float, metavar=("X", "Y"), help="in pixels"),
@@ -163,3 +131,15 @@ def export(arguments):
     from naslora_core.cli.export_command import export
 
     export(arguments)
+
+
+@command(
+    option("name", nargs="?", help="an entry of data_manifests; without one, all are listed"),
+    option("--out", metavar="FOLDER", help="default: the system's cache, or $NASLORA_CACHE"),
+    option("--unpack", action="store_true", help="a .zip, into a folder of its name beside it"),
+)
+def fetch(arguments):
+    """Download SAM's checkpoints or an image set, verified, once."""
+    from naslora_core.download import command
+
+    command(arguments)

@@ -1,0 +1,65 @@
+"""How many CPUs this process may use, and as many threads for PyTorch.
+
+A container (Binder, Docker, Kubernetes) may have a share of one CPU on a host of sixty. PyTorch
+counts the host's, and sixty threads that take turns on one CPU are many times slower than one.
+"""
+
+import math
+import os
+import sys
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def allowed_cpus(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
+    """CPUs that the affinity and the cgroup's quota (version 1 or 2) leave, at least 1."""
+    here = getattr(os, "sched_getaffinity", None)
+    cpus = len(here(0)) if here else os.cpu_count() or 1
+    quotas = [quota for folder in _folders(root, own) for quota in (_v2(folder), _v1(folder))]
+    return max(1, math.ceil(min(cpus, *quotas)))
+
+
+def _folders(root: Path, own: Path) -> list[Path]:
+    """The cgroup folders that limit this process: its own and all above it."""
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
+        lines = []
+    found = [root, root / "cpu", root / "cpu,cpuacct"]
+    for _, controllers, path in (line for line in lines if len(line) == 3):
+        place = root / controllers / path.strip("/")
+        found += [place, *(p for p in place.parents if p.is_relative_to(root))]
+    return found
+
+
+def _v2(folder: Path) -> float:
+    """cpu.max is "QUOTA PERIOD" in microseconds, or "max PERIOD"."""
+    quota, _, period = _read(folder / "cpu.max").partition(" ")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else math.inf
+
+
+def _v1(folder: Path) -> float:
+    """cpu.cfs_quota_us of cpu.cfs_period_us; -1: no limit."""
+    quota, period = (_read(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else math.inf
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
+
+
+def limit_threads(cpus: int | None = None) -> str:
+    """Give PyTorch as many threads as there are CPUs to use; a sentence where those are fewer than
+    the host's, or "". A number of threads that you have set (OMP_NUM_THREADS) stays."""
+    cpus, host = cpus or allowed_cpus(), os.cpu_count() or 1
+    if cpus >= host or any(name in os.environ for name in THREADS):
+        return ""
+    os.environ.update(dict.fromkeys(THREADS, str(cpus)))
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(cpus)
+    return f"{cpus} of the host's {host} CPUs are this process's to use: {cpus} thread(s)."
