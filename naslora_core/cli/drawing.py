@@ -14,9 +14,10 @@ SIDE, CAPTION = 256, 14  # pixels of a picture on a sheet, and of the line under
 
 def overlaid(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The image with its mask in colour, half and half, uint8 `H W 3`."""
-    colours = np.array([COLOURS[i % len(COLOURS)] for i in range(int(mask.max()))], np.uint8)
-    over, at = image.copy(), mask > 0
-    over[at] = image[at] // 2 + colours[mask[at] - 1] // 2 if len(colours) else over[at]
+    over = image // 2
+    over[mask == 0] = image[mask == 0]
+    for label in range(1, int(mask.max()) + 1):
+        over[mask == label] += np.array(COLOURS[(label - 1) % len(COLOURS)], np.uint8) // 2
     return over
 
 
