@@ -52,7 +52,7 @@ def test_a_reader_that_has_had_enough_ends_a_command_without_a_traceback():
 
 @pytest.mark.parametrize("words, near", [
     ("fitt data", "fit"), ("predikt a b", "predict"), ("evalute", "evaluate"),
-    ("predict a b --out c --overlai", "--overlay"), ("fit a --step=3 --wach 5", "--watch"),
+    ("predict a b --out c --overlai", "--overlay"), ("fit a --step=3 --patiance 5", "--patience"),
 ])  # fmt: skip
 def test_a_first_mistake_is_told_with_the_nearest_name(words, near, capsys):
     assert main(words.split()) == 2
