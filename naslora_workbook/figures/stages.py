@@ -45,69 +45,36 @@ def _name_stages(ax: Axes, schedule) -> None:
             ax.plot((start, start), (-0.5, 3.5), color=INK, lw=1, ls=":")
 
 
-def heard(
-    entropy: np.ndarray,
-    steadiness: Sequence[float],
-    deaf_entropy: np.ndarray,
-    deaf_steadiness: Sequence[float],
-    steady: Sequence[float],
-) -> Picture:
-    """A search beside searches that hear noise (grey: nine in ten of them).
+def controls(ranks: Mapping[str, Sequence[tuple[float, float]]]) -> Picture:
+    """Every search's rank among noise searches, by certainty and by steadiness, a row a kind.
 
-    entropy `T n` and steadiness `n` of n alphas over the T steps that moved them; deaf_...: the
-    same of many deaf searches `T m`, `m`; steady `T`: the entropy under an unchanging gradient.
+    ranks: by kind of search (certainty, steadiness) of each, in percent of noise searches below it.
     """
-    figure, ((left, right),) = canvas(1, 2, 2.7)
-    steps, (low, high) = range(1, len(entropy) + 1), np.quantile(deaf_entropy, (0.05, 0.95), 1)
-    left.fill_between(steps, 1 - low, 1 - high, color=NOISE, lw=0, label="hears noise")
-    left.plot(steps, 1 - entropy[:, 0], color=COLOURS["alpha"], label="a block")
-    left.plot(steps, 1 - entropy[:, 1:], color=COLOURS["alpha"])
-    left.plot(steps, 1 - np.array(steady), color=INK, ls=":", label="one operator rises")
-    left.set(xlabel="steps that moved alpha", ylabel="certainty: 1 - entropy", yscale="log")
-    left.set_ylim(bottom=left.get_ylim()[0] / 20)  # room for the legend
-    left.legend(loc="lower right")
-    right.axvspan(*np.quantile(deaf_steadiness, (0.05, 0.95)), color=NOISE, lw=0)
-    right.plot(steadiness, range(len(steadiness)), "o", color=COLOURS["alpha"])
-    right.axvline(1, color=INK, ls=":")
-    right.set(xlabel="steadiness: way made / way walked", xlim=(0, 1.04), ylabel="block")
-    right.set(yticks=range(len(steadiness)), ylim=(len(steadiness) - 0.5, -0.5))
-    count = int((entropy[-1] < low[-1]).sum())
-    title = f"{count} of {entropy.shape[1]} blocks end surer than 19 in 20 searches that hear noise"
+    figure, (axes,) = canvas(1, 2, 0.42 * len(ranks) + 1.3, sharey=True)
+    rng, above = np.random.default_rng(0), {}
+    for k, (ax, measure) in enumerate(zip(axes, ("certainty", "steadiness"), strict=True)):
+        ax.axvspan(95, 101, color=NOISE, lw=0)
+        for y, (kind, values) in enumerate(ranks.items()):
+            shares = np.array([pair[k] for pair in values])
+            ax.plot(shares, y + rng.uniform(-0.22, 0.22, len(shares)), "o", color=COLOURS["alpha"])
+            above[measure, kind] = int((shares > 95).sum())
+        ax.set(xlabel=f"{measure}: rank among noise searches, %", xlim=(-2, 101))
+    axes[0].set_yticks(range(len(ranks)), list(ranks))
+    axes[0].set_ylim(len(ranks) - 0.5, -0.5)
+    first, total = next(iter(ranks)), len(next(iter(ranks.values())))
+    parts = [f"{measure} {above[measure, first]}" for measure in ("certainty", "steadiness")]
+    title = f"Above 95 % of noise, of {total} searches for a {first}: {', '.join(parts)}"
     finding(figure, title)
-    ends = f"{entropy[-1].min():.2f} to {entropy[-1].max():.2f}"
-    return Picture(figure, f"{title}. Entropy {ends}, noise {low[-1]:.2f} to {high[-1]:.2f}.")
+    told = "; ".join(f"{kind}, {measure}: {n}" for (measure, kind), n in above.items())
+    return Picture(figure, f"{title}. {told}.")
 
 
-def rivals(dice: Mapping[str, np.ndarray], winners: Mapping[str, Sequence[tuple]]) -> Picture:
-    """Left: Dice of every validation image and their mean, a row a run. Right: `who_won`."""
-    figure, ((left, right),) = canvas(1, 2, 2.9, width_ratios=(2, 3))
-    for y, scores in enumerate(dice.values()):
-        left.scatter(scores, [y] * len(scores), s=14, color=BASE, alpha=0.4, lw=0)
-        left.plot(scores.mean(), y, "D", color=INK)
-    left.set(xlabel="Dice of validation images, and mean", xlim=(-0.03, 1.03))
-    left.set(ylim=(len(dice) - 0.5, -0.5))
-    left.set_yticks(range(len(dice)), list(dice))
-    agree = who_won(right, {name: winners.get(name) for name in dice})
-    right.set_yticks([])
-    means = {name: scores.mean() for name, scores in dice.items()}
-    best, last = max(means, key=means.get), min(means, key=means.get)
-    title = f"Mean Dice {means[last]:.2f} ({last}) to {means[best]:.2f} ({best}); "
-    title += f"all searches name one winner in {agree}"
-    finding(figure, title)
-    return Picture(figure, f"{title}. {_told(winners)}")
-
-
-def verdicts(winners: Mapping[str, Sequence[tuple]], by_chance: float) -> Picture:
-    """`who_won` in full width; the title counts winners that have nothing to learn.
-
-    by_chance: how many these would be if every operator were as likely.
-    """
-    figure, ((ax,),) = canvas(height=0.5 * len(winners) + 0.9)
+def winner_tiles(winners: Mapping[str, Sequence[tuple]]) -> Picture:
+    """`who_won` in full width; the title counts the blocks that skip and none win."""
+    figure, ((ax,),) = canvas(height=0.33 * len(winners) + 0.9)
     who_won(ax, winners)
     each = [operator for row in winners.values() for operator, _ in row]
-    skips, free = each.count("skip"), sum(map(is_free, each))
-    title = f"Nothing to learn: {free} of {len(each)} winners (by chance {by_chance:.0f})"
-    title += f", {skips} skips"
+    title = f"Skip wins {each.count('skip')} and none {each.count('none')} of {len(each)} blocks"
     finding(figure, title)
     return Picture(figure, f"{title}. {_told(winners)}")
 
@@ -127,7 +94,7 @@ def who_won(ax: Axes, winners: Mapping[str, Sequence[tuple] | None]) -> str:
                     ha="center", va="center", fontsize=7, linespacing=0.95)  # fmt: skip
     rows = [row for row in winners.values() if row]
     ax.set(xlim=(-0.5, len(rows[0]) - 0.5), ylim=(len(winners) - 0.5, -0.5))
-    ax.set(xlabel="block; orange learns, blue has nothing to learn", xticks=range(len(rows[0])))
+    ax.set(xlabel="block (blue: operators without learned numbers)", xticks=range(len(rows[0])))
     ax.set_yticks(range(len(winners)), list(winners))
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,10 +24,30 @@ def ex_9_1(answer):
         answer,
         walked,
         [*cases, (0.1, 0.02, 9)],
-        hint="After t steps the logits are 2 t lr apart; solve winner_probability(t lr, n) = p "
-        "for t, then take the next whole number. At the start the probability is 1 / n, not 0.",
-        proves="Your formula equals an AdamW that was made to walk there.",
+        hint="After t steps the logits are 2 t lr apart. Solve winner_probability(t lr, n) = p for t, "
+        "then take the next whole number.",
+        proves="Your formula gives the number of steps that AdamW takes.",
+        mistakes={
+            "The logits are 2 t lr apart, not t lr: the winner rises and all others fall.": (
+                lambda p, lr, n: _fewest(p, lr / 2, n)
+            ),
+            "The whole number below is one step short: the probability must be above p.": (
+                lambda p, lr, n: max(0, _fewest(p, lr, n) - 1)
+            ),
+            "Where p lies below uniform, 0 steps are enough: the start has probability 1 / n.": (
+                lambda p, lr, n: _fewest(p, lr, n, least=-1000)
+            ),
+            "n - 1 operators share the rest: compare with n - 1, not with n.": (
+                lambda p, lr, n: _fewest(p, lr, n + 1)
+            ),
+        },
     )
+
+
+def _fewest(p: float, alpha_lr: float, n: int, least: int = 0) -> int:
+    """The formula of 9.1."""
+    apart = np.log((n - 1) * p / (1 - p))
+    return max(least, int(np.floor(apart / (2 * alpha_lr))) + 1)
 
 
 def _draws(rng: np.random.Generator, count: int = 6):
@@ -60,16 +81,39 @@ def ex_9_2(answer):
         answer,
         steadiness,
         case,
-        hint=(
-            "log p is alpha less one number a step: subtract the mean of each row. The way begins "
-            "at uniform, where centred alpha is 0, so the first step counts, too."
-        ),
-        proves="Alpha's way can be read off the probabilities that every event carries.",
+        hint="log p is alpha minus one number a step: subtract the mean of each row. Before the "
+        "first step alpha is 0, and that step counts, too.",
+        proves="Alpha's way can be computed from the probabilities that every event carries.",
+        mistakes={
+            "The first step is missing: before it, alpha is 0 (use prepend).": _from_first,
+            "Centre every row: a softmax fixes log p only up to a constant.": _uncentred,
+            "This is the way of the probabilities, not of alpha: take the logarithm.": (
+                lambda p: _way(p - p.mean(-1, keepdims=True))
+            ),
+            "You divided the other way round: distance made over distance walked.": (
+                lambda p: 1 / steadiness(p)
+            ),
+        },
     )
 
 
+def _way(alpha: np.ndarray) -> float:
+    """Distance made over distance walked, from 0 on."""
+    moves = np.diff(alpha, axis=0, prepend=np.zeros_like(alpha[:1]))
+    return np.abs(alpha[-1]).sum() / np.abs(moves).sum()
+
+
+def _uncentred(p: np.ndarray) -> float:
+    return _way(np.log(p))
+
+
+def _from_first(p: np.ndarray) -> float:
+    alpha = np.log(p) - np.log(p).mean(-1, keepdims=True)
+    return np.abs(alpha[-1] - alpha[0]).sum() / np.abs(np.diff(alpha, axis=0)).sum()
+
+
 def steadiness(probability: np.ndarray) -> np.ndarray:
-    """The reference of 9.2: way made / way walked of alpha, from probabilities `T ... n`.
+    """The reference of 9.2: distance made / distance walked of alpha, from probabilities `T ... n`.
 
     Both are sums of absolute moves of centred alpha, from uniform on; 1 never turned round.
     """
@@ -87,10 +131,30 @@ def ex_9_3(answer):
         answer,
         reference_alarm,
         cases,
-        hint="Run the three stages and look after each whether arch_alpha has moved. state_dict() "
-        "hands out the tensors that will move: keep copies.",
-        proves="Your alarm tells three leaks apart, none of which stops the loss from falling.",
+        hint="Run the three stages one at a time, and compare arch_alpha after each with a copy from "
+        "before it. state_dict() gives the tensors themselves, which change: clone them.",
+        proves="Your function tells three leaks apart, none of which stops the loss from falling.",
+        mistakes={
+            "Alpha moved during warm-up: look at each stage by itself.": partial(
+                _without, "too early"
+            ),
+            "Alpha moved while it should settle: compare after the last stage, too.": partial(
+                _without, "too late"
+            ),
+            "Alpha did not move in the search: that is a fault as well.": partial(
+                _without, "left out"
+            ),
+            "state_dict() gives the tensors themselves, which change: clone them.": (
+                lambda trainer, stages: "left out"
+            ),
+        },
     )
+
+
+def _without(fault: str, trainer: "Trainer", stages: Sequence[Stage]) -> str:
+    """The answer of someone who does not find this fault."""
+    found = reference_alarm(trainer, stages)
+    return "honest" if found == fault else found
 
 
 STAGES = stage_wise(40, lr=0.01, alpha_lr=0.05).stages
@@ -143,7 +207,7 @@ class Trainer:
         return [self.step(stage.moves_at(number)[0]) for number in range(stage.steps)]
 
     def step(self, moves: Sequence[str]) -> float:
-        """One step of `moves`; the others have no gradient and are not asked."""
+        """One step of `moves`; the others have no gradient and do not move."""
         self.model.zero_grad(set_to_none=True)
         loss = F.mse_loss(self.model(self.z), self.y)
         loss.backward()
