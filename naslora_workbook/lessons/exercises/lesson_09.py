@@ -24,7 +24,7 @@ def ex_9_1(answer):
         answer,
         walked,
         [*cases, (0.1, 0.02, 9)],
-        hint="After t steps the logits are 2 t lr apart. Solve winner_probability(t lr, n) = p for t, "
+        hint="After t steps the logits are 2 t lr apart. Solve winner_probability(t lr, n) = p, "
         "then take the next whole number.",
         proves="Your formula gives the number of steps that AdamW takes.",
         mistakes={
@@ -131,7 +131,7 @@ def ex_9_3(answer):
         answer,
         reference_alarm,
         cases,
-        hint="Run the three stages one at a time, and compare arch_alpha after each with a copy from "
+        hint="Run the three stages one at a time. Compare arch_alpha after each with a copy from "
         "before it. state_dict() gives the tensors themselves, which change: clone them.",
         proves="Your function tells three leaks apart, none of which stops the loss from falling.",
         mistakes={
