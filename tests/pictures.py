@@ -1,7 +1,8 @@
 """Small pictures on disk, and a folder's state before and after."""
 
+import csv
 import hashlib
-import re
+import json
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,57 @@ def names(data) -> list[set[str]]:
     return [set(split.keys) for split in (data.train, data.val, data.test)]
 
 
-def refused(load, file: Path, words: str, root: Path) -> None:
-    """Loading says one clear sentence, with `words` and the folder; nothing changes."""
-    before = contents(root)
+def rows(count: int = 10, **more) -> list[dict[str, str]]:
+    """The rows of a faultless table; more: a column's value for each number."""
+    return [
+        {"image": f"images/p{i}.png", "label": f"masks/p{i}.png"}
+        | {column: str(value(i)) for column, value in more.items()}
+        for i in range(count)
+    ]
+
+
+def write_table(root: Path, table: list[dict[str, str]]) -> Path:
+    with (root / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    return root / "table.csv"
+
+
+BOX = [6, 4, 20, 4, 20, 12, 6, 12]  # of `square`
+
+
+def instances(count: int = 10) -> dict:
+    """A faultless COCO json: one box in every image, of category 7."""
+    sides = {"height": SHAPE[0], "width": SHAPE[1]}
+    images = [{"id": 100 + i, "file_name": f"p{i}.png"} | sides for i in range(count)]
+    return {
+        "images": images,
+        "annotations": [annotation(i, 100 + i) for i in range(count)],
+        "categories": [{"id": 9, "name": "weed"}, {"id": 7, "name": "crop"}],
+    }
+
+
+def annotation(number: int, image: int = 100, category: int = 7, shape=(BOX,), **more) -> dict:
+    keys = {"id": number, "image_id": image, "category_id": category}
+    return keys | {"segmentation": list(shape) if isinstance(shape, tuple) else shape} | more
+
+
+def box(left: int, top: int, right: int, bottom: int) -> tuple:
+    return ([left, top, right, top, right, bottom, left, bottom],)
+
+
+def write_coco(root: Path, data) -> Path:
+    file = root / "instances.json"
+    file.write_text(data if isinstance(data, str) else json.dumps(data))
+    return file
+
+
+def refused(load, given, *named: str) -> str:
+    """Loading raises one sentence that names these files or parameters."""
     with pytest.raises(UserError) as caught:
-        load(file)
+        load(given)
     message = str(caught.value)
-    assert re.search(words, message), message
-    assert root.name in message and "\n" not in message and message.endswith(".")
-    assert contents(root) == before
+    assert all(word in message for word in named), message
+    assert "\n" not in message and message.endswith(".")
+    return message

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from naslora_core.data.index import Sample
+from naslora_core.data.dataset import Sample
 from naslora_core.data.transforms import to_batch, vary
 from naslora_core.errors import UserError
 

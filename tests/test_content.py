@@ -9,8 +9,7 @@ import torch
 from tiny import squares, tiny_data
 
 from naslora_core.adapters import LoRA, adapt
-from naslora_core.data.content import content
-from naslora_core.data.index import Split
+from naslora_core.data import Split, content
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.training.fitting import fit

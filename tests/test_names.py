@@ -4,11 +4,9 @@ import json
 import os
 
 import pytest
-import test_coco
-from pictures import make
+from pictures import instances, make, write_coco
 
-from naslora_core.data import check, open_data
-from naslora_core.data import from_folder as folder
+from naslora_core.data import check, folder, open_data
 from naslora_core.errors import UserError
 from naslora_workbook.lessons.profiles import profile
 
@@ -43,9 +41,9 @@ def test_a_path_that_is_not_utf8(tmp_path):
 
 def test_names_in_a_json_that_are_not_utf8(tmp_path):
     """JSON can hold them as escapes, whatever the file system."""
-    data = test_coco.instances()
+    data = instances()
     data["images"][0]["file_name"] = f"{LATIN}.png"
-    file = test_coco.write(make(tmp_path / "mine"), data)
+    file = write_coco(make(tmp_path / "mine"), data)
     report = check(file, progress=False)
     assert any("instances.json has 1 name(s)" in fault for fault in report.faults)
     split = {"train": [LATIN], "val": ["p1"], "test": ["p2"]}

@@ -1,30 +1,128 @@
 """Images and their masks: a folder, csv or COCO file of yours, or a registered domain."""
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 
-from naslora_core.data.data_check import check
-from naslora_core.data.from_coco import coco
-from naslora_core.data.from_csv import csv_table
-from naslora_core.data.from_folder import folder
-from naslora_core.data.index import DOMAINS, Dataset, Sample, Split, to_dataset
-from naslora_core.data.near_duplicates import duplicates
-from naslora_core.data.sources import list_data
+from naslora_core.data.dataset import (
+    IGNORE,
+    Dataset,
+    Sample,
+    Split,
+    check_samples,
+    content,
+    match_classes,
+    with_classes,
+)
+from naslora_core.data.from_coco import list_coco
+from naslora_core.data.from_csv import list_table
+from naslora_core.data.from_folder import list_folder
+from naslora_core.data.image_io import read_image
+from naslora_core.data.inspection import inspect
+from naslora_core.data.listing import Listing, Tell, attempt, check_text, shown, stop
+from naslora_core.data.mask_io import read_mask
+from naslora_core.data.report import Report, notes_on, report_on
+from naslora_core.data.splits import SHARES
 from naslora_core.errors import UserError
 
+KINDS = {".csv": list_table, ".json": list_coco}
+DOMAINS: dict[str, Callable[..., Dataset]] = {}  # makers by name; the workbook enters its own
 
-def open_data(name: str, profile=None, seed: int = 0, groups: str | None = None) -> Dataset:
+
+def folder(path: str | Path, split_seed: int = 0, groups: str | None = None) -> Dataset:
+    """The images of a folder with their masks, split by `split.json` or by a hash of their names.
+
+    Masks hold 0/255 or 0/1 (binary), or class numbers 0..C with 255 for pixels to ignore; masks
+    without an image are left out.
+    groups: a regular expression with one group, e.g. r"^(patient\\d+)_": images of names where it
+    finds the same fall in one split.
+    Raises UserError, naming the file and the remedy, for a missing folder, image or mask, another
+    size, an unreadable file, a mask in colour or with unexpected values, a split that does not fit.
+    """
+    return _to_dataset(list_folder(path, split_seed, groups))
+
+
+def csv_table(path: str | Path, split_seed: int = 0, groups: str | None = None) -> Dataset:
+    """The images of a csv with columns `image` and `label`: paths from the csv's folder.
+
+    A column `split` (train, val or test) splits them, else a hash of their names; images of one
+    value in a column `group`, or of one group of the expression `groups`, fall in one split.
+    Masks are as `folder` has them. Raises UserError, naming the row or file and the remedy.
+    """
+    return _to_dataset(list_table(path, split_seed, groups))
+
+
+def coco(
+    path: str | Path,
+    images: str | Path | None = None,
+    split_seed: int = 0,
+    groups: str | None = None,
+) -> Dataset:
+    """The images of a COCO json, split by the `split.json` beside it (image names, without folder
+    and ending), or else by a hash of their names (or of `groups`, see `folder`).
+
+    images: the folder of the files; default: the json's, or images/ in it or beside it. Categories
+    become 1..C in the order of their ids and keep their names, but for one called background and
+    parents without objects; later objects lie over earlier ones, crowds among them. An image
+    without objects is background. Raises UserError for a malformed json, missing keys or images,
+    objects outside their image, no objects at all, and where pycocotools is missing.
+    """
+    return _to_dataset(list_coco(path, split_seed, groups, images=images))
+
+
+def list_data(
+    path: str | Path, split_seed: int = 0, groups: str | None = None, tell: Tell = stop
+) -> Listing:
+    """What the path lists, by its ending; `tell` gets the faults that leave something to read."""
+    check_text("The path of your data", [str(path)])
+    kind = KINDS.get(Path(path).suffix.lower(), list_folder)
+    return (list_folder if Path(path).is_dir() else kind)(path, split_seed, groups, tell)
+
+
+def check(path: str | Path, groups: str | None = None, progress: bool = True) -> Report:
+    """Read every image and mask of a folder, csv or COCO json once, and report all that is found.
+
+    Nothing is raised for what is wrong with the data, and nothing is written. groups: as for
+    `folder`.
+    """
+    errors: list[UserError] = []
+    listing = attempt(errors.append, list_data, path, 0, groups, errors.append)
+    if listing is None:
+        return Report(shown(str(path)), (), faults=tuple(map(str, errors)))
+    return report_on(listing, inspect(listing, errors, progress, keep=False))
+
+
+def _to_dataset(listing: Listing, progress: bool = False) -> Dataset:
+    """Look at every image and mask once, then give them as samples; UserError for the faults."""
+    seen = inspect(listing, progress=progress)
+    if seen.faults:
+        more = len(seen.faults) - 1
+        rest = f" {more} more fault(s): python -m naslora_core check lists them." if more else ""
+        raise UserError(seen.faults[0] + rest)
+
+    def read(name: str) -> Sample:
+        return seen.sample(name, read_image(listing.images[name]), listing.read(name))
+
+    kept = {name: seen.sample(name, *pair) for name, pair in seen.kept.items()}
+    digests = {name: one.digest for name, one in seen.looks.items()}
+    splits = (Split(read, listing.splits[s], digests, kept) for s in SHARES)
+    return Dataset(listing.name, seen.classes, *splits, notes=tuple(notes_on(listing, seen)))
+
+
+def open_data(
+    name: str, profile=None, seed: int = 0, groups: str | None = None, progress: bool = False
+) -> Dataset:
     """Your data at the path `name`, or a registered domain with the profile's counts and size, or
     its own.
 
     A folder (see `folder`), a .csv (`csv_table`) or a COCO .json (`coco`); groups as they have it.
-    The workbook registers its drawn domains when it is imported.
-    Raises UserError for a name that is nothing or a domain's and a folder's too, and for a domain
-    with groups.
+    The workbook registers its drawn domains when it is imported. progress: a bar while files are
+    read. Raises UserError for a name that is nothing or a domain's and a folder's too, and for a
+    domain with groups.
     """
     if name not in DOMAINS:
         _there(name)
-        return to_dataset(list_data(name, groups=groups))
+        return _to_dataset(list_data(name, groups=groups), progress)
     _only_drawn(name, groups)
     p = profile
     how = p and {"train": p.train, "val": p.val, "test": p.test, "size": p.image_size}
@@ -36,7 +134,7 @@ def _there(name: str) -> None:
         drawn = f", or the name of a drawn domain ({', '.join(DOMAINS)})" if DOMAINS else ""
         raise UserError(
             f"There is nothing at {name}; expected a folder with images/ and masks/, a .csv, a "
-            f"COCO .json{drawn}; mend the name."
+            f"COCO .json{drawn}; correct the name."
         )
 
 
@@ -61,14 +159,20 @@ def __getattr__(name: str):
 
 __all__ = [
     "DOMAINS",
+    "IGNORE",
     "Dataset",
     "Sample",
     "Split",
     "check",
+    "check_samples",
     "coco",
+    "content",
     "csv_table",
-    "duplicates",
     "folder",
+    "match_classes",
     "open_data",
+    "read_image",
+    "read_mask",
     "to_batch",
+    "with_classes",
 ]

@@ -1,45 +1,83 @@
-"""Read one image, whatever its format, or say in a sentence what is wrong with it.
+"""Read one image file, whatever its format, or say in a sentence what is wrong with it."""
 
-Read one mask, whatever its format, as numbers, or say in a sentence what is wrong with it.
-"""
-
+import re
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from naslora_core.errors import UserError
 
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 DEEP = ("I", "F")  # Pillow's modes of more than eight bits a pixel begin so
 ORIENTATION = 0x0112  # of EXIF; 1: upright
 TURNED = range(2, 9)
-BITS = 258  # of TIFF: bits a channel
+BANDS, BITS, KIND, NODATA = 277, 258, 339, 42113  # of TIFF
+NUMBERS = {1: "unsigned", 2: "signed", 3: "float"}  # of KIND
 PNG_BITS = 24  # where a PNG's first chunk has them
 
 
-def open_picture(path: Path) -> tuple[Image.Image, bool]:
-    """A picture upright, and whether its EXIF orientation turned it.
+@dataclass(frozen=True)
+class Picture:
+    """image: upright; turned: whether its EXIF orientation said so; frames: pictures in the file;
+    lossy: whether compression may change values; nodata: the value of pixels without data."""
 
-    Raises UserError for a broken file, and for 16-bit colour, which Pillow would truncate.
+    image: Image.Image
+    turned: bool
+    frames: int
+    lossy: bool
+    nodata: float | None
+
+    @property
+    def deep(self) -> bool:
+        """Whether a pixel has more than eight bits."""
+        return self.image.mode.startswith(DEEP)
+
+
+def open_picture(path: Path) -> Picture:
+    """One picture file, decoded once.
+
+    Raises UserError for another ending, a broken file, one that is too large, and for bands and
+    16-bit colours that Pillow would lose.
     """
+    if path.suffix.lower() not in ENDINGS:
+        raise UserError(f"{path} is no picture that is read; expected {', '.join(ENDINGS)}; "
+                        "convert it.")  # fmt: skip
     try:
-        with Image.open(path) as file:
-            bits = _bits(file, path)
-            turned = file.getexif().get(ORIENTATION) in TURNED  # loading turns a TIFF and forgets
-            file.load()
-            picture = ImageOps.exif_transpose(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return _open(path)
+    except UserError:
+        raise
     except Exception as error:  # on a broken file Pillow raises almost anything
+        raise _unreadable(path, error) from error
+
+
+def _open(path: Path) -> Picture:
+    with Image.open(path) as file:
+        bits, lossy = _bits(file, path), _lossy(file, path)
+        turned = file.getexif().get(ORIENTATION) in TURNED  # loading turns a TIFF and forgets
+        tags = getattr(file, "tag_v2", {})
+        frames = getattr(file, "n_frames", 1) if file.format == "TIFF" else 1
+        file.seek(0)
+        file.load()
+        image = ImageOps.exif_transpose(file)
+    if bits > 8 and not image.mode.startswith(DEEP):
         raise UserError(
-            f"{path} does not open as an image ({type(error).__name__}: {error}), expected a "
-            "whole picture file; export it again, or remove it together with its partner."
-        ) from error
-    if bits > 8 and not picture.mode.startswith(DEEP):
-        raise UserError(
-            f"{path} is a {bits}-bit picture in colour ({picture.mode}), of which Pillow keeps "
-            "only the high byte; expected 8 bits a channel; spread its values over 0..255 and "
-            "convert it to 8 bit."
+            f"{path} is a {bits}-bit picture in colour ({image.mode}), of which Pillow keeps only "
+            "the high byte; expected 8 bits a channel; spread its values over 0..255 and save it "
+            "with 8 bits."
         )
-    return picture, turned
+    return Picture(image, turned, frames, lossy, _number(tags.get(NODATA)))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(str(text).strip("\0 "))
+    except ValueError:
+        return None
 
 
 def _bits(file: Image.Image, path: Path) -> int:
@@ -52,118 +90,93 @@ def _bits(file: Image.Image, path: Path) -> int:
         return raw.read(PNG_BITS + 1)[-1]
 
 
-def to_rgb(image: Image.Image) -> np.ndarray:
-    """A picture as RGB `H W 3` uint8.
-
-    Grey, palette, RGBA and CMYK are converted; one channel of 16 bits and more has its own range
-    (lowest to highest finite value) spread over 0..255, where no number (nan) is the lowest.
-    """
-    if image.mode.startswith(DEEP):
-        values = np.asarray(image, np.float64)
-        finite = values[np.isfinite(values)]
-        low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
-        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low
-        image = Image.fromarray((values * (255 / max(high - low, 1e-9)) + 0.5).astype(np.uint8))
-    return np.asarray(image.convert("RGB"))
+def _lossy(file: Image.Image, path: Path) -> bool:
+    """Whether the format changes values: JPEG, also within a TIFF, and WebP's lossy kind."""
+    if file.format != "WEBP":
+        return file.format in ("JPEG", "MPO") or file.info.get("compression") == "jpeg"
+    with path.open("rb") as raw:
+        return b"VP8L" not in raw.read(4096)
 
 
-def read_image(path: Path) -> np.ndarray:
-    """An image file as `to_rgb` has it, upright; UserError for what does not open."""
-    return to_rgb(open_picture(path)[0])
-
-
-def frames(path: Path) -> int:
-    """How many pictures a TIFF holds; 1 for all other files, and for what does not open."""
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        return 1
-    try:
-        with Image.open(path) as file:
-            return getattr(file, "n_frames", 1)
-    except Exception:  # told by `open_picture`
-        return 1
-
-
-MOST_CLASSES = 64
-FEW = 12  # colours or values that a sentence can list
-
-
-class ColourMask(UserError):
-    """A mask in colour; colours: those that it holds, as (R, G, B)."""
-
-    def __init__(self, path: Path, mode: str, colours: list[tuple[int, ...]]):
-        self.colours = colours
-        super().__init__(
-            f"{path} is a mask in colour ({mode}, {len(colours)} colours); expected one channel "
-            f"with 0/255 or class numbers 0, 1, 2, ...: {renumber(colours)}."
+def _unreadable(path: Path, error: Exception) -> UserError:
+    """The sentence on a file that Pillow did not open: too large, of other bands, or broken."""
+    if isinstance(error, Image.DecompressionBombError):
+        pixels = int(re.search(r"\d+", str(error))[0]) / 1e6
+        most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
+        return UserError(
+            f"{path} has {pixels:.3g} megapixels; expected {most:.3g} or fewer in one piece; cut "
+            "it into tiles (--tile SIDE reads such pictures in tiles), or save it smaller."
         )
-
-
-def renumber(colours: list[tuple[int, ...]]) -> str:
-    """The remedy for colours."""
-    order = ", ".join(f"{tuple(c)} -> {i}" for i, c in enumerate(colours[:FEW]))
-    if len(colours) > FEW:
-        return f"give each colour a number ({order}, ...) and save it grey, as PNG"
-    return f"give each colour a number, perhaps {order}, and save it grey"
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """A mask file as it is, `H W` of numbers; UserError for colours or what does not open.
-
-    Of a palette, the numbers are read where colour 0 is black, else the greys that it shows.
-    """
-    mask = open_picture(path)[0]
-    kind = mask.mode
-    if kind == "P" and not _numbered(mask):
-        mask = mask.convert("RGBA")
-    if mask.mode in ("LA", "RGBA"):
-        _check_alpha(path, np.asarray(mask))
-    values = np.asarray(mask.convert("L") if mask.mode in ("1", "LA") else mask)
-    if values.ndim == 2:
-        return values
-    colours = values[..., :3]
-    if mask.mode not in ("RGB", "RGBA") or (colours != colours[..., :1]).any():
-        seen = np.unique(np.asarray(mask.convert("RGB")).reshape(-1, 3), axis=0)
-        raise ColourMask(path, kind, [tuple(c) for c in seen.tolist()])
-    return values[..., 0]
-
-
-def _numbered(mask: Image.Image) -> bool:
-    """Whether a palette's numbers are classes: 0 is black, or unused beside colours."""
-    palette, used = np.reshape(mask.getpalette("RGB"), (-1, 3)), np.unique(mask)
-    if not palette[0].any():
-        return True
-    shown = palette[used[used < len(palette)]]
-    return bool(used[0]) and (shown != shown[:, :1]).any()
-
-
-def _check_alpha(path: Path, pixels: np.ndarray) -> None:
-    """UserError where only the alpha channel tells the object from its surroundings."""
-    alpha = pixels[..., -1]
-    hidden = (alpha < 255) & pixels[..., :-1].any(-1)
-    if hidden.any() and alpha.min() < alpha.max():
-        raise UserError(
-            f"{path} has pixels that are not black where its alpha channel is {alpha.min()}, so "
-            "the mask is in its alpha channel; expected it in grey: flatten it on black and save "
-            "it grey."
+    if isinstance(error, PermissionError):
+        return UserError(f"{path} may not be read; expected a readable file; change its rights.")
+    if found := _foreign_tiff(path):
+        return UserError(
+            f"{path} is whole, but has {found}; expected 1, 3 or 4 bands of 8 bits, or one of 16 "
+            "or 32 bits; choose the bands to show, spread them over 0..255 and save them as RGB."
         )
-
-
-def check_values(path: Path | str, found: np.ndarray) -> set[int]:
-    """The (unique) values of a mask: {0, 255}, or class numbers 0..C; UserError for any others."""
-    whole = np.isfinite(found).all() and (found == np.round(found)).all() and found.min() >= 0
-    if whole and (found.max() <= MOST_CLASSES or set(found.tolist()) <= {0, 255}):
-        return {int(v) for v in found}
-    shown = ", ".join(f"{v:g}" for v in found[:6]) + (", ..." if len(found) > 6 else "")
-    raise UserError(
-        f"{path} holds the {len(found)} value(s) {shown}; expected 0/255, or class numbers "
-        f"0..{MOST_CLASSES}: {_remedy(found)}."
+    return UserError(
+        f"{path} does not open as an image ({type(error).__name__}: {error}); expected a whole "
+        "picture file; export it again, or remove it together with its partner."
     )
 
 
-def _remedy(found: np.ndarray) -> str:
-    if len(found) <= FEW:
-        order = ", ".join(f"{v:g} -> {i}" for i, v in enumerate(found))
-        return f"renumber its values, perhaps {order}"
-    if found.max() <= 255:
-        return "if JPEG or resizing blurred a 0/255 mask, threshold it at 128 and save it as PNG"
-    return "if these are probabilities or object numbers, threshold them to 0/255"
+def _foreign_tiff(path: Path) -> str:
+    """The bands of a TIFF, as its tags have them; "" for what is none, or is cut off."""
+    try:
+        with path.open("rb") as raw:
+            tags = TiffImagePlugin.ImageFileDirectory_v2(raw.read(8))
+            raw.seek(tags.next)
+            tags.load(raw)
+        bands, bits, kind = tags.get(BANDS, 1), max(tags.get(BITS, (1,))), tags.get(KIND, (1,))[0]
+    except Exception:
+        return ""
+    usual = bands in (1, 3, 4) and bits <= 8 or bands == 1 and bits <= 32
+    return "" if usual else f"{bands} band(s) of {bits} bits ({NUMBERS.get(kind, 'other')})"
+
+
+def spread(picture: Picture) -> tuple[np.ndarray, bool]:
+    """A picture as RGB `H W 3` uint8, and whether a value that means "no data" was left aside.
+
+    Grey, palette, RGBA and CMYK are converted; one channel of 16 bits and more has its own range
+    (lowest to highest value of its data) spread over 0..255. Pixels without data become 0.
+    """
+    image, left = picture.image, False
+    if picture.deep:
+        values = np.asarray(image, np.float64)
+        data = values[np.isfinite(values) & (values != picture.nodata)]
+        low, high = data_range(data)
+        left = bool(data.size) and (values.min(), values.max()) != (low, high)
+        empty = ~(values >= low) | (values == picture.nodata)  # nan is not above low
+        shares = (np.clip(np.nan_to_num(values), low, high) - low) / max(high - low, 1e-9)
+        image = Image.fromarray((np.where(empty, 0, shares) * 255 + 0.5).astype(np.uint8))
+    return np.asarray(image.convert("RGB")), left
+
+
+def data_range(data: np.ndarray) -> tuple[float, float]:
+    """Lowest and highest of some values, without those that mean "no data" (-9999, -3.4e38).
+
+    Such a value lies farther from its neighbour than all the others from each other.
+    """
+    if not data.size:
+        return 0.0, 0.0
+    low, high = float(data.min()), float(data.max())
+    while True:
+        inner = data[(data > low) & (data < high)]
+        if not inner.size or inner.min() == inner.max():
+            return low, high
+        if inner.min() - low > high - inner.min():
+            low = float(inner.min())
+        elif high - inner.max() > inner.max() - low:
+            high = float(inner.max())
+        else:
+            return low, high
+
+
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """A picture of Pillow as RGB `H W 3` uint8 (see `spread`)."""
+    return spread(Picture(image, False, 1, False, None))[0]
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image file as RGB `H W 3` uint8, upright; UserError for what does not open."""
+    return spread(open_picture(path))[0]

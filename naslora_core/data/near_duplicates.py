@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 
-from naslora_core.data.index import Dataset
+from naslora_core.data.dataset import Dataset
 
 SIDE, KEPT = 32, 8
 # Development images alone (kvasir_polyp, cwfid_cropweed) bear these out: a test holds that copies,

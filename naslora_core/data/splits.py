@@ -10,56 +10,75 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 
-from naslora_core.data.names import composed, some
+from naslora_core.data.listing import alike, composed, fault, some, spelling
 from naslora_core.errors import UserError
 
+Splits = dict[str, list[str]]
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
+LISTS = '{"train": [...], "val": [...], "test": [...]} with lists of image names'
+EXAMPLE = r"^(patient\d+)_"
 
 
-def hashed_splits(names: Collection[str], seed: int = 0) -> dict[str, list[str]]:
-    """70/10/20 in the order of a hash of seed and name: the same on every machine.
+def hashed_splits(groups: Mapping[str, str], seed: int = 0) -> Splits:
+    """70/10/20 by a hash of the seed and each name's group: all names of one fall in one split.
 
-    Raises UserError for fewer than three names.
+    A hash alone decides, whatever other names there are, so data that grow keep their test images.
+    With few groups a split can be empty so; then those nearest to its share fill it. Raises
+    UserError for fewer than three groups.
     """
-    if len(names) < len(SHARES):
+    places = {group: place(group, seed) for group in groups.values()}
+    if len(places) < len(SHARES):
         raise UserError(
-            f"{len(names)} image(s) are too few for train, val and test; expected 3 or more; add "
-            "some."
+            f"{some(sorted(places), 'group')} are too few for train, val and test; expected 3 or "
+            "more; add images, or group by less."
         )
-    order = sorted(names, key=lambda n: hashlib.sha256(f"{seed}/{n}".encode()).hexdigest())
-    val, test = (max(1, round(len(order) * SHARES[s])) for s in ("val", "test"))
-    train = len(order) - val - test
-    return {"train": order[:train], "val": order[train : train + val], "test": order[-test:]}
+    order = sorted(places, key=places.get)
+    test = sum(p < SHARES["test"] for p in places.values())
+    val = sum(p < SHARES["test"] + SHARES["val"] for p in places.values())
+    test = min(max(test, 1), len(order) - 2)
+    val = min(max(val, test + 1), len(order) - 1)
+    part = {g: "test" if i < test else "val" if i < val else "train" for i, g in enumerate(order)}
+    return {split: [n for n in sorted(groups) if part[groups[n]] == split] for split in SHARES}
 
 
-def grouped_splits(groups: Mapping[str, str], seed: int = 0) -> dict[str, list[str]]:
-    """70/10/20 of the groups by their hash: all images (name -> group) of one fall in one split.
+def place(group: str, seed: int = 0) -> float:
+    """A number in 0..1 that the seed and the group's name alone decide."""
+    return int(hashlib.sha256(f"{seed}/{group}".encode()).hexdigest()[:13], 16) / 16**13
 
-    Raises UserError for fewer than three groups.
+
+def own_groups(images: Mapping[str, Path]) -> dict[str, str]:
+    """Each image a group: its folder's name and its own, however the whole path is written."""
+    return {
+        name: spelling(f"{file.parent.name}/{PurePosixPath(file.name).stem}")
+        for name, file in images.items()
+    }
+
+
+def splits_of(
+    where: Path, file: Path, images: Mapping[str, Path], seed: int, pattern: str | None
+) -> Splits:
+    """The splits of `file` where there is one, else by a hash; groups stay in one split.
+
+    where: what a fault of the hash names.
     """
-    members: dict[str, list[str]] = {}
-    for name in sorted(groups):
-        members.setdefault(groups[name], []).append(name)
-    if len(members) < len(SHARES):
-        raise UserError(
-            f"{some(sorted(members), 'group')} are too few for train, val and test; expected 3 or "
-            "more; add images of others, or group by less."
-        )
-    splits = hashed_splits(members, seed)
-    return {split: [n for g in chosen for n in members[g]] for split, chosen in splits.items()}
+    groups = groups_by(pattern, images) if pattern else None
+    if not file.exists():
+        return hashed_at(where, groups or own_groups(images), seed)
+    splits = read_splits(file, images)
+    if groups:
+        no_shared_groups(file, splits, groups)
+    return splits
 
 
-def hashed_at(
-    where: Path, names: Collection[str], seed: int, groups: Mapping[str, str] | None
-) -> dict[str, list[str]]:
-    """A split by hash, of groups if there are any; faults begin with the place."""
+def hashed_at(where: Path, groups: Mapping[str, str], seed: int) -> Splits:
+    """A split by hash; faults begin with the place."""
     try:
-        return grouped_splits(groups, seed) if groups else hashed_splits(names, seed)
+        return hashed_splits(groups, seed)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
 
 
-def read_splits(file: Path, names: Collection[str]) -> dict[str, list[str]]:
+def read_splits(file: Path, names: Collection[str]) -> Splits:
     """The lists of a split.json over known `names`; names in no list are left out.
 
     Raises UserError when it is malformed, a list is empty or names an unknown image, or two lists
@@ -71,45 +90,39 @@ def read_splits(file: Path, names: Collection[str]) -> dict[str, list[str]]:
         if not all(isinstance(ids, list) for ids in splits.values()):
             raise TypeError("a split is not a list")
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise UserError(
-            f'{file} is malformed ({error!r:.90}); expected {{"train": [...], "val": [...], '
-            '"test": [...]} with lists of image names; mend it, or delete it for a split by hash.'
-        ) from error
-    splits = {s: [composed(str(n)) for n in ids] for s, ids in splits.items()}
+        remedy = "correct it, or delete it for a split by hash"
+        raise fault(file, f"is malformed ({error!r:.90})", LISTS, remedy) from error
+    known, spelt = {composed(name): name for name in names}, alike(names)
     for split, ids in splits.items():
-        check_ids(file, split, ids, set(names))
-    for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
+        splits[split] = [_known(str(n), known, spelt) for n in ids]
+        check_ids(file, split, splits[split], set(names))
+    for a, b in combinations(SHARES, 2):
         if shared := sorted(set(splits[a]) & set(splits[b])):
-            raise UserError(
-                f"{file} has {some(shared)} both in {a} and in {b}; keep each in one split."
-            )
+            given = f"has {some(shared)} both in {a} and in {b}"
+            raise fault(file, given, "each image in one split", "remove it from one")
     return splits
+
+
+def _known(name: str, known: Mapping[str, str], spelt: Mapping[str, str]) -> str:
+    """The image meant by a name that may be spelt otherwise, with a folder or an ending."""
+    short = PurePosixPath(spelling(name))
+    spellings = (spelling(name), str(short.with_suffix("")) if short.name else "", short.stem)
+    found = known.get(composed(name)) or next((spelt[s] for s in spellings if s in spelt), None)
+    return found or composed(name)
 
 
 def check_ids(file: Path, split: str, ids: list[str], names: set[str]) -> None:
     """UserError where a split names an unknown image, none at all, or one twice."""
-    unknown = sorted(set(ids) - names)
-    if unknown:
-        raise UserError(
-            f"{file}: {split} names {some(unknown)} that none of the {len(names)} images has; "
-            "expected file names without folder and ending where that tells them apart, e.g. "
-            f"{_like(unknown[0], names)}; correct or remove them."
-        )
+    if unknown := sorted(set(ids) - names):
+        stem, known = PurePosixPath(unknown[0]).stem, sorted(names)
+        like = next((other for other in known if PurePosixPath(other).stem == stem), known[0])
+        given = f"({split}) names {some(unknown)} that none of the {len(names)} images has"
+        expected = f"names without folder and ending where that tells them apart, e.g. {like}"
+        raise fault(file, given, expected, "correct or remove them")
     if not ids:
-        raise UserError(f"{file}: {split} is empty; expected at least one image name; add one.")
-    if len(set(ids)) < len(ids):
-        twice = sorted({n for n in ids if ids.count(n) > 1})
-        raise UserError(f"{file}: {split} lists {some(twice)} twice; list each image once.")
-
-
-def _like(name: str, names: Iterable[str]) -> str:
-    """A known name: one of the same file if there is any, else the first."""
-    known = sorted(names)
-    stem = PurePosixPath(name).stem
-    return next((other for other in known if PurePosixPath(other).stem == stem), known[0])
-
-
-EXAMPLE = r"^(patient\d+)_"
+        raise fault(file, f"has no image for {split}", "at least one", "add one")
+    if twice := sorted({n for n in ids if ids.count(n) > 1} if len(set(ids)) < len(ids) else ()):
+        raise fault(file, f"({split}) lists {some(twice)} twice", "each once", "remove the others")
 
 
 def groups_by(pattern: str, names: Iterable[str]) -> dict[str, str]:
@@ -117,53 +130,26 @@ def groups_by(pattern: str, names: Iterable[str]) -> dict[str, str]:
 
     Raises UserError for a malformed pattern, one without exactly one group, and unmatched names.
     """
+    given = f'groups="{pattern}"'
     try:
         regex = re.compile(pattern)
     except re.error as error:
-        raise UserError(
-            f'groups="{pattern}" is no regular expression ({error}); expected one with one group, '
-            f'e.g. "{EXAMPLE}"; mend it.'
-        ) from error
+        expected = f'one with one group, e.g. "{EXAMPLE}"'
+        raise fault(given, f"is no regular expression ({error})", expected, "correct it") from error
     if regex.groups != 1:
-        raise UserError(
-            f'groups="{pattern}" has {regex.groups} groups in parentheses; expected one, e.g. '
-            f'"{EXAMPLE}"; put it around what images of one patient or sequence share.'
-        )
+        remedy = "put it around what images of one patient or sequence share"
+        raise fault(given, f"has {regex.groups} groups", f'one, e.g. "{EXAMPLE}"', remedy)
     found = {name: regex.search(name) for name in names}
-    missed = sorted(n for n, match in found.items() if not (match and match[1]))
-    if missed:
-        raise UserError(
-            f'groups="{pattern}" finds nothing in {some(missed)}; expected a group in every name; '
-            "widen the pattern or rename them."
-        )
+    if missed := sorted(n for n, match in found.items() if not (match and match[1])):
+        remedy = "widen the pattern or rename them"
+        raise fault(given, f"finds nothing in {some(missed)}", "a group in every name", remedy)
     return {name: match[1] for name, match in found.items()}
 
 
-def splits_of(
-    where: Path, file: Path, names: Iterable[str], seed: int, pattern: str | None
-) -> dict[str, list[str]]:
-    """The splits of `file` where there is one, else by a hash; groups stay in one split.
-
-    where: what a fault of the hash names.
-    """
-    names = list(names)
-    groups = groups_by(pattern, names) if pattern else None
-    if not file.exists():
-        return hashed_at(where, names, seed, groups)
-    splits = read_splits(file, names)
-    if groups:
-        no_shared_groups(file, splits, groups)
-    return splits
-
-
-def no_shared_groups(
-    file: Path, splits: Mapping[str, list[str]], groups: Mapping[str, str]
-) -> None:
+def no_shared_groups(file: Path, splits: Splits, groups: Mapping[str, str]) -> None:
     """UserError where two splits have images of one group."""
     members = {split: {groups[n] for n in names} for split, names in splits.items()}
     for a, b in combinations(members, 2):
         if shared := sorted(members[a] & members[b]):
-            raise UserError(
-                f"{file} has {some(shared, 'group')} both in {a} and in {b}; expected all images "
-                "of a group in one split; move them together."
-            )
+            given = f"has {some(shared, 'group')} both in {a} and in {b}"
+            raise fault(file, given, "a group's images in one split", "move them together")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from naslora_core.data.index import Sample
+from naslora_core.data.dataset import Sample, check_sample
 from naslora_core.errors import known
 
 AREA = (0.5, 1.0)
@@ -64,8 +64,11 @@ def to_batch(
     resized with antialiasing, masks by the nearest pixel, so labels stay exact.
     augment_keys: one tuple of integers a sample, e.g. (seed, step, index); it alone decides which
     of the two flips are made, so a resumed run draws the same. augment="full" crops, turns and
-    colours each sample before (see `vary`). Raises UserError for another word.
+    colours each sample before (see `vary`). Raises UserError for another word, and for what is no
+    Sample.
     """
+    for sample in samples:
+        check_sample(sample)
     if known(augment, AUGMENTS, "augment is") == "full" and augment_keys:
         samples = [vary(s, key) for s, key in zip(samples, augment_keys, strict=True)]
     pairs = [_resized(s, size, resize) for s in samples]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from naslora_core.data.dataset import IGNORE
 from naslora_core.errors import UserError, known
 from naslora_core.training import metrics as overlap
 from naslora_core.training.metrics import ber, dice, iou, mae
@@ -108,7 +109,7 @@ def score_masks(
 
 def _held(samples: Sequence) -> int:
     """The highest number in the true masks, at least 1."""
-    return max((1, *(int(sample.mask.max()) for sample in samples)))
+    return max((1, *(int(s.mask.max(initial=0, where=s.mask != IGNORE)) for s in samples)))
 
 
 def _drawn(model, samples: Sequence) -> int:
@@ -131,9 +132,10 @@ def _scores(found: Iterable, samples: Sequence, classes: int, metrics: Sequence[
     """found: label map `H W` and probabilities `C H W` of one sample after another."""
     rows, masks, counts = [], [], np.zeros((classes + 1, classes + 1), np.int64)
     for (mask, p), sample in zip(found, samples, strict=True):
-        rows.append(_row(mask, p, sample.mask, classes, (*ALWAYS, *metrics)))
+        seen = sample.mask != IGNORE
+        rows.append(_row(mask, p, sample.mask, seen, classes, (*ALWAYS, *metrics)))
         masks.append(mask)
-        counts = counts + overlap.confusion(mask, sample.mask, classes)
+        counts = counts + overlap.confusion(mask[seen], sample.mask[seen], classes)
     each = {name: _means(rows, name, _occurring(counts)) for name in (*ALWAYS, *metrics)}
     basic = each.pop("dice"), each.pop("iou")
     return Scores([s.name for s in samples], *basic, masks, each, counts)
@@ -143,15 +145,18 @@ def _occurring(counts: np.ndarray) -> list[int]:
     return [c for c, pixels in enumerate(counts.sum(1)) if c and pixels]
 
 
-def _row(mask: np.ndarray, p, truth: np.ndarray, classes: int, metrics) -> dict[str, list[float]]:
-    """Every metric of one image, class by class."""
-    row = {}
+def _row(mask, p, truth, seen, classes: int, metrics: Sequence[str]) -> dict[str, list[float]]:
+    """Every metric of one image, class by class; those of structure take an ignored pixel for
+    background that was found, the others leave it out."""
+    row, every = {}, range(1, classes + 1)
     for name in metrics:
         if name in OF_MASKS:
-            row[name] = overlap.per_class(OF_MASKS[name], mask, truth, classes)
+            row[name] = overlap.per_class(OF_MASKS[name], mask[seen], truth[seen], classes)
+        elif name == "mae":
+            row[name] = [mae(np.asarray(p[c - 1])[seen], truth[seen] == c) for c in every]
         else:
             of = OF_PROBABILITIES[name]
-            row[name] = [of(p[c - 1], truth == c) for c in range(1, classes + 1)]
+            row[name] = [of(np.where(seen, p[c - 1], 0), truth == c) for c in every]
     return row
 
 

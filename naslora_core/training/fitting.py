@@ -14,7 +14,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from naslora_core.adapters import read_genotype
-from naslora_core.data.content import content
+from naslora_core.data import check_samples, content
 from naslora_core.data.transforms import AUGMENTS, to_batch
 from naslora_core.errors import UserError, known
 from naslora_core.search.schedule import Schedule, budget, named_schedule
@@ -138,6 +138,8 @@ def _suits(model: nn.Module, data, early_stopping) -> None:
         raise UserError(
             f"early_stopping is {early_stopping!r}; expected EarlyStopping(every=...), or None."
         )
+    for split in (data.train, data.val):
+        check_samples(split, len(data.classes))
     if len(data.classes) != model.classes:
         raise UserError(
             f"{data.name} has {len(data.classes)} foreground classes, the model draws "

@@ -1,6 +1,7 @@
 """What a mask is trained against: every loss takes the same two tensors and gives a scalar.
 
-logits `B C h w`, background is the logit 0; labels `B h w`, 0 is background, classes are 1..C.
+logits `B C h w`, background is the logit 0; labels `B h w`, 0 is background, classes are 1..C, and
+IGNORE marks pixels that no loss counts.
 `cross_entropy_dice` lets the classes compete; the others ask each class for itself, against all
 the rest, and take the mean over classes. One class is no special case of either.
 """
@@ -11,13 +12,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from naslora_core.data.dataset import IGNORE
 from naslora_core.errors import UserError, known
-from naslora_core.training.matching import matched_loss
+from naslora_core.training.matching import CERTAIN, matched_loss
 
 
 def with_background(logits: Tensor) -> Tensor:
     """Class logits `B N h w` with the background's constant 0 before them: `B N+1 h w`."""
     return torch.cat([torch.zeros_like(logits[:, :1]), logits], 1)
+
+
+def without_ignored(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits `B C h w` and labels `B h w` whose ignored pixels are background beyond doubt, and
+    the share of the other pixels: a sum gains nothing from an ignored pixel, and has no gradient
+    there; a mean over all pixels, divided by the share, is the mean over the others."""
+    ignored = labels == IGNORE
+    share = (~ignored).float().mean().clamp_min(1 / labels.numel())
+    logits = logits.masked_fill(ignored[:, None], CERTAIN)
+    return logits, labels.masked_fill(ignored, 0), share
 
 
 def cross_entropy_dice(logits: Tensor, labels: Tensor) -> Tensor:
@@ -26,10 +38,11 @@ def cross_entropy_dice(logits: Tensor, labels: Tensor) -> Tensor:
     logits: `B N h w`, background is the logit 0; labels: `B h w` in 0..N. With N = 1 the first
     term is binary cross-entropy, for softmax over (0, m) is the sigmoid of m.
     """
-    logits = with_background(_at_least_float32(logits))
+    logits, labels, share = without_ignored(_at_least_float32(logits), labels)
+    logits = with_background(logits)
     truth = _one_hot(labels, logits)
     p = logits.softmax(1)[:, 1:]
-    return F.cross_entropy(logits, labels.long()) + _dice(p, truth[:, 1:])
+    return F.cross_entropy(logits, labels.long()) / share + _dice(p, truth[:, 1:])
 
 
 def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
@@ -37,8 +50,10 @@ def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
 
     logits `B C h w`, labels `B h w`. With one class it is `cross_entropy_dice`.
     """
+    logits, labels, share = without_ignored(_at_least_float32(logits), labels)
     m, truth = against_rest(logits, labels)
-    return F.binary_cross_entropy_with_logits(m, truth) + _dice(m.sigmoid(), truth)
+    cross = F.binary_cross_entropy_with_logits(m, truth) / share
+    return cross + _dice(m.sigmoid(), truth)
 
 
 def balanced_bce(logits: Tensor, labels: Tensor) -> Tensor:
@@ -47,10 +62,11 @@ def balanced_bce(logits: Tensor, labels: Tensor) -> Tensor:
     logits `B C h w`, labels `B h w`. A pixel weighs the batch's share of the other side, counted
     for each class. So a batch that shows one side only has loss 0 and teaches nothing.
     """
+    logits, labels, counted = without_ignored(_at_least_float32(logits), labels)
     m, truth = against_rest(logits, labels)
-    share = truth.mean((0, 2, 3), keepdim=True)  # 1 C 1 1, of the object
+    share = truth.mean((0, 2, 3), keepdim=True) / counted  # 1 C 1 1, of the object
     weight = torch.where(truth > 0, 1 - share, share)
-    return F.binary_cross_entropy_with_logits(m, truth, weight)
+    return F.binary_cross_entropy_with_logits(m, truth, weight) / counted
 
 
 def structure(logits: Tensor, labels: Tensor, window: int = 31, factor: float = 5.0) -> Tensor:
@@ -62,8 +78,10 @@ def structure(logits: Tensor, labels: Tensor, window: int = 31, factor: float = 
     of a mask of 128, so there "boundary" means most of a small object. Outside the image counts
     as background, so an object that touches the border has a boundary there.
     """
+    seen = (labels != IGNORE)[:, None]
+    logits, labels, _ = without_ignored(_at_least_float32(logits), labels)
     m, truth = against_rest(logits, labels)
-    weight = boundary_weight(truth, window, factor)
+    weight = boundary_weight(truth, window, factor) * seen
     cross = F.binary_cross_entropy_with_logits(m, truth, reduction="none")
     return (_weighted_mean(cross, weight) + _weighted_iou(m, truth, weight)).mean()
 
@@ -118,7 +136,7 @@ def _dice(p: Tensor, truth: Tensor) -> Tensor:
 
 def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     """Mean over the pixels of each mask, `B C`."""
-    return (weight * values).sum((2, 3)) / weight.sum((2, 3))
+    return (weight * values).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1e-6)
 
 
 def _weighted_iou(m: Tensor, truth: Tensor, weight: Tensor) -> Tensor:

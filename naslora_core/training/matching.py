@@ -11,8 +11,11 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from naslora_core.data.dataset import IGNORE
+
 CLASS, MASK, DICE = 10.0, 5.0, 5.0  # weights of the loss
 CLASS_COST = 2.0  # of a class in the assignment, as Mask2Former has it; masks and Dice as above
+CERTAIN = -30.0  # a logit whose sigmoid is 0 in float32
 NOTHING = 0.1  # weight of the class "nothing" (DETR)
 
 
@@ -29,6 +32,7 @@ def matched_loss(
     by_image: average the mask terms in each image first, not over all matched masks of the batch.
     """
     masks, classes = masks.float(), classes.float()
+    masks, labels = _without_ignored(masks, labels)
     count = classes.shape[-1] - 1
     truth = F.one_hot(labels.long(), count + 1).movedim(-1, 1)[:, 1:].float()  # B C H W
     truth = F.interpolate(truth, masks.shape[-2:], mode="area")
@@ -41,6 +45,13 @@ def matched_loss(
     each = MASK * _cross(*pairs) + DICE * _dice(*pairs)
     share = len(masks) * image.bincount(minlength=1)[image] if by_image else max(1, len(each))
     return chosen + (each / share).sum() + 0 * masks.sum()  # a NaN shows without a match, too
+
+
+def _without_ignored(masks: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Ignored pixels, and those of the low masks that hold one, are background beyond doubt."""
+    ignored = (labels == IGNORE)[:, None]
+    low = F.adaptive_max_pool2d(ignored.float(), masks.shape[-2:]) > 0
+    return masks.masked_fill(low, CERTAIN), labels.masked_fill(ignored[:, 0], 0)
 
 
 @torch.no_grad()

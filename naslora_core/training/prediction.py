@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from naslora_core.data.index import Sample
+from naslora_core.data.dataset import IGNORE, Sample
 from naslora_core.data.transforms import filled, to_batch, to_native
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor
@@ -110,7 +110,7 @@ def predict_boxed(sam, samples: Sequence) -> list[np.ndarray]:
     for sample in samples:
         predictor.set_image(sample.image)
         answer = np.zeros_like(sample.mask)
-        for label in np.unique(sample.mask[sample.mask > 0]):
+        for label in np.unique(sample.mask[(sample.mask > 0) & (sample.mask != IGNORE)]):
             for part in components(sample.mask == label, least=0):
                 mask, _, _ = predictor.predict(box=box_of(part), multimask_output=False)
                 answer[mask[0]] = label

@@ -17,7 +17,7 @@ import numpy as np
 
 from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.adapters.methods import METHODS, VARIANTS
-from naslora_core.data.content import content
+from naslora_core.data import content
 from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam.checkpoints import base_of

@@ -10,8 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from naslora_core.data.index import DOMAINS as REGISTERED
-from naslora_core.data.index import Dataset, Sample, Split
+from naslora_core.data import DOMAINS as REGISTERED
+from naslora_core.data import Dataset, Sample, Split
 from naslora_core.errors import UserError, known
 from naslora_workbook.lessons.domains import camouflage, cropweed, leaf, polyp, vessel
 

@@ -1,0 +1,208 @@
+"""Images with their masks, in three splits, read when they are needed."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from naslora_core.errors import UserError
+
+IGNORE = 255  # in a mask: a pixel that no loss and no score counts
+KEEP = 2**29  # bytes of samples that a split keeps in memory; what is beyond is read again
+
+
+@dataclass(frozen=True)
+class Sample:
+    """image: uint8 `H W 3`, RGB; mask: uint8 `H W`, 0 is background, 1..C the classes, IGNORE;
+    name: of the image."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    name: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of image and mask in memory."""
+        return self.image.nbytes + self.mask.nbytes
+
+
+class Split(Sequence):
+    """A sequence of samples, each made by `read(key)` when asked for, and kept up to KEEP bytes.
+
+    digests: of samples by key, where they are known without reading them again; kept: samples by
+    key that were read already.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[object], Sample],
+        keys: Sequence,
+        digests: Mapping[object, str] | None = None,
+        kept: Mapping[object, Sample] | None = None,
+    ):
+        self.read, self.keys, self.digests = read, tuple(keys), digests or {}
+        self._kept = {key: kept[key] for key in self.keys if key in kept} if kept else {}
+        self._room = KEEP - sum(sample.nbytes for sample in self._kept.values())
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: int | slice) -> "Sample | Split":
+        if isinstance(index, slice):
+            return Split(self.read, self.keys[index], self.digests, self._kept)
+        key = self.keys[index]
+        if key in self._kept:
+            return self._kept[key]
+        sample = self.read(key)
+        if sample.nbytes <= self._room:
+            self._room -= sample.nbytes
+            self._kept[key] = sample
+        return sample
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A name, the names of the foreground classes (one: binary), and the three splits.
+
+    notes: sentences on what is unusual about the data and stops no training.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Sequence[Sample]
+    val: Sequence[Sample]
+    test: Sequence[Sample]
+    notes: tuple[str, ...] = field(default=(), repr=False)
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train)}/{len(self.val)}/{len(self.test)}"
+        head = f"Dataset({self.name}: {', '.join(self.classes)}; train/val/test {sizes})"
+        return "\n".join([head, *(f"  note: {note}" for note in self.notes)])
+
+
+def match_classes(of_model: Sequence[str], of_data: Sequence[str]) -> tuple[int, ...]:
+    """The model's number (from 1) of each class of the data: by name, in any letter case.
+
+    Names that say nothing ("object", "class 3"), as those of masks without names, match by number.
+    Raises UserError for a class of the data that the model was not trained on.
+    """
+    known = {name.casefold(): number for number, name in enumerate(of_model, 1)}
+    lost = [name for name in of_data if name.casefold() not in known]
+    if _unnamed(of_model) or _unnamed(of_data):
+        lost = of_data if len(of_data) > len(of_model) or len(of_data) == 1 < len(of_model) else ()
+        known = {name.casefold(): number for number, name in enumerate(of_data, 1)}
+    if lost:
+        raise UserError(
+            f"The data have the class(es) {', '.join(lost)}, the model draws {', '.join(of_model)};"
+            " expected classes that it was trained on; rename the data's, or train on them."
+        )
+    return tuple(known[name.casefold()] for name in of_data)
+
+
+def _unnamed(names: Sequence[str]) -> bool:
+    """Whether all names were made up for masks that have numbers alone."""
+    return all(name == "object" or name.removeprefix("class ").isdigit() for name in names)
+
+
+def with_classes(data: Dataset, names: Sequence[str]) -> Dataset:
+    """The data with their masks numbered as a model numbers the classes of these names.
+
+    Raises UserError as `match_classes` does.
+    """
+    numbers = match_classes(names, data.classes)
+    if numbers == tuple(range(1, len(numbers) + 1)):
+        return replace(data, classes=tuple(names))
+    table = np.arange(256, dtype=np.uint8)
+    table[1 : len(numbers) + 1] = numbers
+    splits = {s: _renumbered(getattr(data, s), table) for s in ("train", "val", "test")}
+    return replace(data, classes=tuple(names), **splits)
+
+
+def _renumbered(samples: Sequence[Sample], table: np.ndarray) -> Split:
+    keys = getattr(samples, "keys", range(len(samples)))
+    read = samples.read if isinstance(samples, Split) else samples.__getitem__
+
+    def changed(key) -> Sample:
+        sample = read(key)
+        return Sample(sample.image, table[sample.mask], sample.name)
+
+    return Split(changed, keys)
+
+
+def check_sample(sample: Sample) -> None:
+    """UserError with one sentence where something is no Sample as its docstring has it."""
+    if not all(hasattr(sample, part) for part in ("image", "mask", "name")):
+        raise UserError(
+            f"A {type(sample).__name__} was given as a sample; expected Sample(image, mask, name); "
+            "make one, with a mask of zeros where there is none."
+        )
+    for part, axes in (("image", 3), ("mask", 2)):
+        values = np.asarray(getattr(sample, part))
+        colours = axes == 2 or values.shape[2:] == (3,)
+        if values.dtype != np.uint8 or values.ndim != axes or not colours or not values.size:
+            shape, wanted = " ".join(map(str, values.shape)), "H W 3" if axes == 3 else "H W"
+            raise UserError(
+                f"The {part} of {sample.name} is {values.dtype} `{shape}`; expected uint8 "
+                f"`{wanted}`, {'0..255' if axes == 3 else 'class numbers'}; convert it."
+            )
+    if sample.image.shape[:2] != sample.mask.shape:
+        raise UserError(
+            f"The mask of {sample.name} is {sample.mask.shape[1]}x{sample.mask.shape[0]} pixels, "
+            f"its image {sample.image.shape[1]}x{sample.image.shape[0]}; expected one size; save "
+            "the mask at the image's size (nearest neighbour)."
+        )
+
+
+def check_samples(samples: Iterable[Sample], classes: int) -> None:
+    """UserError for samples made in Python that are not as documented, 0/255 masks among them.
+
+    A Split is made by code that checks its samples itself, and is not read here.
+    """
+    if isinstance(samples, Split):
+        return
+    beside, alone = [], []
+    for sample in samples:
+        check_sample(sample)
+        values = np.unique(sample.mask)
+        numbers = values[(values > 0) & (values != IGNORE)]
+        if numbers.size and numbers[-1] > classes:
+            raise UserError(
+                f"The mask of {sample.name} holds {numbers[-1]}; expected 0..{classes}, or "
+                f"{IGNORE} for pixels to ignore; renumber it, or name more classes."
+            )
+        if values[-1] == IGNORE:
+            (beside if numbers.size else alone).append(sample.name)
+    if len(alone) > len(beside):
+        raise UserError(
+            f"The mask of {alone[0]} holds {IGNORE} and no class number, which would ignore its "
+            f"object; expected class numbers 1..{classes}; divide a 0/255 mask by 255."
+        )
+
+
+def digest_of(name: str, image: np.ndarray, mask: np.ndarray) -> str:
+    """Twelve hex digits over the name, image and mask of one sample."""
+    digest = hashlib.sha256(repr((name, image.shape)).encode())
+    for part in (image, mask):
+        digest.update(np.ascontiguousarray(part).data)
+    return digest.hexdigest()[:12]
+
+
+def content(*splits: Sequence[Sample]) -> str:
+    """Twelve hex digits over names, images and masks of the splits.
+
+    No sample is read whose digest is known. Of drawn domains the keys and the size stand for the
+    pictures, whose last bit may be another on another processor.
+    """
+    digest = hashlib.sha256()
+    for split in splits:
+        digest.update(f"{len(split)} samples".encode())
+        keys = getattr(split, "keys", ())
+        if keys and not any(isinstance(key, str) for key in keys):  # drawn from its keys
+            digest.update(repr((keys, split[0].image.shape)).encode())
+            continue
+        known = getattr(split, "digests", {})
+        for i, key in enumerate(keys or range(len(split))):
+            one = known.get(key) or digest_of(split[i].name, split[i].image, split[i].mask)
+            digest.update(one.encode())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,157 @@
+"""What a folder, a table or a COCO file lists, and how its names are written, shown and found."""
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+import numpy as np
+
+from naslora_core.data.image_io import ENDINGS
+from naslora_core.errors import UserError
+
+Tell = Callable[[UserError], None]
+MOST_FILES = 100_000  # that are looked through for one that is spelt otherwise
+
+
+@dataclass(frozen=True)
+class Listing:
+    """images: the file of each name; masks: how a message names its mask; read: its values `H W`;
+    splits: names, in none where a fault was told; where: all masks, as a message names them;
+    remedy: for a mask of another size; classes: their names, or none where masks say it; notes:
+    sentences for every reader; covered: class -> names of images in which later objects hide one
+    of it, filled while masks are read.
+    """
+
+    name: str
+    images: Mapping[str, Path]
+    masks: Mapping[str, Path | str]
+    read: Callable[[str], np.ndarray]
+    splits: Mapping[str, list[str]]
+    where: Path | str
+    remedy: str = "save the mask at the image's size (nearest neighbour)"
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    covered: Mapping[str, list[str]] = field(default_factory=dict)
+
+
+def stop(error: UserError) -> None:
+    """Tell of a fault by raising it; `check` gathers them instead."""
+    raise error
+
+
+def attempt(tell: Tell, function: Callable, *arguments):
+    """What the function returns; None once its fault was told."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        tell(error)
+
+
+def fault(where: Path | str, given: str, expected: str, remedy: str) -> UserError:
+    """The sentence of a fault: the place, what is there, what was expected, what to do."""
+    return UserError(f"{shown(str(where))} {given}; expected {expected}; {remedy}.")
+
+
+def some(names: Sequence[str], what: str = "image") -> str:
+    """How many, and the first three."""
+    return f"{len(names)} {what}(s) ({first(names)})"
+
+
+def first(names: Sequence[str]) -> str:
+    """The first three, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(shown, names[:3])) + more
+
+
+def is_text(name: str) -> bool:
+    """Whether a name was read as UTF-8; what was not holds surrogates, which print nowhere."""
+    return not any(0xD800 <= ord(character) < 0xE000 for character in name)
+
+
+def shown(name: str) -> str:
+    """A name as it is, or with escapes where it is no text."""
+    return name if is_text(name) else ascii(name)
+
+
+def check_text(where: Path | str, names: Iterable[str]) -> None:
+    """UserError for names that are not UTF-8."""
+    if odd := [name for name in names if not is_text(name)]:
+        given = f"has {some(odd, 'name')} that are not UTF-8"
+        raise fault(where, given, "names that every system reads alike", "rename the files")
+
+
+def composed(name: str) -> str:
+    """A name with its accents in one form: macOS takes letters apart, other systems do not."""
+    return unicodedata.normalize("NFC", name)
+
+
+def spelling(path: str) -> str:
+    """A path as all its spellings are alike: %20, letter case, accents, either slash."""
+    return composed(unquote(path)).casefold().replace("\\", "/").removeprefix("./")
+
+
+def alike(names: Iterable[str]) -> dict[str, str]:
+    """spelling -> name, of the names that no other is spelt like."""
+    found = defaultdict(list)
+    for name in names:
+        found[spelling(name)].append(name)
+    return {key: same[0] for key, same in found.items() if len(same) == 1}
+
+
+def short_names(where: Path, paths: list[str]) -> list[str]:
+    """A name a path: without folder and ending if that tells them apart, else with more of it.
+
+    Raises UserError for a path that is there twice, and for one that is not UTF-8.
+    """
+    check_text(where, paths)
+    files = [PurePosixPath(path.replace("\\", "/")) for path in paths]
+    if twice := sorted(str(file) for file, count in Counter(files).items() if count > 1):
+        raise fault(where, f"lists {some(twice)} twice", "each image once", "remove the others")
+    longer = [str(f.with_suffix("")) if f.name else str(f) for f in files]  # "." has no name
+    for names in ([f.stem for f in files], longer):
+        names = list(map(composed, names))
+        if len(set(names)) == len(names):
+            return names
+    return paths
+
+
+class Finder:
+    """Finds a picture below `root` by the path that a table has for it.
+
+    A path may be spelt otherwise (see `spelling`), and have folders before it that are not there.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def __call__(self, path: str) -> Path | None:
+        """The file; None where there is none, or two are spelt alike."""
+        path = path.replace("\\", "/")
+        if (self.root / path).is_file():
+            return self.root / path
+        parts = spelling(path).split("/")
+        tails = ("/".join(parts[i:]) for i in range(len(parts)))
+        return next((self._whole[tail] for tail in tails if tail in self._whole), None)
+
+    def likely(self, path: str) -> str:
+        """Words that name the file most like the path; none where no file is."""
+        known = {spelling(file.name): file for file in self._files}
+        near = get_close_matches(spelling(Path(path).name), known, 1, 0.5)
+        return f"; {known[near[0]].relative_to(self.root)} is the likely file" if near else ""
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        if not self.root.is_dir():
+            return []
+        pictures = (p for p in self.root.rglob("*") if p.suffix.lower() in ENDINGS)
+        return [file for file, _ in zip(pictures, range(MOST_FILES), strict=False)]
+
+    @cached_property
+    def _whole(self) -> dict[str, Path]:
+        names = alike(str(file.relative_to(self.root)) for file in self._files)
+        return {key: self.root / name for key, name in names.items()}

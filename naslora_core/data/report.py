@@ -1,0 +1,182 @@
+"""What a check found: a table, the faults, and sentences on what is unusual."""
+
+import html
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from naslora_core.data.dataset import IGNORE
+from naslora_core.data.inspection import MEGAPIXELS, Inspection, Look
+from naslora_core.data.listing import Listing, first, some
+from naslora_core.data.near_duplicates import near_pairs
+
+COLUMNS = ("part", "images", "size (min / median / max)", "empty", "foreground (median, range)")
+FEW_CLASSES = 8  # up to so many, numbers are taken for classes unless every mask counts from 1
+NEARLY = 0.9  # of the numbers of a mask, and of the masks
+KINDS = {
+    "grey": "grey; the grey is copied to red, green and blue",
+    "palette": "of palette colours; they are converted to RGB",
+    "alpha": "with an alpha channel; it is dropped",
+    "cmyk": "CMYK; they are converted to RGB, roughly",
+    "deep": "of 16 bits or more; the range of each is spread over 0..255, so that brightness "
+    "cannot be compared between them",
+    "nodata": 'with a value far from all others, taken for "no data"; it is black, and the range '
+    "of the others is spread over 0..255",
+    "turned": "turned by their EXIF orientation; they are read upright, as their masks must be",
+    "frames": "of several frames; only the first of each is used",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """rows: one a split, one for all, one a class, each with COLUMNS as keys; faults and notes:
+    sentences. Reads as a table."""
+
+    name: str
+    rows: tuple[dict[str, str], ...]
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stops a training."""
+        return not self.faults
+
+    def __str__(self) -> str:
+        table = [COLUMNS, *(tuple(row[c] for c in COLUMNS) for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+        for title, sentences in self._lists():
+            lines += [f"{title}:", *(f"  - {sentence}" for sentence in sentences)]
+        return "\n".join([self._verdict(), *(lines if self.rows else lines[1:])])
+
+    def _verdict(self) -> str:
+        count = len(self.faults)
+        return f"{self.name}: " + (f"{count} fault(s) stop a training" if count else "no fault")
+
+    def _lists(self):
+        lists = (("Faults", self.faults), ("Notes", self.notes))
+        return [(title, sentences) for title, sentences in lists if sentences]
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{c}</th>" for c in COLUMNS)
+        cells = ("".join(f"<td>{html.escape(row[c])}</td>" for c in COLUMNS) for row in self.rows)
+        table = f"<table><tr>{head}</tr>{''.join(f'<tr>{c}</tr>' for c in cells)}</table>"
+        lists = "".join(
+            f"<p>{title}</p><ul>{''.join(f'<li>{html.escape(s)}</li>' for s in sentences)}</ul>"
+            for title, sentences in self._lists()
+        )
+        return f"<p>{html.escape(self._verdict())}</p>{table if self.rows else ''}{lists}"
+
+
+def report_on(listing: Listing, seen: Inspection) -> Report:
+    """The report of what was seen."""
+    parts = {split: names for split, names in listing.splits.items() if names}
+    parts["all"] = list(seen.looks)
+    rows = [_row(part, seen, names, range(1, 256)) for part, names in parts.items()]
+    for number, name in enumerate(seen.classes, 1) if len(seen.classes) > 1 else ():
+        names = [n for n in seen.looks if number in seen.numbers(n)]
+        rows.append(_row(f"{number}: {name}", seen, names, (number,)))
+    return Report(listing.name, tuple(rows), seen.faults, tuple(notes_on(listing, seen)))
+
+
+def _row(part: str, seen: Inspection, names: list[str], numbers: Iterable[int]) -> dict[str, str]:
+    looks = [seen.looks[name] for name in names]
+    sizes = sorted((one.size for one in looks if one.size), key=lambda size: size[0] * size[1])
+    picked = [sizes[0], sizes[len(sizes) // 2], sizes[-1]] if sizes else []
+    listed = " / ".join(f"{width}x{height}" for height, width in picked)
+    empty = sum(bool(one.shares) and not seen.numbers(one.name) for one in looks)
+    wanted = [seen.numbers(one.name) & set(numbers) for one in looks]
+    pairs = zip(looks, wanted, strict=True)
+    shares = [sum(one.shares[n] for n in held) for one, held in pairs if one.shares]
+    middle, low, high = (100 * f(shares) if shares else 0 for f in (np.median, min, max))
+    spread = f"{middle:.3g}%, {low:.3g}% to {high:.3g}%" if shares else ""
+    return dict(zip(COLUMNS, (part, str(len(looks)), listed, str(empty), spread), strict=True))
+
+
+def notes_on(listing: Listing, seen: Inspection) -> list[str]:
+    """A sentence for each unusual thing: files, pictures, masks and classes, splits."""
+    looks, notes = seen.looks, list(listing.notes)
+    for kind, words in KINDS.items():
+        if names := [name for name, one in looks.items() if kind in one.kinds]:
+            notes.append(f"{some(names)} {words}.")
+    if huge := {name: one.seconds for name, one in looks.items() if "huge" in one.kinds}:
+        notes.append(
+            f"{some(list(huge))} over {MEGAPIXELS} megapixels take {sum(huge.values()):.1f} s to "
+            "read, in every epoch; train on tiles (--tile SIDE), or save them smaller."
+        )
+    return notes + _on_masks(listing, seen) + _on_classes(listing, seen) + _on_splits(listing, seen)
+
+
+def _on_masks(listing: Listing, seen: Inspection) -> list[str]:
+    looks, notes = seen.looks, []
+    if empty := [name for name, one in looks.items() if one.shares.keys() == {0}]:
+        notes.append(f"{some(empty)} with an empty mask; right if nothing is to be found there.")
+    if marked := [name for name, one in looks.items() if seen.ignore and IGNORE in one.shares]:
+        notes.append(
+            f"{some(marked, 'mask')} with 255 beside class numbers: these pixels are ignored, in "
+            "loss and scores; if they are objects, give them the number of their class."
+        )
+    if not listing.classes and objects_counted(looks.values(), len(seen.classes)):
+        notes.append(
+            f"The {len(seen.classes)} numbers of the masks look like object numbers: in nearly "
+            "every mask nearly every number is one connected piece; save 0 and 255 if they are."
+        )
+    return notes
+
+
+def objects_counted(looks: Iterable[Look], classes: int) -> bool:
+    """Whether the numbers of the masks look like those of objects (1, 2, 3, ... cells).
+
+    Nearly every number is one piece in nearly every mask; and there are many numbers, or every mask
+    counts from 1 without a gap, to other ends.
+    """
+    told = [one for one in looks if one.one_piece is not None]
+    if classes < 3 or not told or np.mean([one.one_piece >= NEARLY for one in told]) < NEARLY:
+        return False
+    ends = [(max(one.shares), len(one.shares.keys() - {0})) for one in told]
+    counted = np.mean([top == count for top, count in ends]) >= NEARLY
+    return classes > FEW_CLASSES or bool(counted and len(told) > 2 and len(set(ends)) > 1)
+
+
+def _on_classes(listing: Listing, seen: Inspection) -> list[str]:
+    """Which classes are covered, which no mask has, and which of the others none of train has."""
+    looks, notes, count = seen.looks, [], len(seen.classes)
+    for name, images in listing.covered.items():
+        notes.append(
+            f"{len(images)} object(s) of class {name} are covered whole by later ones "
+            f"({first(sorted(set(images)))}); list the smaller objects later in {listing.where}."
+        )
+    everywhere = set().union(*map(seen.numbers, looks))
+    train = listing.splits["train"]
+    learnt = set().union(*map(seen.numbers, train)) if train else everywhere
+    absent = [c for n, c in enumerate(seen.classes, 1) if n not in everywhere]
+    if absent and count > 1:
+        remedy = "; if their numbers mean no class, renumber the masks from 1 without gaps"
+        remedy = "" if listing.classes else remedy
+        notes.append(f"{len(absent)} of {count} classes are in no mask: {first(absent)}{remedy}.")
+    unlearnt = [c for n, c in enumerate(seen.classes, 1) if n in everywhere - learnt]
+    if unlearnt and count > 1:
+        notes.append(
+            f"{len(unlearnt)} of {count} classes are in no image of train: {first(unlearnt)}; they "
+            "cannot be learnt."
+        )
+    return notes
+
+
+def _on_splits(listing: Listing, seen: Inspection) -> list[str]:
+    looks, notes = seen.looks, []
+    used = {name for names in listing.splits.values() for name in names}
+    if used and (left := sorted(looks.keys() - used)):
+        notes.append(f"{some(left)} in no split; they are not used.")
+    prints = {
+        split: {name: looks[name].print for name in names if looks[name].print}
+        for split, names in listing.splits.items()
+    }
+    if pairs := [str(pair) for pair in near_pairs(prints)]:
+        notes.append(
+            f"{some(pairs, 'pair')} across splits look nearly the same; if they are, put both in "
+            "one split (groups)."
+        )
+    return notes
