@@ -146,6 +146,16 @@ FOLDER = {
         "masks/p1.tif",
         "0, 0.5",
     ),
+    "mask of several frames": (
+        put(
+            "masks/p1.tif",
+            Image.fromarray(square()),
+            save_all=True,
+            append_images=[Image.fromarray(square())] * 2,
+        ),
+        "masks/p1.tif",
+        "3",
+    ),
     "255 among class numbers": (put("masks/p1.png", square(2)), "masks/p0.png", "0..2"),
     "all masks empty": (all_masks(0), "masks", "255"),
     "too few images": (

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from naslora_core.data import Dataset, Sample
-from naslora_core.data import check_notes as duplicates
-from naslora_core.data import from_folder as folder
-from naslora_core.data.near_duplicates import near_pairs, print_of
+from naslora_core.data import Dataset, Sample, folder
+from naslora_core.data.near_duplicates import duplicates, near_pairs, print_of
 from naslora_workbook.lessons.domains import domain
 
 

@@ -46,10 +46,12 @@ def mask_values(path: Path, picture: Picture) -> np.ndarray:
     """The numbers `H W` of an opened mask.
 
     Of a palette, the numbers are read where colour 0 is black, else the greys that it shows.
-    Raises UserError for colours, for a mask in the alpha channel, and for values that a lossy
-    format has changed.
+    Raises UserError for colours, for a mask in the alpha channel, for several pictures in one file,
+    and for values that a lossy format has changed.
     """
     mask, kind = picture.image, picture.image.mode
+    if picture.frames > 1:
+        raise fault(path, f"holds {picture.frames} pictures", "one mask", "save its masks as one")
     if kind == "P" and not _numbered(mask):
         mask = mask.convert("RGBA")
     if mask.mode in ("LA", "RGBA"):
