@@ -111,7 +111,7 @@ def test_objects_of_named_classes_are_none(tmp_path):
 
 def test_files_that_are_not_read_are_noted(tmp_path):
     root = make(tmp_path)
-    for name in ("images/q0.gif", "images/q1.GIF", "images/notes.txt", "masks/q0.svg", "LICENSE"):
+    for name in ("images/q0.heic", "images/q1.HEIC", "images/notes.txt", "masks/q0.svg", "LICENSE"):
         (root / name).write_text("hello")
     (root / "images/more").mkdir()
     for name in ("q8", "q9"):
@@ -119,7 +119,7 @@ def test_files_that_are_not_read_are_noted(tmp_path):
     report = quiet(root)
     assert report.ok
     for words in (
-        r"images also holds 2 \.gif, .*1 \.txt.*; only files ending in \.png",
+        r"images also holds 2 \.heic, .*1 \.txt.*; only files ending in \.png",
         r"images also holds .*1 folder\(s\)",
         r"masks also holds 1 \.svg;",
         r"2 mask\(s\) \(q8, q9\) without an image of the same name",

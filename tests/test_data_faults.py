@@ -338,8 +338,8 @@ COCO = {
         change("categories", value=[{"id": 7, "name": "background"}]), "instances.json",
     ),
     "an image of another format": (
-        both(lambda root: save(root / "images/p3.gif", square()), remove("images/p3.png"),
-             change("images", 3, "file_name", value="p3.gif")), "p3.gif", ".webp",
+        both(move("images/p3.png", "images/p3.svg"),
+             change("images", 3, "file_name", value="p3.svg")), "p3.svg", ".webp",
     ),
 }  # fmt: skip
 

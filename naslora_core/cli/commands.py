@@ -31,13 +31,8 @@ METHOD = (
 
 @command(option("data", metavar="FOLDER|CSV|JSON", help=DATA), GROUPS)
 def check(arguments):
-<<<<<<< HEAD:naslora_core/cli/commands.py
     """List what is wrong with images and masks, before a training."""
-    from naslora_core.data import check
-=======
-    """Look at all images and masks of yours before a training, and list what is wrong."""
     from naslora_core.data import check as report_on
->>>>>>> e730d06 (Look at each picture once, find files spelt otherwise, keep ignored pixels out of loss and score):naslora_core/cli/images.py
 
     report = report_on(arguments.data, arguments.groups)
     print(report)

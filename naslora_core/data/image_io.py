@@ -10,7 +10,9 @@ from PIL import Image, ImageOps, TiffImagePlugin
 
 from naslora_core.errors import UserError
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+ENDINGS = (
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm"
+)  # fmt: skip
 DEEP = ("I", "F")  # Pillow's modes of more than eight bits a pixel begin so
 ORIENTATION = 0x0112  # of EXIF; 1: upright
 TURNED = range(2, 9)
@@ -60,7 +62,7 @@ def _open(path: Path) -> Picture:
         bits, lossy = _bits(file, path), _lossy(file, path)
         turned = file.getexif().get(ORIENTATION) in TURNED  # loading turns a TIFF and forgets
         tags = getattr(file, "tag_v2", {})
-        frames = getattr(file, "n_frames", 1) if file.format == "TIFF" else 1
+        frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
         file.seek(0)
         file.load()
         image = ImageOps.exif_transpose(file)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from naslora_core.data.dataset import IGNORE
 from naslora_core.data.transforms import filled
 from naslora_core.training.metrics import iou
 
@@ -91,7 +92,11 @@ def linear(few: int, many: int) -> Tensor:
 def mean_ceiling(samples: Sequence, grid: Grid) -> float:
     """Mean `ceiling` over the classes of the first IMAGES samples, 1 where none shows any."""
     some = [samples[i] for i in range(min(IMAGES, len(samples)))]
-    found = [ceiling(s.mask == c, grid) for s in some for c in np.unique(s.mask[s.mask > 0])]
+    found = [
+        ceiling(s.mask == c, grid)
+        for s in some
+        for c in np.unique(s.mask[(s.mask > 0) & (s.mask != IGNORE)])
+    ]
     return float(np.mean(found)) if found else 1.0
 
 
