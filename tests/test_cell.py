@@ -152,13 +152,6 @@ def test_starts():
         Cell(4, "linear", "cold")
 
 
-def test_temperature_sharpens():
-    cell = made()
-    cell.temperature.fill_(1e-3)
-    p = cell.probabilities()
-    assert p.max() > 0.999 and p.argmax() == cell.arch_alpha.argmax()
-
-
 def test_an_operator_without_a_kernel_runs_beside_the_mixed_kernel(monkeypatch):
     monkeypatch.setattr(registry, "REGISTRY", dict(REGISTRY))
 

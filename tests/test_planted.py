@@ -135,15 +135,6 @@ def test_weights_rates_fall_over_the_second_half_and_alphas_never():
     assert torch.allclose(alpha, torch.full((8,), 0.02), rtol=0.01)
 
 
-def test_a_schedules_temperature_is_in_force():
-    def winner(temperature):
-        stage = Stage("s", 20, "both", 0.02, alpha_lr=0.01, temperature=temperature)
-        garden = replace(QUICK, schedule=Schedule("s", (stage,)))
-        return max(planted.race("skip", 0, garden).history[-1]["probability"])
-
-    assert winner(0.1) > winner(1.0) > winner(10.0) and winner(1.0) == winner(None)
-
-
 def test_noise_is_the_share_it_says():
     garden = Garden(noise=0.5)
     kernel = planted.teacher("skip", garden, 0)

@@ -10,6 +10,7 @@ from naslora_core.adapters.spatial_lora import SpatialLoRA, SpatialLoRALinear
 from naslora_core.adapters.target_layers import THIRDS
 from naslora_core.errors import known
 from naslora_core.search import Cell
+from naslora_core.search.cell import mix_together
 
 SHARES = ("block", "kind", "all")
 
@@ -38,6 +39,7 @@ class NASLoRA(SpatialLoRA):
     def inject(self, encoder: nn.Module) -> None:
         """Wrap the Linears; then let cells share alpha, and freeze it where nothing is searched."""
         super().inject(encoder)
+        mix_together(encoder)
         device, shared = next(encoder.parameters()).device, {}
         for _, block in selected(encoder, self.blocks):
             kind = {"kind": block.window_size > 0, "all": "all"}.get(self.share)

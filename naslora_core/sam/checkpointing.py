@@ -34,15 +34,21 @@ def _contexts(block: nn.Module) -> tuple:
 
 
 class _Still:
-    """Inside, the running statistics of batch norms stay as they are."""
+    """Inside, the running statistics of batch norms stay as they are, and what the encoder mixed
+    for this forward pass (`mixed` of a searchable cell) is there again."""
 
     def __init__(self, block: nn.Module):
         self.norms = {m: m.momentum for m in block.modules() if isinstance(m, nn.BatchNorm2d)}
+        self.mixed = {m: m.mixed for m in block.modules() if hasattr(m, "mixed")}
 
     def __enter__(self) -> None:
         for norm in self.norms:
             norm.momentum = 0.0
+        for cell, mixed in self.mixed.items():
+            cell.mixed = mixed
 
     def __exit__(self, *_) -> None:
         for norm, momentum in self.norms.items():
             norm.momentum = momentum
+        for cell in self.mixed:
+            cell.mixed = None

@@ -3,10 +3,15 @@
 Convolution is linear in its kernel, so  sum_i a_i (K_i * z) = (sum_i a_i pad(K_i)) * z : pad every
 kernel to the largest, mix the kernels, convolve once. The cost of a step then hardly depends on
 how many operators are searched. `mix_maps` is the same sum over feature maps, for reading.
+
+An encoder mixes the kernels of all its cells at once (`mix_together`): the same few operations a
+step, whatever its depth. A cell that is called alone mixes its own.
 """
 
 import math
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -24,17 +29,24 @@ class Cell(nn.Module):
     start: "plain" is the paper's form, random kernels under a softmax, which at first passes only
     1/n of z; "identity" starts every learnable kernel as a copy of z; "beside" keeps a skip outside
     the softmax and scales the mixture by sqrt(n), so that LoRA's own path is whole from the start.
+    Raises UserError for an unknown start, operator or set.
     """
 
     def __init__(self, rank: int, operators="linear", start: str = "beside"):
         super().__init__()
-        known(start, STARTS, "Unknown start")
-        self.rank, self.start = rank, start
-        self.register_buffer("temperature", torch.ones(()))  # of the softmax; kept in files
+        self.rank, self.start = rank, known(start, STARTS, "Unknown start")
         self.names = operator_names(operators)
         self.operators = build(self.names, rank)
         self.arch_alpha = nn.Parameter(torch.zeros(len(self.names)))
-        self._lay_out()
+        self.fields = tuple(
+            (i, op.side, tuple(op.seats().tolist()))
+            for i, op in enumerate(self.operators)
+            if op.linear
+        )
+        self.side = max((side for _, side, _ in self.fields), default=1)
+        self.mixed: tuple[Tensor, Tensor] | None = None  # by `mix_together`, for one forward pass
+        beside = identity(rank, self.side) * (start == "beside")  # r r k k
+        self.register_buffer("beside", beside, persistent=False)
         if start == "identity":
             for op in self.operators:
                 op.start_at_identity()
@@ -50,48 +62,73 @@ class Cell(nn.Module):
         return math.sqrt(len(self.names)) if self.start == "beside" else 1.0
 
     def probabilities(self) -> Tensor:
-        """softmax(alpha / temperature), `n`."""
-        return (self.arch_alpha / self.temperature).softmax(0)
-
-    def _lay_out(self) -> None:
-        """Where the taps of all linear kernels, end to end, lie in the largest of them."""
-        linear = [(i, op) for i, op in enumerate(self.operators) if op.linear]
-        self.side = max((op.side for _, op in linear), default=1)
-        place = [placement(op.side, self.side)[op.seats()] for _, op in linear]
-        owner = [torch.full((len(taps),), i) for (i, _), taps in zip(linear, place, strict=True)]
-        owners = torch.cat(owner or [torch.zeros(0, dtype=torch.long)])
-        constants = {
-            "owner": F.one_hot(owners, len(self.names)).float(),  # T n
-            "place": torch.cat(place or [torch.zeros(0, 1)]),  # T k^2
-            "beside": identity(self.rank, self.side) * (self.start == "beside"),  # r r k k
-        }
-        for name, value in constants.items():
-            self.register_buffer(name, value, persistent=False)
+        """softmax(alpha), `n`."""
+        return self.arch_alpha.softmax(0)
 
     def kernel(self) -> Tensor:
         """The effective kernel `r r k k` of all linear operators (and the skip beside them)."""
-        banks = [op.taps() for op in self.operators if op.linear]
-        if not banks:
-            return self.beside
-        weights = self.gain * self.probabilities()
-        with torch.autocast(weights.device.type, enabled=False):
-            # sum_i a_i pad(K_i) as one product: r r T  @  T k^2
-            mixed = torch.cat(banks, 2) @ ((self.owner @ weights)[:, None] * self.place)
-        return mixed.view_as(self.beside) + self.beside
+        return mix([self])[0][0]
 
     def forward(self, z: Tensor) -> Tensor:
-        out = F.conv2d(z, self.kernel().to(z.dtype), padding=self.side // 2)
-        others = [(i, op) for i, op in enumerate(self.operators) if not op.linear]
-        weights = self.gain * self.probabilities() if others else ()
-        return sum((weights[i] * op(z) for i, op in others), out)
+        kernel, weights = self.mixed or (part[0] for part in mix([self]))
+        out = F.conv2d(z, kernel.to(z.dtype), padding=self.side // 2)
+        if self.linear:
+            return out
+        pairs = zip(weights.unbind(), self.operators, strict=True)
+        return sum((w * op(z) for w, op in pairs if not op.linear), out)
 
     def mix_maps(self, z: Tensor) -> Tensor:
         """The readable reference: sum_i a_i O_i(z), every operator on its own."""
-        maps = [
-            self.gain * w * op(z)
-            for w, op in zip(self.probabilities(), self.operators, strict=True)
-        ]
+        pairs = zip(self.probabilities(), self.operators, strict=True)
+        maps = [self.gain * a * op(z) for a, op in pairs]
         return sum(maps) + (z if self.start == "beside" else 0)
+
+
+def mix(cells: Sequence[Cell]) -> tuple[Tensor, Tensor]:
+    """Mixed kernels `B r r k k` and weights of the operators `B n` of B cells of one layout.
+
+    The number of operations does not depend on B: the taps of all cells lie end to end in one
+    vector, and one batched product weighs, pads and sums them.
+    """
+    cell, count, like = cells[0], len(cells), cells[0].beside
+    with torch.autocast(like.device.type, enabled=False):
+        weights = cell.gain * torch.stack([c.arch_alpha for c in cells]).softmax(1)
+        kinds = zip(*(c.operators for c in cells), strict=True)
+        flat = [taps for ops in kinds if ops[0].linear for taps in ops[0].flat_taps(ops)]
+        if not flat:
+            return like.expand(count, *like.shape), weights
+        layout = len(cell.names), cell.fields, cell.side, cell.rank, count
+        owner, place, order = _layout(*layout, like.device, like.dtype)
+        banks = torch.cat(flat).index_select(0, order).view(count, cell.rank**2, -1)  # B rr T
+        # sum_i a_i pad(K_i) of every cell as one product: B rr T  @  B T kk
+        mixed = banks @ ((weights @ owner)[..., None] * place)
+        kernels = mixed.view(count, *like.shape) + like
+    if torch.is_autocast_enabled(like.device.type):
+        kernels = kernels.to(torch.get_autocast_dtype(like.device.type))
+    return kernels, weights
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _layout(
+    n: int,
+    fields: tuple,
+    largest: int,
+    rank: int,
+    count: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of T taps, those of all linear operators end to end: whose each is, 0/1 `n T`, where it lies
+    in the largest kernel, 0/1 `T kk`, and the order in which all cells' taps become `B rr T`."""
+    owner = torch.cat([torch.full((len(seats),), i) for i, _, seats in fields])
+    place = torch.cat([placement(side, largest)[list(seats)] for _, side, seats in fields])
+    sizes = [len(seats) for *_, seats in fields]
+    flat = torch.arange(count * rank**2 * sum(sizes))
+    parts = flat.split([count * rank**2 * size for size in sizes])
+    order = torch.cat([p.view(count, rank**2, -1) for p in parts], 2).flatten()
+    owner = F.one_hot(owner, n).T
+    return owner.to(device, dtype), place.to(device, dtype), order.to(device)
 
 
 def placement(side: int, largest: int) -> Tensor:
@@ -100,12 +137,28 @@ def placement(side: int, largest: int) -> Tensor:
     return F.pad(taps, ((largest - side) // 2,) * 4).flatten(1)
 
 
+def mix_together(encoder: nn.Module) -> None:
+    """Let an encoder mix the kernels of all its cells before each of its forward passes."""
+    encoder.register_forward_pre_hook(_mix_all)
+    encoder.register_forward_hook(_forget, always_call=True)
+
+
+def _mix_all(encoder: nn.Module, _) -> None:
+    alike = defaultdict(list)
+    for cell in (m for m in encoder.modules() if isinstance(m, Cell)):
+        kinds = tuple(map(type, cell.operators))
+        alike[kinds, cell.rank, cell.start, cell.beside.dtype, cell.beside.device].append(cell)
+    for cells in alike.values():
+        for cell, *mixed in zip(cells, *mix(cells), strict=True):
+            cell.mixed = tuple(mixed)
+
+
+def _forget(encoder: nn.Module, *_) -> None:
+    """The mixed kernels hang on a graph, and are of this forward pass alone."""
+    for cell in (m for m in encoder.modules() if isinstance(m, Cell)):
+        cell.mixed = None
+
+
 def entropy(p: Tensor) -> Tensor:
     """Entropy of probabilities `n` as a share of log n; a certain one (0 log 0) counts nothing."""
     return -torch.special.xlogy(p, p).sum() / math.log(max(len(p), 2))
-
-
-def heat(cells: Iterable[Cell], temperature: float | None) -> None:
-    """Give the cells this temperature; None leaves them as they are."""
-    for cell in cells if temperature is not None else ():
-        cell.temperature.fill_(temperature)

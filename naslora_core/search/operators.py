@@ -1,24 +1,20 @@
-"""Which operators there are: by name, in sets, and what an ordered set is called in files.
-
-The candidate operators between LoRA's encoder and decoder, one decorated class each.
+"""The candidate operators between LoRA's encoder and decoder, one decorated class each.
 
 A linear operator is its kernel `r r k k` (out, in, rows, columns): the cell mixes kernels and
 convolves once. An operator that is not linear overrides `forward` and leaves `kernel` out.
 """
 
 import hashlib
+import json
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.errors import UserError, known
-
-if TYPE_CHECKING:
-    from naslora_core.search.operators import Operator
 
 REGISTRY: dict[str, type["Operator"]] = {}
 OPERATOR_SETS: dict[str, tuple[str, ...]] = {
@@ -37,25 +33,32 @@ OPERATOR_SETS: dict[str, tuple[str, ...]] = {
 
 
 def operator(name: str) -> Callable[[type["Operator"]], type["Operator"]]:
-    """Enter a class into the registry: it then appears in search, genotype, plots and tables."""
+    """Register a class: it then appears in search, genotype, plots and cost tables.
 
-    def enter(cls: type["Operator"]) -> type["Operator"]:
+    Raises UserError for a name that another class has; the same class may be defined again, as
+    when a notebook's cell runs twice.
+    """
+
+    def register(cls: type["Operator"]) -> type["Operator"]:
+        there = REGISTRY.get(name, cls)
+        if (there.__module__, there.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise UserError(
+                f"The operator {name!r} of {cls.__qualname__} is registered already, by "
+                f"{there.__module__}.{there.__qualname__}; take another name."
+            )
         cls.name = name
         REGISTRY[name] = cls
         return cls
 
-    return enter
+    return register
 
 
-def build(names: tuple[str, ...], rank: int) -> nn.ModuleList:
+def build(names: Sequence[str], rank: int) -> nn.ModuleList:
     """One operator of every name; UserError for an unknown one."""
-    unknown = [n for n in names if n not in REGISTRY]
-    if unknown:
-        raise UserError(f"Unknown operator {unknown[0]!r}; registered are {', '.join(REGISTRY)}.")
-    return nn.ModuleList(REGISTRY[n](rank) for n in names)
+    return nn.ModuleList(REGISTRY[known(n, REGISTRY, "Unknown operator")](rank) for n in names)
 
 
-def operator_names(operators: str | tuple[str, ...]) -> tuple[str, ...]:
+def operator_names(operators: str | Sequence[str]) -> tuple[str, ...]:
     """The names in a set (by its name), or the names themselves; UserError for an unknown set, or
     for no name at all."""
     if not operators:
@@ -65,9 +68,24 @@ def operator_names(operators: str | tuple[str, ...]) -> tuple[str, ...]:
     return OPERATOR_SETS[known(operators, OPERATOR_SETS, "Unknown operator set")]
 
 
-def set_hash(names: tuple[str, ...]) -> str:
-    """Twelve hex digits that name an ordered operator set in files."""
-    return hashlib.sha256(",".join(names).encode()).hexdigest()[:12]
+def set_hash(names: Sequence[str]) -> str:
+    """Twelve hex digits of the definitions of an ordered operator set, as files hold them."""
+    told = [[n, _definition(REGISTRY[known(n, REGISTRY, "Unknown operator")])] for n in names]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+
+
+@cache
+def _definition(cls: type["Operator"]) -> list:
+    """What an operator of rank 2 computes: its field, the shapes of its parameters, and its kernel
+    (or its answer to one map) where these hold multiples of 1/8."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad():
+        op = cls(2).double().eval()
+        for p in op.parameters():
+            p.copy_((torch.arange(p.numel()) * 5 % 11 - 4).view_as(p) / 8)
+        z = (torch.arange(2 * 7 * 7) * 7 % 17 - 8).view(1, 2, 7, 7).double() / 8
+        computed = op.kernel() if op.linear else op(z)
+    shapes = [[n, list(p.shape)] for n, p in op.named_parameters()]
+    return [cls.side, shapes, [round(v, 3) + 0.0 for v in computed.flatten().tolist()]]
 
 
 class Operator(nn.Module):
@@ -76,7 +94,7 @@ class Operator(nn.Module):
     name: str
     side: int = 1
     folds_to: str = "one k x k convolution"
-    why_unfoldable: str = "is no convolution"  # why one that is not linear cannot fold
+    why_unfoldable: str = "is no convolution"  # of one that is not linear
 
     def __init__(self, rank: int):
         super().__init__()
@@ -97,6 +115,14 @@ class Operator(nn.Module):
     def taps(self) -> Tensor:
         """What the kernel holds at `seats`, `r r t`; elsewhere it is 0."""
         return self.kernel().flatten(2)
+
+    @classmethod
+    def flat_taps(cls, operators: Sequence["Operator"]) -> list[Tensor]:
+        """The taps of this operator in B cells, end to end in parts: `B r r t` in all.
+
+        Override it where B operators can be computed in one batch.
+        """
+        return [op.taps().flatten() for op in operators]
 
     def seats(self) -> Tensor:
         """Where the taps lie in the kernel, counted row by row: `t` numbers below side^2."""
@@ -132,6 +158,10 @@ class Fixed(Operator):
 
     def kernel(self) -> Tensor:
         return self.constant
+
+    @classmethod
+    def flat_taps(cls, operators: Sequence[Operator]) -> list[Tensor]:
+        return [operators[0].taps().flatten()] * len(operators)
 
 
 @operator("none")
@@ -243,7 +273,14 @@ class Separable(Operator):
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
 
     def kernel(self) -> Tensor:
+        # K[o, i] = P[o, i] D[i]
         return self.pointwise * self.depthwise[:, 0]
+
+    @classmethod
+    def flat_taps(cls, operators: Sequence[Operator]) -> list[Tensor]:
+        P = torch.stack([op.pointwise for op in operators])  # B r r 1 1
+        D = torch.stack([op.depthwise for op in operators])  # B r 1 k k
+        return [(P * D[:, None, :, 0]).flatten()]
 
     def start_at_identity(self) -> None:
         self.depthwise.data.copy_(identity(1, self.side).expand(self.rank, -1, -1, -1))

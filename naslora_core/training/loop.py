@@ -1,4 +1,4 @@
-"""The architecture vectors of a model while they are trained: temperature, entropy, what they say.
+"""The architecture vectors of a model while they are trained: entropy, what they say.
 
 A vector that cells share is here once; a cell whose alpha does not move has none here.
 
@@ -16,7 +16,6 @@ from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam.checkpointing import checkpointed
 from naslora_core.search import Cell, entropy
-from naslora_core.search.cell import heat
 from naslora_core.search.schedule import Schedule, Stage
 from naslora_core.training.distributed import average_gradients
 from naslora_core.training.matching import matched_loss
@@ -33,12 +32,8 @@ class Alphas:
         cells = (m for m in model.modules() if isinstance(m, Cell))
         self.cells = [c for c in cells if id(c.arch_alpha) in own]
 
-    def heat(self, temperature: float | None) -> None:
-        """Give every cell this temperature; None leaves them as they are."""
-        heat(self.cells, temperature)
-
     def probabilities(self) -> list[Tensor]:
-        """softmax(alpha / temperature) of every vector, in order, each `n`."""
+        """softmax(alpha) of every vector, in order, each `n`."""
         of = {id(c.arch_alpha): c for c in self.cells}
         return [of[id(p)].probabilities() for p in self.parameters]
 
@@ -48,11 +43,10 @@ class Alphas:
 
     @torch.no_grad()
     def event(self) -> dict:
-        """What an event tells: probabilities, and the temperature that made them."""
+        """What an event tells: probabilities."""
         if not self.parameters:
             return {}
-        heat = round(self.cells[0].temperature.item(), 6)
-        return {"alpha": [p.tolist() for p in self.probabilities()], "temperature": heat}
+        return {"alpha": [p.tolist() for p in self.probabilities()]}
 
 
 WARMUP = 0.05  # share of the steps over which the learning rate rises
@@ -117,7 +111,6 @@ class TrainingRun:
         for kind, group in self.groups.items():
             for p in group:
                 p.requires_grad_(kind in moves)
-        self.alphas.heat(stage.temperature_at(done))
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._gradients(stage, moves, half)
         self._move(stage)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.errors import UserError
-from naslora_core.search.cell import Cell, heat
+from naslora_core.search.cell import Cell
 from naslora_core.search.operators import build, operator_names
 from naslora_core.search.projection import explain, project
 from naslora_core.search.schedule import Schedule, named_schedule
@@ -136,7 +136,7 @@ def lesson(kernel: Tensor, garden: Garden, seed: int, step: int) -> tuple[Tensor
 def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tuple]:
     """Train what is free in `model` on draw(step) = (x, y): (step, what moved, loss) of each.
 
-    Of a stage steps, moves, rates and temperature count: every step draws data of its own, so there
+    Of a stage steps, moves and rates count: every step draws data of its own, so there
     are no halves to keep apart; decay is AdamW's own.
     """
     free = {n: p for n, p in model.named_parameters() if p.requires_grad}
@@ -146,10 +146,9 @@ def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tup
         "weights": torch.optim.AdamW(weights),
         "alpha": torch.optim.AdamW(alphas, betas=(0.5, 0.999)),
     }
-    cells, plan = [m for m in model.modules() if isinstance(m, Cell)], schedule.timeline
+    plan = schedule.timeline
     for step, (stage, done) in enumerate(plan):
         moves, (x, y) = stage.moves_at(done)[0], draw(step)
-        heat(cells, stage.temperature_at(done))
         loss = F.mse_loss(model(x), y)
         model.zero_grad()
         loss.backward()
