@@ -49,8 +49,8 @@ class Adapted(Segmenter):
         return {n: self.get_parameter(n) for n in self.trained_names}
 
     def adapter_state_dict(self) -> dict[str, Tensor]:
-        """What an adapter file holds: `trainable()`, and what cells keep beside (batch statistics,
-        temperature), every tensor the model's own."""
+        """What an adapter file holds: `trainable()`, and what cells keep beside (batch statistics),
+        every tensor the model's own."""
         parameters = {n for n, _ in self.named_parameters(remove_duplicate=False)}
         state = self.sam.image_encoder.state_dict(prefix="sam.image_encoder.")
         return self.trainable() | {n: t for n, t in state.items() if n not in parameters}
