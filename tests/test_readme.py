@@ -2,14 +2,12 @@
 
 import re
 
-import torch
 from own import image_folder
 
-import naslora_core
-from naslora_workbook.figures.story import paired_seeds
-from naslora_workbook.figures.theme import canvas
+from naslora_workbook.publishing import findings
 from naslora_workbook.publishing.environment import ROOT
-from naslora_workbook.research.compare import paired, recorded
+from naslora_workbook.publishing.findings import leads, verdict_title
+from naslora_workbook.research.bootstrap import Interval
 from naslora_workbook.results.records import measured
 
 
@@ -17,28 +15,29 @@ def test_the_readmes_own_code_runs(tmp_path, monkeypatch):
     """As it stands there, on ten images and in four steps."""
     monkeypatch.chdir(tmp_path)
     image_folder(tmp_path / "my_images", count=10)
-    library, loop = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (library,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     names = {}
     exec(library.replace('out="runs', 'steps=4, out="runs'), names)
     assert (tmp_path / "runs" / "mine" / "last.safetensors").exists()
-    model, names["images"] = names["model"], torch.rand(2, 3, 128, 128) * 255
-    names |= {"truth": torch.ones(2, 1, 128, 128), "your_loss": torch.nn.functional.mse_loss}
-    before = {n: t.clone() for n, t in model.trainable().items()}
-    exec(loop, names)
-    assert any((t != before[n]).any() for n, t in model.trainable().items())
-    again = naslora_core.load_adapter(names["sam"], "mine.safetensors")
-    assert all(
-        torch.equal(t, model.adapter_state_dict()[n]) for n, t in again.adapter_state_dict().items()
+    assert names["result"].history[-1]["step"] == 4
+
+
+def test_the_readme_fits_a_screen_and_its_figure_states_the_verdict_of_the_records():
+    assert len((ROOT / "README.md").read_bytes()) <= 7000
+    assert measured("measurements/hero")["alt"].startswith(verdict_title(leads()))
+
+
+def test_a_finding_says_that_an_interval_with_zero_cannot_tell():
+    sure, unsure = Interval(0.02, 0.01, 0.03), Interval(0.01, -0.01, 0.03)
+    found = {"Conv-LoRA": sure, "LoRA": unsure}
+    assert verdict_title(found) == (
+        "NAS-LoRA scores above Conv-LoRA; from 1 of 2 rivals we cannot tell it apart"
     )
+    assert "cannot tell" in findings._lead("LoRA", found)
+    assert "cannot tell" not in findings._lead("Conv-LoRA", found)
 
 
-def test_the_first_figure_says_what_its_records_say():
-    """hero.png was drawn before: where the rule or the records changed, it is to be made anew."""
-    alt = measured("measurements/hero")["alt"]
-    runs = recorded("methods")
-    differences = {
-        d: paired([r for r in runs if r["data"] == d], "nas_lora", "lora")
-        for d in ("camouflage", "polyp")
-    }
-    said = paired_seeds(canvas()[1][0, 0], differences)
-    assert alt.startswith(f"NAS-LoRA minus LoRA: {said}."), "run python -m naslora_core hero"
+def test_a_rival_that_is_ahead_is_not_called_behind():
+    found = {"LoRA": Interval(-0.02, -0.03, -0.01)}
+    assert "below LoRA" in findings._lead("LoRA", found)
+    assert "scores above" not in verdict_title(found)

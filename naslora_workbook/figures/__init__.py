@@ -97,5 +97,3 @@ __all__ = [
     "ways",
     "source",
 ]
-
-use_theme()

@@ -28,7 +28,13 @@ def growing_diagram(stage: str, title: str | None = None) -> Picture:
     if stage not in STAGES:
         raise ValueError(f"stage {stage!r} is not one of {', '.join(STAGES)}")
     figure, axes = canvas(height=1.35 if stage == "block" else 3.3)
-    ax = axes[0, 0]
+    draw_stage(axes[0, 0], stage)
+    finding(figure, title or TITLES[stage])
+    return Picture(figure, f"{TITLES[stage]}. {_WORDS[stage]}")
+
+
+def draw_stage(ax: Axes, stage: str) -> None:
+    """The boxes and arrows of one stage, without a title."""
     ax.set(xlim=(-0.5, 100.5), ylim=(36 if stage == "block" else -3, 59))
     ax.axis("off")
     _block(ax, stage)
@@ -37,8 +43,6 @@ def growing_diagram(stage: str, title: str | None = None) -> Picture:
         _path(ax, colour)
         _SLOTS[stage](ax, colour)
         _legend(ax)
-    finding(figure, title or TITLES[stage])
-    return Picture(figure, f"{TITLES[stage]}. {_WORDS[stage]}")
 
 
 def _block(ax: Axes, stage: str) -> None:

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import DIVERGING, WIDTH, blank, canvas, finding
+from naslora_workbook.figures.theme import DIVERGING, WIDTH, blank, canvas, finding, new_figure
 
 COLUMNS = 4  # side by side at most
 
@@ -43,7 +42,7 @@ def panel(
 def single(draw: Callable, value, label: str, axes: int = 1, quick: bool = False) -> Picture:
     """The same function at one value, as a slider shows it."""
     side = WIDTH / 2 if axes == 1 else WIDTH / axes
-    figure = Figure(figsize=(side * axes, side + 0.25), layout="compressed")
+    figure = new_figure((side * axes, side + 0.25), "compressed")
     _draw(draw, list(figure.subplots(1, axes, squeeze=False).flat), value, label)
     return Picture(figure, describe(label, [value]), quick)
 

@@ -20,15 +20,15 @@ def leads(table: Mapping, goal: Mapping[str, bool], test: Sequence[str], against
     figure, (axes,) = canvas(1, 2, 0.34 * len(table) + 1.2, width_ratios=[1.5, 1])
     rows = dict(sorted(table.items(), key=lambda item: item[1]["all"].mean))
     for y, row in enumerate(rows.values()):
-        _bar(axes[0], y + APART, row["all"], ALL, "all domains" if not y else "")
-        _bar(axes[0], y - APART, row["test"], TEST, "test domains alone" if not y else "")
+        interval_bar(axes[0], y + APART, row["all"], ALL, "all domains" if not y else "")
+        interval_bar(axes[0], y - APART, row["test"], TEST, "test domains alone" if not y else "")
         own = [interval.mean for name, interval in row.items() if name not in ("all", "test")]
         axes[0].plot(own, [y] * len(own), "|", color=INK, ms=7, label="" if y else "a domain")
     _rows(axes[0], rows, "IoU of NAS-LoRA minus")
     figure.legend(loc="outside lower center", ncols=3, handlelength=1)
     single = {n: i for n, i in table[against].items() if n not in ("all", "test")}
     for y, (name, interval) in enumerate(single.items()):
-        _bar(axes[1], y, interval, TEST if name in test else ALL)
+        interval_bar(axes[1], y, interval, TEST if name in test else ALL)
     _rows(axes[1], single, f"minus {against}, by domain")
     axes[1].invert_yaxis()
     told = f"{sum(goal.values())} of {len(goal)} claims of the goal hold"
@@ -39,7 +39,8 @@ def leads(table: Mapping, goal: Mapping[str, bool], test: Sequence[str], against
     return Picture(figure, f"{told}. NAS-LoRA minus each rival, all domains: {said}.")
 
 
-def _bar(ax: Axes, y: float, interval, colour: str, label: str = "") -> None:
+def interval_bar(ax: Axes, y: float, interval, colour: str, label: str = "") -> None:
+    """An interval as a thick line, its mean as a dot."""
     style = {"color": colour, "lw": 5, "alpha": 0.45, "solid_capstyle": "butt"}
     ax.plot((interval.low, interval.high), (y, y), label=label, **style)
     ax.plot(interval.mean, y, "o", color=colour, ms=3.5)

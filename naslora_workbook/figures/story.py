@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Patch
 from scipy import stats
@@ -12,7 +11,15 @@ from scipy import stats
 from naslora_workbook.figures.masks import overlay
 from naslora_workbook.figures.operators import as_array, in_words, plain
 from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import ADAPTER, BASE, INK, WIDTH, finding, operator_colours
+from naslora_workbook.figures.theme import (
+    ADAPTER,
+    BASE,
+    INK,
+    WIDTH,
+    finding,
+    new_figure,
+    operator_colours,
+)
 
 MARGIN = 0.02  # Dice: a gain that stays inside of it is none
 
@@ -40,7 +47,7 @@ def story(
     blocks = len(found["blocks"])
     tile = WIDTH / 3 * np.shape(image)[0] / np.shape(image)[1]
     heights = (tile + 0.32, 1.25 + 0.28 * (blocks + 1))
-    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+    figure = new_figure((WIDTH, sum(heights)), "constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=heights)
     _images(top.subplots(1, 3), image, truth, box, (base_mask, adapted_mask), scores)
     left, right = bottom, None

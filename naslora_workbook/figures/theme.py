@@ -69,13 +69,19 @@ def use_theme() -> None:
     mpl.rcParams.update(STYLE)
 
 
+def new_figure(size: tuple[float, float], layout: str) -> Figure:
+    """An empty figure of `size` inches in the house style, which the first one sets."""
+    use_theme()
+    return Figure(figsize=size, layout=layout)
+
+
 def canvas(rows: int = 1, columns: int = 1, height: float = 2.5, **options):
     """A figure WIDTH inches wide and its axes in an array `rows columns`.
 
     Made without pyplot: no global state, nothing to close, nothing shown twice. `options` go to
     `Figure.subplots`.
     """
-    figure = Figure(figsize=(WIDTH, height), layout="compressed")
+    figure = new_figure((WIDTH, height), "compressed")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 

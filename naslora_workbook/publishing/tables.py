@@ -13,12 +13,14 @@ from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_workbook.publishing import result_tables as results
 from naslora_workbook.publishing.environment import ROOT
+from naslora_workbook.publishing.findings import findings
 from naslora_workbook.publishing.lesson import Lesson, lessons
 from naslora_workbook.results.records import measured
 
 RESULTS_PAGE = "naslora_workbook/results/README.md"
 RESULTS: dict[str, Callable[[], str]] = {
     "figure": results.figure,
+    "findings": findings,
     "base": results.base_table,
     "registered": results.registered_table,
     "gpu": results.headline,
