@@ -10,8 +10,6 @@ from naslora_workbook.figures.picture import Picture
 from naslora_workbook.figures.registered import interval_bar
 from naslora_workbook.figures.theme import ADAPTER, INK, WIDTH, finding, new_figure
 
-PHRASES = {-1: "below", 0: "not told apart from", 1: "above"}
-
 
 def front_page(
     image: np.ndarray,
