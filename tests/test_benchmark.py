@@ -10,18 +10,30 @@ from adapting import small_sam
 from naslora_core.__main__ import main
 from naslora_core.adapters import METHODS, adapt
 from naslora_workbook.publishing import result_tables
-from naslora_workbook.research import benchmark, commands
-from naslora_workbook.research.benchmark import (
-    FLOOR,
+from naslora_workbook.research import commands
+from naslora_workbook.research.benchmarks import method_costs
+from naslora_workbook.research.benchmarks.measurement import (
     interleaved,
-    measure,
     median_interval,
     saved_mb,
     summary,
 )
-from naslora_workbook.research.folded_cost import FOLDED, VANILLA, measure_folded
-from naslora_workbook.research.folded_cost import folded as folded_encoder
-from naslora_workbook.research.overhead import NINE, PATHS, THREE, measure_overhead, removed, told
+from naslora_workbook.research.benchmarks.method_costs import (
+    FLOOR,
+    FOLDED,
+    VANILLA,
+    measure,
+    measure_folded,
+)
+from naslora_workbook.research.benchmarks.method_costs import folded as folded_encoder
+from naslora_workbook.research.benchmarks.operator_overhead import (
+    NINE,
+    PATHS,
+    THREE,
+    measure_overhead,
+    overhead_text,
+    removed,
+)
 
 
 def test_turns_are_taken_and_the_first_is_not_counted():
@@ -44,7 +56,7 @@ def test_saved_bytes_of_a_layer_whose_answer_is_known():
     layer = torch.nn.Sequential(torch.nn.Linear(256, 512, bias=False), torch.nn.ReLU())
     x = torch.randn(64, 256)
     # the weight's gradient needs x (the input, not counted), ReLU's needs its own output
-    assert saved_mb(layer, x, "lora") == round(64 * 512 * 4 / 2**20, 3)
+    assert saved_mb(layer, x) == round(64 * 512 * 4 / 2**20, 3)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +81,7 @@ def test_folded_encoders_are_timed_beside_the_vanilla_one(folded):
 
 
 def test_a_pointwise_fold_is_made_of_the_vanilla_modules():
-    encoder = benchmark.build("nano").image_encoder
+    encoder = method_costs.build("nano").image_encoder
     kinds = [type(m) for m in encoder.modules()]
     pointwise, beside = (
         folded_encoder(encoder, FOLDED[n])[0] for n in ("pointwise", "5x5 on the map")
@@ -97,7 +109,7 @@ def test_memory_for_backward_is_ordered_as_the_methods_promise(rows):
 def test_the_command_keeps_its_rows_and_names_unknown_methods(
     tmp_path, monkeypatch, capsys, rows, folded
 ):
-    monkeypatch.setattr(commands, "measure", lambda *a: rows)
+    monkeypatch.setattr(commands, "measure_costs", lambda *a: rows)
     monkeypatch.setattr(commands, "measure_folded", lambda *a: folded)
     out = tmp_path / "bench.json"
     assert not main(["bench", "--methods", "lst", "--rounds", "1", "--out", str(out)])
@@ -112,7 +124,7 @@ def test_the_command_keeps_its_rows_and_names_unknown_methods(
     assert '"folded"' in out.read_text()
     assert main(["bench", "--methods", "lorra"]) == 2
     assert "lorra" in capsys.readouterr().err
-    assert next(iter(benchmark.SIZES)) == "nano"
+    assert next(iter(method_costs.SIZES)) == "nano"
 
 
 def test_the_overhead_that_is_removed_is_a_share_of_conv_loras():
@@ -122,13 +134,13 @@ def test_the_overhead_that_is_removed_is_a_share_of_conv_loras():
     rows = {n: {"ratio": r, "ms": 100 * r, "spread": ends[n]} for n, r in ratios.items()}
     assert removed(rows, "released") == pytest.approx(0.9)
     assert removed(rows, "fastest") == pytest.approx(0.5)
-    assert "removes 90%" in told(rows) and "take 1.01 of three's time" in told(rows)
-    assert "nas_lora 1.05 (1.03 to 1.07)" in told(rows) and "overlap" not in told(rows)
+    told = overhead_text(rows)
+    assert "90%" in told and "1.01" in told and "overlap" not in told
+    assert "nas_lora 1.05 (1.03 to 1.07)" in told
     rows[NINE]["spread"] = [1.0, 1.1]
-    assert "fastest Conv-LoRA NAS-LoRA removes 50%, but their spreads overlap" in told(rows)
+    assert "50%, but their spreads overlap" in overhead_text(rows)
     rows["conv_lora, fast"]["ratio"] = 1.004  # no overhead to take a share of
-    assert removed(rows, "fastest") is None
-    assert "the fastest Conv-LoRA adds less than 2%, nothing to remove" in told(rows)
+    assert removed(rows, "fastest") is None and "less than 2%" in overhead_text(rows)
 
 
 def test_all_paths_are_measured_in_one_run():

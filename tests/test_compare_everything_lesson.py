@@ -13,8 +13,8 @@ from naslora_workbook.figures.naming import beside
 from naslora_workbook.figures.theme import canvas
 from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.lesson_12 import counted, paired_ends, reported, runs
+from naslora_workbook.research.benchmarks.method_costs import parameters
 from naslora_workbook.research.bootstrap import Interval
-from naslora_workbook.research.method_facts import parameters
 
 LESSON = next(lesson for lesson in LESSONS if lesson.number == 12)
 

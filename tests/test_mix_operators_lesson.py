@@ -12,8 +12,7 @@ from naslora_core.search.operators import build
 from naslora_workbook.figures import mixing
 from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.lesson_07 import over_maps, reference_alarm, suspects
-from naslora_workbook.research.benchmark import interleaved
-from naslora_workbook.research.counting import convolutions
+from naslora_workbook.research.benchmarks.measurement import convolutions, interleaved
 
 LESSON = next(lesson for lesson in LESSONS if lesson.number == 7)
 

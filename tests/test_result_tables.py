@@ -6,7 +6,7 @@ from naslora_core.errors import UserError
 from naslora_workbook.publishing import result_tables as made
 from naslora_workbook.publishing import tables
 from naslora_workbook.publishing.result_tables import last_tenth, passes_to_target, steps_to_target
-from naslora_workbook.research.gpu_table import Leg
+from naslora_workbook.research.benchmarks.gpu_steps import Leg
 
 FROM = {"device": "a", "date": "2026-01-02", "commit": "c", "command": "bench"}
 ENDS = [[20, 0.2, 2.0], [40, 0.6, 4.0], [60, 0.5, 8.0]]

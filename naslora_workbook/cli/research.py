@@ -115,38 +115,48 @@ def bench(arguments):
 
 
 @command(
-    option(
-        "what",
-        choices=("cache", "attention", "plan", "overhead", "inference"),
-        help="which question",
-    ),
-    option(
-        "--sizes", nargs="+", choices=("nano", "vit_b"), help="of plan, overhead; default: both"
-    ),
+    option("what", choices=("plan", "overhead"), help="which question"),
+    option("--sizes", nargs="+", default=("nano", "vit_b"), choices=("nano", "vit_b"),
+           help="of overhead"),
     option("--rounds", type=count, default=5, metavar="N", help="turns"),
-    option("--device", metavar="NAME", help="of attention, overhead, inference: cpu, the default"),
+    option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
     ROWS,
-)
+)  # fmt: skip
 def measure(arguments):
-    """Measure what a cache saves, the forms of attention, how far plans are off, what operators
-    add to a step, or how fast whole encoders of ViT-B are."""
-    from naslora_workbook.research.measuring import measure
+    """Measure how far memory plans are off, or what operators add to a step."""
+    from naslora_workbook.research.commands import measure
 
     measure(arguments)
 
 
 @command(
-    option("--sizes", nargs="+", default=["vit_b_1024", "vit_h_1024"], metavar="NAME"),
-    option("--batches", nargs="+", type=count, default=[2, 4], metavar="N"),
-    option("--methods", nargs="+", metavar="NAME", help="legs of these alone"),
+    option("model", help="sam_nano, vit_b, vit_l or vit_h"),
+    *METHOD,
+    option("--batch", type=int, default=4, help="images a step"),
+    option("--card", type=positive, metavar="GB", help="propose what fits into so much memory"),
+)
+def plan(arguments):
+    """Predict the memory of a training step from shapes, and propose what fits a card."""
+    from naslora_core.cli.method_settings import chosen
+    from naslora_workbook.research.commands import plan
+
+    arguments.method = chosen(arguments.method)
+    plan(arguments)
+
+
+@command(
+    option("--sizes", nargs="+", default=["vit_b_1024"], metavar="NAME"),
+    option("--batches", nargs="+", type=count, default=[1, 2, 4], metavar="N"),
+    option("--methods", nargs="+", metavar="NAME", help="settings of these alone"),
     option("--precision", default="bf16", choices=("fp32", "bf16", "fp16")),
     option("--rounds", type=count, default=9, metavar="N", help="turns of each method and LoRA"),
     option("--device", default="cuda", metavar="NAME", help="cuda, or cpu to try it out"),
-    option("--out", default="build/gpu", metavar="FOLDER", help="one JSON a leg, kept"),
+    option("--minutes", type=positive, default=8, metavar="M", help="no setting begins after them"),
+    option("--out", default="build/gpu", metavar="FOLDER", help="one JSON a setting, kept"),
 )
 def gpu_table(arguments):
     """Time whole training steps of the real SAM and measure their memory. Goes on if killed."""
-    from naslora_workbook.research.measuring import gpu_table
+    from naslora_workbook.research.commands import gpu_table
 
     gpu_table(arguments)
 
@@ -167,19 +177,3 @@ def pretrain(arguments):
     from naslora_workbook.research.commands import pretrain
 
     pretrain(arguments)
-
-
-@command(
-    option("model", help="sam_nano, vit_b, vit_l or vit_h"),
-    *METHOD,
-    option("--batch", type=int, default=4, help="images a step"),
-    option("--card", type=positive, metavar="GB", help="propose what fits into so much memory"),
-    option("--no-time", action="store_true", help="leave out the calibration: memory alone"),
-)
-def plan(arguments):
-    """Predict memory and time of a training step from shapes, and propose what fits a card."""
-    from naslora_core.cli.method_settings import chosen
-    from naslora_workbook.research.planning import plan
-
-    arguments.method = chosen(arguments.method)
-    plan(arguments)

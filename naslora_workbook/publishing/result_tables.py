@@ -11,10 +11,10 @@ from naslora_core.adapters.discretisation import ChosenLoRA
 from naslora_core.sam import build_nano
 from naslora_core.sam.checkpoints import in_use, latest, manifest
 from naslora_workbook.research import preregistration as registry
-from naslora_workbook.research.gpu_table import Leg, removed
+from naslora_workbook.research.benchmarks.gpu_steps import Leg, removed
+from naslora_workbook.research.benchmarks.operator_overhead import PATHS, shares_text, spread
 from naslora_workbook.research.learning_rate_selection import best_rates, tried
 from naslora_workbook.research.operator_recovery import PLANTS, Race, rate
-from naslora_workbook.research.overhead import PATHS, said, spread
 from naslora_workbook.results.labels import LABELS
 from naslora_workbook.results.records import measured, recorded
 
@@ -406,7 +406,7 @@ def overhead(name: str = "overhead") -> str:
     rows = [[path, *(spread(each[path]) for each in sizes.values())] for path in PATHS]
     turns = f"Median (lowest to highest) of {kept['rounds']} turns, LoRA's step is 1. Released: "
     turns += "Conv-LoRA's published dispatch; fast: ours (lesson 06)."
-    shares = (f"{size}: {said(each)}." for size, each in sizes.items())
+    shares = (f"{size}: {shares_text(each)}." for size, each in sizes.items())
     return "\n\n".join([table(["a step", *sizes], rows), " ".join([turns, *shares]), source(kept)])
 
 

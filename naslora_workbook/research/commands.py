@@ -1,11 +1,15 @@
-"""What `python -m naslora_core table | compare | bench | planted | pretrain` does."""
+"""What the research commands do: `naslora_workbook.cli.research` names them and their options."""
 
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
 from naslora_core.adapters import METHODS
+from naslora_core.cli.method_settings import method_of
 from naslora_core.data import open_data
 from naslora_core.errors import UserError, known
 from naslora_core.files import write_atomic
@@ -15,15 +19,24 @@ from naslora_core.training.ceilings import mask_side
 from naslora_core.training.distributed import known_device, launch, single_process
 from naslora_core.training.memory import peak_mb
 from naslora_workbook.lessons.profiles import profile
+from naslora_workbook.research import memory_planner as planner
 from naslora_workbook.research import preregistration as registry
-from naslora_workbook.research import recovery_grid as oracle
+from naslora_workbook.research import recovery_grid
 from naslora_workbook.research.base_table import component_cases, scene_cases, score
-from naslora_workbook.research.benchmark import REFERENCE, SIZES, as_table, measure
+from naslora_workbook.research.benchmarks import gpu_steps
+from naslora_workbook.research.benchmarks.method_costs import (
+    REFERENCE,
+    SIZES,
+    as_table,
+    facts,
+    folded_table,
+    measure_folded,
+)
+from naslora_workbook.research.benchmarks.method_costs import measure as measure_costs
+from naslora_workbook.research.benchmarks.operator_overhead import measure_overhead, overhead_text
 from naslora_workbook.research.compare import Setting, paired
 from naslora_workbook.research.compare import compare as run_compare
-from naslora_workbook.research.folded_cost import folded_table, measure_folded
 from naslora_workbook.research.learning_rate_selection import best_rates
-from naslora_workbook.research.method_facts import facts
 from naslora_workbook.research.pretraining import pretrain as legs
 from naslora_workbook.research.pretraining.leg import Leg
 from naslora_workbook.research.pretraining.publish import publish
@@ -85,7 +98,7 @@ def _compare(arguments: argparse.Namespace, sam, data, setting: Setting, rates) 
 def bench(arguments: argparse.Namespace) -> None:
     """Print a row a method (parameters, step, inference and memory beside LoRA's) and a row a
     folded encoder (inference beside vanilla); keep them."""
-    arguments.device = str(known_device(arguments.device))
+    device = str(known_device(arguments.device))
     names = arguments.methods or list(METHODS)
     names = names if REFERENCE in names else [REFERENCE, *names]
     for name in names:
@@ -93,15 +106,13 @@ def bench(arguments: argparse.Namespace) -> None:
     kept = {"facts": {n: facts(n) for n in names}, "rows": {}, "folded": {}}
     kept |= {"rounds": arguments.rounds}
     for size in arguments.sizes:
-        batch = SIZES[size]
-        kept["rows"][size] = rows = measure(size, names, arguments.rounds, batch, arguments.device)
-        print(as_table(size, rows), flush=True)
-        kept["folded"][size] = rows = measure_folded(
-            size, arguments.rounds, batch, arguments.device
-        )
-        print(folded_table(size, rows), flush=True)
+        how = arguments.rounds, SIZES[size], device
+        kept["rows"][size] = measure_costs(size, names, *how)
+        print(as_table(size, kept["rows"][size]), flush=True)
+        kept["folded"][size] = measure_folded(size, *how)
+        print(folded_table(size, kept["folded"][size]), flush=True)
         if arguments.out:  # after every size, so that a killed run keeps what it has
-            kept |= {"provenance": provenance(command_line(), arguments.device)}
+            kept |= {"provenance": provenance(command_line(), device)}
             write_atomic(arguments.out, json.dumps(kept, indent=1) + "\n")
 
 
@@ -127,7 +138,7 @@ def planted(arguments: argparse.Namespace) -> None:
     place = "sam_nano" if arguments.inside else "cell"
     out = Path(arguments.out or f"build/planted/{place}")
     sam = load_sam() if arguments.inside else None
-    print(oracle.table(oracle.run(arguments.seeds, out, command_line(), sam)))
+    print(recovery_grid.table(recovery_grid.run(arguments.seeds, out, command_line(), sam)))
 
 
 def pretrain(arguments: argparse.Namespace) -> None:
@@ -154,3 +165,63 @@ def _published(folder: Path) -> dict:
     state = read_state(folder / "sam_nano.safetensors", facts["sha256"])
     start = {"tensors": {k: v.float() for k, v in state.items()}}
     return start | {"scenes": facts["scenes_seen"], "minutes": facts["training_minutes"]}
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    """Print what the setting asked for needs, part by part, and what fits into the card."""
+    a = arguments
+    method = method_of(a.method, a.set)
+    asked = planner.plan(a.model, method, a.batch, a.precision, a.checkpointing)
+    need = asked.need
+    parts = {"weights": need.weights, "AdamW": need.states, "gradients": need.gradients}
+    parts |= {"kept for backward": need.kept, "largest moment beside weights": need.working}
+    print(f"{a.model}, {a.method}, {asked}")
+    print("  " + ", ".join(f"{name} {size / 1e9:.3f} GB" for name, size in parts.items()))
+    if not torch.cuda.is_available():
+        print("Kernels of this machine's cpu: no GPU is here, its kernels may keep a little more.")
+    if a.card:
+        found = planner.propose(asked, a.card)
+        print(f"Into {a.card:g} GB ({planner.ROOM:.0%} of them used) fits: {found}")
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Print the rows of one question; keep them after every part, so that a killed one has some."""
+    a = arguments
+    device = str(known_device(a.device))
+    for rows in QUESTIONS[a.what](a, device):
+        if a.out:
+            made = provenance(command_line(), device)
+            record = {"rounds": a.rounds, "rows": rows, "provenance": made}
+            write_atomic(a.out, json.dumps(record, indent=1) + "\n")
+
+
+def _plan(a: argparse.Namespace, device: str) -> Iterator[list]:
+    rows = []
+    for case in planner.CASES:
+        rows.append(planner.compare_peaks("sam_nano", *case))
+        print(json.dumps(rows[-1]), flush=True)
+        yield rows
+
+
+def _overhead(a: argparse.Namespace, device: str) -> Iterator[dict]:
+    rows = {}
+    for size in a.sizes:
+        rows[size] = measure_overhead(size, a.rounds, device)
+        print(f"{size}: {overhead_text(rows[size])}", flush=True)
+        yield rows
+
+
+QUESTIONS = {"plan": _plan, "overhead": _overhead}
+
+
+def gpu_table(arguments: argparse.Namespace) -> None:
+    """Measure what is missing, print all, and what NAS-LoRA removes of Conv-LoRA's overhead."""
+    a = arguments
+    found = list(gpu_steps.legs(a.sizes, a.batches, a.precision))
+    for method in a.methods or ():
+        known(method, dict.fromkeys(leg.method for leg in found), "No setting is of method")
+    found = [leg for leg in found if not a.methods or leg.method in a.methods]
+    records = gpu_steps.run(found, Path(a.out), command_line(), a.device, a.rounds, a.minutes)
+    for released, way in ((True, "released"), (False, "fastest")):
+        for name, share in gpu_steps.removed(records, released).items():
+            print(f"{name}: NAS-LoRA removes {share:.0%} of the {way} Conv-LoRA's overhead")

@@ -1,21 +1,21 @@
-"""What a trained search rests on: operators' outputs, masking, curvature, the gap of choosing.
+"""Diagnostics of a trained search: norms of operators' outputs, importance by masking, curvature.
 
-All of it reads a trained model on images it was not trained on, and leaves it as it was.
+Each reads a trained model on images that it was not trained on, and leaves it as it was.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from naslora_core.adapters import cells, discretise
+from naslora_core.adapters import cells
 from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.search import Cell
-from naslora_core.training.evaluation import evaluate
 from naslora_core.training.losses import cross_entropy_dice
 
 
@@ -80,45 +80,41 @@ def without(cell: Cell, number: int) -> Iterator[None]:
             cell.arch_alpha.copy_(before)
 
 
-def curvature(
-    model: nn.Module, images: Tensor, masks: Tensor, rounds: int = 30, seed: int = 0
-) -> float:
-    """The top eigenvalue of the loss's Hessian in alpha, by power iteration (RobustDARTS)."""
+@dataclass(frozen=True)
+class Curvature:
+    """The highest and the lowest eigenvalue of the loss's Hessian in alpha."""
+
+    highest: float
+    lowest: float
+
+
+def curvature(model: nn.Module, images: Tensor, masks: Tensor) -> Curvature:
+    """How the loss curves in alpha, all cells together: exact, one backward pass an alpha.
+
+    A highest eigenvalue that grows is RobustDARTS' early warning (Zela 2020): the choice of an
+    operator then changes the loss. images `B 3 S S`, masks `B S S`.
+    """
     alphas = list({id(c.arch_alpha): c.arch_alpha for c in cells(model).values()}.values())
     flags = [a.requires_grad for a in alphas]
     for a in alphas:
         a.requires_grad_(True)
     try:
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no second derivative
-            return _top_eigenvalue(_loss(model, images, masks), alphas, rounds, seed)
+            return extreme_curvature(_loss(model, images, masks), alphas)
     finally:
         for a, flag in zip(alphas, flags, strict=True):
             a.requires_grad_(flag)
 
 
-def _top_eigenvalue(loss: Tensor, alphas: list[Tensor], rounds: int, seed: int) -> float:
-    slopes = torch.autograd.grad(loss, alphas, create_graph=True)
-    slope, value = torch.cat([s.flatten() for s in slopes]), 0.0
-    v = torch.randn(len(slope), generator=torch.Generator().manual_seed(seed)).to(slope)
-    for _ in range(rounds):
-        v = v / v.norm()
-        turned = torch.autograd.grad(slope @ v, alphas, retain_graph=True)  # H v
-        turned = torch.cat([t.flatten() for t in turned])
-        value, v = float(v @ turned), turned
-    return value
-
-
-def gap(sam: nn.Module, model: nn.Module, data, images: int = 16) -> dict[str, dict[str, float]]:
-    """Mean validation scores of the mixture, and of what is left after choosing by each reading."""
-    batch, _ = to_batch(
-        [data.train[i] for i in range(min(images, len(data.train)))],
-        model.image_size,
-        resize=model.resize,
-    )
-    batch = batch.to(next(model.parameters()).device)
-    chosen = {r: discretise(sam, model, batch, r) for r in ("projection", "argmax")}
-    each = {"mixture": model} | chosen
-    return {n: evaluate(m, data.val, classes=model.classes).mean for n, m in each.items()}
+def extreme_curvature(loss: Tensor, parameters: Sequence[Tensor]) -> Curvature:
+    """The extreme eigenvalues of the Hessian of a scalar in all of the parameters together."""
+    slopes = torch.autograd.grad(loss, parameters, create_graph=True)
+    rows = []
+    for slope in torch.cat([s.flatten() for s in slopes]):
+        row = torch.autograd.grad(slope, parameters, retain_graph=True)  # d slope / d parameters
+        rows.append(torch.cat([part.flatten() for part in row]))
+    values = torch.linalg.eigvalsh(torch.stack(rows).double())  # ascending
+    return Curvature(float(values[-1]), float(values[0]))
 
 
 def _loss(model: nn.Module, images: Tensor, masks: Tensor) -> Tensor:

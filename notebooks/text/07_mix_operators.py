@@ -65,8 +65,7 @@ from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.lesson_07 import suspects
 from naslora_workbook.lessons.headline import record
 from naslora_workbook.lessons.routing import qkv_inputs
-from naslora_workbook.research.benchmark import interleaved
-from naslora_workbook.research.counting import convolutions
+from naslora_workbook.research.benchmarks.measurement import convolutions, interleaved
 
 from naslora_core import NASLoRA, NASPCLoRA, adapt, load_sam
 from naslora_core.data import open_data, to_batch

@@ -665,8 +665,8 @@ record(
 
 # %% [markdown]
 # ## In practice
-# - Report both readings, a second seed, and the gap. `naslora_workbook.research.diagnose` has norms,
-#   masking, gap, and the curvature in alpha, an early warning that costs too much for this lesson.
+# - Report both readings, a second seed, and what choosing loses. `naslora_workbook.research.diagnose`
+#   has norms, masking, and the curvature in alpha, an early warning that costs too much for this lesson.
 # - Mask on images that trained nothing, in `eval()`: on others an operator that memorised looks
 #   important.
 # - Tokens of one image are no independent witnesses: draw by image, here as everywhere.

@@ -80,7 +80,8 @@ from naslora_workbook.figures.mixing import Rows
 from naslora_workbook.figures.shipping import spread
 from naslora_workbook.lessons.exercises.lesson_11 import dropped
 from naslora_workbook.lessons.headline import record
-from naslora_workbook.research.benchmark import infer, interleaved
+from naslora_workbook.research.benchmarks.measurement import interleaved
+from naslora_workbook.research.benchmarks.method_costs import infer
 from naslora_workbook.results.records import measured
 
 from naslora_core import adapt, evaluate, fit, fold, load_adapter, save_adapter

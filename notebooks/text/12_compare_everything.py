@@ -68,9 +68,12 @@ from naslora_workbook.lessons.domains import domain
 from naslora_workbook.lessons.exercises.lesson_12 import runs as equal_runs
 from naslora_workbook.lessons.headline import record
 from naslora_workbook.research import preregistration as judge
-from naslora_workbook.research.benchmark import interleaved, median_interval
+from naslora_workbook.research.benchmarks.measurement import (
+    interleaved,
+    median_interval,
+)
+from naslora_workbook.research.benchmarks.method_costs import folds, parameters
 from naslora_workbook.research.compare import recorded
-from naslora_workbook.research.method_facts import folds, parameters
 from naslora_workbook.results.labels import LABELS
 from naslora_workbook.results.records import measured
 from scipy import stats

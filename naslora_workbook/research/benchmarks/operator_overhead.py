@@ -2,24 +2,21 @@
 
     python -m naslora_core measure overhead
 
-LoRA is the floor of all of them, so the measure is the share that is removed,
-    (T_conv - T_nas) / (T_conv - T_lora),
-against Conv-LoRA as released, and against the fastest that we can write.
+Against Conv-LoRA as released, and against the fastest that we can write (`removed_share`).
 """
 
+from collections.abc import Mapping
 from functools import partial
 
-import torch
-
 from naslora_core.adapters import ConvLoRA, LoRA, NASLoRA
-from naslora_workbook.research.benchmark import (
+from naslora_workbook.research.benchmarks.measurement import interleaved, removed_share, summary
+from naslora_workbook.research.benchmarks.method_costs import (
     REFERENCE,
     SIZES,
+    blank,
     build,
     encoder_with,
-    interleaved,
     step,
-    summary,
 )
 
 NOISE = 0.02  # an overhead below it is none that a share could be taken of
@@ -37,26 +34,25 @@ PATHS = {
 def measure_overhead(size: str, rounds: int, device: str = "cpu") -> dict[str, dict]:
     """A row a path: milliseconds of a step of the encoder, and its ratio to LoRA's, in turns."""
     sam = build(size).to(device)
-    side = sam.image_encoder.img_size
-    images = torch.randn(SIZES[size], 3, side, side, device=device)
+    images = blank(sam.image_encoder, SIZES[size], device)
     work = {n: partial(step, encoder_with(sam, m), images, n) for n, m in PATHS.items()}
     times = interleaved(work, rounds, device)
     return {name: summary(times[name], times[REFERENCE]) for name in PATHS}
 
 
-def removed(rows: dict[str, dict], way: str) -> float | None:
+def removed(rows: Mapping[str, Mapping], way: str) -> float | None:
     """Share of a Conv-LoRA's overhead that NAS-LoRA removes; None where that is below NOISE."""
-    nas, conv = rows[NINE]["ratio"] - 1, rows[RIVALS[way]]["ratio"] - 1
-    return (conv - nas) / conv if conv > NOISE else None
+    nas, conv = rows[NINE]["ratio"], rows[RIVALS[way]]["ratio"]
+    return removed_share(conv, nas) if conv - 1 > NOISE else None
 
 
-def told(rows: dict[str, dict]) -> str:
+def overhead_text(rows: Mapping[str, Mapping]) -> str:
     """Ratios with their spread, then what is removed."""
-    others = {name: row for name, row in rows.items() if name != REFERENCE}
-    return "; ".join([*(f"{name} {spread(row)}" for name, row in others.items()), said(rows)])
+    others = (f"{name} {spread(row)}" for name, row in rows.items() if name != REFERENCE)
+    return "; ".join([*others, shares_text(rows)])
 
 
-def said(rows: dict[str, dict]) -> str:
+def shares_text(rows: Mapping[str, Mapping]) -> str:
     """The shares that are removed, and what nine operators cost beside three."""
     parts = [
         f"of the median overhead of the {way} Conv-LoRA NAS-LoRA removes {share:.0%}"
@@ -69,11 +65,11 @@ def said(rows: dict[str, dict]) -> str:
     return "; ".join([*parts, f"nine operators take {nine:.2f} of three's time"])
 
 
-def spread(row: dict) -> str:
+def spread(row: Mapping) -> str:
     """A ratio, with the lowest and the highest of its turns."""
     low, high = row["spread"]
     return f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
-def _overlap(rows: dict[str, dict], way: str) -> bool:
+def _overlap(rows: Mapping[str, Mapping], way: str) -> bool:
     return rows[RIVALS[way]]["spread"][0] < rows[NINE]["spread"][1]

@@ -1,0 +1,246 @@
+"""The real SAM on a GPU: time and memory of whole training steps, one JSON a setting.
+
+    python -m naslora_core gpu-table --sizes vit_b_1024 --batches 1 2 4 --minutes 8
+
+Settings that are done are skipped, one that was killed begins anew, and none begins after the
+minutes. Random weights in the official layout: no number depends on their values. The steps of a
+method take turns with LoRA's; its memory is measured before, alone.
+"""
+
+import gc
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from naslora_core.adapters import METHODS, ConvLoRA, adapt
+from naslora_core.data import open_data
+from naslora_core.errors import UserError, known
+from naslora_core.files import make_folder, write_atomic
+from naslora_core.sam import fuse
+from naslora_core.sam.checkpoints import BUILDERS
+from naslora_core.training.distributed import known_device
+from naslora_core.training.fitting import fit
+from naslora_core.training.losses import cross_entropy_dice
+from naslora_workbook.research.benchmarks.measurement import (
+    interleaved,
+    removed_share,
+    summary,
+    whole_peak,
+)
+from naslora_workbook.research.memory_planner import autocast
+from naslora_workbook.research.provenance import device_name, provenance
+
+REFERENCE = "lora"
+SIZES = {"nano": "sam_nano", "vit_b_1024": "vit_b", "vit_l_1024": "vit_l", "vit_h_1024": "vit_h"}
+COMPARED = ("lora", "fixed_conv", "nas_lora", "conv_lora_released", "conv_lora")
+USED = METHODS | {"conv_lora_released": ConvLoRA(dispatch="released")}
+FILES = 24  # JPEGs in the folder that `fit` reads; each step its batch of them
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One row: fast: the fused attention; compiled: by torch.compile; kept: of older records, the
+    early blocks came from a cache; files: `fit` reads JPEGs, else tensors lie on the card."""
+
+    size: str
+    method: str
+    batch: int
+    fast: bool = True
+    kept: bool = False
+    precision: str = "bf16"
+    compiled: bool = False
+    files: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its file, without the ending."""
+        ways = ["fast" if self.fast else "official"] + ["cache"] * self.kept
+        ways += ["compiled"] * self.compiled + ["files"] * self.files
+        return "-".join([self.size, self.method, f"b{self.batch}", *ways, self.precision])
+
+
+def legs(sizes: Sequence[str], batches: Sequence[int], precision: str = "bf16") -> Iterator[Leg]:
+    """Every row of the table: all methods, then from files, then compiled, then official."""
+    for size in sizes:
+        known(size, SIZES, "Unknown size")
+    plain = [Leg(s, m, b, precision=precision) for s in sizes for b in batches for m in COMPARED]
+    yield from plain
+    yield from (replace(leg, files=True) for leg in plain if leg.method in (REFERENCE, "nas_lora"))
+    yield from (replace(leg, compiled=True) for leg in plain)
+    yield from (replace(leg, fast=False) for leg in plain)
+
+
+def run(
+    found: Sequence[Leg],
+    out: Path,
+    command: str,
+    device: str = "cuda",
+    rounds: int = 9,
+    minutes: float = float("inf"),
+) -> list[dict]:
+    """Measure the settings that are missing in `out`, as far as the minutes go; all records."""
+    device, end = str(known_device(device)), time.monotonic() + 60 * minutes
+    make_folder(out)
+    records = []
+    for leg in found:
+        path = out / f"{leg.name}.json"
+        if not path.exists() and time.monotonic() > end:
+            continue
+        if not path.exists():
+            record = {"leg": asdict(leg), "rounds": rounds} | measured(leg, device, rounds)
+            record |= {"provenance": provenance(command, device)}
+            write_atomic(path, json.dumps(record, indent=1) + "\n")
+        records.append(_checked(path, rounds, device_name(device)))
+        print(line(records[-1]), flush=True)
+    return records
+
+
+def _checked(path: Path, rounds: int, device: str) -> dict:
+    """The record at `path`, if it was made as this run would make it."""
+    record = json.loads(path.read_text())
+    made, asked = (record["rounds"], record["provenance"]["device"]), (rounds, device)
+    if made != asked:
+        raise UserError(
+            f"{path} was measured in {made[0]} rounds on {made[1]}, this run asks for {rounds} on "
+            f"{device}; take another folder."
+        )
+    return record
+
+
+def measured(leg: Leg, device: str, rounds: int) -> dict:
+    """Peak megabytes, milliseconds a step, ratio to LoRA's (None where LoRA itself does not fit);
+    or that memory ran out."""
+    try:
+        return _from_files(leg, device, rounds) if leg.files else _measured(leg, device, rounds)
+    except torch.OutOfMemoryError:
+        return {"out_of_memory": True}
+    finally:
+        _freed(device)
+
+
+def _sam(leg: Leg, device: str) -> nn.Module:
+    sam = BUILDERS[SIZES[leg.size]]().eval().requires_grad_(False).to(device)
+    if leg.fast:
+        fuse(sam.image_encoder)
+    return sam
+
+
+def _measured(leg: Leg, device: str, rounds: int) -> dict:
+    sam = _sam(leg, device)
+    model, mine = _stepping(sam, leg.method, leg, device)
+    mine()  # AdamW's states and the kernels' choices are there from now on
+    peak = whole_peak(model, mine.keywords["optimiser"], mine, device)
+    row = _timed(mine, partial(_stepping, sam, REFERENCE, leg, device), rounds, device)
+    return row | {
+        "images_per_second": round(1000 * leg.batch / row["ms"], 3),
+        "peak_mb": round(peak / 2**20, 1),
+        "trained": sum(p.numel() for p in model.trainable().values()),
+    }
+
+
+def _timed(mine, reference, rounds: int, device: str) -> dict:
+    """Milliseconds in turns with the reference's step; alone where that runs out of memory."""
+    with suppress(torch.OutOfMemoryError):
+        times = interleaved({"mine": mine, "reference": reference()[1]}, rounds, device)
+        return summary(times["mine"], times["reference"])
+    _freed(device)
+    alone = interleaved({"mine": mine}, rounds, device)["mine"]
+    return {"ms": round(statistics.median(alone), 2), "ratio": None, "spread": None}
+
+
+def _freed(device: str) -> None:
+    gc.collect()
+    if device != "cpu":
+        torch.cuda.empty_cache()
+
+
+def _stepping(sam, method: str, leg: Leg, device: str):
+    """An adapted model, and a call that makes a whole training step of it."""
+    model = adapt(sam, USED[method]).train()
+    g, side = torch.Generator().manual_seed(0), model.image_size
+    images = torch.randint(0, 256, (leg.batch, 3, side, side), generator=g).float()
+    masks = (images.mean(1) > 128).to(torch.uint8)
+    optimiser = torch.optim.AdamW(model.trainable().values())
+    if leg.compiled:
+        model.sam.image_encoder.compile()
+    given = images.to(device), masks.to(device), leg.precision
+    return model, partial(step, model, *given, optimiser=optimiser)
+
+
+def step(model: nn.Module, images: Tensor, masks: Tensor, precision: str, optimiser) -> None:
+    """Forward, loss, backward, AdamW; gradients are freed at the end."""
+    with autocast(precision, images.device.type):
+        out = model(images)
+    (cross_entropy_dice(out.masks.float(), masks) + model.auxiliary_loss()).backward()
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+
+
+def _from_files(leg: Leg, device: str, rounds: int) -> dict:
+    """Milliseconds of a step of `fit` that reads JPEGs, and its ratio to one on tensors."""
+    sam = _sam(leg, device)
+    on_card = interleaved({"mine": _stepping(sam, leg.method, leg, device)[1]}, rounds, device)
+    model = adapt(sam, USED[leg.method])
+    with tempfile.TemporaryDirectory() as folder:
+        _write_images(Path(folder), model.image_size)
+        how = {"batch": leg.batch, "precision": leg.precision, "progress": False}
+        seconds = [
+            e["seconds"] for e in fit(model, open_data(folder), steps=rounds + 2, **how).history
+        ]
+    ms = [1000 * (b - a) for a, b in zip(seconds[1:], seconds[2:], strict=False)]
+    row = summary(ms, on_card["mine"][: len(ms)])
+    return row | {"images_per_second": round(1000 * leg.batch / row["ms"], 3)}
+
+
+def _write_images(folder: Path, side: int) -> None:
+    """FILES JPEGs of smooth noise and their masks, as `images/` and `masks/`."""
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (folder / part).mkdir()
+    for i in range(FILES):
+        coarse = Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8))
+        image = coarse.resize((side, side), Image.Resampling.BICUBIC)
+        image.save(folder / "images" / f"{i}.jpg", quality=90)
+        mask = np.asarray(image.convert("L")) > 128
+        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "masks" / f"{i}.png")
+
+
+def line(record: dict) -> str:
+    """A setting as a line of text."""
+    name = f"{Leg(**record['leg']).name:<52}"
+    if record.get("out_of_memory"):
+        return f"{name}  out of memory"
+    beside = "LoRA does not fit"
+    if record["ratio"]:
+        of = "a step on tensors" if record["leg"].get("files") else "LoRA"
+        beside = f"{record['ratio']:6.3f} ({record['spread'][0]:.3f} to {record['spread'][1]:.3f})"
+        beside += f" of {of}"
+    speed = f"{record['images_per_second']:8.2f} images/s"
+    peak = f"  {record['peak_mb']:9.1f} MB" if "peak_mb" in record else ""
+    return f"{name}  {record['ms']:9.1f} ms  {beside}  {speed}{peak}"
+
+
+def removed(records: Sequence[dict], released: bool = True) -> dict[str, float]:
+    """The share of Conv-LoRA's overhead over LoRA that NAS-LoRA removes, setting by setting.
+
+    released: against the released dispatch, else against the fastest one.
+    """
+    rival = "conv_lora_released" if released else "conv_lora"
+    of = {Leg(**r["leg"]): r["ratio"] for r in records if r.get("ratio")}
+    pairs = ((leg, of.get(replace(leg, method="nas_lora"))) for leg in of if leg.method == rival)
+    return {
+        leg.name: round(removed_share(of[leg], nas), 4)
+        for leg, nas in pairs
+        if nas is not None and of[leg] > 1
+    }
