@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from naslora_workbook.research import preregistration as registry
+from naslora_workbook.research.benchmarks.gpu_steps import Leg
 from naslora_workbook.research.bootstrap import Interval
-from naslora_workbook.research.gpu_table import Leg
 from naslora_workbook.results.labels import LABELS
 from naslora_workbook.results.records import recorded
 
