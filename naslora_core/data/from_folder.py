@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 
 from naslora_core.data.image_io import ENDINGS
@@ -16,6 +15,7 @@ from naslora_core.data.listing import (
     fault,
     first,
     is_text,
+    likely,
     some,
     spelling,
     stop,
@@ -104,9 +104,7 @@ def _partners(images: Files, masks: Files) -> dict[str, Path]:
 def _check_partners(root: Path, images: Files, masks: Files) -> None:
     if lonely := sorted(images.keys() - masks.keys()):
         free = [file.name for name, file in masks.items() if name not in images]
-        near = [f for f in free if lonely[0] in f] or get_close_matches(lonely[0], free, 1, 0.5)
-        like = f" ({near[0]} is the likely file of {lonely[0]})" if near else ""
-        given = f"has {some(lonely)} without a mask in {root / 'masks'}{like}"
+        given = f"has {some(lonely)} without a mask in {root / 'masks'}{likely(lonely[0], free)}"
         remedy = "rename or add the mask, or take the image away"
         raise fault(root / "images", given, "a mask of the same name", remedy)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from naslora_core.errors import UserError
 
@@ -102,28 +102,28 @@ def _lossy(file: Image.Image, path: Path) -> bool:
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     """The sentence on a file that Pillow did not open: too large, of other bands, or broken."""
+    kind = type(error).__name__
     if isinstance(error, Image.DecompressionBombError):
         pixels = int(re.search(r"\d+", str(error))[0]) / 1e6
         most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
         return UserError(
-            f"{path} has {pixels:.3g} megapixels; expected {most:.3g} or fewer in one piece; cut "
-            "it into tiles (--tile SIDE reads such pictures in tiles), or save it smaller."
+            f"{path} has {pixels:.3g} megapixels ({kind}); expected {most:.3g} or fewer in one "
+            "piece; read it in tiles (--tile SIDE), or save it smaller."
         )
-    if isinstance(error, PermissionError):
-        return UserError(f"{path} may not be read; expected a readable file; change its rights.")
-    if found := _foreign_tiff(path):
+    if isinstance(error, UnidentifiedImageError) and (bands := _bands(path)):
         return UserError(
-            f"{path} is whole, but has {found}; expected 1, 3 or 4 bands of 8 bits, or one of 16 "
-            "or 32 bits; choose the bands to show, spread them over 0..255 and save them as RGB."
+            f"{path} does not open as an image: it is whole, but has {bands}; expected 1, 3 or 4 "
+            "bands of 8 bits, or one of 16 or 32; choose the bands to show, spread them over "
+            "0..255 and save them as RGB."
         )
     return UserError(
-        f"{path} does not open as an image ({type(error).__name__}: {error}); expected a whole "
-        "picture file; export it again, or remove it together with its partner."
+        f"{path} does not open as an image ({kind}: {error}); expected a whole picture file; "
+        "export it again, or remove it together with its partner."
     )
 
 
-def _foreign_tiff(path: Path) -> str:
-    """The bands of a TIFF, as its tags have them; "" for what is none, or is cut off."""
+def _bands(path: Path) -> str:
+    """The bands of a TIFF that Pillow does not know, as its tags have them; "" for no TIFF."""
     try:
         with path.open("rb") as raw:
             tags = TiffImagePlugin.ImageFileDirectory_v2(raw.read(8))
@@ -132,8 +132,7 @@ def _foreign_tiff(path: Path) -> str:
         bands, bits, kind = tags.get(BANDS, 1), max(tags.get(BITS, (1,))), tags.get(KIND, (1,))[0]
     except Exception:
         return ""
-    usual = bands in (1, 3, 4) and bits <= 8 or bands == 1 and bits <= 32
-    return "" if usual else f"{bands} band(s) of {bits} bits ({NUMBERS.get(kind, 'other')})"
+    return f"{bands} band(s) of {bits} bits ({NUMBERS.get(kind, 'other')})"
 
 
 def spread(picture: Picture) -> tuple[np.ndarray, bool]:

@@ -120,6 +120,14 @@ def short_names(where: Path, paths: list[str]) -> list[str]:
     return paths
 
 
+def likely(name: str, files: Sequence[str]) -> str:
+    """Words that name the file that has this name in its own, or is most like it; "" for none."""
+    known = {spelling(file).rsplit("/")[-1]: file for file in files}
+    near = [key for key in known if spelling(name) in key]
+    near = near or get_close_matches(spelling(name), known, 1, 0.5)
+    return f" ({known[near[0]]} is the likely file of {name})" if near else ""
+
+
 class Finder:
     """Finds a picture below `root` by the path that a table has for it.
 
@@ -139,10 +147,10 @@ class Finder:
         return next((self._whole[tail] for tail in tails if tail in self._whole), None)
 
     def likely(self, path: str) -> str:
-        """Words that name the file most like the path; none where no file is."""
-        known = {spelling(file.name): file for file in self._files}
-        near = get_close_matches(spelling(Path(path).name), known, 1, 0.5)
-        return f"; {known[near[0]].relative_to(self.root)} is the likely file" if near else ""
+        """Words that name the file most like the path."""
+        return likely(
+            PurePosixPath(path).stem, [str(f.relative_to(self.root)) for f in self._files]
+        )
 
     @cached_property
     def _files(self) -> list[Path]:
