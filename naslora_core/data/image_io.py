@@ -112,8 +112,8 @@ def _unreadable(path: Path, error: Exception) -> UserError:
         )
     if isinstance(error, UnidentifiedImageError) and (bands := _bands(path)):
         return UserError(
-            f"{path} does not open as an image: it is whole, but has {bands}; expected 1, 3 or 4 "
-            "bands of 8 bits, or one of 16 or 32; choose the bands to show, spread them over "
+            f"{path} does not open as an image: it is whole, but has {bands}; expected grey, RGB "
+            "or RGBA of 8 bits, or grey of 16 or 32; choose the bands to show, spread them over "
             "0..255 and save them as RGB."
         )
     return UserError(
