@@ -1,0 +1,94 @@
+"""Where full fine-tuning's gain goes: into the rank, into which Linears, or into the steps.
+
+    python -m naslora_workbook.research.low_rank_budget
+
+Lesson 05's data and settings, three seeds. Writes `results/low_rank_budget.jsonl`: a first line of
+provenance, then a line a seed and row with the mean test Dice.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from naslora_core import LoRA, adapt, evaluate, fit, load_sam
+from naslora_core.adapters import Full
+from naslora_core.adapters.target_layers import places
+from naslora_core.data import open_data
+from naslora_core.files import write_atomic
+from naslora_workbook.lessons.profiles import profile
+from naslora_workbook.research.provenance import provenance
+
+OUT = Path(__file__).parents[1] / "results" / "low_rank_budget.jsonl"
+COMMAND = "python -m naslora_workbook.research.low_rank_budget"
+LINEARS = ("qkv", "proj", "lin1", "lin2")
+RANK, SCALE, SEEDS = 4, 4.0, (0, 1, 2)
+
+
+def linears(encoder, names: tuple[str, ...]) -> list[Tensor]:
+    """The weights of these Linears of all blocks."""
+    return [p.module.weight for block in encoder.blocks for p in places(block, names)]
+
+
+def cut(change: Tensor, rank: int | None) -> Tensor:
+    """A weight change cut to its first `rank` directions; whole for None."""
+    if rank is None:
+        return change
+    u, s, v = torch.linalg.svd(change, full_matrices=False)
+    return (u[:, :rank] * s[:rank]) @ v[:rank]
+
+
+@torch.no_grad()
+def dice_of_changes(model, sam, names, rank, score: Callable) -> float:
+    """Dice with the changes of the named Linears alone, cut to `rank`; the others are undone."""
+    tuned, base = (linears(m.image_encoder, LINEARS) for m in (model.sam, sam))
+    named = {id(w) for w in linears(model.sam.image_encoder, names)}
+    changes = [w - w0 for w, w0 in zip(tuned, base, strict=True)]
+    for w, w0, change in zip(tuned, base, changes, strict=True):
+        w.copy_(w0 + cut(change, rank) if id(w) in named else w0)
+    found = score(model)
+    for w, w0, change in zip(tuned, base, changes, strict=True):
+        w.copy_(w0 + change)
+    return found
+
+
+def rows(sam, seed: int) -> dict[str, float]:
+    """Mean test Dice of every row of the table for one seed."""
+    setting = profile("smoke")
+    data, few = open_data("leaf", setting, seed=seed), setting.steps // 3
+
+    def train(method, steps: int, lr: float = 2e-3):
+        model = adapt(sam, method, classes=1, seed=seed)
+        batch = {"batch": setting.batch, "seed": seed, "progress": False}
+        return fit(model, data, steps=steps, lr=lr, **batch).model
+
+    def score(model) -> float:
+        return float(evaluate(model, data.test, classes=1).mean["dice"])
+
+    full = train(Full(), few, 5e-4)
+    return {
+        "full": score(full),
+        "full, all Linears, rank 4": dice_of_changes(full, sam, LINEARS, RANK, score),
+        "full, qkv alone, uncut": dice_of_changes(full, sam, ("qkv",), None, score),
+        "full, qkv alone, rank 4": dice_of_changes(full, sam, ("qkv",), RANK, score),
+        "LoRA on qkv": score(train(LoRA(RANK, SCALE), few)),
+        "LoRA on all Linears": score(train(LoRA(RANK, SCALE, linears=LINEARS), few)),
+        "LoRA on qkv, three times the steps": score(train(LoRA(RANK, SCALE), setting.steps)),
+    }
+
+
+def main() -> None:
+    """Compute every seed and write the file."""
+    sam = load_sam("sam_nano")
+    lines = [{"provenance": provenance(COMMAND)}]
+    for seed in SEEDS:
+        for name, dice in rows(sam, seed).items():
+            lines.append({"seed": seed, "row": name, "dice": round(dice, 4)})
+            print(lines[-1])
+    write_atomic(OUT, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+if __name__ == "__main__":
+    main()
