@@ -6,12 +6,18 @@ from naslora_workbook.figures.curves import alpha_trajectories, losses
 from naslora_workbook.figures.diagram import growing_diagram
 from naslora_workbook.figures.landscape import landscape
 from naslora_workbook.figures.live import LivePlot
-from naslora_workbook.figures.masks import ambiguity, contact_sheet, overlay, show_masks
+from naslora_workbook.figures.masks import (
+    ambiguity,
+    before_after,
+    contact_sheet,
+    overlay,
+    show_masks,
+)
 from naslora_workbook.figures.measure import (
+    dragged,
     paired_gains,
     pixels,
     roulette,
-    scoreboard,
     watched,
     weighing,
 )
@@ -37,6 +43,7 @@ from naslora_workbook.figures.theme import (
 from naslora_workbook.figures.three_parts import three_parts
 from naslora_workbook.figures.tokens import attention, token_grid
 from naslora_workbook.figures.widgets import explore, is_live
+from naslora_workbook.figures.windows import windows_and_back
 
 __all__ = [
     "ADAPTER",
@@ -49,6 +56,7 @@ __all__ = [
     "alpha_trajectories",
     "ambiguity",
     "attention",
+    "before_after",
     "blame",
     "borders",
     "budgets",
@@ -60,6 +68,7 @@ __all__ = [
     "contact_sheet",
     "cut",
     "discretised",
+    "dragged",
     "drift",
     "explore",
     "expressions",
@@ -78,7 +87,6 @@ __all__ = [
     "race",
     "roulette",
     "routes",
-    "scoreboard",
     "show_masks",
     "slid",
     "spectrum",
@@ -96,4 +104,5 @@ __all__ = [
     "weighing",
     "ways",
     "source",
+    "windows_and_back",
 ]

@@ -29,17 +29,18 @@ def losses(histories: Mapping[str, Sequence[dict]]) -> Picture:
         last[method] = loss_line(ax, history, ADAPTER.get(method, INK), LABELS.get(method, method))
     ax.set(xlabel="step", ylabel="training loss", ylim=(0, None))
     ax.legend(loc="upper right")
-    title = _lowest({LABELS.get(n, n): v for n, v in last.items()})
+    title = _range({LABELS.get(n, n): v for n, v in last.items()})
     finding(ax, title)
     ends = ", ".join(f"{LABELS.get(n, n)} {v:.3f}" for n, v in last.items())
     return Picture(figure, f"{title}. At the end: {ends}.")
 
 
-def _lowest(ends: dict[str, float]) -> str:
-    best, *rest = sorted(ends, key=ends.get)
-    if rest and ends[rest[0]] - ends[best] < TIE:
-        return f"{best} and {rest[0]} end with the same training loss, to {TIE}"
-    return f"{best} ends with the lowest training loss" if rest else f"{best}: training loss"
+def _range(ends: dict[str, float]) -> str:
+    """A title without a winner: one run a method ranks nothing."""
+    if len(ends) == 1:
+        return f"{next(iter(ends))}: training loss"
+    low, high = min(ends.values()), max(ends.values())
+    return f"One seed: the training losses end between {low:.2f} and {high:.2f}"
 
 
 def loss_line(ax: Axes, history: Sequence[dict], colour=None, label: str | None = None) -> float:

@@ -1,6 +1,6 @@
 """Masks on images: SAM's star prompts and translucent overlay, the truth as an outline."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import patheffects
@@ -10,9 +10,12 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from naslora_core.errors import UserError
+from naslora_core.training.ceiling import components
+from naslora_core.training.prompts import box_of
 from naslora_workbook.figures.picture import Picture
 from naslora_workbook.figures.theme import (
     CLASSES,
+    PREDICTION,
     PROMPT,
     PROMPT_OUT,
     TRUTH,
@@ -25,27 +28,33 @@ from naslora_workbook.figures.theme import (
 OPACITY = 0.5
 MOST = 256  # pixels of a photograph's longer side
 LINES = ("solid", "dashed", "dotted", "dashdot")  # outlines of class 1, 2, ...
-CASING = [patheffects.Stroke(linewidth=3, foreground="black"), patheffects.Normal()]
 
 
-def overlay(ax: Axes, image, mask=None, truth=None, points=None, box=None) -> Axes:
+def overlay(
+    ax: Axes, image, mask=None, truth=None, points=None, box=None, fine: bool = False
+) -> Axes:
     """Draw on axes: image `H W 3`, mask and truth `H W` (bool or class ids), prompts in pixels.
 
     points: (coordinates `P 2` as x, y; labels `P`, 1 in, 0 out); box: x0, y0, x1, y1, or
-    several `N 4`. Masks of another size than the image are stretched over it.
+    several `N 4`. Masks of another size than the image are stretched over it. fine: thin lines,
+    for small pictures.
     """
     height, width = np.shape(image)[:2]
     place = {"extent": (-0.5, width - 0.5, height - 0.5, -0.5)}
     ax.imshow(thin(image), cmap="gray" if np.ndim(image) == 2 else None, **place)
     if mask is not None:
         ax.imshow(tint(mask), **place)
+        outline(ax, mask, (height, width), PREDICTION, casing=0, width=0.6 if fine else 1.3)
     if truth is not None:
-        outline(ax, truth, (height, width))
+        size = {"width": 0.8, "casing": 1.6} if fine else {}
+        outline(ax, truth, (height, width), **size)
     if points is not None:
         stars(ax, *points)
     if box is not None:
         for x0, y0, x1, y1 in np.reshape(box, (-1, 4)):
-            ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, ec=PROMPT, fc="none", lw=2))
+            ax.add_patch(
+                Rectangle((x0, y0), x1 - x0, y1 - y0, ec=PROMPT, fc="none", lw=1 if fine else 2)
+            )
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     blank(ax)
     return ax
@@ -65,17 +74,29 @@ def tint(mask) -> np.ndarray:
     return np.array([(0, 0, 0, 0), *colours])[mask]
 
 
-def outline(ax: Axes, truth, shape: tuple[int, int], colour: str = TRUTH) -> None:
-    """The border of every class of `truth` `H W`, yellow on black; nothing for an empty mask."""
+def outline(
+    ax: Axes,
+    truth,
+    shape: tuple[int, int],
+    colour: str = TRUTH,
+    width: float = 1.3,
+    casing: float = 3,
+) -> None:
+    """The border of every class of `truth` `H W`, yellow on black; nothing for an empty mask.
+
+    Of a prediction it is drawn in the area's own colour, so that blue shows on dark grounds too.
+    """
     truth = np.pad(np.asarray(truth).astype(int), 1)  # objects at the rim are closed too
     y, x = (np.arange(n) - 0.5 for n in truth.shape)
     y, x = y * shape[0] / (len(y) - 2) - 0.5, x * shape[1] / (len(x) - 2) - 0.5
     for label in np.unique(truth[truth > 0]):
         line = LINES[(label - 1) % len(LINES)]
         lines = ax.contour(
-            x, y, truth == label, [0.5], colors=[colour], linewidths=1.3, linestyles=[line]
+            x, y, truth == label, [0.5], colors=[colour], linewidths=width, linestyles=[line]
         )
-        lines.set_path_effects(CASING)
+        if casing:
+            stroke = patheffects.Stroke(linewidth=casing, foreground="black")
+            lines.set_path_effects([stroke, patheffects.Normal()])
 
 
 def stars(ax: Axes, coordinates, labels) -> None:
@@ -114,6 +135,31 @@ def show_masks(
     finding(figure, title)
     figures = "" if scores is None else " Dice: " + ", ".join(f"{s:.2f}" for s in scores) + "."
     return Picture(figure, title + "." * (title[-1] not in ".?!") + figures)
+
+
+def before_after(
+    samples: Sequence, columns: Mapping[str, object], chosen: Sequence[int], title: str
+) -> Picture:
+    """One row an image: the truth, then the masks of every column, with the Dice under each.
+
+    samples: a data set's, each with `image` and `mask`; columns: name -> its scores, with `masks`
+    and `dice`; chosen: the images shown. Boxes are drawn in the columns whose name has "box".
+    """
+    shown = [samples[int(i)] for i in chosen]
+    width = 1 + len(columns)
+    figure, axes = _grid([s.image for s in shown for _ in range(width)], width, 0.19)
+    for row, i, sample in zip(axes, chosen, shown, strict=True):
+        boxes = [box_of(part) for part in components(sample.mask > 0)]
+        overlay(row[0], sample.image, truth=sample.mask, fine=True)
+        for ax, (name, scores) in zip(row[1:], columns.items(), strict=True):
+            box = boxes if "box" in name and boxes else None
+            overlay(ax, sample.image, scores.masks[i], sample.mask, box=box, fine=True)
+            ax.set_xlabel(f"Dice {scores.dice[i]:.2f}")
+    for ax, name in zip(axes[0], ("truth", *columns), strict=True):
+        ax.set_title(name)
+    finding(figure, title)
+    dice = [f"{n} {', '.join(f'{s.dice[i]:.2f}' for i in chosen)}" for n, s in columns.items()]
+    return Picture(figure, f"{title}. Dice of each image: {'; '.join(dice)}.")
 
 
 def contact_sheet(samples: Sequence, title: str | None = None, columns: int = 8) -> Picture:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from naslora_core.training.metrics import iou
+from naslora_core.training.metrics import dice, iou
 from naslora_workbook.figures.masks import outline
 from naslora_workbook.figures.picture import Picture
 from naslora_workbook.figures.theme import (
@@ -22,6 +22,7 @@ from naslora_workbook.figures.theme import (
     canvas,
     finding,
 )
+from naslora_workbook.figures.widgets import explore
 from naslora_workbook.results.labels import LABELS
 
 SIDES = ("neither", "missed", "drawn in vain", "shared")
@@ -70,30 +71,37 @@ def watched(history: Sequence[Mapping[str, float]]) -> Picture:
     return Picture(figure, f"{title}.")
 
 
-def scoreboard(truth, maps: Mapping[str, np.ndarray], table: Mapping[str, Sequence]) -> Picture:
-    """Probability maps `H W` with the outlined truth, and metrics below; the best are bold.
+def dragged(truth: np.ndarray, shifts: Sequence[int]):
+    """A mask `H W` dragged off its truth under a slider, with Dice and IoU for every shift.
 
-    table: metric -> (one value a map, whether more is better).
+    shifts: pixels to the right. Blue is shared, yellow missed, red drawn in vain.
     """
-    ratios = {"height_ratios": (1.4, 1)}
-    figure, axes = canvas(2, len(maps), height=4.1, gridspec_kw=ratios)
-    blank(axes.flat)
-    wins = [0] * len(maps)
-    for i, (name, p) in enumerate(maps.items()):
-        axes[0, i].imshow(p, cmap="Blues", vmin=0, vmax=1.4)
-        outline(axes[0, i], truth, truth.shape)
-        axes[0, i].set_title(name)
-        for row, (metric, (values, more)) in enumerate(table.items()):
-            best = bool(np.isclose(values[i], max(values) if more else min(values)))
-            wins[i] += best
-            style = {"fontweight": "bold" if best else "normal", "va": "top"}
-            y = 1 - row / len(table)
-            axes[1, i].text(0, y, metric.replace("_", " ") + (" ↑" if more else " ↓"), **style)
-            axes[1, i].text(1, y, f"{values[i]:.3f}", ha="right", **style)
-    counts = ", ".join(map(str, wins))
-    title = f"From left to right, best by {counts} of {len(table)} measures"
-    finding(figure, title)
-    return Picture(figure, f"{title}: {', '.join(maps)}.")
+    moved = {shift: _moved(truth, shift) for shift in shifts}
+    curves = {"Dice": [dice(m, truth) for m in moved.values()]}
+    curves["IoU"] = [iou(m, truth) for m in moved.values()]
+
+    def draw(axes, shift):
+        at = list(shifts).index(shift)
+        axes[0].imshow(truth + 2 * moved[shift].astype(int), cmap=COLOURS, vmin=0, vmax=3)
+        blank(axes[0])
+        for (name, values), style in zip(curves.items(), ("-", "--"), strict=True):
+            axes[1].plot(shifts, values, style, color=INK, label=name)
+            axes[1].plot(shift, values[at], "o", color=PREDICTION)
+        axes[1].set(xlabel="shift in pixels", ylabel="score", ylim=(-0.03, 1.03))
+        axes[1].legend(loc="upper right")
+        scores = ", ".join(f"{name} {values[at]:.2f}" for name, values in curves.items())
+        return f"moved by {shift} pixels: {scores}"
+
+    few = [shifts[0], shifts[len(shifts) // 4], shifts[len(shifts) // 2]]
+    title = "Dice and IoU fall together, and Dice is never the lower"
+    return explore(draw, list(shifts), "shift", title, axes=2, few=few, height=1.9)
+
+
+def _moved(mask: np.ndarray, shift: int) -> np.ndarray:
+    """The mask `shift` pixels further right; what leaves the image is gone."""
+    moved = np.zeros_like(mask)
+    moved[:, shift:] = mask[:, : mask.shape[1] - shift]
+    return moved
 
 
 def weighing(image, truth, weights: Mapping[str, np.ndarray]) -> Picture:

@@ -39,10 +39,17 @@ def panel(
     return Picture(figure, alt or title or describe(label, values))
 
 
-def single(draw: Callable, value, label: str, axes: int = 1, quick: bool = False) -> Picture:
+def single(
+    draw: Callable,
+    value,
+    label: str,
+    axes: int = 1,
+    quick: bool = False,
+    height: float | None = None,
+) -> Picture:
     """The same function at one value, as a slider shows it."""
     side = WIDTH / 2 if axes == 1 else WIDTH / axes
-    figure = new_figure((side * axes, side + 0.25), "compressed")
+    figure = new_figure((side * axes, height or side + 0.25), "compressed")
     _draw(draw, list(figure.subplots(1, axes, squeeze=False).flat), value, label)
     return Picture(figure, describe(label, [value]), quick)
 

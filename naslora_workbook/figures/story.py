@@ -89,14 +89,21 @@ def choices(ax: Axes, genotype: dict, kernels: Mapping[str, object]) -> None:
             ax.barh(row, p, left=start, color=colours[name], ec="white", lw=0.5, height=0.8)
         if row:
             _tile(ax, kernels.get(block["block"]), 1.08, row)
-            ax.text(1.17, row, block["projection"] or "none fits", va="center")
+            ax.text(1.17, row, _projected(block), va="center")
     ax.text(1.01, 0, "kernel" if kernels else "", va="center")
-    ax.text(1.17, 0, "projection", va="center")
+    ax.text(1.17, 0, "projection (off centre)", va="center")
     labels = [b["block"] for b in (uniform, *blocks)]
     ax.set(yticks=range(len(labels)), yticklabels=labels, xlim=(0, 1.5), xticks=(0, 0.5, 1))
     ax.set_ylim(len(blocks) + 0.5, -0.5)
     ax.spines["bottom"].set_bounds(0, 1)
     ax.set_title("operator probabilities, from uniform to the choice")
+
+
+def _projected(block: dict) -> str:
+    """The projection's name, and the share of the kernel's effect that lies off its centre."""
+    off = block.get("residual", {}).get("conv_1x1")
+    name = block["projection"] or "none fits"
+    return name if off is None else f"{name} ({off:.0%})"
 
 
 def _tile(ax: Axes, kernel, x: float, y: float) -> None:

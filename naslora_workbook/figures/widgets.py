@@ -42,25 +42,27 @@ def explore(
     title: str | None = None,
     axes: int = 1,
     few: Sequence | None = None,
+    height: float | None = None,
 ):
     """`draw(ax, value)` under a slider where that is live, else for all values side by side.
 
-    Arguments as `panel`'s; few: the values to show where nothing moves, by default all.
+    Arguments as `panel`'s; few: the values to show where nothing moves, by default all;
+    height: of a picture in inches.
     Displays nothing by itself: end the cell with it.
     """
     if is_live():
-        return _slider(draw, values, label, axes)
+        return _slider(draw, values, label, axes, height)
     if is_baked():
-        return frames(draw, values, label, axes)
-    return panel(draw, few or values, label, title, axes=axes)
+        return frames(draw, values, label, axes, height)
+    return panel(draw, few or values, label, title, axes=axes, height=height)
 
 
-def _slider(draw: Callable, values: Sequence, label: str, axes: int):
+def _slider(draw: Callable, values: Sequence, label: str, axes: int, height: float | None = None):
     import ipywidgets
 
     @lru_cache(maxsize=64)
     def at(index: int) -> str:
-        return single(draw, values[index], label, axes, quick=True).html
+        return single(draw, values[index], label, axes, quick=True, height=height).html
 
     middle = len(values) // 2
     slider = ipywidgets.SelectionSlider(
@@ -102,7 +104,9 @@ class Frames:
         )
 
 
-def frames(draw: Callable, values: Sequence, label: str = "", axes: int = 1) -> Frames:
+def frames(
+    draw: Callable, values: Sequence, label: str = "", axes: int = 1, height: float | None = None
+) -> Frames:
     """Every value's picture in one piece of HTML, moved by mouse or arrow keys, offline."""
-    pages = [single(draw, value, label, axes).html for value in values]
+    pages = [single(draw, value, label, axes, height=height).html for value in values]
     return Frames(pages, list(map(text, values)), describe(label, values))

@@ -14,9 +14,8 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# > Click on a photograph and get a mask. Then watch the same model learn to find one
-# > kind of thing without any click, through a small part beside it, an adapter, that
-# > chose its own operators.
+# > Click on a photograph and get a mask. Then train a small part beside the same model,
+# > and watch it find one kind of object without any click.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/main/notebooks/00_start_here.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/main?urlpath=lab/tree/notebooks/00_start_here.ipynb)
@@ -24,15 +23,16 @@
 # **Cost** 28 s · 0.9 GB, profile `smoke`, measured on AMD EPYC (2 cores)
 
 # %% [markdown]
-# **The question:** a model outlines whatever you click on. What does it lack for one
-# special kind of image, and how little must be trained to give it that?
+# **The question:** SAM outlines whatever you click on. What does it lack for one special
+# kind of image, and how little must be trained to add it?
 #
-# **You will build** the whole story of this workbook in one figure.
+# **You will build** the whole method of this workbook, from images to masks, and compare
+# its masks with four simpler ways on the same images.
 #
 # **You will be able to**
 # - get a mask from a click and from a box;
-# - run the whole method, from images to masks, in three lines;
-# - measure a mask by its Dice, and name the two numbers that belong beside it;
+# - run the whole method in three lines;
+# - measure a mask by its Dice, and name the numbers that belong beside it;
 # - use profiles, exercises and checks, which are the same in every lesson.
 #
 # | you need | where | minutes |
@@ -60,7 +60,7 @@ from naslora_workbook.lessons.headline import record
 from naslora_workbook.publishing.machine import machine
 from scipy import ndimage
 
-from naslora_core import NASLoRA, adapt, evaluate, fit, load_sam
+from naslora_core import DecoderOnly, LoRA, NASLoRA, adapt, evaluate, fit, load_sam
 from naslora_core.adapters import cells
 from naslora_core.data import open_data
 from naslora_core.sam import SamPredictor, Segmenter
@@ -76,87 +76,91 @@ BOX = (0.31, 0.04, 0.73, 0.56)  # left, top, right, bottom, likewise
 
 # %% [markdown]
 # ## What each setting decides
-# `PROFILE` says how much of everything a lesson uses: the same code on less or more
-# data. `SEED` draws the images, the adapter's start and the order of training.
-# `PHOTO`, `CLICK` and `BOX` are for you to change. All are choices, none is a result.
+# `PROFILE` says how many images and steps a lesson uses; the code stays the same. `SEED`
+# fixes the images, the adapter's first weights and the order of training. `PHOTO`, `CLICK`
+# and `BOX` are for you to change.
 
 # %%
 setting = profile(PROFILE)
 setting
 
 # %% [markdown]
-# And this is where it runs. Nothing below needs a graphics card.
+# The next table shows the machine that runs this page. No graphics card is needed.
 
 # %% tags=["nbval-ignore-output"]
 machine(setting.device)
 
 # %% [markdown]
 # ## Click on a photograph
-# SAM, the Segment Anything Model, outlines what you point at. Its encoder, a stack of
-# transformer blocks, turns an image into tokens, one vector a patch; from them its
-# decoder draws the mask that a prompt asks for. `load_sam` gives it to you, frozen; it
-# computes on `setting.device`, a graphics card only where the profile wants one. How
-# many parameters has this one?
+# SAM, the Segment Anything Model, outlines what you point at. It has two main parts. The
+# *encoder*, a stack of transformer blocks, turns an image into *tokens*: one vector for
+# each square patch of the image. The *decoder* draws the mask that your click or box asks
+# for. `load_sam` returns the model with frozen weights. How many parameters does it have?
 
 # %%
 sam = load_sam(setting.model).to(setting.device)
 sam.model_name, sum(p.numel() for p in sam.parameters())
 
 # %% [markdown]
-# `sam_nano` is the real SAM's classes, block for block, at a small fraction of its
-# size, trained on drawings that a program made. It has never seen a photograph. Show
-# it one:
+# `sam_nano` is a toy. It uses the classes of the real SAM at a small fraction of the size,
+# and it was trained on drawings made by a program. It has never seen a photograph. Here is
+# its answer to one click and to one box:
 
 # %%
 photo = getattr(skimage.data, PHOTO)()
+height, width = photo.shape[:2]
 predictor = SamPredictor(sam)
 predictor.set_image(photo)
-click = np.array([CLICK]) * photo.shape[1::-1]  # x, y in pixels
-box = np.array(BOX) * (2 * photo.shape[1::-1])  # x0, y0, x1, y1 in pixels
+click = np.array([CLICK]) * [width, height]  # x, y in pixels
+box = np.array(BOX) * [width, height, width, height]  # x0, y0, x1, y1 in pixels
+
+# %%
 three, scores, _ = predictor.predict(click, np.ones(1))  # masks, predicted quality
 one, _, _ = predictor.predict(box=box, multimask_output=False)
+best = three[scores.argmax()]
 
 # %% [markdown]
-# A click gets three masks, each with a guess of its quality, for a click is
-# ambiguous; a box gets one. Look at the best guess and at the box's mask:
+# A click is ambiguous, so SAM returns three masks for it, each with a predicted quality. A
+# box returns one mask. The figure shows the best of the three masks, and the box's mask:
 
 # %%
 figures.show_masks(
     [photo, photo],
-    [three[scores.argmax()], one[0]],
+    [best, one[0]],
     points=[(click, [1]), None],
     boxes=[None, box],
-    title="A click or a box is the question, a mask is the answer",
+    title="SAM answers a click or a box with a mask",
 )
 
 # %% [markdown]
-# Green is the prompt, blue the answer. The click gets most of the coffee, the box the
-# inside of the cup with a hole in it. The answers of a toy are rough, but they are
-# answers, from a model that has seen drawings alone. Your turn:
+# Green is the prompt and blue is the mask. The click's mask covers most of the coffee. The
+# box's mask covers the inside of the cup, with a hole. These masks are rough, as one can
+# expect of a toy that was trained on drawings alone. Your turn:
 
 # %% tags=["nbval-ignore-output"]
 figures.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 
 # %% [markdown]
-# With a running kernel the last cell takes your clicks. A page made by `make workbook`
-# keeps a grid of them and shows the nearest (or Tab, then arrow keys). Elsewhere you
-# see three: the coffee; much of the saucer; and, for a click on the handle, a large
-# piece of cup, saucer and shadow.
+# With a running kernel, the last cell takes your clicks. On a page made by `make workbook`
+# it shows the nearest of a grid of stored clicks; the Tab and arrow keys work too.
+# Elsewhere you see three examples: the coffee, much of the saucer, and a large piece of
+# cup, saucer and shadow for a click on the handle.
 
 # %% [markdown]
 # ## One special kind of image
 # Now imagine ten thousand images, all with the same question. The workbook draws such
-# domains itself, so that nothing has to be downloaded. Here: leaves, and in yellow the
-# truth, an outline of what is ill. Mud, holes and litter are as brown.
+# *domains* itself, so nothing has to be downloaded. This one shows leaves. The yellow
+# outline is the truth: the diseased spots. Mud, holes and litter have the same brown.
 
 # %%
 data = open_data("leaf", setting, seed=SEED)
-figures.contact_sheet(data.train[:4], "Not all that is brown is ill", columns=4)
+figures.contact_sheet(data.train[:4], "Not every brown spot is diseased", columns=4)
 
 # %% [markdown]
-# Nobody will click ten thousand times. How good is SAM with a box around each ill
-# part (specks left out), and how good with no prompt at all, as `Segmenter` calls it?
-# The measure is Dice, the overlap of mask and truth: 1 is perfect, 0 a miss.
+# Nobody will click ten thousand times. How good is SAM with a box around every diseased
+# part (very small specks are left out), and how good is it without any prompt? Without a
+# prompt the model is called through `Segmenter`. The measure is *Dice*, the overlap of mask
+# and truth: 1 is perfect, 0 means no overlap.
 
 # %%
 boxed = evaluate(sam, data.test, prompt="box")
@@ -165,19 +169,27 @@ found = {"no prompt": unprompted, "box": boxed}
 {name: round(scores.mean["dice"], 3) for name, scores in found.items()}
 
 # %% [markdown]
-# The box tells SAM where to look, and somebody had to draw it. Without it SAM does
-# not know what is wanted. These are the two numbers that belong beside every result
-# here.
+# The box tells SAM where to look, but a person had to draw it. Without a prompt SAM does
+# not know which object is wanted. These two numbers stand beside every result of this
+# workbook.
 #
-# ## The whole story
-# LoRA leaves the encoder frozen and puts two thin matrices beside one Linear of each
-# block: down to a few channels, and up again. NAS-LoRA (NAS: neural architecture
-# search) puts a cell between them, in which operators compete: none, skip,
-# convolutions, pooling. A cell adds up what they answer, each times its probability.
-# Training learns the operators' weights, and with them the probabilities.
+# ## The whole method
+# The encoder stays frozen. Each of its blocks has one Linear layer, `qkv`, that feeds the
+# attention. *LoRA* trains two thin matrices beside this layer: We goes down to a few
+# channels, and Wd goes up again. *NAS-LoRA* (NAS means neural architecture search) puts a
+# *cell* between We and Wd:
+
+# %%
+figures.growing_diagram("nas_lora")
+
+# %% [markdown]
+# A cell holds several operators: none, skip, convolutions, pooling. It adds up their
+# outputs, each multiplied by its probability. Training learns the weights of the operators
+# and the probabilities at the same time. Later lessons build this diagram up piece by
+# piece. How many numbers are trained?
 #
-# > **Predict first.** A short training on a few images, no prompt: will Dice end
-# > nearer to "no prompt" or nearer to "box"? Write down a number.
+# > **Predict first.** We train briefly, on a few images, without a prompt. Will the Dice
+# > end nearer to "no prompt" or nearer to "box"? Write down a number.
 
 # %%
 model = adapt(sam, NASLoRA(rank=4), seed=SEED)
@@ -188,28 +200,49 @@ share = in_decoder / sum(p.numel() for p in sam.parameters())
 {"in the cells": in_cells, "in the decoder": in_decoder, "of SAM": f"{share:.0%}"}
 
 # %% [markdown]
-# A copy of the mask decoder is trained beside the cells, and it is the larger part by
-# far; the last number is its share of SAM's parameters. Keep that in mind whenever
-# something is called parameter-efficient. Now train:
+# A copy of the mask decoder is trained together with the cells. It is by far the larger
+# part: the last number is its share of all of SAM's parameters. Remember this whenever a
+# method is called parameter-efficient. Now train:
 
 # %% tags=["nbval-ignore-output"]
-result = fit(
-    model,
-    data,
-    steps=setting.steps,
-    batch=setting.batch,
-    seed=SEED,
-    progress=False,
-    on_event=figures.LivePlot(),  # draws itself while a person watches
-)
+budget = {"steps": setting.steps, "batch": setting.batch, "seed": SEED}
+plot = figures.LivePlot()  # updates while a person watches
+result = fit(model, data, **budget, progress=False, on_event=plot)
 adapted = evaluate(model, data.test)
-found["no prompt, adapted"] = adapted
+found["NAS-LoRA"] = adapted
 {name: round(scores.mean["dice"], 3) for name, scores in found.items()}
 
 # %% [markdown]
-# How far is your number from the last one? That was all of it: `adapt`, `fit`,
-# `evaluate`. One figure shows what came out, on the test image whose Dice is the
-# median, not on the best one.
+# Compare your number with the last one. This was the whole method: `adapt`, `fit`,
+# `evaluate`.
+#
+# But how much of the gain comes from the cells? Two simpler methods answer this. They train
+# for the same number of steps on the same images. *Decoder-only* trains the decoder and
+# nothing in the encoder. *LoRA* has no cell between its two matrices.
+
+# %% tags=["nbval-ignore-output"]
+simpler = {"decoder-only": DecoderOnly(), "LoRA": LoRA(rank=4)}
+for name, method in simpler.items():
+    other = adapt(sam, method, seed=SEED)
+    fit(other, data, **budget, progress=False)
+    found[name] = evaluate(other, data.test)
+{name: round(found[name].mean["dice"], 3) for name in (*simpler, "NAS-LoRA")}
+
+# %% [markdown]
+# Look at the masks too. The figure shows three test images around the median Dice of
+# NAS-LoRA, not its best ones.
+
+# %% tags=["nbval-ignore-output"]
+middle = np.argsort(adapted.dice, kind="stable")[len(data.test) // 2 - 1 :][:3]
+order = ("no prompt", "box", *simpler, "NAS-LoRA")
+columns = {name: found[name] for name in order}
+title = "Training replaces the prompt: every trained model beats 'no prompt'"
+assert min(s.mean["dice"] for s in list(columns.values())[2:]) > unprompted.mean["dice"]
+figures.before_after(data.test, columns, middle, title)
+
+# %% [markdown]
+# Each row is one image. Yellow is the truth, blue the mask, green the boxes. Now read what
+# the search has chosen:
 
 # %% tags=["nbval-ignore-output"]
 i = adapted.median_image
@@ -226,17 +259,18 @@ figures.story(
 )
 
 # %% [markdown]
-# Above: the image; SAM's mask for boxes; the adapted model's mask for no prompt at
-# all. Below: a row for every block, a colour for every operator (`sep` is a convolution
-# in two cheaper steps, `dil` one with gaps; sizes are in tokens). The first row is the
-# uniform start, and how far the others have moved from it is how much this short
-# search has decided. All operators of a cell add up to one kernel, and the little
-# squares show where it looks: the centre is the token itself, which plain LoRA sees
-# too, and the rest is its neighbours. The names on the right are a second reading of
-# the same search, explained in [02](02_adapt_end_to_end.ipynb).
+# The lower part has one row for each block and one colour for each operator. `sep` is a
+# convolution in two cheaper steps, `dil` is one with gaps, and sizes are in tokens. The
+# first row is the start, where all probabilities are equal. The other rows have hardly
+# moved from it: this short search has decided little.
 #
-# Do not believe it yet: one seed, few images, one domain, and plain LoRA is not
-# beside it. The lessons that follow are about what it takes to believe it, or not to.
+# All operators of a cell add up to one kernel, drawn as a small square. Its centre is the
+# token itself, which plain LoRA uses too. The other places are its neighbours. The names on
+# the right are a second reading of the same search; [02](02_adapt_end_to_end.ipynb)
+# explains it.
+#
+# Do not rank methods by this page: it shows one seed, few images and one domain. The
+# lessons that follow show what evidence a ranking needs.
 
 # %% [markdown]
 # ## How a lesson works
@@ -245,11 +279,11 @@ figures.story(
 # | a grey box, **Predict first** | write your guess down before you run the next cell |
 # | `PROFILE` | `smoke`: quick; `laptop`: more data and steps; `gpu`: the real SAM (hours on a processor) |
 # | an exercise | a stub for you, a check below it, hints and solution folded |
-# | "not attempted yet" | a stub stops nothing: Run All always works |
-# | `checks.report()` | every exercise, and what you have solved so far |
+# | "not attempted yet" | an unanswered exercise does not stop the page: Run All always works |
+# | `checks.report()` | every exercise, and which ones you have solved |
 # | yellow, blue, green | truth, prediction, prompt |
 #
-# Two exercises to try it out.
+# Try it with two exercises.
 
 # %% [markdown]
 # ### Exercise 0.1 - Dice of two masks
@@ -273,12 +307,12 @@ checks.ex_0_1(my_dice)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `(prediction & truth).sum()` counts the pixels that both have.
+# `(prediction & truth).sum()` counts the pixels that belong to both masks.
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# If both are empty the fraction is 0 / 0: decide before you divide.
+# If both masks are empty, the fraction is 0 / 0. Decide this case before you divide.
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -289,9 +323,8 @@ checks.ex_0_1(my_dice)
 #     return 2 * (prediction & truth).sum() / total if total else 1.0
 # ```
 #
-# Dice ignores the background, so a small object cannot be missed unnoticed, as it
-# could with accuracy: if 2 % of an image are ill, an empty mask is 98 % accurate and
-# has Dice 0.
+# Dice ignores the background, so it notices when a small object is missed. Accuracy does
+# not: if 2 % of an image are diseased, an empty mask has accuracy 98 % and Dice 0.
 # </details>
 
 # %% [markdown]
@@ -301,8 +334,8 @@ checks.ex_0_1(my_dice)
 # 5 minutes ·
 # look at what `rim` does to its argument
 #
-# This function returns the rim of a mask, one pixel wide, to be drawn over an image.
-# The rim is right. And yet:
+# This function returns the rim of a mask, one pixel wide, to be drawn over an image. The
+# rim is right. But look at the Dice before and after the call:
 
 
 # %% tags=["nbval-ignore-output"]
@@ -318,7 +351,7 @@ rim(truth)
 {"Dice before drawing": before, "Dice after drawing": dice(prediction, truth)}
 
 # %% [markdown]
-# Looking at the truth has changed the score. Write a rim that only looks.
+# Drawing the truth has changed the score. Write a rim that does not change its argument.
 
 
 # %%
@@ -333,7 +366,7 @@ checks.ex_0_2(my_rim)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# A function gets the array itself, not a copy of it.
+# A function receives the array itself, not a copy of it.
 # </details>
 #
 # <details><summary>Hint 2</summary>
@@ -348,51 +381,53 @@ checks.ex_0_2(my_rim)
 #     return truth & ~ndimage.binary_erosion(truth)
 # ```
 #
-# The bug raises nothing and the figure looks right; only numbers computed *after* the
-# figure are wrong. It has been shipped in public code that adapts SAM. When a score
-# depends on whether a plot was drawn, look for an assignment into an array.
+# The bug raises no error, and the figure looks right. Only numbers that are computed
+# *after* the figure are wrong. Public code that adapts SAM has contained this bug. If a
+# score depends on whether a plot was drawn, look for an assignment into an array.
 # </details>
 
 # %% tags=["nbval-ignore-output"]
 record(
     dice_box=boxed.mean["dice"],
     dice_no_prompt=unprompted.mean["dice"],
+    dice_decoder_only=found["decoder-only"].mean["dice"],
     dice_adapted=adapted.mean["dice"],
 )
 
 # %% [markdown]
 # ## Recap
-# *What does SAM lack for one special kind of image, and how little gives it that?* It
-# lacks the question: prompt-free, it does not know what is wanted. With the encoder
-# frozen, small cells and the decoder learn that; how well, the table above says for
-# this run.
-# - A click or a box gives a mask from a SAM that was never told what a cup is.
-# - `adapt`, `fit`, `evaluate` are the whole method; the base stays as it was.
-# - Dice with a box and Dice without a prompt frame every result.
-# - Profiles change the amount, never the code; a check compares your answer with a
-#   reference.
+# *What does SAM lack for one special kind of image?* It lacks the question: without a
+# prompt it does not know which object is wanted.
+#
+# *How little must be trained?* This lesson trained 20,646 numbers in the cells and 617,152
+# in the decoder, beside 2.1 million frozen ones in the encoder. The decoder alone already
+# gives much of the gain, as the decoder-only row shows. So decoder-only stands beside every
+# result.
+# - A click or a box gives a mask, even of objects that SAM has never seen.
+# - `adapt`, `fit`, `evaluate` are the whole method. The base model is not changed.
+# - Dice without a prompt and Dice with boxes frame every result.
+# - A profile changes the amount of data and steps, never the code.
 #
 # ## In practice
-# - `sam_nano` is a toy: real classes, toy weights. It teaches mechanisms and runs in
-#   minutes; it is no substitute for the real SAM on your images.
-# - Leaves were chosen because a short run shows something there; the polyps of lesson
-#   02 are harder in as short a run. No drawn domain stands for the world: recorded
-#   runs on real images stand beside them from lesson 02 on.
-# - Numbers differ a little between processors. Sentences here do not depend on such
-#   digits.
+# - `sam_nano` is a toy with real classes. It teaches how the parts work and runs in
+#   minutes. It does not replace the real SAM on your images.
+# - We chose leaves because a short run shows an effect there. The polyps of lesson 02 are
+#   harder. From lesson 02 on, recorded runs on real photographs stand beside the drawn
+#   domains.
+# - Numbers differ a little between processors. The sentences here hold in spite of that.
 #
-# **Try it on your own data:** a folder with `images/` and `masks/` of the same names,
-# and `make workbook DATA=that_folder`.
+# **Try it on your own data:** make a folder with `images/` and `masks/` of the same names,
+# then run `make workbook DATA=that_folder`.
 #
 # ## Further reading
 # - [Segment Anything](https://arxiv.org/abs/2304.02643): the model that you have just
-#   clicked with, and the data that made the large one good.
+#   used, and the data that made the large one good.
 # - [NAS-LoRA](https://arxiv.org/abs/2512.03499): the paper whose idea this workbook
-#   takes apart, rebuilds and measures.
+#   rebuilds and measures.
 # - [Segment Anything, the
-#   code](https://github.com/facebookresearch/segment-anything): the classes that
-#   `sam_nano` is made of.
+#   code](https://github.com/facebookresearch/segment-anything): the classes of which
+#   `sam_nano` is made.
 #
-# Next: what happened between the click and the mask?
+# Next: what happens between the click and the mask?
 #
 # <- | [index](README.md) | [01 ->](01_see_sam.ipynb)

@@ -14,8 +14,8 @@
 # %% [markdown]
 # # 01 · See what SAM sees
 #
-# > A photograph goes in, a click goes in, a mask comes out. This lesson opens the
-# > model in between and ends at the one Linear of every block beside which LoRA sits.
+# > A photograph and a click go in, and a mask comes out. This lesson opens the model in
+# > between. It ends at the one Linear layer of every block beside which LoRA is placed.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/main/notebooks/01_see_sam.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/main?urlpath=lab/tree/notebooks/01_see_sam.ipynb)
@@ -25,17 +25,17 @@
 # Needs [00](00_start_here.ipynb).
 
 # %% [markdown]
-# **The question:** how much has SAM already decided about a picture before you click?
+# **The question:** how much has SAM already computed about a picture before you click?
 #
-# **You will build** the way from pixels to masks out of SAM's own three parts, and
-# prove at each step that it is the way `SamPredictor` takes.
+# **You will build** the way from pixels to masks out of SAM's own three parts. At each step
+# you check that `SamPredictor` computes the same.
 #
 # **You will be able to**
 # - name SAM's three parts and the shapes that pass between them;
 # - cut a token map into windows and put it back together, padding included;
-# - say which tokens a block lets meet, and prove it with a gradient;
-# - read three masks with their predicted IoU, and what the decoder's grid leaves of an outline;
-# - point at the Linear that LoRA wraps and give the shape of its input.
+# - say which tokens a block lets interact, and prove it with a gradient;
+# - read three masks with their predicted IoU, and the resolution ceiling beside them;
+# - point at the Linear that LoRA wraps, and give the shape of its input.
 #
 # | you need | where | minutes |
 # |---|---|---|
@@ -80,9 +80,8 @@ TOKEN = (0.4, 0.45)  # row and column, as shares of the token map
 
 # %% [markdown]
 # ## What each setting decides
-# `PROFILE` chooses the model and the size of its input; `SEED` draws the sample
-# images near the end. `PHOTO`, `CLICK` and `TOKEN` are for you to play with: the
-# numbers change, the sentences stay true.
+# `PROFILE` chooses the model and the size of its input. `SEED` chooses the sample images
+# near the end. `PHOTO`, `CLICK` and `TOKEN` are for you to change.
 
 # %%
 setting = profile(PROFILE)
@@ -90,30 +89,29 @@ setting
 
 # %% [markdown]
 # ## Three parts
-# `sam_nano` is put together from `segment_anything`'s own classes, the ones that make
-# ViT-B, the smallest of the real three; only sizes and weights are a toy's. Where are
-# its parameters?
+# `sam_nano` is built from the classes of `segment_anything`, the same classes that make
+# ViT-B, the smallest real SAM. Only the sizes and the weights are a toy's. Where are its
+# parameters?
 
 # %%
 sam = load_sam(setting.model).to(setting.device)
 {name: sum(p.numel() for p in part.parameters()) for name, part in sam.named_children()}
 
 # %% [markdown]
-# Most of them are in the image encoder. Follow the shapes:
+# Most parameters are in the image encoder. The diagram shows the shapes that pass between
+# the parts:
 
 # %%
 figures.three_parts(sam)
 
 # %% [markdown]
-# Image and prompt meet only in the decoder, at the very end. The embedding, which is
-# most of the work, comes from the image alone.
+# Image and prompt meet only in the decoder. The image embedding depends on the image alone.
 
 # %% [markdown]
 # ## From a photograph to tokens
-# The encoder takes one square, S pixels a side. Guess how a photograph becomes one:
-# the longest side is resized to S, colours are normalised, zeros fill what is
-# missing. If the guess is right, the encoder must give what `SamPredictor` computes,
-# bit for bit.
+# The encoder takes one square image of S × S pixels. Three steps turn a photograph into
+# it: the longest side is resized to S, the colours are normalised, and zeros fill the rest.
+# If this is all, the encoder's output must equal that of `SamPredictor`, bit for bit:
 
 # %%
 photo = getattr(skimage.data, PHOTO)()
@@ -127,8 +125,8 @@ assert torch.equal(sam.image_encoder(pixels), features)
 photo.shape, resized.shape, tuple(pixels.shape), tuple(features.shape)
 
 # %% [markdown]
-# It does. The encoder begins by cutting the square into patches, with a convolution
-# whose stride is as large as its kernel. Can we do without the convolution?
+# It does. The encoder first cuts the square into patches. It uses a convolution whose
+# stride equals its kernel size. The next cell computes the same without a convolution:
 
 # %%
 embed = sam.image_encoder.patch_embed
@@ -139,22 +137,22 @@ assert torch.allclose(by_hand, tokens.flatten(1, 2), atol=1e-4)
 tuple(patches.shape), tuple(tokens.shape)
 
 # %% [markdown]
-# Yes: it is one linear map, from all numbers of a patch to one vector, its token, and
-# the same for every patch. The inside of a patch is flattened here, once, and never
-# looked at again at a finer scale. A learned vector for its place is added to each
-# token; then come the blocks.
+# The results agree. So the patch embedding is one linear map: it turns all numbers of a
+# patch into one vector, the token. The map is the same for every patch. After this step the
+# model never looks inside a patch again. A learned vector for the position is added to each
+# token, and then the blocks follow.
 
 # %% [markdown]
 # ## Windows
-# Attention among all tokens is expensive, so most blocks attend inside square
-# windows; the few others are called global.
+# Most blocks let tokens attend only to tokens in the same square window. A few *global*
+# blocks let all tokens attend to one another.
 #
-# > **Predict first.** One token passes through one block. How many tokens of the
-# > input can change its output, in a windowed block and in a global one?
+# > **Predict first.** One token passes through one block. How many tokens of the input can
+# > change its output, in a windowed block and in a global one?
 
 
 # %%
-def reach(block):
+def influencing(block):
     """How many input tokens have a gradient on the one output token."""
     x = tokens.clone().requires_grad_()
     y = block(x)[0][token]
@@ -166,27 +164,33 @@ blocks, side = sam.image_encoder.blocks, tokens.shape[1]
 token = tuple(int(share * side) for share in TOKEN)
 windowed = next(block for block in blocks if block.window_size > 0)
 whole = next(block for block in blocks if block.window_size == 0)
-{"windowed": reach(windowed), "global": reach(whole), "all tokens": side * side}
+{
+    "windowed": influencing(windowed),
+    "global": influencing(whole),
+    "all tokens": side * side,
+}
 
 # %% [markdown]
-# What has no gradient is not heard, short of effects that cancel exactly: a windowed
-# block shows a token its window and nothing else. On the photograph:
+# A token with zero gradient cannot influence the output. So a windowed block uses only the
+# tokens of one window. On the photograph:
 
 # %%
 figures.token_grid(predictor, photo, token)
 
 # %% [markdown]
-# Thin lines separate tokens, thick lines windows; what is black at the bottom or
-# right is padding, and it is made of tokens too. What does the red token attend to?
+# Thin lines separate tokens, thick lines separate windows. The black part at the bottom is
+# padding, and padding is made of tokens too. Where does the red token attend to?
 
 # %%
 figures.attention(predictor, photo, token)
 
 # %% [markdown]
-# Attention weights sum to 1 in either map, over one window or over all tokens,
-# padding included. "Spread over" counts tokens: equal weights on so many would have the
-# same entropy. Where a kernel runs, a slider takes the token along its row: watch the
-# left map jump at the border. How does the code keep windows apart?
+# In both maps the attention weights sum to 1: over one window on the left, over all tokens
+# on the right. "Spread over n tokens" means that equal weights on n tokens would have the
+# same entropy. With a running kernel, a slider moves the token along its row. The left map
+# then changes abruptly at the window's border.
+#
+# How does the code keep windows apart?
 
 # %%
 from segment_anything.modeling.image_encoder import window_partition
@@ -195,9 +199,16 @@ windows, _ = window_partition(windowed.norm1(tokens), windowed.window_size)
 tuple(tokens.shape), tuple(windows.shape)
 
 # %% [markdown]
-# It moves them into the batch: `B H W C` becomes `B·n w w C`. Whatever we put inside
-# the block, be it a convolution, takes every window for a picture of its own and will
-# not see across the thick lines.
+# It moves the windows into the batch dimension: `B H W C` becomes `B·n w w C`. If the map
+# is no multiple of the window, zeros fill up the last windows. Afterwards the same steps
+# run backwards. The squares below are tokens, and the numbers are positions in the batch:
+
+# %%
+figures.windows_and_back(photo)
+
+# %% [markdown]
+# An operator inside the block, for example a convolution, treats each window as an image of
+# its own. It cannot use tokens of another window.
 
 # %% [markdown]
 # ### Exercise 1.1 - cut into windows, and restore
@@ -206,8 +217,8 @@ tuple(tokens.shape), tuple(windows.shape)
 # 10 minutes ·
 # use `F.pad`, `reshape` and `permute`
 #
-# The map need not be a multiple of the window (ViT-B: 64 tokens, windows of 14). Fill
-# up with zeros below and to the right; drop them on the way back.
+# The map need not be a multiple of the window (ViT-B: 64 tokens, windows of 14). Add zeros
+# below and to the right. Remove them on the way back.
 
 
 # %%
@@ -227,14 +238,14 @@ checks.ex_1_1(cut, restore)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# `-H % window` rows are missing below. `F.pad` counts axes from the last one
-# backwards, and the last one is C.
+# `-H % window` rows are missing below. `F.pad` counts axes from the last one backwards, and
+# the last axis is C.
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# Split H into (windows, window), W likewise. Then bring both window counts in front
-# of both window sides before you merge them into the batch.
+# Split H into (windows, window), and W likewise. Then move both window counts before both
+# window sides, and merge them into the batch.
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -255,17 +266,20 @@ checks.ex_1_1(cut, restore)
 #     return x[:, :height, :width]
 # ```
 #
-# Swapping axes 2 and 3 undoes itself, so both functions have the same `permute`.
-# Leave it out of both and the round trip still succeeds, with windows that are
-# scrambled inside: that is why the check compares the windows themselves with SAM's.
+# Swapping axes 2 and 3 twice gives the start again, so both functions use the same
+# `permute`. If both leave it out, the round trip still succeeds, but the windows are
+# scrambled inside. So the check compares the windows themselves with SAM's.
 # </details>
 
 # %% [markdown]
 # ## What windows save
-# Multiply-adds (MACs) can be counted exactly, operation by operation.
-
+# Multiply-adds (MACs) can be counted exactly, operation by operation. The next cell counts
+# those of a windowed and a global block, of this model and of ViT-B at 1024 pixels:
 
 # %%
+from segment_anything.modeling.image_encoder import Block
+
+
 def multiply_adds(function, *inputs):
     """Multiply-adds of one call."""
     with FlopCounterMode(display=False) as counter:
@@ -273,11 +287,29 @@ def multiply_adds(function, *inputs):
     return counter.get_total_flops() // 2
 
 
-{"windowed": multiply_adds(windowed, tokens), "global": multiply_adds(whole, tokens)}
+def vit_b_block(window):
+    """Multiply-adds of a ViT-B block, counted without computing: 64 × 64 tokens."""
+    with torch.device("meta"):
+        block = Block(
+            768, 12, use_rel_pos=True, window_size=window, input_size=(64, 64)
+        )
+        return multiply_adds(block, torch.empty(1, 64, 64, 768))
+
+
+# %%
+macs = {
+    "sam_nano, windowed": multiply_adds(windowed, tokens),
+    "sam_nano, global": multiply_adds(whole, tokens),
+    "ViT-B, windowed": vit_b_block(14),
+    "ViT-B, global": vit_b_block(0),
+}
+{name: f"{count / 1e6:,.0f} million" for name, count in macs.items()}
 
 # %% [markdown]
-# The Linears cost nearly the same in both. Nearly all the rest is products between
-# tokens that meet, and that part grows fastest with the map:
+# In `sam_nano` a global block costs hardly more than a windowed one, because its map has
+# few tokens. In ViT-B a global block costs about 1.7 times as much. The Linears cost nearly
+# the same in both kinds of block. The difference is in two products between tokens, and
+# they grow with the square of the number of tokens.
 
 # %% [markdown]
 # ### Exercise 1.2 - count what windows save
@@ -286,7 +318,7 @@ def multiply_adds(function, *inputs):
 # 5 minutes ·
 # use the sizes of `q @ k.T` and of `weights @ v`
 #
-# How many multiply-adds are these two products, in windows and on the whole map?
+# How many multiply-adds do these two products need, in windows and on the whole map?
 
 
 # %%
@@ -304,8 +336,8 @@ checks.ex_1_2(attention_macs)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# If n tokens meet, `q @ k.T` has n x n entries for each head. Heads share `dim` among
-# themselves, so how many there are drops out.
+# If n tokens attend to one another, `q @ k.T` has n x n entries for each head. The heads
+# share `dim` among themselves, so their number does not matter.
 # </details>
 #
 # <details><summary>Hint 2</summary>
@@ -322,51 +354,53 @@ checks.ex_1_2(attention_macs)
 #     return windows * 2 * (window * window) ** 2 * dim
 # ```
 #
-# The cost grows with the square of the number of tokens that meet, so many small
-# meetings are cheaper than one large one. Try `attention_macs(64, 0, 768)` against
-# `attention_macs(64, 14, 768)`: ViT-B at 1024 pixels.
+# The cost grows with the square of the number of tokens in a window. So many small windows
+# are cheaper than one large map. For ViT-B at 1024 pixels, `attention_macs(64, 0, 768)` is
+# 25.8 billion and `attention_macs(64, 14, 768)` is 1.5 billion.
 # </details>
 
 # %% [markdown]
 # ## Prompts become tokens
-# A click is a coordinate and a label: 1 for "this", 0 for "not this". What does the
-# prompt encoder make of it?
+# A click is a coordinate and a label: 1 for "this", 0 for "not this". What does the prompt
+# encoder return for it?
 
 # %%
-click = np.array([CLICK]) * photo.shape[1::-1]  # x, y in pixels of the photograph
-place = predictor.transform.apply_coords(click, photo.shape[:2])  # of the input
+height, width = photo.shape[:2]
+click = np.array([CLICK]) * [width, height]  # x, y in pixels of the photograph
+place = predictor.transform.apply_coords(click, (height, width))  # of the input
 points = [torch.tensor(x, device=sam.device)[None].float() for x in (place, [1])]
 sparse, dense = sam.prompt_encoder(points=points, boxes=None, masks=None)
 tuple(sparse.shape), tuple(dense.shape)
 
 # %% [markdown]
-# `sparse` holds two tokens: the click, and one that says "no box comes with it".
-# `dense` is as large as the embedding and is added to it; it carries a drawn mask, or
-# the learned vector for "no mask". How much work is left for the decoder?
+# `sparse` holds two tokens: the click, and one that means "there is no box". `dense` has
+# the size of the embedding and is added to it. It holds a drawn mask, or a learned vector
+# for "no mask". How much of the work does the decoder do?
 
 # %%
 positions = sam.prompt_encoder.get_dense_pe()  # where each place of the embedding is
-{
+work = {
     "encoder": multiply_adds(sam.image_encoder, pixels),
     "decoder": multiply_adds(
         sam.mask_decoder, features, positions, sparse, dense, True
     ),
 }
+{name: f"{macs / sum(work.values()):.0%}" for name, macs in work.items()}
 
 # %% [markdown]
-# A small part. So SAM encodes a photograph once and answers every click from the same
-# embedding:
+# The encoder needs about 95 % of the multiply-adds, the decoder 5 %. SAM therefore encodes
+# a photograph once, and answers every click from the same embedding:
 
 # %% tags=["nbval-ignore-output"]
 figures.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 
 # %% [markdown]
-# One embedding, many clicks: no encoder ran between them.
+# The encoder did not run between these clicks.
 #
 # ## The same model, with gradients
-# `SamPredictor` computes without gradients and decodes one image at a time. For
-# training, `Segmenter` calls the same three parts on a batch. Is it still SAM? Compare
-# logits, the decoder's numbers, one a mask pixel: above 0 a pixel is in the mask.
+# `SamPredictor` computes without gradients and decodes one image at a time. For training,
+# `Segmenter` calls the same three parts on a batch. Is it still SAM? We compare the
+# *logits*: one number for each mask pixel, above 0 where the pixel belongs to the mask.
 
 # %% tags=["nbval-ignore-output"]
 model = Segmenter(sam)
@@ -378,38 +412,38 @@ assert gap < 1e-4 and np.allclose(iou[0].cpu(), scores, atol=1e-4)
 float(gap)  # of logits
 
 # %% [markdown]
-# It is, up to rounding. From here on we may train it.
+# The logits agree up to rounding. From here on the model can be trained.
 
 # %% [markdown]
 # ## One click, three answers
-# A click on a cup can mean the coffee, the cup, or the cup with its saucer. SAM does
-# not average: it draws three masks, and for each predicts the IoU (intersection over
-# union) with what was meant.
+# A click is ambiguous: the user may want a part, an object, or a group of objects. SAM does
+# not average over these. It draws three masks, and predicts for each its IoU (intersection
+# over union) with the wanted mask.
 
 # %%
 figures.ambiguity(predictor, photo, click)
 
 # %% [markdown]
-# A predicted IoU is a guess, made by a small head of the decoder without any truth at
-# hand. Adapt the masks to other data, leave that head as it is, and its guess is
-# stale.
+# Here the first two masks cover most of the coffee, and the third reaches further into cup
+# and saucer. The predicted IoU comes from a small head of the decoder, which never sees a
+# true mask. If you adapt the decoder to other data and leave this head unchanged, its
+# predictions are no longer valid.
 
 # %% [markdown]
-# ## What the grid leaves
-# The decoder draws on a coarse grid, four mask pixels along the side of a token, and
-# the drawing is enlarged. Are the outlines too fine for that? Take the *true* mask,
-# shrink it to the decoder's grid, enlarge it, and take its IoU with itself before. On
-# one image of each of the workbook's domains:
+# ## The ceiling
+# The decoder draws on a coarse grid: four mask pixels along the side of a token. The result
+# is then enlarged. Is the grid fine enough for the true outlines? To find out, shrink the
+# *true* mask to this grid, enlarge it again, and compute its IoU with the original. The
+# next cell does this for one image of each domain of the workbook:
 
 # %%
 samples = {name: open_data(name, setting, seed=SEED).test[0] for name in DOMAINS}
 {n: round(shrunk_iou(s.mask > 0, low.shape[-1]), 3) for n, s in samples.items()}
 
 # %% [markdown]
-# What is missing to 1 was lost on the way to the grid and back; small and thin things
-# lose most. So recorded runs carry this number beside them. It is a yardstick, not a
-# bound: logits may be any numbers, and the right ones place an edge between two mask
-# pixels. `ceilings.ceiling` fits such logits to the true mask; `evaluate` prints that bound.
+# A value of .9 means that a tenth was lost on the way to the grid and back. Small and thin
+# objects lose most. Recorded results therefore carry this *ceiling* beside them. It is not
+# a strict bound: suitable logits can place an edge between two mask pixels.
 
 # %% [markdown]
 # ### Exercise 1.3 - bug hunt: clicks that miss
@@ -418,8 +452,8 @@ samples = {name: open_data(name, setting, seed=SEED).test[0] for name in DOMAINS
 # 5 minutes ·
 # use an object that is far from the middle
 #
-# To train or to measure, clicks are made from masks. This function was tried on a
-# centred object in a square image and shipped. Where does it click here?
+# Training and evaluation need clicks that are computed from masks. This function was tested
+# on a centred object in a square image only. Where does it click here?
 
 
 # %%
@@ -438,13 +472,13 @@ disc = np.hypot(y - 60, x - 30) < 20
 
 
 # %%
-def click_mended(mask):
+def click_fixed(mask):
     """A click `x, y` at the centre of an object's mask `H W`."""
     raise NotImplementedError("Exercise 1.3")
 
 
 # %%
-checks.ex_1_3(click_mended)
+checks.ex_1_3(click_fixed)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
@@ -454,26 +488,26 @@ checks.ex_1_3(click_mended)
 #
 # <details><summary>Hint 2</summary>
 #
-# "hit" was computed with `mask[click]`, which repeats the mistake and hides it.
+# "hit" was computed with `mask[click]`. This repeats the mistake and hides it.
 # </details>
 #
 # <details><summary>Solution and why</summary>
 #
 # ```python
-# def click_mended(mask):
+# def click_fixed(mask):
 #     rows, columns = np.nonzero(mask)
 #     return np.array([columns.mean(), rows.mean()])
 # ```
 #
-# Arrays say (row, column), SAM says (x, y), and both are two numbers: no error, only
-# masks of the wrong thing. Centred objects hide the swap, and so does a test that
-# indexes with the same swap. Public code that trains SAM by clicks has shipped this
-# bug.
+# Array indices are (row, column), SAM's clicks are (x, y), and both are pairs of numbers.
+# So there is no error message, only masks of the wrong object. A centred object hides the
+# swap. A test that indexes with the same swap hides it too. Public code that trains SAM
+# with clicks has contained this bug.
 # </details>
 
 # %% [markdown]
 # ## No prompt at all
-# From the next lesson on nobody clicks. The decoder gets the embedding and the "no
+# From the next lesson on there is no click. The decoder receives the embedding and the "no
 # mask" vector, and `sparse` is empty.
 #
 # > **Predict first.** Nobody says what is wanted. What will SAM outline?
@@ -491,91 +525,98 @@ figures.show_masks(
 )
 
 # %% [markdown]
-# Blue is what SAM draws, yellow the truth of four special kinds of image. Of the
-# polyp and the ill spots it takes a good part, and much else that stands out beside
-# them; of the vessels and the camouflaged shape hardly anything. In pre-training a
-# prompt always said what was wanted, and here nothing does. Where the question is
-# always the same ("where is the polyp?"), training can put it into the weights.
+# Blue is SAM's mask, yellow the truth, of four special kinds of image. SAM finds much of
+# the polyp and of the diseased spots, together with other things that stand out. It finds
+# hardly anything of the vessels and of the camouflaged shape. In pre-training a prompt
+# always said what was wanted; here nothing does. If the question is always the same
+# ("where is the polyp?"), training can store it in the weights.
 #
-# ## Where an adapter will sit
-# Which weights? In every block one Linear, `qkv`, makes queries, keys and values at
-# once. What does it receive?
+# ## Where an adapter will be placed
+# Which weights? In every block one Linear, `qkv`, computes queries, keys and values. What
+# is the shape of its input?
 
 
 # %%
 def qkv_input(block):
-    """Shape of what the block's fused Linear gets."""
-    seen = []
+    """Shape of the input of the block's fused Linear."""
+    shapes = []
     hook = block.attn.qkv.register_forward_pre_hook(
-        lambda _, x: seen.append(tuple(x[0].shape))
+        lambda module, inputs: shapes.append(tuple(inputs[0].shape))
     )
     sam.image_encoder(pixels)
     hook.remove()
-    return seen[0]
+    return shapes[0]
 
 
 [qkv_input(block) for block in blocks]
 
 # %% [markdown]
-# Pictures, channels last: the whole map in global blocks, windows in the others.
-# There is no class token, so `permute(0, 3, 1, 2)` is all that a convolution needs.
-# LoRA adds a narrow detour beside this Linear: one matrix goes down from C to a few
-# channels, the rank; a second one goes up to the output.
+# The inputs are images with the channels last: the whole map in global blocks, windows in
+# the others. There is no class token. So `permute(0, 3, 1, 2)` is all that a convolution
+# needs. LoRA adds a narrow path beside this Linear. One matrix goes down from C to a few
+# channels (their number is the *rank*), and a second matrix goes up to the output.
 #
-# > **Predict first.** With a new detour in one block, before any training, how far is
-# > the image embedding from the one that SAM computed?
+# > **Predict first.** We add such a path to one block and do not train it. How far is the
+# > new image embedding from SAM's?
 
 # %%
 qkv, dim, rank = windowed.attn.qkv, windows.shape[-1], 4
-down, up = torch.randn(rank, dim).to(windows), torch.zeros(3 * dim, rank).to(windows)
-hook = qkv.register_forward_hook(lambda _, x, y: y + x[0] @ down.T @ up.T)  # detour
-moved = (sam.image_encoder(pixels) - features).abs().max()
+down = torch.randn(rank, dim).to(windows)
+up = torch.zeros(3 * dim, rank).to(windows)
+
+
+def add_path(module, inputs, output):
+    """The Linear's output plus that of the narrow path."""
+    return output + inputs[0] @ down.T @ up.T
+
+
+hook = qkv.register_forward_hook(add_path)
+change = (sam.image_encoder(pixels) - features).abs().max()
 hook.remove()
-assert moved == 0
-float(moved)
+assert change == 0
+float(change)
 
 # %% [markdown]
-# Zero, not merely small: the second matrix starts at zero, so training starts from SAM
-# itself.
+# The difference is exactly zero, because the second matrix starts at zero. Training
+# therefore starts from SAM itself.
 
 # %% tags=["nbval-ignore-output"]
 record(
-    windowed_sees=reach(windowed),
-    global_sees=reach(whole),
+    windowed_sees=influencing(windowed),
+    global_sees=influencing(whole),
     prompt_free_dice=float(np.mean(overlap)),
 )
 
 # %% [markdown]
 # ## Recap
-# *How much has SAM decided before you click?* All that the encoder does: patches,
-# windows, embedding. A click only chooses from it.
-# - Three parts: an image encoder, a prompt encoder, and a decoder in which they meet.
-# - Windows live in the batch dimension; cutting and restoring loses nothing.
-# - A token sees its window in most blocks and the whole map in a few.
-# - Three masks answer one click; predicted IoU ranks them, and the shrunk mask says how
-#   fine their outlines are for the decoder's grid.
-# - LoRA sits at the fused qkv, whose input is a channels-last picture; with its
-#   second matrix at zero nothing changes.
+# *How much has SAM already computed before you click?* The whole encoder: about 95 % of
+# the multiply-adds. Your click only selects from its embedding, with the other 5 %.
+# - SAM has three parts: an image encoder, a prompt encoder, and a decoder that combines
+#   them.
+# - Windows are moved into the batch dimension. Cutting and restoring loses nothing.
+# - A token interacts with its window in most blocks, and with the whole map in a few.
+# - One click has three masks. The predicted IoU ranks them, and the ceiling says how much
+#   the decoder's grid limits their outlines.
+# - LoRA is placed beside the fused qkv, whose input is an image with channels last. With
+#   the second matrix at zero, the output does not change.
 #
 # ## In practice
-# - With the real SAM at 1024 pixels, nearly all waiting is for the encoder. Encode
-#   once, keep the embedding, click as often as you like.
-# - `Sam.forward` runs under `no_grad`: a training loop around it learns nothing. Call
-#   the three parts, as `Segmenter` does.
-# - `sam_nano` squeezes a photograph into few tokens. Its masks are a toy's; its
-#   classes and shapes are not.
+# - With the real SAM at 1024 pixels, nearly all the time goes into the encoder. Encode
+#   once, keep the embedding, and click as often as you like.
+# - `Sam.forward` runs under `no_grad`, so a training loop around it learns nothing. Call
+#   the three parts separately, as `Segmenter` does.
+# - `sam_nano` represents a photograph by few tokens, so its masks are rough.
 #
 # **Try it on your own data:** set `photo` to any RGB array, `H W 3` in 0 to 255.
 #
 # ## Further reading
-# - [Segment Anything](https://arxiv.org/abs/2304.02643): the model and how ambiguity
-#   and predicted IoU are trained (section 3 and appendix A).
-# - [Its code](https://github.com/facebookresearch/segment-anything): after this
-#   lesson you can read `modeling/image_encoder.py` from top to bottom.
-# - [ViTDet](https://arxiv.org/abs/2203.16527): why a plain ViT with a few global
-#   blocks is enough for dense prediction; SAM's encoder comes from here.
+# - [Segment Anything](https://arxiv.org/abs/2304.02643): the model, and how ambiguity and
+#   predicted IoU are trained (section 3 and appendix A).
+# - [Its code](https://github.com/facebookresearch/segment-anything): after this lesson you
+#   can read `modeling/image_encoder.py` from top to bottom.
+# - [ViTDet](https://arxiv.org/abs/2203.16527): why a plain ViT with a few global blocks is
+#   enough for dense prediction. SAM's encoder comes from here.
 #
-# Next: something is put at that Linear, trained, and searched, all of it as a black
-# box.
+# Next: an adapter is placed at that Linear, trained and searched, first as a black box.
 #
 # [<- 00](00_start_here.ipynb) | [index](README.md) | [02 ->](02_adapt_end_to_end.ipynb)

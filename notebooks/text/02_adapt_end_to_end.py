@@ -14,8 +14,8 @@
 # %% [markdown]
 # # 02 · Adapt SAM from end to end
 #
-# > From a folder of images to masks without a prompt, an operator that was searched,
-# > and a folded model: the whole way once, with every step still a black box.
+# > From a folder of images to masks without a prompt: this lesson takes every step once,
+# > as a black box. You train three methods, read what a search chose, save it and fold it.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/main/notebooks/02_adapt_end_to_end.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/main?urlpath=lab/tree/notebooks/02_adapt_end_to_end.ipynb)
@@ -25,18 +25,17 @@
 # Needs [01](01_see_sam.ipynb).
 
 # %% [markdown]
-# **The question:** what does it take to make SAM draw *your* objects without being
-# asked?
+# **The question:** what does it take to make SAM outline *your* objects without a prompt?
 #
-# **You will build** a prompt-free segmenter for one specialised domain, from images to
-# a file that another program can load.
+# **You will build** a prompt-free segmenter for one specialised domain, from images to a
+# file that another program can load.
 #
 # **You will be able to**
 # - adapt a frozen SAM in one line, and show that nothing has changed before training;
-# - train decoder-only, LoRA and NAS-LoRA at the same budget and compare them fairly;
-# - read what a search chose, its genotype, in two ways;
-# - save an adapter, load it on its base, and be refused on another;
-# - fold the adapter and say exactly what stayed outside.
+# - train decoder-only, LoRA and NAS-LoRA with the same budget and compare them fairly;
+# - read the genotype, the result of a search, in two ways;
+# - save an adapter, load it on its base, and see it refused on another base;
+# - fold the adapter, and say exactly what cannot be folded.
 #
 # | you need | where | minutes |
 # |---|---|---|
@@ -88,10 +87,10 @@ from naslora_core.search import budget, stage_wise
 
 # %% [markdown]
 # ## What each setting decides
-# `PROFILE` chooses the model, how many images are used, and how long each method
-# trains (three quarters of its steps). `SEED` draws the images, the adapters' starts
-# and the batches: every method sees the same. `DATA` may be a folder of yours; the rest
-# of the lesson stays as it is.
+# `PROFILE` chooses the model, the number of images and the number of steps. Each method
+# trains for three quarters of the profile's steps. `SEED` fixes the images, the adapters'
+# starts and the batches, so every method sees the same. `DATA` may be a folder of yours;
+# the rest of the lesson stays as it is.
 
 # %%
 setting = profile(PROFILE)
@@ -99,8 +98,8 @@ setting
 
 # %% [markdown]
 # ## The images
-# Each has a mask, as an expert would draw it (`polyp` is drawn by a program, image and
-# mask). Yellow is the truth, here and everywhere.
+# Each image has a mask, as an expert would draw it. In `polyp` a program draws both. The
+# yellow outline is the truth.
 
 # %%
 data = open_data(DATA, setting, seed=SEED)
@@ -111,8 +110,8 @@ figures.contact_sheet(data.train[:4], "Each image has its truth outlined", colum
 
 # %% [markdown]
 # ## Where we start
-# SAM answers prompts. With a box around every object, drawn by somebody who knows where
-# the objects are, it has this Dice on the test images (1 is perfect):
+# SAM answers prompts. With a box around every object, drawn by someone who knows where the
+# objects are, its Dice on the test images is (1 is perfect):
 
 # %%
 sam = load_sam(setting.model).to(setting.device)
@@ -121,32 +120,22 @@ boxed = evaluate(sam, data.test, prompt="box", classes=classes)
 boxed.mean
 
 # %% [markdown]
-# > **Predict first.** Nobody will draw boxes on ten thousand images. Give SAM no prompt
-# > at all. What will it outline, and at which Dice?
+# > **Predict first.** Nobody will draw boxes on ten thousand images. Give SAM no prompt at
+# > all. What will it outline, and with which Dice?
 
 # %%
-unasked = evaluate(Segmenter(sam), data.test, classes=1)
-unasked.mean
-
-# %%
-shown = np.argsort(boxed.dice, kind="stable")[len(data.test) // 2 :][:3]  # medians
-figures.show_masks(
-    [data.test[i].image for i in shown],
-    [unasked.masks[i] for i in shown],
-    [data.test[i].mask for i in shown],
-    [unasked.dice[i] for i in shown],
-    "Without a prompt, the base does not know what we want",
-)
+unprompted = evaluate(Segmenter(sam), data.test, classes=1)
+unprompted.mean
 
 # %% [markdown]
-# It was never told what to look for. That is what adaptation has to teach: not how to
-# draw an edge, but *which* edge is meant.
+# Without a prompt the Dice is far lower, because SAM does not know which object we want.
+# Adaptation has to teach this: not how to draw an edge, but *which* edge is meant.
 
 # %% [markdown]
 # ## One line
-# `adapt` puts a searchable cell beside the fused qkv of every block of the frozen SAM,
-# the base. Before the first step its output must equal the base's: no difference, not a
-# small one.
+# `adapt` puts a searchable cell beside the fused qkv of every block of the frozen SAM, the
+# base. Before the first step the output must equal that of the base. We check that the
+# difference is exactly zero.
 
 # %%
 model = adapt(sam, NASLoRA(rank=4), classes=classes, seed=SEED)
@@ -157,8 +146,8 @@ assert before == 0
 float(before)
 
 # %% [markdown]
-# What will move? The base keeps its tensors; the adapter has its own, and a copy of the
-# mask decoder is trained beside every method.
+# Which numbers will be trained? The base keeps its tensors and the adapter has its own. A
+# copy of the mask decoder is trained with every method.
 
 # %%
 parts = {"adapter": 0, "decoder": 0}
@@ -167,8 +156,9 @@ for name, tensor in model.trainable().items():
 parts | {"frozen base": sum(p.numel() for p in sam.parameters())}
 
 # %% [markdown]
-# Read that again: the decoder is much the larger part of what "parameter-efficient"
-# trains. So decoder-only is a baseline that no comparison may leave out.
+# The decoder is by far the larger part of what is trained, even though such methods are
+# called parameter-efficient. So decoder-only is a baseline that no comparison may leave
+# out.
 
 # %% [markdown]
 # ### Exercise 2.1 - how large is LoRA?
@@ -207,11 +197,12 @@ checks.ex_2_1(lora_size)
 # </details>
 
 # %% [markdown]
-# ## The budget, before it is spent
-# Each cell has a vector *alpha*, one number an operator; its softmax is the operators'
-# probabilities. First the weights move alone, then alpha beside them, then the weights
-# again. Every step is a pass over a batch, so NAS-LoRA gets no more of them than LoRA.
-# How far can the winner's probability come?
+# ## The budget, before training
+# Each cell has a vector *alpha* with one number for each operator. The softmax of alpha
+# gives the operators' probabilities. Training has three stages: the weights alone, then the
+# weights and alpha in turns, then the weights alone again. Every step counts as one pass
+# over a batch, so NAS-LoRA gets no more passes than LoRA. How far can the winner's
+# probability rise in this budget?
 
 # %%
 STEPS = setting.steps * 3 // 4
@@ -219,15 +210,15 @@ schedule = stage_wise(STEPS, lr=2e-3)
 budget(schedule, operators=9)
 
 # %% [markdown]
-# An estimate, and a generous one: for gradients that always pull the same way.
+# The first estimate assumes that the gradient keeps its direction, the second that it also
+# grows. Gradients that change their sign reach less.
 #
 # ## Three methods, one budget
-# Decoder-only leaves the encoder as it is, so what that answers to an image is kept
-# and not computed again; the run ends the same. Of the loss, thin lines are single
-# steps and thick ones are smoothed.
+# Decoder-only never changes the encoder, so its features are cached. The result is
+# identical.
 #
-# > **Predict first.** Decoder-only, LoRA, NAS-LoRA: in which order will they end, and
-# > by how much? Write it down before you run the cell.
+# > **Predict first.** Decoder-only, LoRA, NAS-LoRA: in which order will they end, and by
+# > how much? Write it down before you run the cell.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -247,51 +238,58 @@ results["lora"] = train(LoRA(rank=4))
 results["nas_lora"] = train(NASLoRA(rank=4))
 figures.losses({name: result.history for name, result in results.items()})
 
+# %% [markdown]
+# Thin lines are single steps, thick lines are smoothed. And on the test images, beside the
+# base:
+
 # %% tags=["nbval-ignore-output"]
 scores = {n: evaluate(r.model, data.test, classes=classes) for n, r in results.items()}
-beside = {"base, no prompt": unasked, "base, boxes": boxed}
-{n: round(score.mean["dice"], 3) for n, score in (beside | scores).items()}
+columns = {
+    "no prompt": unprompted,
+    "box": boxed,
+    "decoder-only": scores["decoder_only"],
+    "LoRA": scores["lora"],
+    "NAS-LoRA": scores["nas_lora"],
+}
+{name: round(score.mean["dice"], 3) for name, score in columns.items()}
 
 # %% [markdown]
-# These are test Dice of one seed. One seed proves nothing: another would shift each
-# number. What five seeds say, on photographs of polyps, each method at its own learning
-# rate, chosen on drawn images, was recorded and is only read here (lesson 06 adds
-# Conv-LoRA; lesson 12 has all methods, on drawn images). *Fixed 3x3* has one
-# convolution where NAS-LoRA searches:
+# These are mean test Dice of one seed. Another seed would change each number, so this table
+# ranks no methods. The masks show more. The figure has the three test images around the
+# median of NAS-LoRA, not the best ones:
+
+# %% tags=["nbval-ignore-output"]
+order = np.argsort(scores["nas_lora"].dice, kind="stable")
+middle = order[max(0, len(order) // 2 - 1) :][:3]
+title = "The same images: without training SAM needs the box, with training it does not"
+figures.before_after(data.test, columns, middle, title)
+
+# %% [markdown]
+# ## What five seeds say
+# Longer runs were recorded on photographs of polyps: five seeds, and each method with its
+# own learning rate, which was chosen on drawn images. They are only read here. *Fixed 3x3*
+# has one convolution where NAS-LoRA searches. Lesson 06 adds Conv-LoRA, and lesson 12 all
+# methods.
 
 # %%
 SHOWN = ("base_boxed", "decoder_only", "lora", "fixed_conv", "nas_lora")
 photographs = recorded("kvasir_polyp")
-figures.comparison([r for r in photographs if r["method"] in SHOWN])
+title = "The adapters beat decoder-only, and lie close to each other"
+figures.comparison([r for r in photographs if r["method"] in SHOWN], title=title)
 
 # %% [markdown]
-# Lines join the runs of one seed. Every adapter is well above decoder-only in every
-# seed, and boxes are far above all of them. The adapters' means lie within .02 of each
-# other: the fixed 3x3 leads in four seeds of five, NAS-LoRA in none, and it is below
-# LoRA in all five. Would that hold on other photographs? Such a difference has to be
-# judged pair by pair, with an interval (lesson 03).
+# Each dot is one run, and lines connect the runs of one seed. Every adapter scores higher
+# than decoder-only with every seed. Boxes score far higher than all of them. The means of
+# the three adapters lie within .02 of each other. The fixed 3x3 has the highest score with
+# four seeds of five. NAS-LoRA scores lower than LoRA with all five. Would this hold on
+# other photographs? Lesson 03 shows how to judge such a difference: image by image, with an
+# interval.
 #
-# ## Look at masks
-# The median test image of NAS-LoRA and its neighbours, not the best ones.
-
-# %% tags=["nbval-ignore-output"]
-order = np.argsort(scores["nas_lora"].dice, kind="stable")
-shown = order[max(0, len(order) // 2 - 1) :][:3]
-figures.show_masks(
-    [data.test[i].image for i in shown],
-    [scores["nas_lora"].masks[i] for i in shown],
-    [data.test[i].mask for i in shown],
-    [scores["nas_lora"].dice[i] for i in shown],
-    "No prompt any more: around the median test Dice of "
-    f"{np.median(scores['nas_lora'].dice):.2f}",
-)
-
-# %% [markdown]
 # ## What was chosen
-# The genotype, what the search chose, has two readings. *argmax alpha* is the operator
-# of the largest probability p. A cell's operators add up to one kernel, and
-# *projection* is the cheapest operator that does what this kernel does, to one percent.
-# They need not agree.
+# The *genotype* is the result of the search. It can be read in two ways. *Argmax alpha* is
+# the operator with the largest probability p. *Projection* looks at the kernel instead: all
+# operators of a cell add up to one kernel, and projection names the cheapest operator that
+# reproduces the kernel's effect to one percent.
 
 # %% tags=["nbval-ignore-output"]
 genotype = results["nas_lora"].genotype
@@ -301,14 +299,32 @@ genotype
 figures.operators(genotype)
 
 # %% [markdown]
-# Compare the winners' probabilities with uniform, and with the budget line. It told
-# what steady gradients would reach; where they change sign, the softmax hardly moves,
-# and argmax alpha is an opinion without conviction.
+# Compare the winners' probabilities with the dotted line, the uniform 1/9. Argmax picks a
+# winner whose lead is negligible.
+#
+# A projected name can mislead too, because one percent of the effect is a threshold. So
+# print what the name leaves out. The *residual* is the share of the kernel's effect that
+# the named operator does not reproduce. The *off-centre share* is what no operation on
+# single tokens reproduces. It says how much the neighbours matter at all:
+
+# %% tags=["nbval-ignore-output"]
+rows = {}
+for block in genotype.blocks:
+    left_out = block.residual.get(block.projection)
+    rows[block.block] = {
+        "projection": block.projection,
+        "residual": None if left_out is None else f"{left_out:.2%}",
+        "off-centre share": f"{block.residual['conv_1x1']:.1%}",
+    }
+rows
 
 # %% [markdown]
-# ## Keep it
-# The adapter goes into one file: cells, alpha, and the trained decoder, without which
-# it would be worthless. It remembers which base it belongs to.
+# If the off-centre share is a few percent, the cell mostly works on single tokens, whatever
+# its name says.
+#
+# ## Save it
+# The adapter goes into one file: the cells, alpha and the trained decoder. Without the
+# decoder the file would be useless. The file also stores the hash of its base.
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -326,8 +342,8 @@ except ValueError as refusal:
 answer
 
 # %% [markdown]
-# Another base is refused with the hashes of both: an adapter on the wrong base would
-# draw nonsense without a word.
+# Another base is refused, and the message gives both hashes. An adapter on the wrong base
+# would give wrong masks without any error.
 
 # %% [markdown]
 # ### Exercise 2.2 - a bug hunt: the adapter that forgot its decoder
@@ -336,14 +352,15 @@ answer
 # 10 minutes ·
 # use `requires_grad`
 #
-# A well-known SAM fine-tuning repository once saved its result as in the last line, and
-# its users wondered why reloaded models were bad. Which tensors does it miss? Mend it.
+# A well-known SAM fine-tuning repository once chose the tensors to save as in the last
+# line. Its users wondered why reloaded models were bad. Which tensors are missing? Correct
+# the function.
 
 
 # %%
 def names_to_save(model):
     """Names of all tensors without which a reloaded model would differ."""
-    raise NotImplementedError("Exercise 2.2: mend the line below")
+    raise NotImplementedError("Exercise 2.2: correct the line below")
     return [n for n, p in model.named_parameters() if "We" in n or "Wd" in n]
 
 
@@ -353,8 +370,8 @@ checks.ex_2_2(names_to_save)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# What is trained beside the adapter? Ask each parameter whether it may move, not for
-# its name.
+# What is trained beside the adapter? Look at `requires_grad` of each parameter, not at its
+# name.
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -363,16 +380,20 @@ checks.ex_2_2(names_to_save)
 # def names_to_save(model):
 #     return [n for n, p in model.named_parameters() if p.requires_grad]
 # ```
-# The decoder is trained beside every method, with its mask token, the learned vector a
-# mask is drawn from; so are a cell's operators and alpha. A rule by what moves cannot
-# forget a part, a rule by names can.
+# The decoder is trained with every method, and so is its mask token, the learned vector
+# from which a mask is computed. A cell's operators and alpha are trained too. A rule by
+# `requires_grad` finds every part, a rule by names can miss one.
 # </details>
 
 # %% [markdown]
 # ## Fold it
-# A searched cell of linear operators is one small convolution. Its centre tap, by which
-# a token sees itself, goes into the weights W0 of the base's qkv exactly; what reaches
-# other tokens cannot, and stays beside them. How much is left, in multiply-adds (MACs)?
+# A searched cell of linear operators is one small convolution. Its centre tap acts on the
+# token itself, so it can be added to the weights W0 of the base's qkv exactly. The other
+# taps use neighbouring tokens. They cannot be added to W0 and stay a side branch. How much
+# work is left, in multiply-adds (MACs)?
+
+# %%
+figures.growing_diagram("folded")
 
 # %% tags=["nbval-ignore-output"]
 nas = results["nas_lora"].model
@@ -386,8 +407,9 @@ assert gap < 1e-4
 f"{gap:.1e}"
 
 # %% [markdown]
-# In logits of test images: rounding, nothing else. The folded model is saved whole,
-# base included, and needs neither the adapter's code nor the trainer.
+# This is the difference of the logits on test images: rounding error only. The folded model
+# is saved as a whole, with its base. Loading it needs neither the adapter's code nor the
+# trainer.
 
 # %%
 f"{folded.save(folder / 'folded.safetensors').stat().st_size / 1e6:.1f} MB"
@@ -401,19 +423,19 @@ record(
 
 # %% [markdown]
 # ## Recap
-# *What does it take to make SAM draw your objects without being asked?* A frozen base,
-# a small trained part that starts as nothing, a decoder that learns what is meant, and
-# a budget that is stated before it is spent. Whether the small part must be searched,
-# one seed cannot say; the five recorded ones give no sign of it.
-# - `adapt` changed no output before training: the difference was zero.
-# - At equal passes the three methods can be compared, beside no prompt and boxes.
-# - A genotype has two readings; how far alpha moved says how much the first is worth.
-# - An adapter without its decoder, or on another base, is worthless: one is saved with
-#   it, the other refused.
-# - Folding is exact; what does not fold is named.
+# *What does it take to make SAM outline your objects without a prompt?* A frozen base, a
+# small trained part that starts at zero effect, a trained decoder, and a budget that is
+# stated before training. Is a search needed for the small part? One seed cannot tell, and
+# the five recorded seeds show no advantage of the search.
+# - `adapt` changed no output before training: the difference was exactly zero.
+# - Methods are compared with equal passes, beside "no prompt" and "box".
+# - A genotype has two readings. Print how far alpha moved, and the residual.
+# - An adapter needs its decoder and its own base. The file holds the one, and the loader
+#   checks the other.
+# - Folding is exact, and the report names what stays outside.
 #
-# Five questions stay open, and the lessons to come are about them:
-# 1. How sure are these numbers, and what should be measured at all?
+# Five questions stay open, and the next lessons answer them:
+# 1. How certain are these numbers, and what should be measured at all?
 # 2. What does the encoder lack that a spatial operator could add?
 # 3. Why low rank, why a convolution, why many scales?
 # 4. Can a search be trusted, and how would we know?
@@ -421,18 +443,18 @@ record(
 
 # %% [markdown]
 # ## In practice
-# - With your own images: `make workbook LESSON=02 DATA=path`, a folder with `images/`
-#   and `masks/` of the same names. Images of one patient belong on one side of a split:
-#   say so in `split.json`.
-# - `sam_nano` is a toy: real classes, toy weights. On a GPU the same lines run `vit_b`.
-# - Dice on a handful of test images is coarse: even on 120 photographs, a difference of
-#   two methods is unsure by some hundredths (lesson 03).
+# - With your own images: `make workbook LESSON=02 DATA=path`, a folder with `images/` and
+#   `masks/` of the same names. Images of one patient belong on one side of a split; say so
+#   in `split.json`.
+# - `sam_nano` is a toy with real classes. On a GPU the same lines run `vit_b`.
+# - A Dice of few test images is imprecise. Even on 120 photographs, the difference of two
+#   methods is uncertain by some hundredths (lesson 03).
 #
 # ## Further reading
-# - [NAS-LoRA](https://arxiv.org/abs/2512.03499): the paper behind the cell that you
-#   have just trained; its text leaves operators and schedule open, so we chose ours.
-# - [Conv-LoRA](https://arxiv.org/abs/2401.17868): the convolutional expert mixture that
+# - [NAS-LoRA](https://arxiv.org/abs/2512.03499): the paper behind the cell that you have
+#   just trained. Its text does not fix operators and schedule, so we chose ours.
+# - [Conv-LoRA](https://arxiv.org/abs/2401.17868): the mixture of convolutional experts that
 #   came before it, and the source of the prompt-free recipe.
-# - [LoRA](https://arxiv.org/abs/2106.09685): the low-rank update that both stand on.
+# - [LoRA](https://arxiv.org/abs/2106.09685): the low-rank update on which both are built.
 #
 # [<- 01](01_see_sam.ipynb) | [index](README.md) | [03 ->](03_train_and_measure.ipynb)

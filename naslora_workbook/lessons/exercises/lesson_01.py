@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from naslora_workbook.lessons import checks
@@ -17,10 +18,13 @@ def ex_1_1(cut, restore):
         )
         return torch.from_numpy(rng.normal(size=(b, h, w, c))), int(rng.integers(2, 8))
 
-    def answer(x, window):
+    def answer_with(cut, restore, x, window):
         windows = _shape_and_maps(cut(x.clone(), window))
         theirs = window_partition(x, window)[0]
         return [*windows, *_shape_and_maps(restore(theirs, window, *x.shape[1:3]))]
+
+    def answer(x, window):
+        return answer_with(cut, restore, x, window)
 
     def reference(x, window):
         return [*_shape_and_maps(window_partition(x, window)[0]), *_shape_and_maps(x)]
@@ -31,8 +35,31 @@ def ex_1_1(cut, restore):
         reference,
         case,
         hint="The windows are compared with SAM's own, then what you restore from SAM's windows.",
+        mistakes={
+            "The windows have the right shape but are scrambled inside: bring both window counts "
+            "before both window sides with `permute` before you merge them into the batch.": (
+                lambda x, window: answer_with(scrambled_cut, restore, x, window)
+            ),
+            "The windows are SAM's, but what you restore is scrambled: `restore` needs the same "
+            "`permute` as `cut`.": (
+                lambda x, window: answer_with(cut, scrambled_restore, x, window)
+            ),
+        },
         proves="Your windows are SAM's, and no token is lost on the way there and back.",
     )
+
+
+def scrambled_cut(x, window):
+    """Windows without the `permute`: the right shape, tokens in the wrong places."""
+    x = F.pad(x, (0, 0, 0, -x.shape[2] % window, 0, -x.shape[1] % window))
+    return x.reshape(-1, window, window, x.shape[-1])
+
+
+def scrambled_restore(windows, window, height, width):
+    """The way back without the `permute`."""
+    rows, columns = -(-height // window), -(-width // window)
+    x = windows.reshape(-1, rows * window, columns * window, windows.shape[-1])
+    return x[:, :height, :width]
 
 
 def _shape_and_maps(x):
@@ -52,7 +79,19 @@ def ex_1_2(answer):
         answer,
         _counted,
         [(64, 0, 768), (64, 14, 768), *(case(np.random.default_rng(i)) for i in range(4))],
-        hint="Mind three things: the window 0, padding, and that there are two products.",
+        hint="Mind three things: window 0 means the whole map, padded tokens count too, and there "
+        "are two products.",
+        mistakes={
+            "You counted one of the two products.": lambda *given: _counted(*given) // 2,
+            "You counted multiplications and additions apart; a multiply-add is one.": (
+                lambda *given: _counted(*given) * 2
+            ),
+            "Round the number of windows up: padded tokens are multiplied as well.": (
+                lambda side, window, dim: int(
+                    (side / (window or side)) ** 2 * 2 * (window or side) ** 4 * dim
+                )
+            ),
+        },
         proves="Your formula equals a count of segment_anything's own attention, operation by "
         "operation.",
     )
@@ -88,7 +127,12 @@ def ex_1_3(answer):
         answer,
         reference,
         case,
-        hint="SAM wants x, which runs along the columns, before y.",
+        hint="SAM expects x, the column, before y, the row.",
+        mistakes={
+            "This is (y, x). SAM expects x, the column, before y, the row.": (
+                lambda mask: reference(mask)[::-1]
+            ),
+        },
         proves="Your clicks hit, wherever the object lies.",
         tolerance=1e-2,
     )

@@ -1,9 +1,8 @@
-"""Exercises of lesson 03: two rankings, an alarm for bad tools, a loss without its weights."""
+"""Exercises of lesson 03: two rankings, two intervals, a loss without its weights."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import ndimage
 
 from naslora_core.training.losses import boundary_weight
 from naslora_core.training.metrics import confusion, global_iou, iou
@@ -22,7 +21,7 @@ def ex_3_1(answer):
         lambda: ORDERS,
         [()],
         hint="Over all pixels a small object hardly counts; in the mean over images it does.",
-        proves="The core's two IoUs rank your models oppositely: a result must say which it is.",
+        proves="The two IoUs rank your models in opposite order: a result must say which it is.",
     )
 
 
@@ -44,64 +43,62 @@ def _ahead(a: float, b: float) -> str:
     return "a tie" if np.isclose(a, b) else f"{'a' if a > b else 'b'} is ahead"
 
 
-def ex_3_2(answer):
-    """An alarm for tools that lie"""
+def ex_3_3(answer):
+    """Two intervals for one difference"""
+
+    def case(rng):
+        seeds, images = int(rng.integers(3, 6)), int(rng.integers(12, 20))
+        hard = rng.normal(0, 0.2, images)  # some images are hard for both models
+        a, b = (0.6 + hard + rng.normal(0, 0.02, (seeds, images)) for _ in range(2))
+        picks, others = (_picks(rng, seeds, images) for _ in range(2))
+        return a, b, picks, others
+
     return checks.check(
-        "3.2",
-        lambda name: answer(TOOLS[name]),
-        lambda name: name.partition(":")[0],
-        [(name,) for name in TOOLS],
-        hint="Compare with a copy, pixel by pixel. And which mask tells (x, y) from (y, x)? Not "
-        "one that is its own mirror image.",
-        proves="Six tools, three of them broken in ways that real code was; your alarm rang for "
-        "these and for no other.",
+        "3.3",
+        answer,
+        two_intervals,
+        case,
+        hint="Paired: one pick of seeds and images, used for a and for b. Unpaired: `picks` for a, "
+        "`others` for b. `np.ix_(rows, columns)` selects both at once.",
+        mistakes={
+            "These are the two intervals in the other order: paired comes first.": (
+                lambda *given: two_intervals(*given)[::-1]
+            ),
+            "Both intervals are paired: the unpaired one takes `others` for b.": (
+                lambda a, b, picks, others: two_intervals(a, b, picks, picks)
+            ),
+            "These are 90 % intervals: 95 % lie between the quantiles .025 and .975.": (
+                lambda *given: two_intervals(*given, ends=(0.05, 0.95))
+            ),
+            "You draw images only: the rows, the seeds, must be drawn too.": (
+                lambda a, b, *picks: two_intervals(a, b, *map(_images_only, picks))
+            ),
+        },
+        proves="The hard images are hard for both models: pairing removes them from the interval.",
+        tolerance=1e-6,
     )
 
 
-def _centre(mask: np.ndarray) -> tuple[float, float]:
-    rows, columns = np.nonzero(mask)
-    return float(columns.mean()), float(rows.mean())
+def two_intervals(a, b, picks, others, ends=(0.025, 0.975)) -> list[np.ndarray]:
+    """The reference of 3.3: the paired and the unpaired 95 % interval of a - b, each `2`."""
+    gains = [(a - b)[np.ix_(*pick)].mean() for pick in picks]
+    pairs = zip(picks, others, strict=True)
+    apart = [a[np.ix_(*first)].mean() - b[np.ix_(*second)].mean() for first, second in pairs]
+    return [np.quantile(gains, ends), np.quantile(apart, ends)]
 
 
-def _other_centre(mask: np.ndarray) -> tuple[float, float]:
-    y, x = ndimage.center_of_mass(mask)
-    return float(x), float(y)
+def _picks(rng: np.random.Generator, seeds: int, images: int, draws: int = 200) -> list[tuple]:
+    """Seeds and images drawn with replacement, as pairs of indices."""
+    return [
+        (rng.integers(seeds, size=seeds), rng.integers(images, size=images)) for _ in range(draws)
+    ]
 
 
-def _copying_centre(mask: np.ndarray) -> tuple[float, float]:
-    own = mask.copy()
-    own[:] = False  # its own copy only
-    return _centre(mask)
+def _images_only(picks: list[tuple]) -> list[tuple]:
+    return [(np.arange(len(rows)), columns) for rows, columns in picks]
 
 
-def _rim_drawer(mask: np.ndarray) -> tuple[float, float]:
-    centre = _centre(mask)
-    mask &= ~ndimage.binary_erosion(mask)
-    return centre
-
-
-def _roller(mask: np.ndarray) -> tuple[float, float]:
-    centre = _centre(mask)
-    mask[:] = np.roll(mask, 1, 0)  # as many pixels as before
-    return centre
-
-
-def _swapper(mask: np.ndarray) -> tuple[float, float]:
-    rows, columns = np.nonzero(mask)
-    return float(rows.mean()), float(columns.mean())
-
-
-TOOLS = {
-    "honest: mean": _centre,
-    "paints: a rim": _rim_drawer,
-    "honest: scipy": _other_centre,
-    "swaps: rows first": _swapper,
-    "paints: one row on": _roller,
-    "honest: a copy": _copying_centre,
-}
-
-
-def ex_3_3(answer):
+def ex_3_2(answer):
     """The loss that ignores its weights"""
 
     def case(rng):
@@ -114,15 +111,43 @@ def ex_3_3(answer):
         return ((weight * cross).sum((2, 3)) / weight.sum((2, 3))).mean()
 
     return checks.check(
-        "3.3",
+        "3.2",
         lambda *arguments: _pull_and_loss(answer, *arguments),
         lambda *arguments: _pull_and_loss(intended, *arguments),
         case,
-        hint="The picture is the pull on every logit: near the outline it should be strongest. "
-        "Weigh pixel by pixel, take the weighted mean of each mask, then the mean over masks.",
-        proves="Your term pulls where the weights say; with the IoU term it is `structure`.",
+        hint="The picture is the gradient of every logit: near the outline it should be largest. "
+        "Weight pixel by pixel, take the weighted mean of each mask, then the mean over masks.",
+        mistakes={
+            'The weights still cancel: `reduction` must be "none", so that every pixel keeps its '
+            "own cross-entropy.": (
+                lambda logits, truth, weight: _pull_and_loss(_plain, logits, truth, weight)
+            ),
+            "You divide by the weights of all masks together: divide mask by mask, then take the "
+            "mean over masks.": (
+                lambda logits, truth, weight: _pull_and_loss(_pooled, logits, truth, weight)
+            ),
+            "Divide by the sum of the weights, not by the number of pixels.": (
+                lambda logits, truth, weight: _pull_and_loss(_unnormalised, logits, truth, weight)
+            ),
+        },
+        proves="The gradient is large where the weights are large. With the IoU term this is "
+        "`structure`.",
         tolerance=1e-7,
     )
+
+
+def _plain(logits, truth, weight) -> torch.Tensor:
+    return F.binary_cross_entropy_with_logits(logits, truth)
+
+
+def _pooled(logits, truth, weight) -> torch.Tensor:
+    cross = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    return (weight * cross).sum() / weight.sum()
+
+
+def _unnormalised(logits, truth, weight) -> torch.Tensor:
+    cross = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    return (weight * cross).mean()
 
 
 def _pull_and_loss(loss, logits, truth, weight) -> list:
