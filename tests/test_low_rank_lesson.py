@@ -1,5 +1,7 @@
 """Lesson 05: its figures read a known rank, its checks catch the bug that they hunt."""
 
+import copy
+
 import pytest
 import torch
 
@@ -30,29 +32,20 @@ def test_the_dice_that_survives_is_in_the_title():
     )
 
 
-def hasty(linear, We, Wd, scale, x):
-    linear.weight += scale * Wd @ We
-    return linear(x)
+def merged(layer):
+    linear = copy.deepcopy(layer.base)
+    linear.weight += layer.scale * layer.Wd @ layer.We
+    return linear
 
 
-def undone(linear, We, Wd, scale, x):
-    linear.weight += scale * Wd @ We
-    y = linear(x)
-    linear.weight -= scale * Wd @ We
-    return y
+def merged_in_place(layer):
+    layer.base.weight += layer.scale * layer.Wd @ layer.We
+    return layer.base
 
 
-def mended(linear, We, Wd, scale, x):
-    return linear(x) + scale * (x @ We.T @ Wd.T)
-
-
-@pytest.mark.parametrize("answer, state", [(hasty, "not yet right"), (mended, "right")])
-def test_the_base_must_not_move(answer, state):
-    assert checks.ex_5_3(answer).state == state
-
-
-def test_subtracting_afterwards_is_told_by_the_hash():
-    assert "the base has moved" in checks.ex_5_3(undone).sentence
+def test_a_merged_layer_is_a_linear_of_its_own():
+    assert checks.ex_5_3(merged).state == checks.SOLVED
+    assert "copy it first" in checks.ex_5_3(merged_in_place).sentence
 
 
 def test_thin_matrices_are_told_apart_and_the_forward_pass_needs_its_scale():

@@ -66,7 +66,7 @@ def test_figures_say_what_was_measured():
     assert ends.endswith("a 1.00 everywhere; b 1.00 to 2.00.")
     history = [{"step": i, "loss": 1.0, "val": v} for i, v in enumerate((0.5, 0.4, 0.6), 1)]
     history = [{"step": 0, "val": 0.7}, *history, {"step": 4, "loss": 0.5}]
-    assert "lowest at the look after step 2 of 4: 0.40" in figures.watched(history).alt
+    assert "lowest after step 2 of 4 (0.40)" in figures.watched(history).alt
 
 
 def test_paired_gains_name_the_rival_and_tell_a_tie_from_not_knowing():

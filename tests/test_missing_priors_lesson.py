@@ -43,9 +43,8 @@ def test_an_interval_decides_a_claim():
     verdicts = Verdicts()
     for name, found, margin in (("a", (1, 0.5, 2), 0), ("b", (0, -1, 1), 0), ("c", (0, -1, 1), 2)):
         verdicts.measured(name, found, margin)
-    verdicts.fact("d", "none", True)
-    assert [v for _, v in verdicts.values()] == ["stands", "undecided", "refuted", "stands"]
-    assert verdicts._repr_html_().count("<tr>") == 5
+    assert [v for _, v in verdicts.values()] == ["stands", "undecided", "refuted"]
+    assert verdicts._repr_html_().count("<tr>") == 4
 
 
 def test_figures_say_what_they_show():

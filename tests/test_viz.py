@@ -157,7 +157,7 @@ def test_curves_say_how_the_runs_end(history):
     with pytest.raises(UserError, match="alpha"):
         figures.alpha_trajectories([{"step": 1, "loss": 1.0}], OPERATORS)
     flat = [{"step": s, "loss": 1.0} for s in range(20)]
-    assert "same training loss" in figures.losses({"lora": flat, "nas_lora": flat}).alt
+    assert "between 1.00 and 1.00" in figures.losses({"lora": flat, "nas_lora": flat}).alt
 
 
 def test_story_draws_only_what_it_is_given(genotype):
@@ -174,19 +174,19 @@ def test_story_draws_only_what_it_is_given(genotype):
 def test_sam_figures(predictor):
     assert "64 of 256" in figures.token_grid(predictor, PHOTO, (7, 7)).alt
     assert "two-way" in figures.three_parts(predictor.model).alt
-    assert "3 answers" in figures.ambiguity(predictor, PHOTO, (300, 200)).alt
+    assert "3 masks" in figures.ambiguity(predictor, PHOTO, (300, 200)).alt
     assert "spread over" in figures.attention(predictor, PHOTO, (3, 12)).alt
 
 
 @torch.no_grad()
 def test_attention_weights_are_those_of_the_block(predictor):
-    from naslora_workbook.figures.tokens import _weights, attention_map
+    from naslora_workbook.figures.tokens import attention_map, attention_weights
 
     attn = predictor.model.image_encoder.blocks[0].attn
     attn.rel_pos_h.normal_()
     x = torch.randn(1, 8, 8, 160)
     v = attn.qkv(x).reshape(64, 3, attn.num_heads, -1)[:, 2].transpose(0, 1)
-    by_hand = attn.proj((_weights(attn, x) @ v).transpose(0, 1).reshape(1, 8, 8, -1))
+    by_hand = attn.proj((attention_weights(attn, x) @ v).transpose(0, 1).reshape(1, 8, 8, -1))
     assert torch.allclose(by_hand, attn(x), atol=1e-5)
     windowed = attention_map(predictor, PHOTO, 0, (3, 12))
     assert windowed.sum() == pytest.approx(1, abs=1e-5) == windowed[:8, 8:].sum()

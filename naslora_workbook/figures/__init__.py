@@ -4,6 +4,7 @@ from naslora_workbook.figures.click import click
 from naslora_workbook.figures.comparison import comparison, source
 from naslora_workbook.figures.curves import alpha_trajectories, losses
 from naslora_workbook.figures.diagram import growing_diagram
+from naslora_workbook.figures.distance import attention_distance, distances
 from naslora_workbook.figures.landscape import landscape
 from naslora_workbook.figures.live import LivePlot
 from naslora_workbook.figures.masks import (
@@ -27,9 +28,9 @@ from naslora_workbook.figures.panels import panel
 from naslora_workbook.figures.picture import Picture
 from naslora_workbook.figures.race import budgets, confusion, expressions, race, turns, ways
 from naslora_workbook.figures.rank import cut, spectrum, surviving
-from naslora_workbook.figures.scales import fields, routes, stairs
+from naslora_workbook.figures.scales import fields, router_walk, routes
 from naslora_workbook.figures.shipping import borders, clock, discretised, unprompted
-from naslora_workbook.figures.space import drift, gains, slid, supports
+from naslora_workbook.figures.space import drift, gains, supports
 from naslora_workbook.figures.story import story
 from naslora_workbook.figures.theme import (
     ADAPTER,
@@ -56,6 +57,7 @@ __all__ = [
     "alpha_trajectories",
     "ambiguity",
     "attention",
+    "attention_distance",
     "before_after",
     "blame",
     "borders",
@@ -68,6 +70,7 @@ __all__ = [
     "contact_sheet",
     "cut",
     "discretised",
+    "distances",
     "dragged",
     "drift",
     "explore",
@@ -86,11 +89,10 @@ __all__ = [
     "pixels",
     "race",
     "roulette",
+    "router_walk",
     "routes",
     "show_masks",
-    "slid",
     "spectrum",
-    "stairs",
     "story",
     "supports",
     "surviving",

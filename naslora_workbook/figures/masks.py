@@ -181,7 +181,7 @@ def ambiguity(predictor, photo, click) -> Picture:
     for ax, mask, quality in zip(axes[0], masks, iou, strict=True):
         overlay(ax, photo, mask, points=([click], [1]))
         ax.set_xlabel(f"predicted IoU {quality:.2f}\n{mask.mean():.0%} of the image")
-    title = f"One click, {len(masks)} answers; SAM trusts number {iou.argmax() + 1} most"
+    title = f"One click, {len(masks)} masks; number {iou.argmax() + 1} has the best predicted IoU"
     finding(figure, title)
     return Picture(figure, f"{title}. Predicted IoU: {', '.join(f'{v:.2f}' for v in iou)}.")
 

@@ -25,12 +25,12 @@ from naslora_workbook.figures.theme import (
 from naslora_workbook.figures.widgets import explore
 from naslora_workbook.results.labels import LABELS
 
-SIDES = ("neither", "missed", "drawn in vain", "shared")
+SIDES = ("neither", "missed", "too much", "shared")
 COLOURS = ListedColormap(["#EEEEEE", TRUTH, PROMPT_OUT, PREDICTION])
 
 
 def pixels(truth, predictions: Mapping[str, np.ndarray], scores: Mapping[str, str]) -> Picture:
-    """Small masks `H W` (bool) beside their truth: every pixel shared, missed or drawn in vain.
+    """Small masks `H W` (bool) beside their truth: every pixel shared, missed or drawn too much.
 
     scores: a line under each picture, by the predictions' names.
     """
@@ -64,9 +64,8 @@ def watched(history: Sequence[Mapping[str, float]]) -> Picture:
     ax.axvline(best, color=INK, ls=":", lw=1)
     ax.set(xlabel="step", ylabel="loss", ylim=(0, None))
     ax.legend(loc="upper right", ncols=2)
-    title = f"Validation loss is lowest at the look after step {best} of {steps[-1]}: "
-    title += f"{seen[best]:.2f}, "
-    title += f"while the last ten batches lose {loss[-10:].mean():.2f}"
+    title = f"Validation loss is lowest after step {best} of {steps[-1]} ({seen[best]:.2f}); "
+    title += f"training loss falls on to {loss[-10:].mean():.2f}"
     finding(ax, title)
     return Picture(figure, f"{title}.")
 
@@ -74,7 +73,7 @@ def watched(history: Sequence[Mapping[str, float]]) -> Picture:
 def dragged(truth: np.ndarray, shifts: Sequence[int]):
     """A mask `H W` dragged off its truth under a slider, with Dice and IoU for every shift.
 
-    shifts: pixels to the right. Blue is shared, yellow missed, red drawn in vain.
+    shifts: pixels to the right. Blue is shared, yellow missed, red drawn too much.
     """
     moved = {shift: _moved(truth, shift) for shift in shifts}
     curves = {"Dice": [dice(m, truth) for m in moved.values()]}
@@ -92,7 +91,7 @@ def dragged(truth: np.ndarray, shifts: Sequence[int]):
         scores = ", ".join(f"{name} {values[at]:.2f}" for name, values in curves.items())
         return f"moved by {shift} pixels: {scores}"
 
-    few = [shifts[0], shifts[len(shifts) // 4], shifts[len(shifts) // 2]]
+    few = [shifts[len(shifts) // 8], shifts[len(shifts) // 3]]
     title = "Dice and IoU fall together, and Dice is never the lower"
     return explore(draw, list(shifts), "shift", title, axes=2, few=few, height=1.9)
 

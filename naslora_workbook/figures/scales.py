@@ -17,6 +17,7 @@ from naslora_workbook.figures.theme import (
     canvas,
     finding,
 )
+from naslora_workbook.figures.widgets import explore
 
 LETTERS = 14  # points, of an expert's number on its window
 EXPERTS = OPERATORS[1:]
@@ -44,20 +45,41 @@ def fields(rows: Mapping[str, Sequence[Tensor]]) -> Picture:
     return Picture(figure, title)
 
 
-def stairs(places: Sequence[float], losses: Mapping[str, Sequence[float]]) -> Picture:
-    """The task's loss along one walk of the router, a panel for every kind of router."""
-    figure, axes = canvas(1, len(losses), height=2.6)
+def router_walk(
+    places: Sequence[float], shares: Sequence[Sequence[float]], losses: Mapping[str, Sequence]
+):
+    """A router moved along a walk, under a slider: its shares, and the task's loss of two routers.
+
+    shares: the softmax over the experts at each place; the largest is top-1's choice. losses: by
+    the kind of router, one number a place; each has its own axis.
+    """
     flat = {name: sum(a == b for a, b in zip(v, v[1:], strict=False)) for name, v in losses.items()}
-    for ax, (name, values) in zip(axes[0], losses.items(), strict=True):
-        top = name.startswith("top")
-        colour = ADAPTER["conv_lora" if top else "nas_lora"]
-        ax.plot(places, values, "o-", ms=3, lw=0.8, color=colour)
-        ax.set(xlabel="position of the router on its walk", title=name)
-    axes[0, 0].set_ylabel("task loss")
+
+    def draw(axes, place):
+        at = list(places).index(place)
+        _shares(axes[0], shares[at])
+        for ax, (name, values) in zip(axes[1:], losses.items(), strict=True):
+            colour = ADAPTER["conv_lora" if name.startswith("top") else "nas_lora"]
+            ax.plot(places, values, "o-", ms=2, lw=0.8, color=colour)
+            ax.plot(place, values[at], "o", ms=7, mfc="none", mec=INK, mew=1.5)
+            span = max(values) - min(values)
+            ax.set(xlabel="angle of the router", title=f"{name}: loss spans {span:.1e}")
+            ax.ticklabel_format(useOffset=False)
+        axes[1].set_ylabel("task loss")
+
     parts = (f"{name} {n} of {len(places) - 1}" for name, n in flat.items())
-    title = "Steps that leave the loss exactly as it was: " + ", ".join(parts)
-    finding(figure, title)
-    return Picture(figure, f"{title}.")
+    title = "Steps that do not change the loss at all: " + ", ".join(parts)
+    few = [places[0], places[len(places) // 3]]
+    return explore(draw, list(places), "angle", title, axes=3, few=few, height=1.9)
+
+
+def _shares(ax, shares: Sequence[float]) -> None:
+    """The router's shares as bars, the largest in colour."""
+    best = int(np.argmax(shares))
+    colours = [ADAPTER["conv_lora"] if i == best else "#CCCCCC" for i in range(len(shares))]
+    ax.bar(range(1, len(shares) + 1), shares, color=colours)
+    ax.set(xlabel="expert", ylabel="softmax share", ylim=(0, 1))
+    ax.set_xticks(range(1, len(shares) + 1))
 
 
 def routes(photo: np.ndarray, chosen: Mapping[str, Tensor], window: int | None = None) -> Picture:

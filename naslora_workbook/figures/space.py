@@ -4,12 +4,10 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from scipy import stats
 from torch import Generator, Tensor, randn
 
-from naslora_workbook.figures.masks import overlay
 from naslora_workbook.figures.picture import Picture
 from naslora_workbook.figures.theme import (
     ADAPTER,
@@ -35,8 +33,8 @@ def support(layer: Callable, x: Tensor, at: tuple[int, int]) -> Tensor:
     x = x.detach().clone().requires_grad_()
     y = layer(x)[:, at[0], at[1]]
     (y * randn(y.shape[-1], generator=Generator().manual_seed(0)).to(y)).sum().backward()
-    heard = x.grad.abs().sum((0, 3))
-    return heard > 1e-6 * heard.max()
+    size = x.grad.abs().sum((0, 3))
+    return size > 1e-6 * size.max()
 
 
 def supports(
@@ -56,17 +54,8 @@ def supports(
         ax.set_title(f"{name}:\n{int(reached.sum())} tokens")
     counts = ", ".join(f"{name} {int(reached.sum())}" for name, reached in seen.items())
     *first, last = (str(int(reached.sum())) for reached in seen.values())
-    finding(figure, f"One token hears {', '.join(first)} and {last} tokens")
+    finding(figure, f"{', '.join(first)} and {last} tokens can influence one token")
     return Picture(figure, f"Tokens with a gradient on one token: {counts}.")
-
-
-def slid(ax: Axes, image, mask, truth, window: int) -> Axes:
-    """An image `H W 3` with its mask and truth, and the borders of windows `window` pixels wide."""
-    overlay(ax, image, mask, truth)
-    for place in range(window, max(image.shape), window):
-        for line in (ax.axhline, ax.axvline):
-            line(place - 0.5, color="white", lw=1.2)
-    return ax
 
 
 def drift(lines: Mapping[str, Sequence[float]], places: Sequence[int], across: Sequence[int]):
@@ -137,14 +126,10 @@ def gains(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Pi
 
 
 class Verdicts(dict):
-    """Claim -> (what was measured, verdict); displays as a table."""
-
-    def fact(self, claim: str, found: str, holds: bool) -> None:
-        """A claim that one measurement decides."""
-        self[claim] = (found, "stands" if holds else "refuted")
+    """Hypothesis -> (what was measured, verdict); displays as a table."""
 
     def measured(self, claim: str, found: tuple[float, float, float], margin: float = 0) -> None:
-        """A claim that a number is above `margin`, decided by its mean and interval."""
+        """A hypothesis that a number is above `margin`, decided by its mean and interval."""
         _, low, high = found
         said = "stands" if low > margin else "refuted" if high < margin else "undecided"
         self[claim] = ("{:+.3f} ({:+.3f} to {:+.3f})".format(*found), said)
@@ -154,4 +139,4 @@ class Verdicts(dict):
             f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in (claim, *found))}</tr>"
             for claim, found in self.items()
         )
-        return f"<table><tr><th>claim</th><th>measured</th><th>verdict</th></tr>{rows}</table>"
+        return f"<table><tr><th>hypothesis</th><th>measured</th><th>verdict</th></tr>{rows}</table>"

@@ -101,14 +101,14 @@ def attention_map(predictor, photo, index: int, token) -> np.ndarray:
     width = window or side  # tokens a side of what the block attends in
     windows = -(-side // width)  # a side
     one = seen["x"][(row // width) * windows + column // width][None]  # 1 w w C
-    weights = _weights(attn, one)[:, (row % width) * width + column % width].mean(0)
+    weights = attention_weights(attn, one)[:, (row % width) * width + column % width].mean(0)
     full = np.zeros((windows * width,) * 2)
     y, x = row // width * width, column // width * width
     full[y : y + width, x : x + width] = weights.view(width, width).cpu()
     return full[:side, :side]
 
 
-def _weights(attn, x: torch.Tensor) -> torch.Tensor:
+def attention_weights(attn, x: torch.Tensor) -> torch.Tensor:
     """softmax(q k^T / sqrt(d) + relative position) of `1 h w C`: `heads hw hw`."""
     from segment_anything.modeling.image_encoder import add_decomposed_rel_pos
 

@@ -8,6 +8,7 @@ from PIL import Image
 from naslora_workbook.figures.theme import INK, blank
 from naslora_workbook.figures.widgets import explore
 
+PADDING = "#DDDDDD"
 GAPS = {  # step -> (whether zeros are added, tokens between two windows)
     "1 map": (False, 0.0),
     "2 padded": (True, 0.0),
@@ -32,7 +33,7 @@ def windows_and_back(photo: np.ndarray, side: int = 10, window: int = 4):
     def draw(ax, step):
         return _draw(ax, tokens, window, step)
 
-    title = "Windows move into the batch: zeros fill up the last ones, and go again"
+    title = "Windows move into the batch; zeros (grey) fill up the last ones"
     few = ["1 map", "2 padded", "4 windows", "7 map again"]
     return explore(draw, list(GAPS), "step", title, few=few)
 
@@ -60,11 +61,11 @@ def _draw(ax: Axes, tokens: np.ndarray, window: int, step: str) -> str:
 
 
 def _window(ax: Axes, part: np.ndarray, window: int, corner, padded: bool) -> None:
-    """The tokens of one window, and black ones for its padding."""
+    """The tokens of one window, and grey ones for its padding."""
     y0, x0 = corner
     for i in range(window):
         for j in range(window):
             inside = i < part.shape[0] and j < part.shape[1]
             if inside or padded:
-                colour = part[i, j] / 255 if inside else (0, 0, 0)
+                colour = part[i, j] / 255 if inside else PADDING
                 ax.add_patch(Rectangle((x0 + j, y0 + i), 1, 1, fc=colour, ec="white", lw=0.4))

@@ -79,6 +79,15 @@ def rows(sam, seed: int) -> dict[str, float]:
     }
 
 
+def recorded_budget() -> tuple[dict[str, list[float]], dict]:
+    """The recorded table, row -> test Dice by seed, and its provenance."""
+    first, *lines = map(json.loads, OUT.read_text().splitlines())
+    table: dict[str, list[float]] = {}
+    for line in lines:
+        table.setdefault(line["row"], []).append(line["dice"])
+    return table, first["provenance"]
+
+
 def main() -> None:
     """Compute every seed and write the file."""
     sam = load_sam("sam_nano")

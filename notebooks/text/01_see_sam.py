@@ -424,8 +424,9 @@ float(gap)  # of logits
 figures.ambiguity(predictor, photo, click)
 
 # %% [markdown]
-# Here the first two masks cover most of the coffee, and the third reaches further into cup
-# and saucer. The predicted IoU comes from a small head of the decoder, which never sees a
+# Here the first mask covers most of the coffee, and the second the inside of the cup. The
+# third covers far more, parts of the table too, and has a low predicted IoU. The predicted
+# IoU comes from a small head of the decoder, which never sees a
 # true mask. If you adapt the decoder to other data and leave this head unchanged, its
 # predictions are no longer valid.
 

@@ -529,15 +529,12 @@ def interval(means):
 nas, lora = dices("nas_lora"), dices("lora")
 paired = interval(drawn_means(nas - lora))
 unpaired = interval(drawn_means(nas) - drawn_means(lora, seed=SEED + 1))
-{
-    "NAS-LoRA minus LoRA": (nas - lora).mean().round(3),
-    "paired": paired,
-    "unpaired": unpaired,
-}
+difference = round(float((nas - lora).mean()), 3)
+{"NAS-LoRA minus LoRA": difference, "paired": paired, "unpaired": unpaired}
 
 # %% [markdown]
-# The mean difference is the same, but the unpaired interval is about three and a half times
-# as wide. Pairing removes what both methods have in common: the difficulty of the images.
+# The mean difference is the same, but the unpaired interval is almost four times as
+# wide. Pairing removes what both methods have in common: the difficulty of the images.
 # So always subtract on the *same* image and the *same* seed first.
 
 # %% [markdown]
@@ -637,7 +634,7 @@ def reported(count, draws=4000):
 
 def wheel(ax, count):
     """The differences with this many seeds."""
-    return f"{count} seeds: {figures.roulette(ax, reported(count), overall, widest)}"
+    return f"seeds {count}: {figures.roulette(ax, reported(count), overall, widest)}"
 
 
 title = "With one seed the worse loss can win (red), with more seeds hardly"
@@ -666,7 +663,7 @@ record(**{name: float(value) for name, value in found.items()})
 # - Dice and IoU rank the masks of one image alike. Averages over images and over pixels can
 #   rank models differently.
 # - A loss can ignore its weights without an error. Test that what should matter does.
-# - Pairing by seed and image made the interval three and a half times narrower. If an
+# - Pairing by seed and image made the interval almost four times narrower. If an
 #   interval includes zero, say that the runs cannot tell.
 
 # %% [markdown]

@@ -9,8 +9,8 @@ NOTHING = "Your function returned None: return the result."
 
 def compare(target, yours, tolerance: float = 1e-5, nothing: str = NOTHING) -> str:
     """What differs, as a sentence; empty where nothing does. nothing: what is said of a None."""
-    if yours is None and target is not None:
-        return nothing
+    if yours is None:
+        return "" if target is None else nothing
     if isinstance(target, dict):
         if not isinstance(yours, dict) or set(yours) != set(target):
             return f"A dict with the keys {', '.join(map(str, target))} was expected."

@@ -9,7 +9,7 @@ from naslora_workbook.lessons.exercises.drawn import normal
 
 
 def ex_4_1(answer):
-    """The shuffle that accuses everybody"""
+    """The shuffle test that accuses every layer"""
 
     def case(rng):
         n, c = int(rng.integers(5, 12)), int(rng.integers(2, 6))
@@ -29,8 +29,17 @@ def ex_4_1(answer):
         answer,
         reference,
         case,
-        hint="order applied twice is not its inverse: which index brings token order[i] home?",
-        proves="Layers that treat tokens alone are acquitted, those that know place are not.",
+        hint="`x[:, order]` puts token order[i] at place i. Put it back before you compare.",
+        mistakes={
+            "`order` was applied twice. Use its inverse to put the tokens back.": (
+                lambda layer, x, order: float((layer(x[:, order])[:, order] - layer(x)).abs().max())
+            ),
+            "The tokens were not put back: compare each token with itself.": (
+                lambda layer, x, order: float((layer(x[:, order]) - layer(x)).abs().max())
+            ),
+        },
+        proves="The test finds no use of place in layers that treat tokens alone, and finds it in "
+        "the others.",
     )
 
 
@@ -46,6 +55,14 @@ def ex_4_2(answer):
         windows, padded = window_partition(x, window)
         return window_unpartition(operator(windows), window, padded, x.shape[1:3])
 
+    def padding_left(operator, x, window):
+        return F.pad(x, (0, 0, 0, -x.shape[2] % window, 0, -x.shape[1] % window))
+
+    def scrambled(operator, x, window):
+        padded = padding_left(operator, x, window)
+        windows = operator(padded.reshape(-1, window, window, x.shape[-1]))
+        return windows.reshape(padded.shape)[:, : x.shape[1], : x.shape[2]]
+
     def both(function, x, window):
         there_and_back = function(lambda windows: windows, x.clone(), window)
         blurred = function(_blur, x.clone(), window)
@@ -57,6 +74,16 @@ def ex_4_2(answer):
         lambda x, window: both(sams, x, window),
         case,
         hint="First with an operator that does nothing, then with a 3 x 3 mean inside windows.",
+        mistakes={
+            "The operator ran on the whole map: cut it into windows first.": (
+                lambda x, window: both(lambda operator, x, window: operator(x), x, window)
+            ),
+            "The windows are scrambled: `permute` brings both counts to the front, before the "
+            "operator and after it.": lambda x, window: both(scrambled, x, window),
+            "The padding is still there: cut the result to the size of x.": (
+                lambda x, window: both(padding_left, x, window)
+            ),
+        },
         proves="Your windows are SAM's, padding included, for any operator inside them.",
     )
 
@@ -96,9 +123,9 @@ def ex_4_3(answer):
         answer,
         reference,
         case,
-        hint="Channels may cancel, at both ends: weigh those of the output with random numbers "
-        "before you go backward, and take absolute values of the gradient before you add.",
-        proves="Your gradient finds what moving every token one by one finds, in one pass.",
+        hint="Channels may cancel, at both ends: multiply those of the output by random numbers "
+        "before `backward`, and take absolute values of the gradient before you add.",
+        proves="One gradient finds what changing every token one by one finds.",
     )
 
 

@@ -1,13 +1,11 @@
-"""Exercises of lesson 06: a router without a gradient, adapters that add up, a safe combination."""
+"""Exercises of lesson 06: a router without a gradient, a safe sum, a path that mixes up space."""
 
 from functools import partial
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from naslora_core.sam import model_hash
 from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.drawn import normal
 
@@ -32,6 +30,15 @@ def ex_6_1(answer):
             "not over all of them; an answer that is chosen and multiplied by nothing has no "
             "graph, and its gradient is a tensor of zeros."
         ),
+        mistakes={
+            "The two are swapped: top-1 comes first, then the softmax mixture.": (
+                lambda *given: router_gradients(*given)[::-1]
+            ),
+            "Your top-1 keeps the winner's share among ALL experts. Conv-LoRA takes the softmax "
+            "over the ONE logit that it keeps, so its gate is 1.": (
+                lambda *given: [_switch_gradient(*given), router_gradients(*given)[1]]
+            ),
+        },
         proves="The same logits, the same experts: only the mixture can learn which one it needs.",
     )
 
@@ -44,31 +51,13 @@ def router_gradients(z: Tensor, w_gate: Tensor, answers: Tensor, target: Tensor)
     return [torch.zeros_like(w_gate), *torch.autograd.grad(F.mse_loss(mixed, target), w)]
 
 
-def ex_6_3(answer):
-    """The adapter that adds up"""
-    cases = []
-    for seed, dim in enumerate((6, 10)):
-        rng = np.random.default_rng(seed)
-        x = single(rng, 2, 4, 4, dim)
-        cases += [(layer, x) for layer in suspects(dim, seed=seed).values()]
-
-    return checks.check(
-        "6.3",
-        answer,
-        reference_alarm,
-        cases,
-        hint="Hash the base before and after; compare a COPY of the first answer with the second, "
-        "for two names of one tensor always agree.",
-        proves="Your alarm tells a base that moved, an answer that doubled, and an honest layer.",
-    )
-
-
-def reference_alarm(layer: nn.Module, x: Tensor) -> dict[str, str]:
-    """The reference of 6.3: what two calls with one input have done."""
-    before = model_hash(layer.base)
-    first, second = layer(x).clone(), layer(x)
-    moved, same = model_hash(layer.base) != before, torch.allclose(first, second, atol=1e-4)
-    return {"base": "moved" if moved else "as it was", "calls": "agree" if same else "disagree"}
+def _switch_gradient(z: Tensor, w_gate: Tensor, answers: Tensor, target: Tensor) -> Tensor:
+    """The gradient of top-1 whose gate is its share among all, as in Switch Transformers."""
+    w = w_gate.clone().requires_grad_()
+    shares = (z.mean((2, 3)) @ w).softmax(1)
+    gates = shares * (shares == shares.amax(1, keepdim=True))
+    mixed = z + torch.einsum("bm,bmrhw->brhw", gates, answers)
+    return torch.autograd.grad(F.mse_loss(mixed, target), w)[0]
 
 
 def ex_6_2(answer):
@@ -80,75 +69,85 @@ def ex_6_2(answer):
         return answers, single(rng, b, k).log_softmax(1)
 
     def reference(answers, log_gates):
-        return torch.logsumexp(answers + log_gates[..., None, None, None], 1)
+        return torch.logsumexp(answers + _gates(log_gates), 1)
 
     return checks.check(
         "6.2",
         answer,
         reference,
         case,
-        hint="Draw the largest of the k answers out of the sum, at each position by itself: "
+        hint="Take the largest of the k answers out of the sum, at each position separately: "
         "log sum exp(a) = m + log sum exp(a - m).",
-        proves="No answer is too large for it any more, nor too small.",
+        mistakes={
+            "exp overflows: an answer above 88 is infinite in float32. Take the largest answer out "
+            "of the sum first.": (
+                lambda answers, log_gates: (_gates(log_gates).exp() * answers.exp()).sum(1).log()
+            ),
+            "The gates are missing: add their logarithms to the answers.": (
+                lambda answers, log_gates: torch.logsumexp(answers, 1)
+            ),
+            "One largest answer for the whole tensor is too large for other positions: take it at "
+            "each position separately.": _one_maximum,
+        },
+        proves="The sum is right for large answers and for small ones.",
         tolerance=1e-4,
     )
 
 
-class Honest(nn.Module):
-    """W0 x + b + Wd (z + K * z), z = We x, on a frozen Linear `base`; the others inherit."""
-
-    def __init__(self, dim: int, rank: int, drawn: torch.Generator):
-        super().__init__()
-        self.base = nn.Linear(dim, 3 * dim)
-        self.We = nn.Parameter(torch.randn(rank, dim, generator=drawn))
-        self.Wd = nn.Parameter(torch.randn(3 * dim, rank, generator=drawn))
-        self.K = nn.Parameter(torch.randn(rank, rank, 3, 3, generator=drawn) / 5)
-        for p in self.base.parameters():
-            p.data = torch.randn(p.shape, generator=drawn)
-        self.requires_grad_(False)
-
-    def around(self, x: Tensor) -> Tensor:
-        """K * z alone, back at the width of the output."""
-        z = F.conv2d((x @ self.We.T).permute(0, 3, 1, 2), self.K, padding=1)
-        return z.permute(0, 2, 3, 1) @ self.Wd.T
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.base(x) + x @ (self.Wd @ self.We).T + self.around(x)
+def _gates(log_gates: Tensor) -> Tensor:
+    return log_gates[..., None, None, None]
 
 
-class Merging(Honest):
-    """The centre goes into W0, at every call."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.base.weight += self.Wd @ self.We
-        return self.base(x) + self.around(x)
+def _one_maximum(answers: Tensor, log_gates: Tensor) -> Tensor:
+    top = answers.max()
+    return top + (_gates(log_gates).exp() * (answers - top).exp()).sum(1).log()
 
 
-class Undoing(Honest):
-    """The centre goes into W0 and is taken out again."""
+def ex_6_3(answer):
+    """The path that mixes up space"""
 
-    def forward(self, x: Tensor) -> Tensor:
-        self.base.weight += self.Wd @ self.We
-        y = self.base(x) + self.around(x)
-        self.base.weight -= self.Wd @ self.We
-        return y
+    def case(rng):
+        b, h, w, d, r = (int(n) for n in rng.integers((1, 3, 5, 3, 2), (3, 5, 8, 6, 4)))
+        K = single(rng, r, r, 3, 3)
+        return single(rng, b, h, w, d), single(rng, r, d), K, single(rng, 2 * d, r)
+
+    return checks.check(
+        "6.3",
+        answer,
+        spatial_path,
+        case,
+        hint="Channels are last in x and second in a convolution's input: `permute` moves an axis, "
+        "`reshape` only cuts the numbers into another shape.",
+        mistakes={
+            "`reshape` before the convolution mixes channels and places: use "
+            "`permute(0, 3, 1, 2)`, and `permute(0, 2, 3, 1)` on the way back.": reshaped_path,
+            "The way there is right, the way back is not: use `permute(0, 2, 3, 1)`, not "
+            "`reshape`.": half_reshaped_path,
+            "z itself is missing: the path is z + K * z.": (
+                lambda x, We, K, Wd: spatial_path(x, We, K, Wd) - x @ We.T @ Wd.T
+            ),
+        },
+        proves="A token now changes its own neighbours, and no other token.",
+        tolerance=1e-4,
+    )
 
 
-class Remembering(Honest):
-    """The frozen answer is computed once for an input; the path is added to it in place."""
-
-    kept = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.kept is None or self.kept[0] is not x:
-            self.kept = x, self.base(x)
-        qkv = self.kept[1]
-        qkv += x @ (self.Wd @ self.We).T + self.around(x)
-        return qkv
+def spatial_path(x: Tensor, We: Tensor, K: Tensor, Wd: Tensor) -> Tensor:
+    """The reference of 6.3: Wd (z + K * z), z = We x, of tokens `B H W d`."""
+    z = (x @ We.T).permute(0, 3, 1, 2)
+    z = z + F.conv2d(z, K, padding=1)
+    return z.permute(0, 2, 3, 1) @ Wd.T
 
 
-def suspects(dim: int = 8, rank: int = 2, seed: int = 0) -> dict[str, nn.Module]:
-    """Four layers by letter that agree in their first answer to any x `B H W dim`."""
-    kinds = Remembering, Honest, Undoing, Merging
-    drawn = {kind: torch.Generator().manual_seed(seed) for kind in kinds}
-    return {letter: k(dim, rank, drawn[k]) for letter, k in zip("ABCD", kinds, strict=True)}
+def reshaped_path(x: Tensor, We: Tensor, K: Tensor, Wd: Tensor) -> Tensor:
+    """The bug of 6.3: `reshape` both ways."""
+    z = (x @ We.T).reshape(len(x), -1, *x.shape[1:3])
+    z = z + F.conv2d(z, K, padding=1)
+    return z.reshape(*x.shape[:3], -1) @ Wd.T
+
+
+def half_reshaped_path(x: Tensor, We: Tensor, K: Tensor, Wd: Tensor) -> Tensor:
+    """`permute` there, `reshape` back."""
+    z = (x @ We.T).permute(0, 3, 1, 2)
+    z = z + F.conv2d(z, K, padding=1)
+    return z.reshape(*x.shape[:3], -1) @ Wd.T
