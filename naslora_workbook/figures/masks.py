@@ -10,8 +10,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from naslora_core.errors import UserError
-from naslora_core.training.ceiling import components
-from naslora_core.training.prompts import box_of
+from naslora_core.training.prompts import box_of, components
 from naslora_workbook.figures.picture import Picture
 from naslora_workbook.figures.theme import (
     CLASSES,
