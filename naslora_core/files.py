@@ -63,3 +63,25 @@ def writable(path: str | Path) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"{folder} cannot be written to; name another folder for {path.name}.")
     return path
+
+
+KINDS = {  # of a file by its first bytes
+    b"PK": "a file of torch.save, such as a checkpoint of segment_anything or a run's state.pt",
+    b"\x80": "a pickle, such as an old file of torch.save",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8": "a picture",
+    b"{": "a JSON file",
+    b"\x08": "an ONNX graph, for onnxruntime",
+}
+
+
+def kind_of(path: Path) -> str:
+    """What a file seems to be by its first bytes, for a message on a file that is another's."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        return f"a file that cannot be read ({error.strerror})"
+    if len(start) == 9 and start[8:] == b"{":
+        return "a safetensors file"  # eight bytes of length, then JSON
+    return next((what for sign, what in KINDS.items() if start.startswith(sign)), "another file")

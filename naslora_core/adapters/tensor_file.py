@@ -9,7 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from naslora_core.errors import UserError
-from naslora_core.files import write_atomic
+from naslora_core.files import kind_of, write_atomic
 from naslora_core.sam.checkpoints import raw
 
 
@@ -47,7 +47,10 @@ def describe(path: str | Path, *formats: str) -> dict[str, str]:
         with safe_open(path, "pt") as file:
             facts = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is not a readable file ({error}); save it anew.") from error
+        raise UserError(
+            f"{path} is {kind_of(path)} and does not read as one of ours ({error}); expected an "
+            "adapter (`fit` leaves best.safetensors in its --out folder) or a folded model, whole."
+        ) from error
     if facts.get("format") not in formats:
         raise UserError(
             f"{path.name} is a safetensors file of format {facts.get('format')!r}; expected "

@@ -1,8 +1,8 @@
-"""Names of models, their checkpoints, and what a wrong checkpoint is told."""
+"""Names of models, their checkpoints, and what the message on a wrong checkpoint says."""
 
 import hashlib
 import json
-from functools import cache
+import re
 from pathlib import Path
 
 import torch
@@ -12,26 +12,28 @@ from torch import nn
 
 from naslora_core.download import fetch
 from naslora_core.errors import UserError, known
+from naslora_core.sam.foreign_weights import to_official
 from naslora_core.sam.fused_attention import fuse
 from naslora_core.sam.sam_nano import build_nano
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-NEXT = WEIGHTS / "next"  # trained further, where there are some; nothing stands on them yet
 BUILDERS = {
     "sam_nano": build_nano,
     "vit_b": build_sam_vit_b,
     "vit_l": build_sam_vit_l,
     "vit_h": build_sam_vit_h,
 }
+DEPTHS = {6: "sam_nano", 12: "vit_b", 24: "vit_l", 32: "vit_h"}  # blocks of the image encoder
 
 
 def load_sam(name: str = "sam_nano", checkpoint: str | Path | None = None) -> nn.Module:
     """A frozen SAM in eval mode: `sam_nano` with its packaged weights, or an official `vit_*`.
 
-    checkpoint: a file of yours in the official layout; without one, a `vit_*` is fetched once
-    (375 MB to 2.6 GB, see `naslora_core.download`). Its attention is fused: the same values,
-    no N x N tensor. Raises UserError for an unknown name, and for a checkpoint that is missing,
-    truncated, altered (by its checksum) or of another model.
+    checkpoint: a file of yours, in the official layout or Hugging Face's, bare or wrapped (see
+    `foreign_weights`); without one, a `vit_*` is fetched once (375 MB to 2.6 GB, see
+    `naslora_core.download`). Its attention is fused: the same values, no N x N tensor. Raises
+    UserError for an unknown name, and for a checkpoint that is missing, truncated, altered (by its
+    checksum), with a nan or of another model.
     """
     known(name, BUILDERS, "There is no model")
     if checkpoint is None and name != "sam_nano":
@@ -39,13 +41,12 @@ def load_sam(name: str = "sam_nano", checkpoint: str | Path | None = None) -> nn
     path = Path(checkpoint or WEIGHTS / "sam_nano.safetensors")
     state = read_state(path, expected=None if checkpoint else manifest()["sha256"])
     sam = BUILDERS[name]()
-    _fill(sam, state, name, path)
+    _fill(sam, to_official(state, path), name, path)
     sam.model_name = name
-    # On a CPU a fused layer of ViT-B takes as long as the official one (ratio 0.91 in windows, 1.08
-    # on the map) and keeps 146 MB on the map instead of 818 (results/attention.json). On an H200 a
-    # whole encoder takes half of the official one's time in bf16, and 1.14 of it in float32
-    # (results/inference_cuda.json), where memory still speaks for it. On maps as small as
-    # sam_nano's fusing gains nothing.
+    # On a CPU a fused layer of ViT-B takes as long as the official one and keeps 146 MB on the map
+    # instead of 818. On an H200 a whole encoder takes half of the official one's time in bf16, and
+    # 1.14 of it in float32, where memory still speaks for it. On maps as small as sam_nano's fusing
+    # gains nothing.
     if name != "sam_nano":
         fuse(sam.image_encoder)
     return sam.eval().requires_grad_(False)
@@ -56,15 +57,10 @@ def manifest(folder: Path = WEIGHTS) -> dict:
     return json.loads((folder / "sam_nano.json").read_text())
 
 
-def latest() -> Path:
-    """The folder of the weights that have seen most: NEXT where it is there, else WEIGHTS."""
-    return NEXT if (NEXT / "sam_nano.json").exists() else WEIGHTS
-
-
 def read_state(path: Path, expected: str | None = None) -> dict[str, torch.Tensor]:
-    """The tensors of a `.safetensors` or `.pth` file; `expected` is its sha256 where known."""
+    """What a `.safetensors` or `.pth` file holds; `expected` is its sha256 where known."""
     if not path.is_file():
-        raise UserError(f"There is no checkpoint at {path}; mend the path, or reinstall.")
+        raise UserError(f"There is no checkpoint at {path}; check the path, or reinstall.")
     found = hashlib.sha256(path.read_bytes()).hexdigest() if expected else None
     if found != expected:
         raise UserError(
@@ -76,20 +72,30 @@ def read_state(path: Path, expected: str | None = None) -> dict[str, torch.Tenso
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # SafetensorError, UnpicklingError, EOFError, RuntimeError, ...
-        reason = str(error).partition("\n")[0][:100] or type(error).__name__
-        raise UserError(
-            f"{path.name} is not a file of tensors ({reason}); fetch it again."
-        ) from error
+        raise UserError(_unread(path, str(error))) from error
+
+
+def _unread(path: Path, reason: str) -> str:
+    """What is wrong with a file of which torch or safetensors could not read tensors."""
+    if held := re.search(r"GLOBAL ([\w.]+)", reason):
+        return (
+            f"{path.name} holds Python objects beside its tensors ({held[1]}), which are not "
+            "loaded, for they may run code; expected tensors alone: where you trust the file, "
+            "torch.save(torch.load(FILE, weights_only=False)['model'], NEW_FILE)."
+        )
+    reason = re.sub(r"\x1b\[\d*m", "", reason.partition("\n")[0])[:100]
+    return f"{path.name} is not a whole file of tensors ({reason or 'empty'}); fetch it again."
 
 
 def _fill(sam: nn.Module, state: dict, name: str, path: Path) -> None:
     try:
-        sam.load_state_dict({k: v.float() for k, v in state.items()})
-    except (RuntimeError, AttributeError) as error:
+        sam.load_state_dict(state)
+    except RuntimeError as error:
         detail = str(error).splitlines()[min(1, len(str(error).splitlines()) - 1)].strip()
-        raise UserError(
-            f"{path.name} does not fit {name}: {detail[:160]} Name its model."
-        ) from error
+        blocks = {key.split(".")[2] for key in state if key.startswith("image_encoder.blocks.")}
+        near = DEPTHS.get(len(blocks))
+        remedy = f"--model {near}" if near and near != name else "Name its model"
+        raise UserError(f"{path.name} does not fit {name}: {detail[:160]} {remedy}.") from error
 
 
 def model_hash(sam: nn.Module) -> str:
@@ -99,12 +105,6 @@ def model_hash(sam: nn.Module) -> str:
         digest.update(key.encode())
         digest.update(raw(tensor))
     return digest.hexdigest()
-
-
-@cache
-def in_use() -> str:
-    """`base_of` the packaged weights."""
-    return base_of(load_sam())
 
 
 def base_of(sam: nn.Module) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from naslora_core.sam.checkpoints import in_use
 from naslora_core.sam.sam_nano import IMAGE_SIZE
 from naslora_workbook.figures.picture import Picture
 from naslora_workbook.figures.theme import ADAPTER, BASE, canvas, finding
+from naslora_workbook.research.pretraining.weights import in_use
 from naslora_workbook.results.labels import LABELS
 
 

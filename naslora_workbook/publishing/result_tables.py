@@ -9,12 +9,13 @@ import torch
 from naslora_core.adapters import adapt
 from naslora_core.adapters.discretisation import ChosenLoRA
 from naslora_core.sam import build_nano
-from naslora_core.sam.checkpoints import in_use, latest, manifest
+from naslora_core.sam.checkpoints import manifest
 from naslora_workbook.research import preregistration as registry
 from naslora_workbook.research.benchmarks.gpu_steps import Leg, removed
 from naslora_workbook.research.benchmarks.operator_overhead import PATHS, shares_text, spread
 from naslora_workbook.research.learning_rate_selection import best_rates, tried
 from naslora_workbook.research.operator_recovery import PLANTS, Race, rate
+from naslora_workbook.research.pretraining.weights import in_use, latest
 from naslora_workbook.results.labels import LABELS
 from naslora_workbook.results.records import measured, recorded
 

@@ -14,7 +14,7 @@ from naslora_core.data import open_data
 from naslora_core.errors import UserError, known
 from naslora_core.files import write_atomic
 from naslora_core.sam import load_sam, manifest
-from naslora_core.sam.checkpoints import latest, read_state
+from naslora_core.sam.checkpoints import read_state
 from naslora_core.training.ceilings import mask_side
 from naslora_core.training.distributed import known_device, launch, single_process
 from naslora_core.training.memory import peak_mb
@@ -40,6 +40,7 @@ from naslora_workbook.research.learning_rate_selection import best_rates
 from naslora_workbook.research.pretraining import pretrain as legs
 from naslora_workbook.research.pretraining.leg import Leg
 from naslora_workbook.research.pretraining.publish import publish
+from naslora_workbook.research.pretraining.weights import latest
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.results.records import pack as pack_records
 

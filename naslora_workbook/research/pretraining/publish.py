@@ -10,8 +10,9 @@ from safetensors.torch import save
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.sam import build_nano
-from naslora_core.sam.checkpoints import NEXT, latest, manifest
+from naslora_core.sam.checkpoints import manifest
 from naslora_workbook.research.base_table import SCENE_COUNT, SCENE_SEED, scene_cases, score
+from naslora_workbook.research.pretraining.weights import NEXT, latest
 
 
 def publish(out: Path, target: Path = NEXT) -> dict:

@@ -1,0 +1,121 @@
+"""Checkpoints of SAM as other programs write them: wrapped, renamed, or of another model."""
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from naslora_core.errors import UserError
+
+WRAPPERS = ("model", "state_dict", "model_state_dict", "sam", "module")
+PREFIXES = ("module.", "model.", "sam.", "_orig_mod.", "sam_model.")
+# Hugging Face's names of a SamModel, rewritten one after another to segment_anything's
+HUGGING_FACE = (
+    (r"^vision_encoder\.layers\.", "image_encoder.blocks."),
+    (r"^vision_encoder\.patch_embed\.projection", "image_encoder.patch_embed.proj"),
+    (r"^vision_encoder\.neck\.conv1", "image_encoder.neck.0"),
+    (r"^vision_encoder\.neck\.layer_norm1", "image_encoder.neck.1"),
+    (r"^vision_encoder\.neck\.conv2", "image_encoder.neck.2"),
+    (r"^vision_encoder\.neck\.layer_norm2", "image_encoder.neck.3"),
+    (r"^vision_encoder\.", "image_encoder."),
+    (r"^shared_image_embedding\.positional_embedding",
+     "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"),
+    (r"^prompt_encoder\.point_embed\.", "prompt_encoder.point_embeddings."),
+    (r"^prompt_encoder\.mask_embed\.conv1", "prompt_encoder.mask_downscaling.0"),
+    (r"^prompt_encoder\.mask_embed\.layer_norm1", "prompt_encoder.mask_downscaling.1"),
+    (r"^prompt_encoder\.mask_embed\.conv2", "prompt_encoder.mask_downscaling.3"),
+    (r"^prompt_encoder\.mask_embed\.layer_norm2", "prompt_encoder.mask_downscaling.4"),
+    (r"^prompt_encoder\.mask_embed\.conv3", "prompt_encoder.mask_downscaling.6"),
+    (r"^mask_decoder\.upscale_conv1", "mask_decoder.output_upscaling.0"),
+    (r"^mask_decoder\.upscale_layer_norm", "mask_decoder.output_upscaling.1"),
+    (r"^mask_decoder\.upscale_conv2", "mask_decoder.output_upscaling.3"),
+    (r"(hypernetworks_mlps\.\d|iou_prediction_head)\.layers\.0", r"\1.layers.1"),
+    (r"(hypernetworks_mlps\.\d|iou_prediction_head)\.proj_in", r"\1.layers.0"),
+    (r"(hypernetworks_mlps\.\d|iou_prediction_head)\.proj_out", r"\1.layers.2"),
+    (r"\.layer_norm_final_attn", ".norm_final_attn"),
+    (r"\.layer_norm(\d)", r".norm\1"),
+)  # fmt: skip
+TWICE = "prompt_encoder.shared_embedding."  # Hugging Face's second name of a tensor
+OTHERS = (  # what a name in a file says of the model that it is of
+    (r"image_encoder\.trunk\.|sam_mask_decoder|memory_encoder|vision_encoder\.backbone", "SAM 2"),
+    (r"^detector\.|^tracker\.", "SAM 3"),
+    (r"image_encoder\.patch_embed\.seq|image_encoder\.layers\.\d", "MobileSAM"),
+    (r"mask_decoder\.(hf_|compress_vit_feat)", "HQ-SAM"),
+    (r"lora_[AB]\b|\.lora_", "LoRA weights of another program, without their base"),
+    (r"^head\.(token|mlps?)|\.(We|Wd)$", "an adapter or a folded model of this package"),
+)
+
+
+def to_official(state, path: Path) -> dict[str, Tensor]:
+    """Tensors under segment_anything's names, float32, from what a file holds.
+
+    Taken out of `model` or `state_dict`, freed of `module.`, renamed from Hugging Face's SamModel.
+    Raises UserError for a file of no tensors, of another model (named), and with a nan.
+    """
+    tensors = _bare(_unwrapped(state, path))
+    if any(name.startswith("vision_encoder.layers.") for name in tensors):
+        tensors = from_hugging_face(tensors)
+    _of_sam(tensors, path)
+    bad = [name for name, t in tensors.items() if not torch.isfinite(t.float()).all()]
+    if bad:
+        raise UserError(
+            f"{path.name} holds numbers that are nan or infinite, in {bad[0]}"
+            f"{f' and {len(bad) - 1} more' if len(bad) > 1 else ''}; expected finite weights; its "
+            "training diverged or the file is damaged: take another checkpoint."
+        )
+    return {name: t.float() for name, t in tensors.items()}
+
+
+def from_hugging_face(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a transformers.SamModel under segment_anything's names."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        if name.startswith(TWICE):
+            continue
+        for pattern, new in HUGGING_FACE:
+            name = re.sub(pattern, new, name)
+        renamed[name] = tensor
+    return renamed
+
+
+def _unwrapped(state, path: Path) -> dict[str, Tensor]:
+    """The dictionary of tensors inside of wrappers."""
+    inner = next((state[w] for w in WRAPPERS if isinstance(state, dict) and w in state), None)
+    if isinstance(inner, dict):
+        return _unwrapped(inner, path)
+    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if _named(state) else {}
+    if not tensors:
+        held = ", ".join(map(str, state))[:80] if isinstance(state, dict) else type(state).__name__
+        raise UserError(
+            f"{path.name} holds no tensors by name but {held or 'nothing'}; expected the weights "
+            "of a SAM, or a dictionary that holds them as model or state_dict."
+        )
+    return tensors
+
+
+def _named(state) -> bool:
+    return isinstance(state, dict) and all(isinstance(name, str) for name in state)
+
+
+def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names without the prefixes that all of them have."""
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in tensors):
+            return _bare({name.removeprefix(prefix): t for name, t in tensors.items()})
+    return tensors
+
+
+def _of_sam(tensors: dict[str, Tensor], path: Path) -> None:
+    """UserError naming the model, where the names are another's."""
+    for pattern, model in OTHERS:
+        if any(re.search(pattern, name) for name in tensors):
+            raise UserError(
+                f"{path.name} is of {model}; expected weights of the first Segment Anything "
+                "(vit_b, vit_l, vit_h) or of sam_nano; give such a checkpoint."
+            )
+    if not any(name.startswith("image_encoder.") for name in tensors):
+        raise UserError(
+            f"{path.name} holds {next(iter(tensors))} and {len(tensors) - 1} other tensors; "
+            "expected a SAM's image_encoder, prompt_encoder and mask_decoder; give one of those."
+        )
