@@ -106,7 +106,7 @@ def test_masks_of_several_classes_are_told_apart_from_black(images, tmp_path, ca
     np.zeros((0, 8, 3), np.uint8), "photo.jpg", np.zeros((3, 8, 8), np.uint8),
 ])  # fmt: skip
 def test_an_array_that_is_no_image_is_refused(image):
-    with pytest.raises(UserError, match=r"The image is .*expected"):
+    with pytest.raises(UserError, match="The image of .*expected"):
         predict_image(None, image)
 
 

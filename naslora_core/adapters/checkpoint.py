@@ -39,7 +39,7 @@ def metadata(model: Adapted) -> dict[str, str]:
         "classes": str(model.classes),
         "head": head_name(model.head),
         "image_size": str(model.image_size),
-        "resize": model.resize,
+        **model.input_facts(),
         "seed": str(model.seed),
         "version": naslora_core.__version__,
     }
@@ -67,7 +67,7 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
             "FILE."
         )
     shape = int(facts["classes"]), int(facts["seed"]), facts["head"]
-    model = adapt(sam, _method(facts, path), *shape, facts["resize"])
+    model = adapt(sam, _method(facts, path), *shape).take_input_facts(facts)
     _fill(model.adapter_state_dict(), tensors, Path(path).name)
     return model
 

@@ -157,8 +157,8 @@ def discretise(
     names = {label: nothing if name == "none" else name for label, name in names.items()}
     _have_classes(names, read)
     method = ChosenLoRA(m.rank, m.scale, m.blocks, m.linears, m.place, tuple(names.values()))
-    shape = model.classes, model.seed, head_name(model.head), model.resize
-    chosen = adapt(sam, method, *shape)
+    shape = model.classes, model.seed, head_name(model.head)
+    chosen = adapt(sam, method, *shape).take_input_facts(model.input_facts())
     _same_base(chosen, model)
     kept = chosen.adapter_state_dict()
     for name, tensor in model.adapter_state_dict().items():  # the decoder, the head

@@ -85,7 +85,7 @@ class Folded:
             )
         head = head_name(self.model.head) if self.model.head else "none"
         facts = {"format": FORMAT, "base_name": name, "classes": classes, "head": head}
-        facts |= {"resize": self.model.resize}
+        facts |= self.model.input_facts()
         return facts | {"sides": json.dumps(sides), "rank": str(self.report.rank)}
 
 
@@ -110,7 +110,7 @@ def load_folded(path: str | Path) -> Segmenter:
         sam.set_submodule(place, FoldedLinear(linear, *parts, margins, windows))
     head = HEADS.get(facts["head"])
     model = Segmenter(sam, head and head(sam.mask_decoder, int(facts["classes"])))
-    model.resize = facts["resize"]
+    model.take_input_facts(facts)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

@@ -37,7 +37,7 @@ def fold(model: Adapted) -> Folded:
     if head is None:
         model.head.write_back(sam.mask_decoder)
     plain = Segmenter(sam, head).eval().requires_grad_(False)
-    plain.resize = model.resize
+    plain.take_input_facts(model.input_facts())
     return Folded(plain, Report(tuple(rows), getattr(model.method, "rank", 0)), model.classes)
 
 

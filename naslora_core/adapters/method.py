@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from naslora_core.data.tiles import OBJECTS, checked_side
 from naslora_core.errors import UserError
 from naslora_core.sam import MaskHead, MatchedHead, Segmenter, model_hash
 
@@ -79,6 +80,8 @@ def adapt(
     seed: int = 0,
     head: str = "plain",
     resize: str = "square",
+    tile: int | None = None,
+    tile_objects: float = OBJECTS,
 ) -> Adapted:
     """A model that equals `sam` before its first step (VPT's does not) and trains the method's
     tensors.
@@ -87,9 +90,10 @@ def adapt(
     "plain" keeps one mask token a class, apart from SAM's; "matched" has ten tokens or more that
     choose their class, and does not start with SAM's answer. New tensors are drawn from `seed` on
     the CPU, whatever the global state and the device. resize: how images come to the square,
-    "square" or, SAM's own way, "pad". A base on the meta device allocates nothing: it is there to
-    be counted. Raises UserError for an unknown head, for what is no method or no base, and what the
-    method's `inject` raises.
+    "square" or, SAM's own way, "pad"; or, with tile, as pieces of so many of their pixels a side,
+    of which in training the share `tile_objects` holds an object (see `data.tiles`). A base
+    on the meta device allocates nothing: it is there to be counted. Raises UserError for an unknown
+    head, for what is no method or no base, and what the method's `inject` raises.
     """
     _door(sam, method)
     like = next(sam.parameters())
@@ -105,7 +109,9 @@ def adapt(
     own_parameters(twin.mask_decoder.transformer)
     own_parameters(twin.mask_decoder.output_upscaling)
     own_parameters(twin.mask_decoder.iou_token)
-    return Adapted(twin, drawing, method, base_hash, seed, resize).eval()
+    model = Adapted(twin, drawing, method, base_hash, seed, resize).eval()
+    model.tile, model.tile_objects = checked_side(tile), tile_objects
+    return model
 
 
 def _door(sam: nn.Module, method) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from naslora_core.cli.command import command, count, option, positive, whole
+from naslora_core.cli.command import command, count, option, positive, share, side, whole
 
 command = partial(command, group="your images")
 
@@ -62,6 +62,8 @@ def methods(arguments):
     option("--loss", default="cross_entropy_dice", help="a wrong name lists all"),
     option("--augment", default="flips", choices=("flips", "full"), help="full: crops, colours"),
     option("--resize", default="square", choices=("square", "pad"), help="pad: keep the shape"),
+    option("--tile", type=side, metavar="SIDE", help="learn and predict pieces of so many pixels"),
+    option("--tile-objects", type=share, default=0.5, help="share of pieces that hold an object"),
     option("--head", default="plain", choices=("plain", "matched"), help="matched: many classes"),
     option("--validate-every", type=whole, default=50, metavar="STEPS", help="0: never"),
     option("--patience", type=count, metavar="N", help="stop after so many without a better one"),

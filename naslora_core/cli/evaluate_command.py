@@ -3,15 +3,13 @@
 import argparse
 import csv
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from naslora_core.adapters.checkpoint import open_model
 from naslora_core.cli import drawing
-from naslora_core.data import Dataset, open_data
-from naslora_core.errors import UserError
+from naslora_core.data import Dataset, open_data, with_classes
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import load_sam
 from naslora_core.sam.checkpoints import BUILDERS
@@ -45,15 +43,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def as_trained(data: Dataset, model) -> Dataset:
-    """The data with the model's classes; UserError for classes that it was not trained on."""
-    asked, drawn = len(data.classes), getattr(model.head, "classes", 1)
-    if asked > drawn or (asked == 1 and drawn > 1):
-        raise UserError(
-            f"{data.name} has the class(es) {', '.join(data.classes)}, the model draws {drawn}; "
-            "expected those that it was trained on; evaluate it on data with those."
-        )
-    more = tuple(f"class {c}" for c in range(asked + 1, drawn + 1))
-    return replace(data, classes=data.classes + more)
+    """The data with their classes numbered as the model numbers those names; UserError for a class
+    that it was not trained on."""
+    drawn = getattr(model.head, "classes", 1)
+    numbered = tuple(f"class {c}" for c in range(1, drawn + 1)) if drawn > 1 else ("object",)
+    return with_classes(data, model.class_names or numbered)
 
 
 def _tell(scores: Scores, data: Dataset, split: str, count: int) -> None:

@@ -24,7 +24,7 @@ def fit(arguments: argparse.Namespace) -> None:
     data = open_data(a.data, profile("laptop"), groups=a.groups)
     out = Path(a.out or f"build/fit/{data.name}-{a.model}-{a.method}-{a.seed}")
     sam, classes = load_sam(a.model, a.checkpoint), len(data.classes)
-    model = adapt(sam, method, classes, a.seed, a.head, a.resize)
+    model = adapt(sam, method, classes, a.seed, a.head, a.resize, a.tile, a.tile_objects)
     result = train(
         model, data, a.schedule, a.steps, a.batch, a.lr, a.seed, out, a.quiet is False,
         precision=a.precision, loss=a.loss, accumulate=a.accumulate,

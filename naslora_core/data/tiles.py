@@ -6,11 +6,11 @@ SAM's mean colour. To predict, tiles overlap by a quarter of their side, and the
 averaged with weights that fall smoothly to the border of each tile.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from naslora_core.data.index import Sample
+from naslora_core.data.dataset import IGNORE, Sample
 from naslora_core.errors import UserError
 
 OVERLAP = 0.25  # of a tile's side, shared with the next one
@@ -36,7 +36,7 @@ def draw_tile(sample: Sample, side: int, key: Sequence[int], objects: float = OB
     shape = sample.mask.shape
     top, left = (int(rng.integers(max(1, n - side + 1))) for n in shape)
     held = np.unique(sample.mask)
-    held = held[held > 0]
+    held = held[(held > 0) & (held != IGNORE)]
     if rng.random() < objects and len(held):
         where = np.flatnonzero(sample.mask == rng.choice(held))
         pixel = divmod(int(rng.choice(where)), shape[1])
@@ -86,11 +86,3 @@ def shares(length: int, side: int) -> np.ndarray:
     for row, start in zip(table, begin, strict=True):
         row[start : start + side] = w[: length - start]
     return table / table.sum(0)
-
-
-def rows_of_tiles(shape: tuple[int, int], side: int) -> Iterator[tuple[int, int, list[int]]]:
-    """Row by row: where its tiles begin from above, how many pixel rows no later tile touches (from
-    the image's top), and where its tiles begin from the left."""
-    tops = starts(shape[0], side)
-    for top, done in zip(tops, [*tops[1:], shape[0]], strict=True):
-        yield top, done, starts(shape[1], side)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from naslora_core.data.dataset import Sample, check_sample
+from naslora_core.data.tiles import draw_tile
 from naslora_core.errors import known
 
 AREA = (0.5, 1.0)
@@ -57,6 +58,7 @@ def to_batch(
     augment_keys: Sequence[tuple[int, ...]] | None = None,
     augment: str = "flips",
     resize: str = "square",
+    tile: tuple[int, float] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Images `B 3 size size` float32 in 0..255 and masks `B size size` uint8.
 
@@ -64,11 +66,15 @@ def to_batch(
     resized with antialiasing, masks by the nearest pixel, so labels stay exact.
     augment_keys: one tuple of integers a sample, e.g. (seed, step, index); it alone decides which
     of the two flips are made, so a resumed run draws the same. augment="full" crops, turns and
-    colours each sample before (see `vary`). Raises UserError for another word, and for what is no
-    Sample.
+    colours each sample before (see `vary`). tile: side, and share with an object: first a piece of
+    each image is drawn by its key (see `tiles.draw_tile`). Raises UserError for another word, and
+    for what is no Sample.
     """
     for sample in samples:
         check_sample(sample)
+    if tile and augment_keys:
+        pairs = zip(samples, augment_keys, strict=True)
+        samples = [draw_tile(s, tile[0], key, tile[1]) for s, key in pairs]
     if known(augment, AUGMENTS, "augment is") == "full" and augment_keys:
         samples = [vary(s, key) for s, key in zip(samples, augment_keys, strict=True)]
     pairs = [_resized(s, size, resize) for s in samples]

@@ -1,5 +1,6 @@
 """SAM as a differentiable function of a batch of images, prompt-free or with clicks and boxes."""
 
+import json
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -29,11 +30,23 @@ class Segmenter(nn.Module):
     pixels of the pieces that it was trained on (see `data.tiles`), None for whole images.
     """
 
-    resize, class_names, tile = "square", (), None
+    resize, class_names, tile, tile_objects = "square", (), None, 0.5
 
     def __init__(self, sam: nn.Module, head: nn.Module | None = None):
         super().__init__()
         self.sam, self.head = sam, head
+
+    def input_facts(self) -> dict[str, str]:
+        """How images come to the model and what its classes are, as a file's description has it."""
+        names = json.dumps(list(self.class_names), ensure_ascii=False)
+        return {"resize": self.resize, "tile": json.dumps(self.tile), "class_names": names}
+
+    def take_input_facts(self, facts: dict[str, str]) -> "Segmenter":
+        """Itself, with what `input_facts` wrote; files without a part take its default."""
+        self.resize = facts.get("resize", "square")
+        self.tile = json.loads(facts.get("tile", "null"))
+        self.class_names = tuple(json.loads(facts.get("class_names", "[]")))
+        return self
 
     @property
     def image_size(self) -> int:

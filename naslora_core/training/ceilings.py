@@ -15,21 +15,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from naslora_core.data import tiles
 from naslora_core.data.dataset import IGNORE
 from naslora_core.data.transforms import filled
 from naslora_core.training.metrics import iou
 
 FITS, RATE = 100, 2.0  # steps of Adam on L, and their size
 PIXELS = 2**20  # of a larger mask every k-th row and column is fitted, which can only raise it
-IMAGES = 16  # that `mean_ceiling` fits
+LARGEST = 512  # pixels a side of a mask drawn in tiles: a part says what the whole would
+IMAGES = 8  # that `mean_ceiling` fits
 
 
 class Grid(NamedTuple):
-    """Logits `side side` of a decoder, the model's input `size`, and how images come to it."""
+    """Logits `side side` of a decoder, the model's input `size`, how images come to it, and the
+    side of the tiles that are drawn one by one, None for whole images."""
 
     side: int
     size: int
     resize: str = "square"
+    tile: int | None = None
 
 
 def mask_side(sam) -> int:
@@ -42,7 +46,8 @@ def grid_of(model) -> Grid:
     sam = getattr(model, "sam", model)
     if not hasattr(sam, "prompt_encoder"):
         return Grid(model.image_size, model.image_size, getattr(model, "resize", "square"))
-    return Grid(mask_side(sam), sam.image_encoder.img_size, getattr(model, "resize", "pad"))
+    how = getattr(model, "resize", "pad"), getattr(model, "tile", None)
+    return Grid(mask_side(sam), sam.image_encoder.img_size, *how)
 
 
 def ceiling(mask: np.ndarray, grid: Grid) -> float:
@@ -53,10 +58,22 @@ def ceiling(mask: np.ndarray, grid: Grid) -> float:
     """
     if not mask.any():
         return 1.0
-    step = -(-max(mask.shape) // int(PIXELS**0.5))
+    mask = _part(mask, grid)
+    step = 1 if grid.tile else -(-max(mask.shape) // int(PIXELS**0.5))
     sides = filled(mask.shape, grid.size, grid.resize)
     A, B = (enlarging(grid, *pair)[::step] for pair in zip(sides, mask.shape, strict=True))
     return _fit(torch.from_numpy(mask[::step, ::step]), A, B)
+
+
+def _part(mask: np.ndarray, grid: Grid) -> np.ndarray:
+    """Of a large mask drawn in tiles, a window of LARGEST pixels around its middle object pixel."""
+    if not grid.tile or max(mask.shape) <= LARGEST:
+        return mask
+    where = np.flatnonzero(mask)
+    middle = divmod(int(where[len(where) // 2]), mask.shape[1])
+    pairs = zip(middle, mask.shape, strict=True)
+    top, left = (int(np.clip(m - LARGEST // 2, 0, max(0, n - LARGEST))) for m, n in pairs)
+    return np.ascontiguousarray(mask[top : top + LARGEST, left : left + LARGEST])
 
 
 def _fit(truth: Tensor, A: Tensor, B: Tensor) -> float:
@@ -78,7 +95,16 @@ def _fit(truth: Tensor, A: Tensor, B: Tensor) -> float:
 
 def enlarging(grid: Grid, part: int, length: int) -> Tensor:
     """`length side`: logits of one side enlarged to the input, of which `part` pixels show the
-    image, and those to the image's own length."""
+    image, and those to the image's own length. With tiles, `length tiles*side`: the logits of all
+    tiles of an axis, blended."""
+    if grid.tile:
+        one = linear(grid.size, grid.tile) @ linear(grid.side, grid.size)
+        shares, begins = tiles.shares(length, grid.tile), tiles.starts(length, grid.tile)
+        blocks = [torch.zeros(length, grid.side) for _ in begins]
+        for block, share, start in zip(blocks, torch.from_numpy(shares), begins, strict=True):
+            held = share[start : start + grid.tile, None]
+            block[start : start + len(held)] = held * one[: len(held)]
+        return torch.cat(blocks, 1)
     return linear(part, length) @ linear(grid.side, grid.size)[:part]
 
 

@@ -9,7 +9,7 @@ from naslora_core.data.dataset import IGNORE
 from naslora_core.errors import UserError, known
 from naslora_core.training import metrics as overlap
 from naslora_core.training.metrics import ber, dice, iou, mae
-from naslora_core.training.prediction import labels, native_logits, predict_boxed
+from naslora_core.training.prediction import label_maps, labels, native_logits, predict_boxed
 from naslora_core.training.structure_metrics import e_measure, s_measure, weighted_f
 
 OF_MASKS = {"dice": dice, "iou": iou, "ber": ber}
@@ -86,7 +86,11 @@ def evaluate(
     if prompt == "box":
         return score_masks(predict_boxed(model, samples), samples, classes, metrics)
     classes = classes or _drawn(model, samples)
-    found = ((labels(x), x.softmax(0)[1:].numpy()) for x in native_logits(model, samples, batch))
+    if any(metric in OF_PROBABILITIES for metric in metrics):
+        logits = native_logits(model, samples, batch)
+        found = ((labels(x), x.softmax(0)[1:].numpy()) for x in logits)
+    else:
+        found = ((mask, None) for mask in label_maps(model, samples, batch))
     return _scores(found, samples, classes, metrics)
 
 

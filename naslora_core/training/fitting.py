@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from naslora_core.adapters import read_genotype
 from naslora_core.data import check_samples, content
+from naslora_core.data.tiles import draw_tile
 from naslora_core.data.transforms import AUGMENTS, to_batch
 from naslora_core.errors import UserError, known
 from naslora_core.search.schedule import Schedule, budget, named_schedule
@@ -79,6 +80,7 @@ def fit(
     out.
     """
     _suits(model, data, early_stopping)
+    model.class_names = tuple(data.classes)
     criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
     schedule = named_schedule(schedule, steps, lr, bool(Alphas(model).parameters))
     cache = named_cache(cache, known(augment, AUGMENTS, "augment is"))
@@ -114,6 +116,7 @@ def _circumstances(run: TrainingRun, data) -> dict[str, object]:
         "processes": run.fabric.world_size,
         "augment": run.augment,
         "resize": model.resize,
+        **({"tile": [model.tile, model.tile_objects]} if model.tile else {}),
         "data": data.name,
         "content": content(data.train, data.val),
         "classes": list(data.classes),
@@ -191,5 +194,7 @@ def _genotype(run: TrainingRun, data, schedule: Schedule, seed: int, images: int
     """Both readings on the first training images, as many at once as a step holds."""
     model, how = run.model, {"schedule": schedule.name, "data": data.name, "seed": seed}
     part = [data.train[i] for i in range(min(images, len(data.train)))]
+    if model.tile:
+        part = [draw_tile(sample, model.tile, (seed, i)) for i, sample in enumerate(part)]
     batch, _ = to_batch(part, model.image_size, resize=model.resize)
     return read_genotype(model, batch.to(run.fabric.device), run.micro_batch, **how)

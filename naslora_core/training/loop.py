@@ -161,7 +161,11 @@ class TrainingRun:
         """Task loss of some images, with what the method adds to it."""
         part = [self.samples[i] for i in chosen]
         keys = [(self.seed, self.step, i) for i in chosen]
-        images, masks = to_batch(part, self.model.image_size, keys, self.augment, self.model.resize)
+        model, tile = self.model, None
+        if model.tile:
+            tile = model.tile, model.tile_objects
+        how = model.image_size, keys, self.augment, model.resize, tile
+        images, masks = to_batch(part, *how)
         encoder = getattr(getattr(self.model, "sam", None), "image_encoder", None)
         with self.fabric.autocast(), checkpointed(encoder, self.sparing):
             out, masks = self.model(images.to(self.fabric.device)), masks.to(self.fabric.device)

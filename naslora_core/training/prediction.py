@@ -1,11 +1,12 @@
 """Masks of a model at each image's own size, without a prompt or with one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 
-from naslora_core.data.dataset import IGNORE, Sample
+from naslora_core.data import tiles
+from naslora_core.data.dataset import IGNORE, Sample, check_sample
 from naslora_core.data.transforms import filled, to_batch, to_native
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor
@@ -14,11 +15,80 @@ from naslora_core.training.prompts import box_of, components
 
 
 def predict(model, samples: Sequence, batch: int = 16) -> list[np.ndarray]:
-    """Prompt-free label maps `H W` uint8 of every sample, at its own size."""
-    return [labels(logits) for logits in native_logits(model, samples, batch)]
+    """Prompt-free label maps `H W` uint8 of every sample, at its own size.
+
+    batch: images, or tiles of one image, that are held at once.
+    """
+    return list(label_maps(model, samples, batch))
+
+
+def label_maps(model, samples: Sequence, batch: int = 16) -> Iterator[np.ndarray]:
+    """The label map of one sample after another; of a model of tiles, decided strip by strip, so
+    that beside image and map only the logits of one row of tiles are held."""
+    for parts in _in_strips(model, samples, batch):
+        yield np.concatenate([labels(logits) for logits in parts])
+
+
+def native_logits(model, samples: Sequence, batch: int = 16) -> Iterator[torch.Tensor]:
+    """Prompt-free logits `N+1 H W` of one sample after another, at its own size.
+
+    Background, the logit 0, comes first. Enlarged before anything is decided.
+    """
+    for parts in _in_strips(model, samples, batch):
+        yield torch.cat(list(parts), 1)
+
+
+def _in_strips(model, samples: Sequence, batch: int) -> Iterator[Iterable[torch.Tensor]]:
+    """Of each sample its logits `N+1 h W`, from the top down: one strip for whole images."""
+    if model.tile:
+        yield from (strips(model, samples[i].image, batch) for i in range(len(samples)))
+        return
+    for start in range(0, len(samples), batch):
+        part = [samples[i] for i in range(start, min(start + batch, len(samples)))]
+        for one, sample in zip(_square_logits(model, part), part, strict=True):
+            yield [with_background(to_native(one[None], sample.mask.shape, model.resize))[0]]
 
 
 @torch.no_grad()
+def _square_logits(model, samples: Sequence[Sample], resize: str | None = None) -> torch.Tensor:
+    """Logits `B N S S` on the CPU, at the model's input size, of a model at rest."""
+    images, _ = to_batch(samples, model.image_size, resize=resize or model.resize)
+    was_training = model.training
+    logits = model.eval()(images.to(next(model.parameters()).device)).masks.float().cpu()
+    model.train(was_training)
+    return logits
+
+
+def strips(model, image: np.ndarray, batch: int = 16) -> Iterator[torch.Tensor]:
+    """Logits `N+1 h W` of an image `H W 3` from the top down, blended from overlapping tiles.
+
+    image: an array, or what is sliced like one (`np.memmap` for a picture larger than memory).
+    Held beside it: `batch` tiles, and a band of logits as high as a tile, `N side W` float32.
+    """
+    side, (high, wide) = model.tile, image.shape[:2]
+    tops, lefts = tiles.starts(high, side), tiles.starts(wide, side)
+    down, across = (torch.from_numpy(tiles.shares(n, side)) for n in (high, wide))
+    band = None
+    for row, (top, done) in enumerate(zip(tops, [*tops[1:], high], strict=True)):
+        for first in range(0, len(lefts), batch):
+            part = range(first, min(first + batch, len(lefts)))
+            for i, logits in zip(part, _tile_logits(model, image, top, lefts, part), strict=True):
+                band = torch.zeros(len(logits), side, wide) if band is None else band
+                h, place = min(side, high - top), slice(lefts[i], min(wide, lefts[i] + side))
+                share = down[row, top : top + h, None] * across[i, place]
+                band[:, :h, place] += logits[:, :h, : share.shape[1]] * share
+        yield with_background(band[None, :, : done - top])[0]
+        band = torch.cat([band[:, done - top :], torch.zeros_like(band[:, : done - top])], 1)
+
+
+def _tile_logits(model, image, top: int, lefts: Sequence[int], part: range) -> torch.Tensor:
+    """Logits `B N side side` of some tiles of one row, at the image's scale."""
+    cut = [tiles.piece(image, top, lefts[i], model.tile) for i in part]
+    samples = [Sample(c, np.zeros(c.shape[:2], np.uint8), "tile") for c in cut]
+    logits = _square_logits(model, samples, "square")
+    return to_native(logits, (model.tile, model.tile))
+
+
 def predict_image(model, image: np.ndarray, box=None, click=None) -> np.ndarray:
     """Label map `H W` uint8 (0 background, 1..C) of one image `H W 3` uint8, RGB.
 
@@ -31,40 +101,53 @@ def predict_image(model, image: np.ndarray, box=None, click=None) -> np.ndarray:
     Raises UserError for an array that is no such image, for a prompt that lies outside of it, and
     for a box without any pixel.
     """
-    sample = Sample(checked(image), np.zeros(np.shape(image)[:2], np.uint8), "image")
+    sample = Sample(image, np.zeros(np.shape(image)[:2], np.uint8), "given")
+    check_sample(sample)
     if box is None and click is None:
         return predict(model, [sample])[0]
-    batch, _ = to_batch([sample], model.image_size, resize=model.resize)
+    if model.tile:
+        return _prompted_tile(model, image, box, click)
+    return _prompted(model, sample, box, click, model.resize)
+
+
+@torch.no_grad()
+def _prompted(model, sample: Sample, box, click, resize: str) -> np.ndarray:
+    batch, _ = to_batch([sample], model.image_size, resize=resize)
     shape = sample.mask.shape
-    boxes = _inside(box, shape, model) if box is not None else None
+    boxes = _inside(box, shape, model, resize) if box is not None else None
     points = None
     if click is not None:
-        points = _inside(click, shape, model)[:, None], torch.ones(1, 1, dtype=torch.int)
+        points = _inside(click, shape, model, resize)[:, None], torch.ones(1, 1, dtype=torch.int)
     was_training = model.training
     logits = model.eval()(batch, points=points, boxes=boxes).masks.float()
     model.train(was_training)
-    return labels(with_background(to_native(logits, shape, model.resize))[0])
+    return labels(with_background(to_native(logits, shape, resize))[0])
 
 
-def checked(image: np.ndarray) -> np.ndarray:
-    """The image, if it is `H W 3` of uint8; UserError with the way there where it is not."""
-    found = f"{getattr(image, 'dtype', type(image).__name__)} {np.shape(image)}"
-    if np.ndim(image) != 3 or np.shape(image)[-1] != 3 or 0 in np.shape(image):
+def _prompted_tile(model, image: np.ndarray, box, click) -> np.ndarray:
+    """The mask in the one tile whose middle is nearest to the prompt's; background elsewhere."""
+    side, shape = model.tile, image.shape[:2]
+    for prompt in (p for p in (box, click) if p is not None):
+        _inside(prompt, shape, model, "square")  # a UserError names the image's pixels
+    x0, y0, x1, y1 = box if box is not None else (*click, *click)
+    if max(x1 - x0, y1 - y0) > side:
         raise UserError(
-            f"The image is {found}; expected height, width and the channels red, green, blue: "
-            "np.asarray(Image.open(FILE).convert('RGB'))."
+            f"The box {x0:g} {y0:g} {x1:g} {y1:g} is larger than the tiles of {side} pixels that "
+            "the model was trained on; give a smaller box, or none."
         )
-    if getattr(image, "dtype", None) != np.uint8:
-        raise UserError(
-            f"The image is {found}; expected uint8 in 0..255; of numbers in 0..1: "
-            "(255 * image).round().astype(np.uint8)."
-        )
-    return image
+    centre = zip(((y0 + y1) / 2, (x0 + x1) / 2), shape, strict=True)
+    top, left = (int(np.clip(c - side / 2, 0, max(0, n - side))) for c, n in centre)
+    sample = Sample(tiles.piece(image, top, left, side), np.zeros((side, side), np.uint8), "tile")
+    moved = [p if p is None else np.subtract(p, [left, top] * (len(p) // 2)) for p in (box, click)]
+    mask, part = np.zeros(shape, np.uint8), np.s_[top : top + side, left : left + side]
+    found = _prompted(model, sample, *moved, "square")
+    mask[part] = found[: mask[part].shape[0], : mask[part].shape[1]]
+    return mask
 
 
-def _inside(xy: Sequence[float], shape: tuple[int, int], model) -> torch.Tensor:
+def _inside(xy: Sequence[float], shape: tuple[int, int], model, resize: str) -> torch.Tensor:
     """Pixels of the image as pixels of the model's square, `1 2` or `1 4`."""
-    (h, w), (high, wide) = shape, filled(shape, model.image_size, model.resize)
+    (h, w), (high, wide) = shape, filled(shape, model.image_size, resize)
     place = torch.tensor(xy, dtype=torch.float32).view(-1, 2)
     told = " ".join(f"{v:g}" for v in xy)
     if not ((place >= 0) & (place <= torch.tensor([w, h]))).all():  # nan is nowhere
@@ -84,23 +167,6 @@ def _inside(xy: Sequence[float], shape: tuple[int, int], model) -> torch.Tensor:
 def labels(logits: torch.Tensor) -> np.ndarray:
     """Logits `N+1 H W`, background first, to a label map `H W` uint8."""
     return logits.argmax(0).to(torch.uint8).numpy()
-
-
-@torch.no_grad()
-def native_logits(model, samples: Sequence, batch: int = 16) -> Iterator[torch.Tensor]:
-    """Prompt-free logits `N+1 H W` of one sample after another, at its own size.
-
-    Background, the logit 0, comes first. Enlarged before anything is decided.
-    """
-    was_training = model.training
-    for start in range(0, len(samples), batch):
-        part = [samples[i] for i in range(start, min(start + batch, len(samples)))]
-        images, _ = to_batch(part, model.image_size, resize=model.resize)
-        model.eval()
-        logits = model(images.to(next(model.parameters()).device)).masks.float().cpu()
-        model.train(was_training)
-        for one, sample in zip(logits, part, strict=True):
-            yield with_background(to_native(one[None], sample.mask.shape, model.resize))[0]
 
 
 def predict_boxed(sam, samples: Sequence) -> list[np.ndarray]:

@@ -33,7 +33,7 @@ class FromScratch:
 class UNet(nn.Module):
     """RGB `B 3 S S` in 0..255 -> Output with a mask a class, background the logit 0."""
 
-    resize = "square"
+    resize, tile, class_names = "square", None, ()
 
     def __init__(self, image_size: int = 128, classes: int = 1, width: int = 16, seed: int = 0):
         super().__init__()
