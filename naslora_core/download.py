@@ -1,15 +1,15 @@
-"""Fetch what a manifest names: whole, verified, and never twice.
+"""Fetch what a manifest names by pooch: whole, checked, and never twice.
 
-    python -m naslora_core fetch vit_b        # into the cache
-    python -m naslora_core fetch kvasir_seg --out data/
-
-Nothing here runs on import.
+naslora fetch vit_b        # into the cache
+naslora fetch kvasir_seg --out data/ --unpack
 """
 
 import hashlib
 import logging
 import os
 import shutil
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +37,6 @@ class Entry:
     classes: str = ""
     layout: str = ""
 
-    @property
-    def known(self) -> str | None:
-        """Its checksum, as pooch spells one."""
-        return f"sha256:{self.sha256}" if self.sha256 else f"md5:{self.md5}" if self.md5 else None
-
 
 def entries(folder: Path | None = None) -> dict[str, Entry]:
     """Every entry of every manifest by its name."""
@@ -56,12 +51,6 @@ def entries(folder: Path | None = None) -> dict[str, Entry]:
     return found
 
 
-def entry(name: str) -> Entry:
-    """The entry of that name; UserError with the names there are."""
-    found = entries()
-    return found[known(name, found, "No manifest names")]
-
-
 def cache() -> Path:
     """Where fetched files are kept: $NASLORA_CACHE, or the system's place for caches."""
     import pooch
@@ -72,101 +61,89 @@ def cache() -> Path:
 def fetch(what: str | Entry, folder: str | Path | None = None, progress: bool = True) -> Path:
     """The file of an entry, from `folder` (default: `cache()`) or, if it is not there, the network.
 
-    Checked against its checksum, or against that of the first download; written aside and moved
-    into place once it is right, so a file that is there is whole. UserError naming every address
-    and what went wrong, and how to get it by hand.
+    Its size, md5 and sha256 are checked, as far as the manifest or the first download has them.
+    UserError for a name that no manifest has, and with every address and what went wrong there.
     """
-    item = entry(what) if isinstance(what, str) else what
+    item = what if isinstance(what, Entry) else _entry(what)
     path = Path(folder or cache()) / item.file
     if path.exists():
         return _checked(item, path)
     make_folder(path.parent)
-    _room(item, path)
-    failures = []
-    for url in (item.url, *item.mirrors):
-        try:
-            _download(item, url, path, progress)
-            return _recorded(item, path)
-        except (
-            Exception
-        ) as error:  # of requests, urllib3, pooch, the system: all mean "not this one"
-            failures.append(f"{url} ({type(error).__name__}: {str(error)[:160]})")
-    raise UserError(
-        f"{item.file} could not be fetched: {'; '.join(failures)}. Try again later, or download it "
-        f"by hand to {path}."
-    )
-
-
-def _download(item: Entry, url: str, path: Path, progress: bool) -> None:
-    import pooch
-    from pooch.core import stream_download
-
-    pooch.get_logger().setLevel(logging.WARNING)
-    get = pooch.HTTPDownloader(progressbar=progress, timeout=PATIENCE)
-    stream_download(url, path, _registered(path) or item.known, get, retry_if_failed=ATTEMPTS - 1)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
-def _registered(path: Path) -> str | None:
-    """The checksum of the first download, if there was one."""
-    file = _beside(path)
-    return f"sha256:{file.read_text().split()[0]}" if file.exists() else None
-
-
-def _recorded(item: Entry, path: Path) -> Path:
-    """Keep the sha256 of what has just come; UserError where its size is not the manifest's."""
-    size = path.stat().st_size
-    if item.bytes and size != item.bytes:
-        path.unlink()
-        raise UserError(f"{size} bytes came, the manifest says {item.bytes}")
-    if not _beside(path).exists():
-        write_atomic(_beside(path), f"{sha256(path)}  {path.name}\n")
-    return path
-
-
-def _checked(item: Entry, path: Path) -> Path:
-    """A file that is there already, if it is the right one."""
-    wanted = _registered(path)
-    if wanted is None:  # put there by hand
-        if item.known and _hash(path, item.known.split(":")[0]) != item.known.split(":")[1]:
-            raise UserError(_altered(path, item.known))
-        return _recorded(item, path)
-    if sha256(path) != wanted.split(":")[1]:
-        raise UserError(_altered(path, wanted))
-    return path
-
-
-def _altered(path: Path, wanted: str) -> str:
-    return (
-        f"{path} does not have the checksum {wanted[:19]}... that it should: truncated or altered; "
-        "delete it, and fetch it again."
-    )
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file of any size."""
-    return _hash(path, "sha256")
-
-
-def _hash(path: Path, kind: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest()
-
-
-def _room(item: Entry, path: Path) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if item.bytes and free < 1.05 * item.bytes:
+    if item.bytes and (free := shutil.disk_usage(path.parent).free) < 1.05 * item.bytes:
         raise UserError(
             f"{item.file} has {item.bytes / 1e6:.0f} MB, {path.parent} has {free / 1e6:.0f} MB "
             "free; make room, or name another folder."
         )
+    failures = []
+    for url in (address for address in (item.url, *item.mirrors) for _ in range(ATTEMPTS)):
+        try:
+            return _download(item, url, path, progress)
+        except Exception as error:  # of requests, pooch, the system: all mean "not this one"
+            failures.append(f"{url} ({type(error).__name__}: {str(error)[:160]})")
+            path.unlink(missing_ok=True)
+    raise UserError(
+        f"{item.file} could not be fetched: {'; '.join(dict.fromkeys(failures))}. Try again later, "
+        f"or download it by hand to {path}."
+    )
+
+
+def _entry(name: str) -> Entry:
+    found = entries()
+    return found[known(name, found, "No manifest names")]
+
+
+def _download(item: Entry, url: str, path: Path, progress: bool) -> Path:
+    import pooch
+
+    pooch.get_logger().setLevel(logging.WARNING)
+    get = pooch.HTTPDownloader(progressbar=progress, timeout=PATIENCE)
+    pooch.retrieve(url, None, path.name, path.parent, downloader=get)
+    return _checked(item, path)
+
+
+def _checked(item: Entry, path: Path) -> Path:
+    """The file, with its sha256 kept beside it; UserError where it is not the one it should be."""
+    beside = path.with_name(f"{path.name}.sha256")
+    first = beside.read_text().split()[0] if beside.exists() else None
+    for kind, wanted in (("md5", item.md5), ("sha256", item.sha256), ("sha256", first)):
+        if wanted and file_hash(path, kind) != wanted:
+            raise UserError(
+                f"{path} does not have the {kind} {wanted[:12]}... that it should: truncated or "
+                "altered; delete it, and fetch it again."
+            )
+    if item.bytes and (size := path.stat().st_size) != item.bytes:
+        raise UserError(f"{path} has {size} bytes, the manifest says {item.bytes}; fetch it again.")
+    if first is None:
+        write_atomic(beside, f"{file_hash(path)}  {path.name}\n")
+    return path
+
+
+def file_hash(path: Path, kind: str = "sha256") -> str:
+    """Hex digest of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
+
+
+def unpack(archive: str | Path, folder: str | Path) -> Path:
+    """Every member of a .zip into `folder`, which must not exist yet, by pooch; returned.
+
+    Python's zipfile lets no member lead outside and makes no links. UserError for a broken archive.
+    """
+    import pooch
+
+    archive, folder = Path(archive), Path(folder)
+    if folder.exists():
+        raise UserError(f"{folder} is there already; remove it, or name another folder.")
+    try:
+        pooch.Unzip(extract_dir=str(folder.resolve()))(str(archive), "download", None)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UserError(f"{archive} does not unpack ({error}); fetch it again.") from error
+    return folder
 
 
 def command(arguments) -> None:
-    """What `python -m naslora_core fetch` does: list the entries, or fetch one."""
+    """What `naslora fetch` does: list the entries, or fetch one."""
     if not arguments.name:
         for item in entries().values():
             size = f"{item.bytes / 1e6:.0f} MB" if item.bytes else "size unknown"
@@ -175,6 +152,4 @@ def command(arguments) -> None:
     path = fetch(arguments.name, arguments.out)
     print(path)
     if arguments.unpack:
-        from naslora_core.unpack import unpack
-
         print(unpack(path, path.with_suffix("")))

@@ -9,9 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from naslora_core import download as fetching
-from naslora_core.download import Entry, entries, fetch
+from naslora_core.download import Entry, entries, fetch, unpack
 from naslora_core.errors import UserError
-from naslora_core.unpack import unpack
 
 CONTENT = bytes(range(256)) * 400
 SHA, MD5 = hashlib.sha256(CONTENT).hexdigest(), hashlib.md5(CONTENT).hexdigest()
@@ -84,11 +83,13 @@ def test_a_whole_file_arrives_once(address, tmp_path, way, known):
     "way, facts, reason",
     [
         ("truncate", {}, "IncompleteRead|incomplete|Connection"),
-        ("corrupt", {"sha256": SHA}, "hash|SHA256"),
-        ("corrupt", {"md5": MD5}, "hash|MD5"),
+        ("corrupt", {"sha256": SHA}, "sha256"),
+        ("corrupt", {"md5": MD5, "sha256": hashlib.sha256(CONTENT[::-1]).hexdigest()}, "md5"),
+        ("corrupt", {"sha256": SHA, "md5": hashlib.md5(CONTENT[::-1]).hexdigest()}, "sha256"),
+        ("corrupt", {"md5": MD5}, "md5"),
         ("stall", {}, "[Tt]imed out|Timeout"),
         ("absent", {}, "404"),
-        ("whole", {"bytes": 7}, "102400 bytes came, the manifest says 7"),
+        ("whole", {"bytes": 7}, "102400 bytes, the manifest says 7"),
     ],
 )
 def test_a_wrong_file_leaves_nothing_and_says_why(address, tmp_path, way, facts, reason):
@@ -109,7 +110,7 @@ def test_it_tries_again_and_then_a_mirror(address, tmp_path, monkeypatch):
 def test_what_came_first_is_what_must_come_again(address, tmp_path):
     path = fetch(item(address, "whole"), tmp_path, progress=False)
     path.unlink()
-    with pytest.raises(UserError, match="hash|SHA256"):
+    with pytest.raises(UserError, match="sha256"):
         fetch(item(address, "corrupt"), tmp_path, progress=False)
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(UserError, match="truncated or altered; delete it"):
@@ -140,6 +141,7 @@ def test_the_manifests_say_what_they_must():
         assert thing.licence and thing.citation and "/" not in thing.file, name
         if name.startswith("vit_"):
             assert thing.md5.startswith(thing.file[-10:-4]) and thing.bytes, name
+            assert len(thing.sha256) == 64, name
         else:
             assert thing.classes and thing.layout, name
     with pytest.raises(UserError, match="'vit_x'; choose one of .*vit_b"):
@@ -163,27 +165,18 @@ def test_a_good_archive_unpacks_and_nothing_is_overwritten(tmp_path):
         unpack(file, folder)
 
 
-@pytest.mark.parametrize(
-    "name, link, reason",
-    [
-        ("../x", False, "leads out"),
-        ("a/../../x", False, "leads out"),
-        ("/etc/x", False, "leads out"),
-        ("..\\x", False, "leads out"),
-        ("C:\\x", False, "leads out"),
-        ("a", True, "is a link"),
-    ],
-)
-def test_a_bad_member_stops_everything(tmp_path, name, link, reason):
+@pytest.mark.parametrize("name, link", [
+    ("../x", False), ("a/../../x", False), ("/etc/x", False), ("..\\x", False), ("a", True),
+])  # fmt: skip
+def test_no_member_leads_outside_and_none_becomes_a_link(tmp_path, name, link):
     file = archive(tmp_path / "a.zip", ("good.txt", False), (name, link))
-    with pytest.raises(UserError, match=reason):
-        unpack(file, tmp_path / "out" / "a")
-    assert list((tmp_path / "out").iterdir()) == []
+    unpack(file, tmp_path / "out" / "a")
+    made = [p for p in tmp_path.rglob("*") if p != file]
+    assert all(p.is_relative_to(tmp_path / "out") and not p.is_symlink() for p in made)
+    assert sum(p.is_file() for p in made) == 2
 
 
-def test_bombs_and_broken_archives(tmp_path):
-    with pytest.raises(UserError, match="more than 0.0; unpack it by hand"):
-        unpack(archive(tmp_path / "a.zip", ("x", False)), tmp_path / "a", most=3)
+def test_a_broken_archive_leaves_nothing(tmp_path):
     (tmp_path / "b.zip").write_bytes(b"PK nothing")
     with zipfile.ZipFile(tmp_path / "c.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("x", bytes(range(256)) * 64)
