@@ -7,13 +7,12 @@ import pytest
 import torch
 from lessons import LESSONS, exercises, read
 
-from naslora_workbook.figures.verdict import kinship, listening, probed, verdict, worth
+from naslora_workbook.figures.verdict import probed, responses, unexplained, verdict, worth
 from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.lesson_10 import (
     cheapest,
     distance,
     drawn,
-    named,
     near,
     reordered,
     spans,
@@ -38,27 +37,6 @@ def test_every_solution_passes(exercise):
     assert check(answer).state == checks.SOLVED
 
 
-def best_fit(kernel, classes, tolerance=0.01):
-    return list(classes)[-1]
-
-
-def not_squared(kernel, classes, tolerance=0.01):
-    return cheapest(kernel, classes, tolerance**2)
-
-
-def by_place(kernel, classes, tolerance=0.01):
-    for name, basis in classes.items():
-        inside = kernel * (basis != 0).any(0)
-        if (kernel - inside).square().sum() <= tolerance * kernel.square().sum():
-            return name
-    return "none fits"
-
-
-@pytest.mark.parametrize("answer", [best_fit, not_squared, by_place])
-def test_the_cheapest_class_is_no_best_fit_nor_unsquared_nor_told_by_its_place(answer):
-    assert checks.ex_10_1(answer).state == checks.WRONG
-
-
 @pytest.mark.parametrize("name", spans(2))
 def test_a_kernel_near_a_class_is_named_by_it(name):
     rng = np.random.default_rng(1)
@@ -71,22 +49,6 @@ def hasty(one, other):
     return np.mean([np.abs(np.subtract(a.probability, b.probability)).sum() / 2 for a, b in pairs])
 
 
-def blocks_by_place(one, other):
-    found = []
-    for a, b in zip(one.blocks, other.blocks, strict=True):
-        p = dict(zip(one.operators, a.probability, strict=True))
-        q = dict(zip(other.operators, b.probability, strict=True))
-        found.append(sum(abs(p.get(n, 0) - q.get(n, 0)) for n in p | q) / 2)
-    return np.mean(found)
-
-
-def one_sided(one, other):
-    theirs = {b.block: named(b, other) for b in other.blocks}
-    mine = {b.block: named(b, one) for b in one.blocks}
-    each = [sum(abs(p - theirs[b].get(n, 0)) for n, p in of.items()) for b, of in mine.items()]
-    return np.mean(each) / 2
-
-
 def test_a_search_is_at_distance_zero_from_itself():
     one = drawn(0)
     assert distance(one, reordered(one)) == pytest.approx(0) and hasty(one, reordered(one)) > 0.01
@@ -94,15 +56,10 @@ def test_a_search_is_at_distance_zero_from_itself():
     assert checks.ex_10_2(distance).state == checks.SOLVED
 
 
-@pytest.mark.parametrize("answer", [hasty, blocks_by_place, one_sided])
-def test_comparing_by_place_or_from_one_side_is_caught(answer):
-    found = checks.ex_10_2(answer)
-    assert found.state == checks.WRONG and "the same name, not the same place" in found.sentence
-
-
 def test_figures_state_what_they_were_given():
-    pairs = {"same domain": [(0.1, 0.5), (0.3, 1.0)], "same seed": [(0.4, 0.0)]}
-    assert "same domain 0.20, same seed 0.40" in kinship(pairs).alt
+    found = SimpleNamespace(projection="skip", residual={"skip": 0.01, "conv_1x1": 0.02})
+    assert "leaves 2.0 to 2.0 %" in unexplained({"block 0": ("conv_1x1", found)}).alt
+    assert "block 5 0.50" in responses([0, 0.5], {"LoRA": [1, 1], "block 5": [1, 0.5]}).alt
     values = np.arange(6.0).reshape(2, 3)
     rho = {"probability": 0.9, "loudness": -0.2}
     drawn = worth(("a", "b", "c"), dict.fromkeys(rho, values), values, rho, 0.5)
@@ -111,15 +68,7 @@ def test_figures_state_what_they_were_given():
     assert "loudness worse than chance" in worse.alt and "loudness -0.60" in worse.alt
 
 
-def test_what_neighbours_bring_is_a_share_of_the_energy():
-    sample = SimpleNamespace(image=np.zeros((8, 8, 3), np.uint8), mask=np.eye(8, dtype=np.uint8))
-    maps = {"own token": np.full((2, 2), 3.0), "neighbours": np.ones((2, 2))}
-    passed = {"LoRA": [1, 1], "block 5": [1, 0.5]}
-    alt = listening(sample, maps, [0, 0.5], passed).alt
-    assert "Neighbours bring 10% here; block 5 passes short waves 0.50 times" in alt
-
-
 def test_an_interval_around_zero_cannot_say_who_is_ahead():
-    assert verdict(0.1, 0.05, 0.2) == "better" and verdict(-0.1, -0.2, -0.05) == "worse"
+    assert verdict(0.1, 0.05, 0.2) == "higher" and verdict(-0.1, -0.2, -0.05) == "lower"
     alt = probed({"base": (0.5, 0.4, 0.6)}, {"one over two": (0.1, -0.1, 0.3)}, "score").alt
-    assert "one over two: cannot say" in alt and "base 0.500 (0.400 to 0.600)" in alt
+    assert "one over two: cannot tell" in alt and "base 0.500 (0.400 to 0.600)" in alt

@@ -1,18 +1,14 @@
-"""What a search chose and did: kinship of genotypes, worth of operators, what a cell hears."""
+"""What a search chose and did: residuals, importance of operators, frequency responses, a probe."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 
-from naslora_workbook.figures.masks import overlay
 from naslora_workbook.figures.picture import Picture
 from naslora_workbook.figures.theme import (
     ADAPTER,
     BASE,
     INK,
-    SEQUENTIAL,
-    blank,
     canvas,
     finding,
     operator_colours,
@@ -22,30 +18,29 @@ COLOURS = (BASE, ADAPTER["lora"], ADAPTER["nas_lora"], ADAPTER["conv_lora"])
 MARKS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
 
 
-def kinship(pairs: Mapping[str, Sequence[tuple[float, float]]]) -> Picture:
-    """How far apart pairs of searches are, by what they share.
+def unexplained(blocks: Mapping[str, tuple]) -> Picture:
+    """What a map of single tokens, the projection and argmax's class leave of every cell, in %.
 
-    pairs: what is shared -> of each pair the distance of its softmaxes, and the share of blocks
-    whose projections differ.
+    blocks: by name (argmax, a reading with `projection` and `residual`).
     """
-    figure, (axes,) = canvas(1, 2, 0.9 + 0.32 * len(pairs), sharey=True)
-    labels = "distance of the softmaxes (0: the same)", "share of blocks, other projection"
-    for i, (ax, label) in enumerate(zip(axes, labels, strict=True)):
-        for y, found in enumerate(pairs.values()):
-            values = [pair[i] for pair in found]
-            ax.plot(values, [y] * len(values), "o", color=COLOURS[2], ms=7, alpha=0.6)
-            ax.plot(np.mean(values), y, "|", color=INK, ms=16, mew=2)
-        ax.set(xlabel=label, ylim=(len(pairs) - 0.5, -0.5))
-        ax.set_xlim(-0.03 * ax.get_xlim()[1], 1.05 * ax.get_xlim()[1])
-    axes[1].set_xlim(-0.05, 1.05)
-    axes[0].set_yticks(range(len(pairs)), pairs)
-    means = {shared: np.mean([d for d, _ in found]) for shared, found in pairs.items()}
-    title = "Mean distance of two searches: " + ", ".join(
-        f"{shared} {mean:.2f}" for shared, mean in means.items()
-    )
+    figure, ((ax,),) = canvas(height=0.9 + 0.35 * len(blocks))
+    rows = {
+        "map of single tokens (off-centre share)": lambda a, r: r.residual["conv_1x1"],
+        "class that projection names": lambda a, r: r.residual.get(r.projection, 1),
+        "class that argmax names": lambda a, r: r.residual[a],
+    }
+    for (label, left), mark, colour in zip(rows.items(), "osD", COLOURS, strict=False):
+        shares = [100 * left(*block) for block in blocks.values()]
+        style = {"color": colour, "ls": "", "ms": 7, "label": label}
+        ax.plot(np.maximum(shares, 1e-3), range(len(blocks)), mark, **style)
+    ax.axvline(1, color=INK, ls=":", lw=1)
+    ax.set(xscale="log", xlabel="share of the cell's energy left unexplained, % (dots: tolerance)")
+    ax.set(yticks=range(len(blocks)), yticklabels=blocks, ylim=(len(blocks) - 0.5, -0.5))
+    figure.legend(loc="outside lower left", ncols=1, handlelength=1)
+    shares = [100 * r.residual["conv_1x1"] for _, r in blocks.values()]
+    title = f"A map of single tokens leaves {min(shares):.1f} to {max(shares):.1f} % of a cell"
     finding(figure, title)
-    each = "; ".join(f"{k}: " + ", ".join(f"{d:.2f}" for d, _ in v) for k, v in pairs.items())
-    return Picture(figure, f"{title}. {each}.")
+    return Picture(figure, f"{title}.")
 
 
 def worth(
@@ -66,10 +61,10 @@ def worth(
             style = {"color": colour, "marker": MARKS[i % len(MARKS)], "ls": "", "ms": 6}
             ax.plot(values[:, i], importance[:, i], label=operator, **style)
         ax.set(xlabel=name, title=f"rank correlation {correlation[name]:+.2f}")
-    axes[0].set_ylabel("rise of the loss without it")
+    axes[0].set_ylabel("importance: rise of the loss without it")
     handles = axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside right center", handlelength=1)
-    title = "Guides to importance: " + ", ".join(
+    title = "Rank correlation with importance: " + ", ".join(
         f"{name} {'better than' if r > chance else 'worse than' if r < -chance else 'like'} chance"
         for name, r in correlation.items()
     )
@@ -78,40 +73,24 @@ def worth(
     return Picture(figure, f"{title}. Rank correlations: {said}; 95 % of shuffles: {chance:.2f}.")
 
 
-def listening(
-    sample, maps: Mapping[str, np.ndarray], waves: Sequence[float], passed: Mapping[str, Sequence]
-) -> Picture:
-    """A sample, maps `h w` of what a path adds on one scale, and how strongly it passes waves.
+def responses(waves: Sequence[float], passed: Mapping[str, Sequence]) -> Picture:
+    """How strongly paths pass waves of the map.
 
     waves: per token; passed: name -> strength at each of them, 1 at the longest.
     """
-    figure, (axes,) = canvas(1, 2 + len(maps), 2.0, width_ratios=[1] * (1 + len(maps)) + [1.5])
-    overlay(axes[0], sample.image, truth=sample.mask)
-    axes[0].set_title("image")
-    top = max(float(np.max(m)) for m in maps.values())
-    for ax, (name, strength) in zip(axes[1:], maps.items(), strict=False):
-        ax.imshow(strength, cmap=SEQUENTIAL, vmin=0, vmax=top)
-        ax.set_title(name)
-        blank(ax)
-    ends = _waves(axes[-1], waves, passed)
-    first, second = (float(np.square(m).sum()) for m in maps.values())
-    share = second / (first + second)
-    last = list(ends)[-1]
-    title = f"Neighbours bring {share:.0%} here; {last} passes short waves {ends[last]:.2f} times"
-    finding(figure, f"{title} as strongly as long ones")
-    said = ", ".join(f"{name} {end:.2f}" for name, end in ends.items())
-    return Picture(figure, f"{title} as strongly as long ones. Shortest over longest: {said}.")
-
-
-def _waves(ax: Axes, waves: Sequence[float], passed: Mapping[str, Sequence]) -> dict[str, float]:
-    """Draw the responses; of each the last over the first."""
+    figure, ((ax,),) = canvas(height=2.5)
     colours = (INK, *operator_colours(range(9)).values())
     for (name, values), colour in zip(passed.items(), colours, strict=False):
         flat = {"ls": ":"} if colour == INK else {}
         ax.plot(waves, values, color=colour, label=name, **flat)
-    ax.set(xlabel="waves a token", title="strength, 1 at 0", ylim=(0, None))
-    ax.legend(handlelength=1, borderpad=0, labelspacing=0.2, loc="lower left")
-    return {name: float(values[-1] / values[0]) for name, values in passed.items()}
+    ax.set(xlabel="waves a token", ylabel="strength, 1 for flat maps", ylim=(0, None))
+    figure.legend(loc="outside right center", handlelength=1)
+    ends = {name: float(values[-1] / values[0]) for name, values in passed.items()}
+    told = ", ".join(f"{name} {end:.2f}" for name, end in ends.items())
+    values = list(ends.values())[1:] or [1.0]
+    title = f"Cells pass the shortest waves {min(values):.2f} to {max(values):.2f} times"
+    finding(figure, f"{title} as strongly as flat maps")
+    return Picture(figure, f"{title} as strongly as flat maps: {told}.")
 
 
 def probed(scores: Mapping[str, Sequence], gains: Mapping[str, Sequence], unit: str) -> Picture:
@@ -136,4 +115,4 @@ def probed(scores: Mapping[str, Sequence], gains: Mapping[str, Sequence], unit: 
 
 def verdict(mean: float, low: float, high: float) -> str:
     """What an interval of a difference allows to say."""
-    return "better" if low > 0 else "worse" if high < 0 else "cannot say"
+    return "higher" if low > 0 else "lower" if high < 0 else "cannot tell"

@@ -27,11 +27,35 @@ def ex_10_1(answer):
         answer,
         cheapest,
         cases,
-        hint="Flatten; fit each class by least squares; compare what is left, *squared*, with the "
-        "kernel's square. The first that fits, not the one that fits best: the largest always "
-        'fits best. The words "none fits" where none does.',
+        hint="Flatten; fit each class by least squares; compare the sum of squares that is left "
+        'with the kernel\'s. Return the first class that fits, or the words "none fits".',
         proves="This is projection on features of white noise: cheapest first, at most 1 % left.",
+        mistakes={
+            "You return the class that fits best; the largest always does. Return the first that "
+            "fits.": _best_fit,
+            "Compare sums of squares, not norms: 1 % of the energy is 10 % of the norm.": (
+                lambda kernel, classes: cheapest(kernel, classes, TOLERANCE**2)
+            ),
+            "The places of a class do not define it: skip must be a multiple of the identity. Fit "
+            "the spanning kernels by least squares.": _by_place,
+            'Where no class fits, return the words "none fits".': (
+                lambda kernel, classes: cheapest(kernel, classes).replace("none fits", "cross")
+            ),
+        },
     )
+
+
+def _best_fit(kernel: Tensor, classes: Mapping[str, Tensor]) -> str:
+    return list(classes)[-1]
+
+
+def _by_place(kernel: Tensor, classes: Mapping[str, Tensor]) -> str:
+    """The first class whose places hold 99 % of the energy."""
+    for name, basis in classes.items():
+        outside = kernel * ~(basis != 0).any(0)
+        if outside.square().sum() <= TOLERANCE * kernel.square().sum():
+            return name
+    return "none fits"
 
 
 def spans(rank: int) -> dict[str, Tensor]:
@@ -94,11 +118,38 @@ def ex_10_2(answer):
         answer,
         distance,
         cases,
-        hint="What belongs together has the same name, not the same place: blocks by `.block`, "
-        "probabilities by `.operators`. An operator that only one of them knows has 0 in the "
-        "other.",
+        hint="Match blocks by `.block` and probabilities by `.operators`, not by place. An "
+        "operator that only one of them knows has probability 0 in the other.",
         proves="A search is at distance 0 from itself, however its file lists the operators.",
+        mistakes={
+            "Operators are matched by name now, but blocks still by their place.": _blocks_by_place,
+            "An operator that only the other genotype knows counts, too: go over the names of "
+            "both.": _one_sided,
+            "Half of the sum was asked: two softmaxes that share nothing are 1 apart.": (
+                lambda one, other: 2 * distance(one, other)
+            ),
+            "Operators and blocks are still matched by their place.": _by_places,
+        },
     )
+
+
+def _by_places(one: Genotype, other: Genotype) -> float:
+    pairs = zip(one.blocks, other.blocks, strict=True)
+    gaps = [np.subtract(a.probability, b.probability) for a, b in pairs]
+    return np.mean([np.abs(gap).sum() / 2 for gap in gaps])
+
+
+def _blocks_by_place(one: Genotype, other: Genotype) -> float:
+    pairs = zip(one.blocks, other.blocks, strict=True)
+    both = [(named(a, one), named(b, other)) for a, b in pairs]
+    return float(np.mean([sum(abs(p.get(n, 0) - q.get(n, 0)) for n in p | q) / 2 for p, q in both]))
+
+
+def _one_sided(one: Genotype, other: Genotype) -> float:
+    theirs = {b.block: named(b, other) for b in other.blocks}
+    mine = {b.block: named(b, one) for b in one.blocks}
+    each = [sum(abs(p - theirs[b].get(n, 0)) for n, p in of.items()) for b, of in mine.items()]
+    return float(np.mean(each) / 2)
 
 
 def distance(one: Genotype, other: Genotype) -> float:
