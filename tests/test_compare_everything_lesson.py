@@ -12,7 +12,7 @@ from naslora_workbook.figures import ledger, registered
 from naslora_workbook.figures.naming import beside
 from naslora_workbook.figures.theme import canvas
 from naslora_workbook.lessons import checks
-from naslora_workbook.lessons.exercises.lesson_12 import counted, paired_ends, reported, runs
+from naslora_workbook.lessons.exercises.lesson_12 import counted, reported, runs
 from naslora_workbook.research.benchmarks.method_costs import parameters
 from naslora_workbook.research.bootstrap import Interval
 
@@ -39,24 +39,6 @@ def test_counting_modules_agrees_with_whole_models():
     assert found["Conv-LoRA"] == parameters("sam_nano", "conv_lora")
 
 
-def test_a_formula_without_the_gate_is_told():
-    short = checks.ex_12_1(lambda d, L, p, r, M: (L * p * d, L * (4 * r * d + M * (9 * r * r + r))))
-    assert short.state == checks.WRONG and "gate" in short.sentence
-
-
-def test_an_unpaired_interval_is_wider_and_is_told():
-    def unpaired(a, b, picks):
-        means = a.mean(0)[picks].mean(1) - b.mean(0)[picks[::-1]].mean(1)
-        return np.quantile(means, [0.025, 0.975])
-
-    assert checks.ex_12_2(unpaired).state == checks.WRONG
-    rng = np.random.default_rng(0)
-    hard = rng.uniform(0, 0.8, 30)
-    a, b = hard + rng.normal(0, 0.05, (2, 3, 30))
-    picks = rng.integers(30, size=(200, 30))
-    assert np.ptp(unpaired(a, b, picks)) > 2 * np.ptp(paired_ends(a, b, picks))
-
-
 def flattering(records, by="test", drops=True):
     tried = {}
     for r in records:
@@ -65,11 +47,6 @@ def flattering(records, by="test", drops=True):
     return {
         m: float(max(np.mean(v, 0).tolist() for v in of.values())[1]) for m, of in tried.items()
     }
-
-
-@pytest.mark.parametrize("by, drops", [("test", True), ("test", False), ("val", True)])
-def test_each_planted_fault_is_told(by, drops):
-    assert checks.ex_12_3(lambda records: flattering(records, by, drops)).state == checks.WRONG
 
 
 def test_who_tries_more_rates_looks_better_only_when_it_chooses_by_test():
@@ -95,7 +72,7 @@ def test_intervals_above_are_counted():
     gains = {"polyp": {"NAS-LoRA": np.array([0.1, 0.2]), "LST": np.array([-0.1, 0.1])}}
     ends = {"polyp": {"NAS-LoRA": (0.05, 0.2), "LST": (-0.2, 0.2)}}
     picture = ledger.against(gains, ends, {"polyp": {"floor": -0.3}}, "LoRA")
-    assert "Intervals wholly above LoRA: 1 of 2 on polyp" in picture.alt
+    assert "better than LoRA: 1 of 2 on polyp" in picture.alt
 
 
 def test_the_live_scatter_is_a_plotly_figure_with_a_picture_beside_it():
@@ -106,7 +83,7 @@ def test_the_live_scatter_is_a_plotly_figure_with_a_picture_beside_it():
     figure = go.Figure(live._repr_mimebundle_()[ledger.PLOTLY])
     assert list(figure.data[0].x) == [ledger.NONE_AT, 15360]
     assert [b.label for b in figure.layout.updatemenus[0].buttons] == ["numbers", "step"]
-    assert live._repr_png_()[1]["alt"].startswith("Methods that none beats")
+    assert live._repr_png_()[1]["alt"].startswith("Methods that no other")
 
 
 def test_names_beside_points_cover_nothing():
@@ -121,9 +98,7 @@ def test_names_beside_points_cover_nothing():
     assert not any(line.intersects_bbox(box, filled=False) for box in boxes)
 
 
-def test_luck_and_rates_say_what_they_were_given():
-    leads = {"polyp": np.linspace(0, 1, 100)}
-    assert "in 50% of studies on polyp" in ledger.luck(leads, {"polyp": 0.5}).alt
+def test_rates_say_what_they_were_given():
     tried = {"LoRA": {0.003: 0.5, 0.01: 0.0}, "LST": {0.003: 0.1}}
     assert ledger.rates(tried, "a title").alt.startswith("a title")
 

@@ -1,4 +1,4 @@
-"""Many methods on one page: where each sits, gains, costs, its rates, luck; keyed by labels."""
+"""Many methods on one page: what each trains, its gains, its learning rates; keyed by labels."""
 
 from collections.abc import Mapping, Sequence
 
@@ -77,8 +77,8 @@ def against(gains: Mapping, ends: Mapping, lines: Mapping, rival: str) -> Pictur
         ax.set(title=domain, xlabel=f"IoU minus that of {rival}", ylim=(-0.6, len(names)))
         clear[domain] = sum(low > 0 for low, _ in ends[domain].values())
     axes[0, 0].set_yticks(range(len(names)), names)
-    title = f"Intervals wholly above {rival}: "
-    title += ", ".join(f"{n} of {len(names)} on {d}" for d, n in clear.items())
+    counts = ", ".join(f"{n} of {len(names)} on {d}" for d, n in clear.items())
+    title = f"Methods surely better than {rival}: {counts}"
     finding(figure, title)
     return Picture(figure, f"{title}. Dots are seeds, bars intervals.")
 
@@ -121,15 +121,15 @@ def bargains(prices: Mapping, scores: Mapping, fronts: Mapping, lines: Mapping) 
         for label, value in lines[domain].items():
             ax.axhline(value, color=BASE, ls="--", lw=1)
             ax.annotate(label, (NONE_AT, value), (0, 3), textcoords="offset points", color=BASE)
-        ax.set(xscale="log", title=domain, xlabel=f"{first}; in bold, beaten by none")
+        ax.set(xscale="log", title=domain, xlabel=f"{first} (bold: none better with as few)")
         ax.set(xlim=(0.6 * NONE_AT, 4e6), ylim=(0, top))
         ax.set_xticks([NONE_AT, 1e4, 1e5, 1e6], ["none", "10k", "100k", "1M"])
         ax.minorticks_off()
     axes[0, 0].set_ylabel("validation IoU")
     for ax, (domain, of) in zip(axes[0], scores.items(), strict=True):
         beside(ax, {m: (x, of[m]) for m, x in at.items()}, bold=fronts[domain])
-    on = "; ".join(f"{d}: {len(f)} of {len(at)}" for d, f in fronts.items())
-    title = f"Methods that none beats in IoU for as few numbers - {on}"
+    on = ", ".join(f"{len(f)} of {len(at)} on {d}" for d, f in fronts.items())
+    title = f"Methods that no other beats in IoU with as few numbers: {on}"
     finding(figure, title)
     return Live(figure, f"{title}.", _plot(prices, scores, fronts))
 
@@ -190,22 +190,3 @@ def rates(tried: Mapping[str, Mapping[float, float]], title: str) -> Picture:
     figure.colorbar(shown, ax=ax, label="IoU of one seed")
     finding(figure, title)
     return Picture(figure, f"{title}. Rows are methods, columns learning rates.")
-
-
-def luck(leads: Mapping[str, np.ndarray], seen: Mapping[str, float]) -> Picture:
-    """Leads of the best over the second among equals without a broken run, and the one recorded."""
-    figure, axes = canvas(1, len(leads), height=2.3, sharey=True)
-    share = {d: (leads[d] >= seen[d]).mean() for d in leads}
-    for ax, (domain, lead) in zip(axes[0], leads.items(), strict=True):
-        ax.hist(
-            lead, np.linspace(0, max(np.quantile(lead, 0.995), 1.1 * seen[domain]), 41), color=BASE
-        )
-        ax.axvline(seen[domain], color=PREDICTION, lw=2)
-        ax.locator_params(axis="x", nbins=4)
-        ax.set(title=f"{domain}: {seen[domain]:.3f} recorded", yticks=[])
-        ax.set(xlabel="IoU of the first minus the second")
-        ax.spines["left"].set_visible(False)
-    told = " and ".join(f"{p:.0%} of studies on {d}" for d, p in share.items())
-    title = f"Equals without a broken run show such a lead in {told}"
-    finding(figure, title)
-    return Picture(figure, f"{title}.")

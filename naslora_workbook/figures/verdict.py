@@ -37,6 +37,8 @@ def unexplained(blocks: Mapping[str, tuple]) -> Picture:
     ax.set(xscale="log", xlabel="share of the cell's energy left unexplained, % (dots: tolerance)")
     ax.set(yticks=range(len(blocks)), yticklabels=blocks, ylim=(len(blocks) - 0.5, -0.5))
     figure.legend(loc="outside lower left", ncols=1, handlelength=1)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
     shares = [100 * r.residual["conv_1x1"] for _, r in blocks.values()]
     title = f"A map of single tokens leaves {min(shares):.1f} to {max(shares):.1f} % of a cell"
     finding(figure, title)

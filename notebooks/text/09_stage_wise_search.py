@@ -80,8 +80,8 @@ from naslora_workbook.figures.stages import controls, timeline, winner_tiles
 from naslora_workbook.lessons.exercises.lesson_09 import STAGES, steadiness, suspects
 from naslora_workbook.lessons.headline import record
 from naslora_workbook.research import operator_recovery as planted
+from naslora_workbook.research.bootstrap import seeds_and_images
 from naslora_workbook.research.compare import recorded
-from naslora_workbook.research.intervals import seeds_and_images
 
 from naslora_core.data import open_data, to_batch
 from naslora_core.search import Cell, bilevel, joint, stage_wise
@@ -313,6 +313,12 @@ for i, block in enumerate(blocks):
     row = {"winner": names[p[-1, i].argmax()], "entropy": f"{entropy(p[-1, i]):.2f}"}
     table[block] = row | {"margin": f"{first - second:.2f}", "flips": flips}
 Rows(table)
+
+# %% [markdown]
+# All blocks at once. Live, this is a surface to turn, with a button for every operator:
+
+# %% tags=["nbval-ignore-output"]
+figures.landscape(run.history, names, blocks)
 
 # %% [markdown]
 # Some operator leads in every block. Is that a decision? Random steps also end somewhere. The first

@@ -24,8 +24,28 @@ def ex_12_1(answer):
         case,
         hint="In a block: VPT has its tokens. Conv-LoRA has We and Wd (to 3 d outputs), M "
         "convolutions r -> r of 3 x 3 with a bias, and two gate matrices r x M.",
-        proves="Your formula counts what the modules hold, at any width, depth, rank.",
+        proves="Your formula counts what the modules hold, for any width, depth and rank.",
+        mistakes={
+            "Conv-LoRA's gate is missing: two matrices r x M in every block.": _conv(gates=0),
+            "r M numbers are missing: the biases of the M convolutions, or the second gate matrix "
+            "(it sets the noise).": _conv(gates=1),
+            "Wd has 3 d outputs: We and Wd hold 4 r d together.": _conv(outputs=1),
+            "Each of the M convolutions has 9 r r weights, not 9 r.": _conv(square=False),
+            "Both counts are those of one block: multiply by L.": (
+                lambda d, L, p, r, M: _named(counted(d, 1, p, r, M).values())
+            ),
+        },
     )
+
+
+def _conv(gates: int = 2, outputs: int = 3, square: bool = True):
+    """The answer of 12.1 with a wrong count of Conv-LoRA."""
+
+    def wrong(d, L, p, r, M):
+        experts = M * (9 * r * (r if square else 1) + r)
+        return _named((L * p * d, L * ((1 + outputs) * r * d + experts + gates * r * M)))
+
+    return wrong
 
 
 def _named(numbers) -> str:
@@ -57,15 +77,37 @@ def ex_12_2(answer):
         answer,
         paired_ends,
         case,
-        hint="One difference an image (mean over seeds first), one mean a draw, and then the "
-        "quantiles .025 and .975 of these means. Both methods get the same drawn images.",
-        proves="Hard images are hard for both, and leave the difference before they can blur it.",
+        hint="Take the difference, its mean over seeds, one mean for each draw, and then the "
+        "quantiles .025 and .975.",
+        proves="Hard images are hard for both, and the difference removes them.",
+        mistakes={
+            "a and b got different images: take the difference before you draw.": _unpaired,
+            "A 95 % interval leaves 2.5 % on each side: the quantiles .025 and .975.": (
+                lambda a, b, picks: np.quantile(_means(a, b, picks), [0.05, 0.95])
+            ),
+            "These are quantiles of single images; take the mean of each draw first.": (
+                lambda a, b, picks: np.quantile((a - b).mean(0)[picks], [0.025, 0.975])
+            ),
+            "This is b - a; the gain of a over b is a - b.": (
+                lambda a, b, picks: paired_ends(b, a, picks)
+            ),
+        },
     )
+
+
+def _means(a: np.ndarray, b: np.ndarray, picks: np.ndarray) -> np.ndarray:
+    """The mean difference of every draw."""
+    return (a - b).mean(0)[picks].mean(1)
+
+
+def _unpaired(a: np.ndarray, b: np.ndarray, picks: np.ndarray) -> np.ndarray:
+    means = a.mean(0)[picks].mean(1) - b.mean(0)[picks[::-1]].mean(1)
+    return np.quantile(means, [0.025, 0.975])
 
 
 def paired_ends(a: np.ndarray, b: np.ndarray, picks: np.ndarray) -> np.ndarray:
     """Ends of the 95 % interval of mean(a - b), `seeds images`, for drawn images `draws n`."""
-    return np.quantile((a - b).mean(0)[picks].mean(1), [0.025, 0.975])
+    return np.quantile(_means(a, b, picks), [0.025, 0.975])
 
 
 def ex_12_3(answer):
@@ -75,20 +117,39 @@ def ex_12_3(answer):
         answer,
         reported,
         lambda rng: (runs(rng),),
-        hint="A rate is chosen by the mean of val, the mean of test is reported for that rate "
-        "alone, and a run that broke is a run: its 0 counts in both.",
-        proves="Whoever tries more rates, or breaks more often, no longer looks better for it.",
+        hint="Which split may choose the rate? Which runs count?",
+        proves="A method with more rates, or with more failed runs, no longer looks better.",
+        mistakes={
+            "The failed runs count now. But the test split still chooses the rate.": (
+                lambda records: _reported(records, by="test", failed=True)
+            ),
+            "The validation split chooses the rate now. But runs that failed are left out.": (
+                lambda records: _reported(records, by="val", failed=False)
+            ),
+            "Nothing has changed yet: the test split chooses, and failed runs are left out.": (
+                lambda records: _reported(records, by="test", failed=False)
+            ),
+            "The right rate is chosen. But its validation score is reported, not its test score.": (
+                lambda records: _reported(records, by="val", failed=True, told="val")
+            ),
+        },
     )
+
+
+def _reported(records: list[dict], by: str, failed: bool, told: str = "test") -> dict[str, float]:
+    """Mean score of every method at its rate of the best mean `by`; failed: whether 0 counts."""
+    tried = defaultdict(lambda: defaultdict(list))
+    for r in records:
+        if failed or r["test"] > 0:
+            tried[r["method"]][r["lr"]].append((r[by], r[told]))
+    return {
+        m: float(max(np.mean(v, 0).tolist() for v in of.values())[1]) for m, of in tried.items()
+    }
 
 
 def reported(records: list[dict]) -> dict[str, float]:
     """Mean test IoU of every method at the rate of its best mean validation IoU."""
-    tried = defaultdict(lambda: defaultdict(list))
-    for r in records:
-        tried[r["method"]][r["lr"]].append((r["val"], r["test"]))
-    return {
-        m: float(max(np.mean(v, 0).tolist() for v in of.values())[1]) for m, of in tried.items()
-    }
+    return _reported(records, by="val", failed=True)
 
 
 def runs(rng: np.random.Generator, tries: tuple[int, ...] = (2, 3, 4, 8)) -> list[dict]:
