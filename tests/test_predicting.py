@@ -2,14 +2,19 @@
 
 import shutil
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from own import adapter_file, call, image_folder, picture
 from PIL import Image
+from tiny import tiny_data
 
+from naslora_core.adapters import DecoderOnly, adapt, save_adapter
 from naslora_core.cli import drawing
+from naslora_core.cli.evaluate_command import as_trained
 from naslora_core.errors import UserError
+from naslora_core.sam import load_sam
 from naslora_core.training.prediction import predict_image
 from naslora_workbook.figures.masks import show_masks
 
@@ -113,3 +118,77 @@ def test_an_array_that_is_no_image_is_refused(image):
 def test_no_image_is_no_grid():
     with pytest.raises(UserError, match="There is no image to draw"):
         show_masks([], [])
+
+
+def named(path, names, tile=None):
+    model = adapt(load_sam(), DecoderOnly(), len(names), tile=tile)
+    model.class_names = tuple(names)
+    return save_adapter(model, path)
+
+
+@pytest.mark.parametrize("order", [("crop", "weed"), ("weed", "crop"), ("WEED", "Crop")])
+def test_classes_are_matched_by_name_whatever_their_order(order):
+    data = replace(tiny_data(classes=2), classes=order)
+    model = adapt(load_sam(), DecoderOnly(), 2)
+    model.class_names = ("crop", "weed")
+    found = as_trained(data, model)
+    swap = order[0] != "crop"
+    wanted = [np.where(s.mask > 0, 3 - s.mask, 0) if swap else s.mask for s in data.test]
+    assert found.classes == ("crop", "weed")
+    assert all(np.array_equal(f.mask, w) for f, w in zip(found.test, wanted, strict=True))
+
+
+@pytest.mark.parametrize("other", [("crop", "soil"), ("Unkraut", "Kraut")])
+def test_a_class_that_the_model_was_not_trained_on_is_named(other):
+    model = adapt(load_sam(), DecoderOnly(), 2)
+    model.class_names = ("crop", "weed")
+    with pytest.raises(UserError, match=other[1]):
+        as_trained(replace(tiny_data(classes=2), classes=other), model)
+
+
+def test_names_of_classes_are_told_with_the_masks(images, tmp_path, capsys):
+    file = named(tmp_path / "a.safetensors", ("crop", "weed"))
+    call("predict", file, images / "images", "--out", tmp_path / "out")
+    assert "1 crop, 2 weed" in capsys.readouterr().out
+
+
+def test_a_model_of_tiles_reads_pictures_beyond_pillows_limit(tmp_path, monkeypatch):
+    file = named(tmp_path / "a.safetensors", ("object",), tile=64)
+    Image.fromarray(np.zeros((100, 150, 3), np.uint8)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(UserError, match="--tile"):
+        call("predict", adapter_file(tmp_path / "b.safetensors"), tmp_path / "large.png",
+             "--out", tmp_path / "out")  # fmt: skip
+    call("predict", file, tmp_path / "large.png", "--out", tmp_path / "out")
+    assert picture(tmp_path / "out" / "large.png").shape == (100, 150)
+
+
+@pytest.mark.parametrize("content", [b"notes", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("ending", ["pth", "onnx", "safetensors"])
+def test_export_replaces_nothing_that_it_did_not_write(adapter, tmp_path, ending, content):
+    out = tmp_path / f"mine.{ending}"
+    out.write_bytes(content)
+    with pytest.raises(UserError, match=rf"mine\.{ending} is there already"):
+        call("export", adapter, out)
+    assert out.read_bytes() == content
+
+
+def test_export_replaces_its_own_and_tells_how_squares_are_fed(adapter, tmp_path, capsys):
+    for _ in range(2):
+        call("export", adapter, tmp_path / "mine.safetensors")
+    call("export", adapter, tmp_path / "mine.pth")
+    assert "SamPredictor" in capsys.readouterr().out
+    padded = adapt(load_sam(), DecoderOnly(), resize="pad")
+    call("export", save_adapter(padded, tmp_path / "p.safetensors"), tmp_path / "p.pth")
+    assert "SamPredictor" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name, content, what", [
+    ("vit.pth", b"PK\x03\x04....", "torch.save"), ("state.pt", b"\x80\x02....", "pickle"),
+    ("e.onnx", b"\x08\x07\x12\x07pytorch", "ONNX"), ("run.json", b"{}", "JSON"),
+    ("a.png", b"\x89PNG\r\n\x1a\n..", "picture"),
+])  # fmt: skip
+def test_a_file_that_is_no_model_is_named_as_what_it_is(images, tmp_path, name, content, what):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name} is .*{what}"):
+        call("predict", tmp_path / name, images / "images", "--out", tmp_path / "out")

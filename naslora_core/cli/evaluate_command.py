@@ -10,6 +10,7 @@ import numpy as np
 from naslora_core.adapters.checkpoint import open_model
 from naslora_core.cli import drawing
 from naslora_core.data import Dataset, open_data, with_classes
+from naslora_core.data.image_io import allow_large_pictures
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import load_sam
 from naslora_core.sam.checkpoints import BUILDERS
@@ -24,6 +25,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     a = arguments
     prompt = "box" if a.file in BUILDERS else None
     model = load_sam(a.file, a.checkpoint) if prompt else open_model(a.file, a.checkpoint)
+    if not prompt and model.tile:
+        allow_large_pictures()
     data = open_data(a.data, groups=a.groups)
     data = data if prompt else as_trained(data, model)
     samples, out = getattr(data, a.split), make_folder(a.out) if a.out else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from naslora_core.adapters import adapt
 from naslora_core.cli.method_settings import method_of
 from naslora_core.data import open_data
+from naslora_core.data.image_io import allow_large_pictures
 from naslora_core.errors import UserError
 from naslora_core.sam import load_sam
 from naslora_core.training.distributed import launch
@@ -21,6 +22,8 @@ def fit(arguments: argparse.Namespace) -> None:
     a = arguments
     method, early_stopping, cache = method_of(a.method, a.set), _early_stopping(a), _cache(a)
     fabric = launch(a.devices, a.nodes, a.precision, a.accelerator)
+    if a.tile:
+        allow_large_pictures()
     data = open_data(a.data, profile("laptop"), groups=a.groups)
     out = Path(a.out or f"build/fit/{data.name}-{a.model}-{a.method}-{a.seed}")
     sam, classes = load_sam(a.model, a.checkpoint), len(data.classes)

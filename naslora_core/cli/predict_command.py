@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from naslora_core.adapters.checkpoint import open_model
 from naslora_core.cli.drawing import overlaid, png
-from naslora_core.data.image_io import ENDINGS, read_image
+from naslora_core.data.image_io import ENDINGS, allow_large_pictures, read_image
 from naslora_core.data.listing import first
 from naslora_core.errors import UserError
 from naslora_core.files import make_folder, write_atomic
@@ -31,6 +31,8 @@ def predict(arguments: argparse.Namespace) -> None:
     files, out = list(pictures(a.images)), Path(a.out)
     _apart(files, out, a.overlay)
     model = open_model(a.file, a.checkpoint).to(known_device(a.device))
+    if model.tile:
+        allow_large_pictures()
     make_folder(out)
     faults = []
     for file in tqdm(files, disable=len(files) < 10 or not sys.stderr.isatty()):

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from naslora_core.errors import UserError
 
+STRIP = 2048  # rows of a picture that are converted at once
 ENDINGS = (
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm"
 )  # fmt: skip
@@ -65,7 +66,7 @@ def _open(path: Path) -> Picture:
         frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
         file.seek(0)
         file.load()
-        image = ImageOps.exif_transpose(file)
+        image = ImageOps.exif_transpose(file) if turned else file
     if bits > 8 and not image.mode.startswith(DEEP):
         raise UserError(
             f"{path} is a {bits}-bit picture in colour ({image.mode}), of which Pillow keeps only "
@@ -150,7 +151,26 @@ def spread(picture: Picture) -> tuple[np.ndarray, bool]:
         empty = ~(values >= low) | (values == picture.nodata)  # nan is not above low
         shares = (np.clip(np.nan_to_num(values), low, high) - low) / max(high - low, 1e-9)
         image = Image.fromarray((np.where(empty, 0, shares) * 255 + 0.5).astype(np.uint8))
-    return np.asarray(image.convert("RGB")), left
+    return _rgb(image), left
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """`H W 3`, converted in strips: of a large picture no third copy is made."""
+    if image.height <= STRIP:
+        return np.asarray(image.convert("RGB"))
+    values = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, STRIP):
+        part = image.crop((0, top, image.width, min(top + STRIP, image.height)))
+        values[top : top + STRIP] = np.asarray(part.convert("RGB"))
+    return values
+
+
+def allow_large_pictures() -> None:
+    """Let this process read pictures beyond Pillow's limit, for a model that takes tiles of them.
+
+    The picture is held whole: 4 bytes a pixel in Pillow, and 3 as an array.
+    """
+    Image.MAX_IMAGE_PIXELS = None
 
 
 def data_range(data: np.ndarray) -> tuple[float, float]:
