@@ -11,7 +11,7 @@ from naslora_core.adapters.discretisation import ChosenLoRA
 from naslora_core.sam import build_nano
 from naslora_core.sam.checkpoints import manifest
 from naslora_workbook.research import preregistration as registry
-from naslora_workbook.research.benchmarks.gpu_steps import Leg, removed
+from naslora_workbook.research.benchmarks.gpu_steps import removed
 from naslora_workbook.research.benchmarks.operator_overhead import PATHS, shares_text, spread
 from naslora_workbook.research.learning_rate_selection import best_rates, tried
 from naslora_workbook.research.operator_recovery import PLANTS, Race, rate
@@ -32,16 +32,6 @@ FORMS = {
 }
 WHERE = {"attention": "on the processor, float32", "attention_cuda": "on CUDA, float32"}
 LEGS = {"conv_lora_released": "Conv-LoRA, released", "nas_lora_late": "NAS-LoRA, last four blocks"}
-SHOWN = {  # on the front page: what, and the leg's name
-    "vit_b, NAS-LoRA, SAM's own attention": "vit_b_1024-nas_lora-b2-official-bf16",
-    "the same with the fused attention, which is the default": "vit_b_1024-nas_lora-b2-fast-bf16",
-    "and in the last four blocks, the rest from a cache":
-        "vit_b_1024-nas_lora_late-b2-fast-cache-bf16",
-    "vit_b, LoRA, fused": "vit_b_1024-lora-b2-fast-bf16",
-    "vit_b, Conv-LoRA as released, fused": "vit_b_1024-conv_lora_released-b2-fast-bf16",
-    "vit_b, decoder alone, fused": "vit_b_1024-decoder_only-b2-fast-bf16",
-    "vit_h, NAS-LoRA, fused": "vit_h_1024-nas_lora-b2-fast-bf16",
-}  # fmt: skip
 
 
 def source(*records: Mapping, commands: Sequence[str] = ()) -> str:
@@ -253,7 +243,8 @@ def chosen(records: Records, method: str) -> str:
 @cache
 def _size(operators: tuple[str, ...]) -> int:
     with torch.device("meta"):
-        model = adapt(build_nano(), ChosenLoRA(rank=4, chosen=operators))
+        sam = build_nano()
+    model = adapt(sam, ChosenLoRA(rank=4, chosen=operators))
     return sum(p.numel() for n, p in model.trainable().items() if ".image_encoder." in n)
 
 
@@ -516,16 +507,3 @@ def blocks() -> str:
         "One windowed and one global block of ViT-B at 1024 on CUDA in float32, a step beside "
         f"LoRA's: {each}. {_folded(kept['folded']['vit_b'])} {source(kept)}"
     )
-
-
-def headline() -> str:
-    """For the front page: what a training step of the real SAM takes of a GPU."""
-    records = recorded("measurements/gpu")
-    found = {Leg(**r["leg"]).name: r for r in records}
-    rows = []
-    for what, name in SHOWN.items():
-        r = found[name]
-        numbers = f"{r['ms']:.0f}", f"{r['images_per_second']:.1f}", f"{r['peak_mb'] / 1024:.1f}"
-        rows.append([what, *numbers])
-    names = "a training step at 1024 pixels, two images, bf16", "ms", "images/s", "peak GB"
-    return f"{table(names, rows)}\n\n{shares(records)} {source(*records)}"

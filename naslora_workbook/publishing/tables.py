@@ -23,7 +23,6 @@ RESULTS: dict[str, Callable[[], str]] = {
     "findings": findings,
     "base": results.base_table,
     "registered": results.registered_table,
-    "gpu": results.headline,
     "costs": results.cost_table,
     "development": results.development_table,
     "curves": results.curves_table,
