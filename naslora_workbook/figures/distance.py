@@ -43,13 +43,13 @@ def _distances(height: int, width: int) -> Tensor:
 
 def distances(lines: Mapping[str, Sequence[float]], windowed: Sequence[bool]) -> Picture:
     """Attention distance over the blocks, a line a model; windowed: which blocks have windows."""
-    figure, axes = canvas(height=2.5)
+    figure, axes = canvas(height=2.7)
     ax = axes[0, 0]
     for (name, values), (line, mark, colour) in zip(lines.items(), STYLES, strict=False):
         ax.plot(range(len(values)), values, line, marker=mark, color=colour, label=name)
     labels = [f"{i}\n{'window' if w else 'global'}" for i, w in enumerate(windowed)]
     ax.set_xticks(range(len(labels)), labels)
-    ax.set(xlabel="block", ylabel="attention distance in tokens", ylim=(0, None))
+    ax.set(xlabel="block", ylabel="distance in tokens", ylim=(0, None))
     figure.legend(loc="outside lower left", ncols=2)
     ax.axhline(0, color=INK, lw=0.5)
     before, after = list(lines.values())[:2]

@@ -40,7 +40,7 @@ def fields(rows: Mapping[str, Sequence[Tensor]]) -> Picture:
     for i, ax in enumerate(axes[0], 1):
         ax.set_title(f"scale {i}", loc="center")
     parts = (f"{own[0]:.0%} to {own[-1]:.0%} ({name})" for name, own in owns.items())
-    title = f"A token's share in its own answer, scale 1 to {count}: " + ", ".join(parts)
+    title = f"A token's share in its own output, scale 1 to {count}: " + ", ".join(parts)
     finding(figure, title)
     return Picture(figure, title)
 
@@ -63,8 +63,9 @@ def router_walk(
             ax.plot(places, values, "o-", ms=2, lw=0.8, color=colour)
             ax.plot(place, values[at], "o", ms=7, mfc="none", mec=INK, mew=1.5)
             span = max(values) - min(values)
-            ax.set(xlabel="angle of the router", title=f"{name}: loss spans {span:.1e}")
+            ax.set(xlabel="angle of the router", title=f"{name}: range {span:.0e}")
             ax.ticklabel_format(useOffset=False)
+            ax.locator_params(axis="y", nbins=4)
         axes[1].set_ylabel("task loss")
 
     parts = (f"{name} {n} of {len(places) - 1}" for name, n in flat.items())

@@ -127,10 +127,13 @@ twins = {"trained": sam, "untrained": build_nano().eval().requires_grad_(False)}
 # %%
 encoder = sam.image_encoder
 named = list(encoder.named_parameters())
+relative = sum(p.numel() for name, p in named if "rel_pos" in name)
+
+# %%
 {
     "patch map, inside a patch": encoder.patch_embed.proj.weight.numel(),
     "absolute table": encoder.pos_embed.numel(),
-    "relative tables": sum(p.numel() for n, p in named if "rel_pos" in n),
+    "relative tables": relative,
     "windows": 0,
     "3 × 3 of the neck": encoder.neck[2].weight.numel(),
     "the whole encoder": sum(p.numel() for _, p in named),
@@ -168,6 +171,7 @@ def gap(layer, x, order):
     return float((before.flatten(1, 2) - layer(x).flatten(1, 2)[:, order]).abs().max())
 
 
+# %%
 tokens = patches(images)
 side = tokens.shape[1]
 anywhere = torch.randperm(side * side)
@@ -188,6 +192,8 @@ gaps = {name: gap(layer, tokens, anywhere) for name, layer in layers.items()}
 from segment_anything.modeling.image_encoder import window_partition, window_unpartition
 
 PATCH, WINDOW = encoder.patch_embed.proj.stride[0], encoder.blocks[0].window_size
+
+# %%
 places = torch.arange(float(side**2)).view(1, side, side, 1)
 inside = torch.empty_like(anywhere)
 for window in window_partition(places, WINDOW)[0].flatten(1).long():
@@ -206,6 +212,7 @@ def to_images(patches):
     return F.fold(patches, (SIDE, SIDE), PATCH, stride=PATCH)
 
 
+# %%
 shown = {"original": images}
 for name, order in orders.items():
     shown[name] = to_images(to_patches(images)[..., order])
@@ -219,6 +226,7 @@ def draw(ax, name, image=3):
     return name
 
 
+# %%
 figures.panel(draw, list(shown), title="The same patches: only their places differ")
 
 
@@ -266,7 +274,7 @@ for name, each in twins.items():
 # encoder therefore says nothing about training.
 
 # %% [markdown]
-# ### Exercise 4.1 - a bug hunt: the shuffle test that accuses every layer
+# ### Exercise 4.1 - a bug hunt: the shuffle test with false alarms
 # Difficulty 2 of 5 ·
 # importance 4 of 5 ·
 # 8 minutes ·
@@ -282,6 +290,7 @@ def shuffle_test(layer, x, order):
     return float((layer(x[:, order])[:, order] - layer(x)).abs().max())
 
 
+# %%
 flat = tokens.flatten(1, 2)
 halves = torch.arange(side * side).roll(side * side // 2)
 linear = encoder.blocks[0].mlp.lin1
@@ -328,6 +337,7 @@ def unseen(sam):
     return torch.linalg.svd(patch_map)[2][len(patch_map) :]
 
 
+# %%
 rows = unseen(sam)
 {"in": rows.shape[1], "out": rows.shape[1] - len(rows), "unseen": len(rows)}
 
@@ -608,7 +618,9 @@ for shape, contrast, boxed in cases:
 
 # %% [markdown]
 # Each line has the mean Dice, and the Dice that is lost across the border with its interval.
-# MASKS_SENTENCE
+# With a box, every interval lies below .01 or hardly above it: for these objects the border
+# costs almost no Dice, even if they are thin or faint. Without a prompt SAM does not find
+# them (Dice 0 to .3), so nothing can be lost there. The verdict below uses the boxes.
 
 # %% [markdown]
 # ## The experiment that could refute us
@@ -707,7 +719,9 @@ verdicts = Verdicts()
 shuffled_change = used["inside windows, after the blocks"]["trained"]
 verdicts.measured("1 the trained encoder uses place", interval(shuffled_change))
 verdicts.measured("2 the border shows in features", in_features)
-for name, (_, lost_there) in masks_lost.items():
+for name, (mean, lost_there) in masks_lost.items():
+    if mean < 0.5:  # nothing was found, so nothing can be lost
+        continue
     verdicts.measured(f"3 it shows in masks: {name}", lost_there, margin=0.01)
 
 # %% tags=["nbval-ignore-output"]
@@ -733,7 +747,10 @@ record(
 # ## Recap
 # *What does a plain ViT encoder not know about space?* Attention has no neighbours of its
 # own. What the encoder knows about place was built in (windows, neck) or learned (tables).
-# CONCLUSION
+# In one plain sentence: with 30 or more images a 3 × 3 helps a probe a little, but a fixed
+# mean of the neighbours helps at least as much, so nothing here shows that an operator must
+# be *learned*. With 10 images the five draws differ too much to tell. The gain does not fall
+# as images are added, so we found no sign that neighbours help *most* with few images.
 # - What is *assumed* shows in an untrained network. What is *used* shows only in comparison
 #   with it.
 # - An operator on tokens combines neighbours. It cannot restore detail inside a patch.

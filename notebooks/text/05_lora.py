@@ -201,8 +201,8 @@ figures.surviving(left, val_dice(full))
 
 # %% [markdown]
 # At rank 0 the Linears are the base's, but the decoder was trained for the changed ones. The
-# blue line comes near the dashed one after a few directions. A cut may even score slightly
-# above it; so few images cannot tell such numbers apart.
+# blue line comes near the dashed one after a few directions. So few images cannot tell
+# smaller differences apart.
 
 # %% [markdown]
 # ### Exercise 5.1 - two thin matrices
@@ -652,24 +652,10 @@ def dice_with(adapter):
 
 # %% tags=["nbval-ignore-output"]
 def middle(name):
-    """The two test images of a data set on which its own adapter does middling well."""
+    """The two test images around the median Dice of the data set's own adapter."""
     swap(core, adapters[name])
     order = evaluate(core, sets[name].test, classes=classes).dice.argsort(kind="stable")
     return [sets[name].test[i] for i in order[len(order) // 2 :][:2]]
-
-
-shown = [sample for name in sets for sample in middle(name)]
-
-
-def wear(axes, adapter):
-    """All four under one adapter: the same base, other pointers."""
-    swap(core, adapters[adapter])
-    found = evaluate(core, shown, classes=classes)
-    for ax, sample, mask, score in zip(
-        axes, shown, found.masks, found.dice, strict=True
-    ):
-        figures.overlay(ax, sample.image, mask, sample.mask)
-        ax.set_xlabel(f"Dice {score:.2f}")
 
 
 # %% tags=["nbval-ignore-output"]

@@ -9,7 +9,7 @@ from naslora_workbook.lessons.exercises.drawn import normal
 
 
 def ex_4_1(answer):
-    """The shuffle test that accuses every layer"""
+    """The shuffle test with false alarms"""
 
     def case(rng):
         n, c = int(rng.integers(5, 12)), int(rng.integers(2, 6))
