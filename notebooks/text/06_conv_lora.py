@@ -75,7 +75,7 @@ RANK = 3
 from naslora_workbook.figures.space import interval
 from naslora_workbook.lessons.headline import record
 from naslora_workbook.lessons.routing import chosen_experts, one_expert, qkv_inputs
-from naslora_workbook.research.benchmark import interleaved
+from naslora_workbook.research.benchmarks.measurement import interleaved
 from naslora_workbook.research.compare import paired, recorded
 from naslora_workbook.results.labels import LABELS
 
