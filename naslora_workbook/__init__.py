@@ -5,6 +5,9 @@ Nothing is imported at once: the commands start before any package is installed.
 """
 
 import importlib
+import sys
+
+from naslora_core.cpu_quota import limit_threads
 
 _HOME = {
     "checks": "naslora_workbook.lessons.checks",
@@ -15,6 +18,9 @@ _HOME = {
 _MODULES = ("checks", "figures")
 
 __all__ = sorted(_HOME)
+
+if "ipykernel" in sys.modules and (told := limit_threads()):  # the kernel of a lesson
+    print(told, file=sys.stderr)
 
 
 def __getattr__(name: str):

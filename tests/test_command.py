@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 from naslora_core.__main__ import main
 from naslora_core.cli import build_parser
 from naslora_core.cli.command import COMMANDS
-from naslora_core.cpu_quota import allowed_cpus, limit_threads
+from naslora_core.cpu_quota import THREADS, allowed_cpus, limit_threads
 
 
 @pytest.mark.parametrize("words, told", [
@@ -109,3 +110,21 @@ def test_threads_that_are_set_stay_and_others_are_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(set_num_threads=(seen := []).append))
     assert "2" in limit_threads(2) and os.environ["OMP_NUM_THREADS"] == "2" and seen == [2]
     assert limit_threads(64) == ""
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_the_kernel_of_a_lesson_takes_as_many_threads_as_it_may(kernel):
+    code = f"""
+        import os, sys, types
+        os.cpu_count, os.sched_getaffinity = lambda: 64, lambda _: {{0, 1, 2}}
+        if {kernel}:
+            sys.modules["ipykernel"] = types.ModuleType("ipykernel")
+        import naslora_workbook
+        print(os.environ.get("OMP_NUM_THREADS"))
+    """
+    alone = {k: v for k, v in os.environ.items() if k not in THREADS}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=alone
+    )
+    few = int(done.stdout) <= 3 if kernel else done.stdout == "None\n"
+    assert few and ("CPUs" in done.stderr) == kernel
