@@ -44,7 +44,9 @@ def learning(histories: Mapping[str, Sequence[dict]]) -> Picture:
     left.legend(loc="lower left")
     title = "Best validation Dice: " + ", ".join(f"{n} {v:.2f}" for n, v in best.items())
     ends = sorted(best.values())
-    title += ": a tie" if len(ends) > 1 and ends[-1] - ends[-2] < TIE else ""
+    title += (
+        f" (the first two within {TIE})" if ends[-2:][0] > ends[-1] - TIE and len(ends) > 1 else ""
+    )
     finding(figure, title)
     return Picture(figure, f"{title}.")
 
@@ -74,8 +76,8 @@ def blame(samples: Sequence, masks: Sequence, scores: Sequence[float]) -> Pictur
     patches = [Patch(color=WRONG(i), label=n) for i, n in enumerate(("object, right", *KINDS), 1)]
     figure.legend(handles=patches, loc="outside lower left", ncols=4)
     shares = counts[2:] / max(counts[2:].sum(), 1)
-    said = ", ".join(f"{share:.0%} {kind}" for share, kind in zip(shares, KINDS, strict=True))
-    title = f"The wrong pixels of the {len(samples)} lowest: {said}"
+    parts = ", ".join(f"{share:.0%} {kind}" for share, kind in zip(shares, KINDS, strict=True))
+    title = f"The wrong pixels of the {len(samples)} lowest: {parts}"
     finding(figure, title)
     return Picture(figure, f"{title}. Dice: {', '.join(f'{s:.2f}' for s in scores)}.")
 
@@ -101,7 +103,7 @@ def symptoms(losses: Mapping[str, Sequence[float]], notes: Mapping[str, str]) ->
         ax.set_ylabel("loss")
     ends = {n: _end(losses[n], losses[healthy]) for n in ill}
     found = {e: [n for n in ill if ends[n] == e] for e in ("lower", "level")}
-    told = f"Of {len(ill)} ill runs end " + " and ".join(
+    told = f"Of {len(ill)} faulty runs end " + " and ".join(
         f"{len(names)} {end}" + f" ({', '.join(names)})" * bool(names)
         for end, names in found.items()
     )

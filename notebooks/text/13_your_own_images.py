@@ -14,8 +14,8 @@
 # %% [markdown]
 # # 13 · Train on your own images
 #
-# > From a folder of pictures to masks: checked before training, killed in the middle, measured
-# > fairly, shipped as one file. And when the loss does not fall: every usual cause, on purpose.
+# > From a folder of pictures to masks: checked before training, interrupted in the middle, measured
+# > fairly, shipped as one file. And the usual causes of a bad training, each produced on purpose.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/main/notebooks/13_your_own_images.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/main?urlpath=lab/tree/notebooks/13_your_own_images.ipynb)
@@ -25,18 +25,18 @@
 # Needs [02](02_adapt_end_to_end.ipynb), [03](03_train_and_measure.ipynb).
 
 # %% [markdown]
-# **The question:** my images, my classes, my machine: what do I do, and what do I try when it
-# does not work?
+# **The question:** my images, my classes, my machine: what do I do, which method do I start with, and what
+# do I try when it does not work?
 #
-# **You will build** a segmenter of several classes from a folder of files, by Python and by five
-# commands of a shell.
+# **You will build** a segmenter of several classes from a folder of files, by Python and by five commands
+# of a shell.
 #
 # **You will be able to**
-# - read what `check` says of your data, and know which fault it calls no fault;
-# - stop a training at any moment and end with the same bits;
-# - say of a bad mask whether class, place or size is to blame;
+# - read what `check` reports about your data, and what it cannot know;
+# - interrupt a training at any moment and end with the same bits;
+# - say whether class, place or size is wrong in a bad mask;
 # - tell the usual causes of a bad training apart by what each looks like;
-# - load one file, and ask it without a prompt, with a box, or with a click.
+# - load one file, and use it without a prompt, with a box, or with a click.
 #
 # | you need | where | minutes |
 # |---|---|---|
@@ -77,11 +77,16 @@ STEPS = 20  # of each small run that shows a cause
 
 # %%
 from naslora_workbook import checks, figures, profile
+from naslora_workbook.figures.mixing import Rows
 from naslora_workbook.lessons.headline import record
+from naslora_workbook.results.labels import LABELS
 
+# %%
 from naslora_core import (
     DecoderOnly,
     EarlyStopping,
+    FixedConv,
+    LoRA,
     NASLoRA,
     adapt,
     check,
@@ -110,9 +115,8 @@ from naslora_core.training.prompts import box_of, centre_click, components
 
 # %% [markdown]
 # ## What each setting decides
-# `DATA` may be a folder of yours; of a large one the lesson takes as many images as `PROFILE`
-# names. `SEED` draws images, starts and batches. `STEPS` is the length of the runs that go wrong on
-# purpose.
+# `DATA` may be a folder of yours; from a large one the lesson takes as many images as `PROFILE` says. `SEED`
+# draws images, starts and batches. `STEPS` is the length of the runs that go wrong on purpose.
 
 # %%
 setting = profile(PROFILE)
@@ -120,9 +124,9 @@ data = open_data(DATA, setting, seed=SEED)
 data
 
 # %% [markdown]
-# ## Start where you start: from files
-# Two folders with files of the same names, and a list of who is in which split. Write them, as if
-# they had come from a camera and a labelling tool:
+# ## From files
+# You need two folders with files of the same names, and a list that says which image is in which split.
+# Write them, as if they came from a camera and a labelling tool:
 
 
 # %%
@@ -144,14 +148,13 @@ for part in ("train", "val", "test"):
 sorted(path.name for path in root.iterdir())
 
 # %% [markdown]
-# A mask is a grey picture whose *values are class numbers*: 0 background, 1 the first class, and so
-# on (or 0 and 255, if there is one class). To the eye it is black. A folder knows numbers, not
-# names. From here on only the files count:
+# A mask is a grey picture whose *values are class numbers*: 0 background, 1 the first class, and so on (or
+# 0 and 255 for one class). It looks black to the eye. From here on only the files are used:
 
 # %%
 mine = folder(root)
 figures.contact_sheet(
-    mine.train[:4], "What the files say, each class in its own line", 4
+    mine.train[:4], "Images and masks as read from the files, one colour a class", 4
 )
 
 # %% [markdown]
@@ -165,8 +168,8 @@ assert report.ok
 report
 
 # %% [markdown]
-# Read the last column first: a class with no image at all, or with nearly every pixel, was numbered
-# wrongly. Now spoil a copy, in five ways that are all common:
+# Read the last column first. A class without any image, or with nearly every pixel, has a wrong number.
+# Now damage a copy in five common ways:
 
 
 # %%
@@ -191,8 +194,7 @@ def spoil(root):
 
 
 # %% [markdown]
-# > **Predict first.** Four of the five will stop a training. Which will not, and is it the harmless
-# > one?
+# > **Predict first.** Four of the five stop a training. Which one does not? Is it harmless?
 
 # %%
 spoil(shutil.copytree(root, home / "spoilt"))
@@ -202,9 +204,9 @@ assert len(spoilt.faults) == 4 and len(spoilt.notes) > len(report.notes)
 spoilt
 
 # %% [markdown]
-# Each fault names a file and a remedy. The twin is only a note: the files are whole, training would
-# run, and the test would be flattered without a sound (lesson 03 measured by how much). Read notes,
-# too.
+# Each fault names a file and a remedy. The twin in another split is only a note: the files are whole, and
+# training would run. But the test score would be too high, without any error message (lesson 03 measured
+# by how much). Read the notes, too.
 #
 # ### Exercise 13.1 - colours to class numbers
 # Difficulty 2 of 5 ·
@@ -212,9 +214,9 @@ spoilt
 # 8 minutes ·
 # use `(mask == colour).all(-1)`
 #
-# Your tool exports masks in colour. A pixel's class is the index of its colour in the list
-# `colours`; raise a `ValueError` if any pixel's colour is not listed: a blurred edge must not
-# become a class.
+# Your tool exports masks in colour. A pixel's class is the index of its colour in the list `colours`. Raise
+# a `ValueError` if any pixel has a colour that is not listed, so that a blurred edge does not become a
+# class.
 
 
 # %%
@@ -243,8 +245,8 @@ checks.ex_13_1(numbered)
 #         raise ValueError("there are colours that are not listed")
 #     return numbers
 # ```
-# Comparing one channel alone would merge colours that share it; starting from 0 would turn every
-# unknown colour into background, silently.
+# Comparing one channel only would merge colours that share it. Starting from 0 would turn every unknown
+# colour into background.
 # </details>
 
 # %% [markdown]
@@ -254,8 +256,8 @@ checks.ex_13_1(numbered)
 # 8 minutes ·
 # use `re.search(pattern, name)[1]` and sets
 #
-# Two frames of one patient need not look alike, so no comparison of pictures finds them. The names
-# do: `pattern` has one group, the patient. Return the set of those in more than one split.
+# Two frames of one patient need not look alike, so comparing pictures does not find them. Their names do:
+# `pattern` has one group, the patient. Return the set of patients that are in more than one split.
 
 
 # %%
@@ -279,16 +281,19 @@ checks.ex_13_2(torn)
 # def torn(splits, pattern):
 #     import re
 #
-#     of = [{re.search(pattern, n)[1] for n in names} for names in splits.values()]
-#     return of[0] & of[1] | of[0] & of[2] | of[1] & of[2]
+#     patients = {}
+#     for split, names in splits.items():
+#         patients[split] = {re.search(pattern, name)[1] for name in names}
+#     train, val, test = patients["train"], patients["val"], patients["test"]
+#     return (train & val) | (train & test) | (val & test)
 # ```
 # `folder(path, groups=r"^(patient\d+)_")` refuses such a split.json, and without one it splits by
 # patients.
 # </details>
 
 # %% [markdown]
-# ## Train, and pull the plug
-# With a folder as `out`, `fit` writes a log line every step, and now and then its whole state.
+# ## Train, and interrupt it
+# With a folder as `out`, `fit` writes a line for every step, and at intervals its whole state.
 
 
 # %%
@@ -299,6 +304,7 @@ def train(method, data=mine, out=None, **options):
     return fit(model, data, out=out and home / out, **usual | options)
 
 
+# %%
 class PowerCut(Exception):
     """What the listener below raises."""
 
@@ -315,15 +321,14 @@ budget, short = setting.steps // 2, {"steps": 30, "batch": 1}
 # %%
 with contextlib.suppress(PowerCut):
     train(NASLoRA(rank=4), out="cut", on_event=cut, **short)
-told = len((home / "cut" / "events.jsonl").read_text().splitlines())
-kept = torch.load(home / "cut" / "state.pt", weights_only=True)["step"]
-{"steps done": told, "in the saved state": kept}
+done = len((home / "cut" / "events.jsonl").read_text().splitlines())
+saved = torch.load(home / "cut" / "state.pt", weights_only=True)["step"]
+{"steps done": done, "in the saved state": saved}
 
 # %% [markdown]
-# The steps since then are lost. Call the same line again, and it goes on from the saved state.
-# Weights, alpha and the optimiser's memory return, and images and flips are drawn by seed and step
-# alone, so the end should be *the same* as undisturbed, to the last bit. A single other one would
-# refute it.
+# The steps after the saved state are lost. Call the same line again, and it continues from there. Weights,
+# alpha and the optimiser's state return, and seed and step alone decide about images and flips. So the end
+# should equal that of an undisturbed run in every bit.
 
 # %%
 train(NASLoRA(rank=4), out="cut", **short)
@@ -334,76 +339,114 @@ assert same
 same
 
 # %% [markdown]
-# And if you go on with other arguments by mistake?
+# What happens if you continue with other arguments by mistake?
 
 # %%
 try:
     train(NASLoRA(rank=4), out="cut", steps=60, batch=1)
 except UserError as refusal:
-    said = str(refusal).replace(str(home), "")
-said
+    message = str(refusal).replace(str(home), "")
+message
 
 # %% [markdown]
-# ## Train for real
-# The baseline that no result may lack, and NAS-LoRA, at the same passes. `EarlyStopping` looks at
-# the validation images, and keeps the state that did best there as `best.safetensors`.
+# ## Which method first
+# **Start with LoRA.** It trains few numbers, folds into the base without a trace, and over eight registered
+# domains no method of its family was surely better (lesson [12](12_compare_everything.ipynb)). Run
+# *decoder-only* beside it: the difference shows what the encoder's adapter brings. The *fixed 3x3* is the
+# next candidate; it uses neighbours without a search. Try NAS-LoRA after these two.
+#
+# `EarlyStopping` measures the validation images, and saves the best state as `best.safetensors`.
 
 # %% tags=["nbval-ignore-output"]
-watch = EarlyStopping(every=budget // 4)
-methods = {"decoder_only": DecoderOnly(), "nas_lora": NASLoRA(rank=4)}
-runs = {name: train(m, out=name, early_stopping=watch) for name, m in methods.items()}
+stopping = EarlyStopping(every=budget // 4)
+methods = {
+    "decoder_only": DecoderOnly(),
+    "lora": LoRA(rank=4),
+    "fixed_conv": FixedConv(rank=4),
+    "nas_lora": NASLoRA(rank=4),
+}
+runs = {n: train(m, out=n, early_stopping=stopping) for n, m in methods.items()}
 figures.learning({name: run.history for name, run in runs.items()})
 
 # %% [markdown]
-# Left, is anything learnt? Right, is it of use on images that no step has seen? Where the right
-# curves still climb at the end, the cheapest remedy is more steps, before any cleverness.
+# Left: does the training loss fall? Right: are images better that no step has used? Where the right curves
+# still rise at the end, train longer first. This is one seed and one short run. It cannot rank the
+# adapters.
+#
+# ## Several classes, one token each
+# SAM's decoder draws one mask from one *mask token*. For C classes the head has C tokens, each a copy of
+# SAM's. Every token gives a map of logits, background is the logit 0, and a pixel takes the class of the
+# largest. With one class this equals SAM's sigmoid.
+#
+# `adapt(..., head="matched")` is the other common head, as in Conv-LoRA and Mask2Former. Ten tokens are free
+# to choose a class. Each gives a mask and a class, or "nothing". In training every class of the image is
+# assigned to the token that fits it best (the Hungarian method), and only that token learns it. Use it
+# when one class falls into several very different shapes. It needs more steps, because tokens must first
+# divide the classes among themselves.
 
 # %% [markdown]
 # ## Where is it wrong?
-# Masks come at each image's own size. One mean over everything hides what to mend, so by class,
-# beside what masks of the decoder's coarse grid could reach at all:
+# Masks have each image's own size. One mean over all classes hides errors, so look at each class, beside
+# the *ceiling* of the decoder's coarse grid:
 
 # %% tags=["nbval-ignore-output"]
 best = {name: open_model(home / name / "best.safetensors") for name in methods}
 scores = {n: evaluate(m, mine.test, classes=classes) for n, m in best.items()}
-grid = grid_of(best["nas_lora"])
+grid = grid_of(best["lora"])
 
 
-def reach(number):
+# %%
+def ceiling_dice(number):
     """The ceiling's Dice of one class: 2 IoU / (1 + IoU), mean over test images."""
     ious = [ceiling(s.mask == number, grid) for s in mine.test if number in s.mask]
     return np.mean([2 * iou / (1 + iou) for iou in ious] or [np.nan])
 
 
-table = {name: global_dice(s.counts)[1:] for name, s in scores.items()}
-table["ceiling"] = np.array([reach(c) for c in range(1, classes + 1)])
-columns = dict(enumerate(mine.classes))
-{n: {columns[i]: round(float(x), 2) for i, x in enumerate(r)} for n, r in table.items()}
+# %% tags=["nbval-ignore-output"]
+rows = {LABELS[name]: global_dice(s.counts)[1:] for name, s in scores.items()}
+rows["ceiling"] = [ceiling_dice(c) for c in range(1, classes + 1)]
+table = {}
+for name, dice in rows.items():
+    table[name] = {c: f"{d:.2f}" for c, d in zip(mine.classes, dice, strict=True)}
+Rows(table)
 
 # %% [markdown]
-# On crop and weed no class is left out, and all stay far below what the grid allows. A class near 0
-# beside a ceiling near 1 would be one that was not learnt, and a mean would hide it.
+# A class near 0 beside a ceiling near 1 was not learned, and a mean over classes would hide it.
 #
-# > **Predict first.** Which mistake will dominate in the worst images: objects missed, drawn where
-# > nothing is, or given the wrong class?
+# The same images before and after. The base gets no prompt, then a box around every object; the trained
+# models get no prompt:
 
 # %% tags=["nbval-ignore-output"]
-nas = scores["nas_lora"]
-worst = np.argsort(nas.dice, kind="stable")[:3]
-parts = ([x[i] for i in worst] for x in (mine.test, nas.masks, nas.dice))
-figures.blame(*parts)
+base = Segmenter(sam)
+columns = {
+    "no prompt": evaluate(base, mine.test, classes=1),
+    "box": evaluate(sam, mine.test, prompt="box", classes=classes),
+}
+columns |= {LABELS[n]: scores[n] for n in ("decoder_only", "lora", "nas_lora")}
+order = np.argsort(scores["lora"].dice, kind="stable")
+middle = order[max(0, len(order) // 2 - 1) :][:3]
+title = "The same images: the base without and with boxes, and three trained models"
+figures.before_after(mine.test, columns, middle, title)
 
 # %% [markdown]
-# Each colour asks for another remedy. *Another class*: the two look alike at this size, or labels
-# are inconsistent. *Missed*, if thin or small: compare with the ceiling, then cut your images into
-# tiles; if whole plants on a green ground, as in the first two: train longer, show more such
-# images. *Drawn in vain*: show the training more of that background.
+# > **Predict first.** Which mistake is the largest in the worst images: objects missed, drawn where nothing
+# > is, or given the wrong class?
+
+# %% tags=["nbval-ignore-output"]
+lora = scores["lora"]
+worst = np.argsort(lora.dice, kind="stable")[:3]
+figures.blame(*([x[i] for i in worst] for x in (mine.test, lora.masks, lora.dice)))
+
+# %% [markdown]
+# Each colour has another remedy. *Another class*: the two look alike at this size, or labels are
+# inconsistent. *Missed*, if thin or small: compare with the ceiling, then cut your images into tiles. If
+# whole plants on green ground are missed: train longer, and add such images. *Drawn in vain*: add images of
+# that background.
 
 # %% [markdown]
 # ## When the loss does not fall
-# Seven small runs of the baseline: one as it should be, six ill in a known way. What counts is how
-# an ill run differs. Each is scored twice: against the validation masks *it was given*, as you
-# would do, and against the right ones, which you would not have.
+# Seven small runs of decoder-only: one correct, six with a known fault. Each is scored twice: against the
+# validation masks *it was given*, as you would do, and against the right ones, which you would not have.
 
 
 # %%
@@ -430,8 +473,8 @@ causes = {name: (mine, rate) for name, rate in rates.items()}
 causes |= {name: (given(mask_of), 2e-3) for name, mask_of in ill_masks.items()}
 
 # %% [markdown]
-# The last cause occurs in training loops of one's own: the optimiser holds the base's tensors, or
-# was made before `adapt`. Everything runs; nothing that counts moves.
+# The last fault occurs in training loops of one's own: the optimiser holds the base's tensors, or was made
+# before `adapt`. Everything runs, and no trained tensor moves.
 
 
 # %%
@@ -456,15 +499,14 @@ def frozen_run(steps):
 # %% tags=["nbval-ignore-output"]
 frozen, flat, moved = frozen_run(STEPS)
 assert not moved
-said = {"first loss": flat[0], "lowest": min(flat), "highest": max(flat)}
-{n: round(x, 2) for n, x in said.items()} | {"tensors that moved": len(moved)}
+curve = {"first loss": flat[0], "lowest": min(flat), "highest": max(flat)}
+{n: round(x, 2) for n, x in curve.items()} | {"tensors that moved": len(moved)}
 
 # %% [markdown]
-# Every batch holds other images, so the loss jitters about its first value. A curve alone can
-# hardly tell that from a rate that is too low; the sure test is one line: which tensors moved after
-# a step? None. Now the others.
+# Every batch has other images, so the loss varies about its first value. The curve alone looks like a rate
+# that is too low. The sure test is one line: which tensors moved after a step? None. Now the others.
 #
-# > **Predict first.** Which of the ill runs will end with a *lower* loss than the healthy one?
+# > **Predict first.** Which of the faulty runs ends with a *lower* loss than the correct one?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -475,6 +517,7 @@ def judged(model, data):
     return [s.mean["dice"] for s in pair] + [np.mean([(m > 0).mean() for m in masks])]
 
 
+# %% tags=["nbval-ignore-output"]
 losses, verdicts = {}, {}
 for name, (each, lr) in causes.items():
     run = train(DecoderOnly(), each, steps=STEPS, batch=setting.batch // 2, lr=lr)
@@ -485,40 +528,38 @@ line = "Dice {:.2f} as given, {:.2f} in truth\ndraws {:.0%} of the pixels"
 figures.symptoms(losses, {name: line.format(*row) for name, row in verdicts.items()})
 
 # %% [markdown]
-# The dangerous ones are those whose score *as given* is good. Shifted numbers make an *easy* task,
-# for background is most of every image: the loss is good, too. Among mostly empty masks a model
-# that draws nothing is right most of the time, and two empty masks agree perfectly: the loss jumps
-# and ends above the healthy one, but the score is the share of empty masks. No curve names the
-# cause; `check`'s columns of empty masks and of foreground do, and so do five masks that somebody
-# looks at.
+# The dangerous faults are those whose score *as given* is good. Shifted numbers make an *easy* task, because
+# background is most of every image; the loss is low, too. Among mostly empty masks, a model that draws
+# nothing is right most of the time, and two empty masks agree perfectly. No curve names the cause. `check`'s
+# columns of empty masks and of foreground do, and so do five masks that somebody looks at.
 #
 # | what you see | likely cause | what to do |
 # |---|---|---|
-# | a flat loss, jittering about its first value | nothing moves, or hardly | list what changed after one step; make the optimiser after `adapt`, from `model.trainable()` |
+# | a flat loss that varies about its first value | nothing moves, or hardly | list what changed after one step; make the optimiser after `adapt`, from `model.trainable()` |
 # | the loss hardly falls | learning rate too low, too few steps | ten times the rate, on a few dozen steps |
-# | the loss leaps (here off the axis for nearly all steps) and ends far above the healthy run | learning rate too high | a tenth of it |
-# | after a few steps a plateau above the healthy run; nothing drawn, or the same everywhere | masks of other images, or mirrored or turned | draw ten training images with their masks |
+# | the loss rises sharply (here off the axis) and ends far above the correct run | learning rate too high | a tenth of it |
+# | after a few steps a plateau above the correct run; nothing drawn, or the same everywhere | masks of other images, or mirrored or turned | draw ten training images with their masks |
 # | the loss falls fast, the score is high, masks cover the background | numbers shifted or swapped | the foreground column of `check`; renumber |
 # | the loss jumps, then falls; almost nothing is drawn, the mean Dice looks fine | most masks empty | count empty masks; score the others alone |
 # | training loss falls, validation turns | too few images | `augment="full"`, `EarlyStopping(patience=...)`, fewer adapted blocks ([03](03_train_and_measure.ipynb)) |
 
 # %% [markdown]
 # ## One file, five lines
-# The file knows its method, its classes and its base. A picture nobody has labelled:
+# The file contains its method, its classes and the hash of its base. A picture without labels:
 
 # %%
-model = open_model(home / "nas_lora" / "best.safetensors")
+model = open_model(home / "lora" / "best.safetensors")
 picture = read_image(root / "images" / f"{split['test'][0]}.png")
 sample = Sample(picture, np.zeros(picture.shape[:2], np.uint8), "unlabelled")
 answer = predict_image(model, sample.image)
 answer.shape == picture.shape[:2], sorted(np.unique(answer).tolist())
 
 # %% [markdown]
-# The mask has the picture's size, and holds class numbers. `predict_image` also takes
-# `box=(x0, y0, x1, y1)` or `click=(x, y)`, in the picture's own pixels, *x before y*.
+# The mask has the picture's size and holds class numbers. `predict_image` also takes `box=(x0, y0, x1, y1)`
+# or `click=(x, y)`, in the picture's own pixels, *x before y*.
 #
-# > **Predict first.** The decoder was trained without any prompt. Does a box around one object
-# > still mean "only this"?
+# > **Predict first.** The decoder was trained without any prompt. Does a box around one object still mean
+# > "only this"?
 
 
 # %%
@@ -542,36 +583,34 @@ def inside(mask, box):
 
 # %% tags=["nbval-ignore-output"]
 asked = [(s, prompts_for(s)) for s in mine.test if objects(s)]
-answers, obeyed = {}, {}
+answers, shares = {}, {}
 for how in ("no prompt", "box", "click"):
     answers[how] = [predict_image(model, s.image, **p[how]) for s, p in asked]
-base = Segmenter(sam)
 answers["box, base"] = [predict_image(base, s.image, **p["box"]) for s, p in asked]
 for how, masks in answers.items():
     pairs = zip(masks, asked, strict=True)
-    obeyed[how] = float(np.mean([inside(m, p["box"]["box"]) for m, (_, p) in pairs]))
-{how: round(share, 2) for how, share in obeyed.items()}
+    shares[how] = float(np.mean([inside(m, p["box"]["box"]) for m, (_, p) in pairs]))
+{how: round(share, 2) for how, share in shares.items()}
 
 # %% tags=["nbval-ignore-output"]
 sample, prompt = asked[0]
 box, click = prompt["box"]["box"], prompt["click"]["click"]
-gap = 100 * (obeyed["box"] - obeyed["box, base"])
+gap = 100 * (shares["box"] - shares["box, base"])
 figures.show_masks(
     [sample.image] * 4,
     [masks[0] for masks in answers.values()],
     [sample.mask] * 4,
     title=f"Of all that is drawn, the share in the box: {gap:+.0f} points by training",
-    names=[f"{how}: {share:.0%}" for how, share in obeyed.items()],
+    names=[f"{how}: {share:.0%}" for how, share in shares.items()],
     points=[None, None, ([click], [1]), None],
     boxes=[None, box, None, box],
 )
 
 # %% [markdown]
-# The control comes last: the base, which was trained on prompts, with the same boxes. Where a share
-# is near the first one, training has taught the decoder to answer its one question whatever is
-# asked. So it is with the click. The box still counts, but only in part: much of what is drawn lies
-# outside it, of the base's next to nothing. Whoever needs both keeps both: base and adapter share
-# their weights in memory.
+# The last picture is the control: the base, which was trained on prompts, with the same boxes. Where a share
+# is near the first one, training has taught the decoder to draw the classes whatever the prompt is. That is
+# so for the click. The box still has some effect, but much of what is drawn lies outside of it. If you need
+# both, keep both: base and adapter share their weights in memory.
 #
 # ### Exercise 13.3 - a bug hunt: the click that landed elsewhere
 # Difficulty 3 of 5 ·
@@ -579,14 +618,14 @@ figures.show_masks(
 # 8 minutes ·
 # use an image that is not square
 #
-# Each image is stretched to a network's square, and a click at the mask's centre is wanted there.
-# On square images with objects in the middle this function was perfect.
+# Each image is stretched to a network's square. A click at the mask's centre should land there. For square
+# images with objects in the middle this function was right.
 
 
 # %%
 def place(mask, size):
     """x, y of the centre of a mask `H W`, in pixels of a square of `size`."""
-    raise NotImplementedError("Exercise 13.3: mend the lines below")
+    raise NotImplementedError("Exercise 13.3: correct the lines below")
     centre = np.argwhere(mask).mean(0)
     return centre * size / np.array(mask.shape)
 
@@ -602,7 +641,7 @@ checks.ex_13_3(place)
 #
 # <details><summary>Hint 2</summary>
 #
-# Turn the click round before the division, and the width no longer belongs to x.
+# If you reverse the click before the division, the width no longer belongs to x.
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -613,24 +652,23 @@ checks.ex_13_3(place)
 #     height, width = mask.shape
 #     return np.array([x * size / width, y * size / height])
 # ```
-# Arrays count rows first, prompts x first. A swapped click is no error as long as it falls inside
-# the image, it asks about another place. With names for all four numbers the bug has nowhere to
-# hide.
+# Arrays count rows first, prompts x first. A swapped click raises no error as long as it falls inside the
+# image; it means another place. Names for all four numbers make the fault visible.
 # </details>
 
 # %% [markdown]
 # ## The same from a shell
-# Five commands, from data to a file that needs no trainer. Each is run here by the code that the
-# shell runs, in the folder that holds `mine/`; `--help` lists all options.
+# Five commands, from data to a file for prediction. Each is run here by the code that the shell runs, in the
+# folder that holds `mine/`; `--help` lists all options.
 
 
 # %%
 def shell(line):
     """Run one of the package's commands, as a terminal in `home` would."""
     arguments = build_parser().parse_args(shlex.split(line)[3:])
-    with contextlib.chdir(home), capture_output() as said:  # without progress bars
+    with contextlib.chdir(home), capture_output() as output:  # without progress bars
         arguments.run(arguments)
-    print(said.stdout, end="")
+    print(output.stdout, end="")
 
 
 shell("python -m naslora_core check mine")
@@ -644,65 +682,65 @@ shell(
 # %% tags=["nbval-ignore-output"]
 shell("python -m naslora_core evaluate mine run/best.safetensors --out scores")
 
-# %% tags=["nbval-ignore-output"]
 shell("python -m naslora_core predict run/best.safetensors mine/images --out masks")
 shell("python -m naslora_core export run/best.safetensors mine.safetensors")
 
 # %% [markdown]
-# Masks lie in `masks/`, one row an image and the worst images in `scores/`; the exported file is
-# loaded by `open_model` like any other. A csv or a COCO json is read wherever a folder is.
+# The masks are in `masks/`. A row for each image and the worst images are in `scores/`. `open_model` loads the
+# exported file like any other. A csv or a COCO json can replace the folder everywhere.
 
 # %% [markdown]
 # ## Bigger
-# On a GPU the same lines run SAM's own weights, `python -m naslora_core fit mine --model vit_b`,
-# fetched once and verified. Then memory is what runs out, and it goes into what a step keeps for its
-# backward pass. How many megabytes does each knob leave?
+# On a GPU the same lines run SAM's own weights: `python -m naslora_core fit mine --model vit_b` downloads and
+# verifies them once. Then memory is the limit, and most of it holds what a step stores for its backward
+# pass. How many megabytes does each setting need?
 
 
 # %%
-def keeps(method, count=8, precision=torch.float32, sparing=False):
-    """Megabytes that the step keeps while it holds `count` images."""
+def stored(method, count=8, precision=torch.float32, sparing=False):
+    """Megabytes that a step stores for the backward pass of `count` images."""
     model = adapt(sam, method, classes=classes).train()
-    known, found = {p.untyped_storage().data_ptr() for p in model.parameters()}, {}
+    base_storage = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    found = {}
 
     def pack(tensor):
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
+        if storage.data_ptr() not in base_storage:
             found[storage.data_ptr()] = tensor
         return tensor
 
-    images, _ = to_batch(mine.train[:count], model.image_size)
     with (
         saved_tensors_hooks(pack, lambda t: t),
         torch.autocast("cpu", precision, precision != torch.float32),
         checkpointed(model.sam.image_encoder, sparing),
     ):
-        model(images)
+        model(eight[:count])
     return round(sum(t.untyped_storage().nbytes() for t in found.values()) / 2**20)
 
 
 # %% tags=["nbval-ignore-output"]
+eight, _ = to_batch(mine.train[:8], setting.image_size)
 {
-    "a batch of 8": keeps(NASLoRA()),
-    "checkpointing=True": keeps(NASLoRA(), sparing=True),
-    "precision='bf16'": keeps(NASLoRA(), precision=torch.bfloat16),
-    "blocks='late-4'": keeps(NASLoRA(blocks="late-4")),
-    "accumulate=8": keeps(NASLoRA(), count=1),
+    "a batch of 8": stored(NASLoRA()),
+    "checkpointing=True": stored(NASLoRA(), sparing=True),
+    "precision='bf16'": stored(NASLoRA(), precision=torch.bfloat16),
+    "blocks='late-4'": stored(NASLoRA(blocks="late-4")),
+    "accumulate=8": stored(NASLoRA(), count=1),
 }
 
 # %% [markdown]
-# Each has its price: *accumulate* (small batches, added up) a little time, *checkpointing* (compute
-# again what is not kept) a third more, *bf16* some digits; *late-4* leaves the early blocks as they
-# are. When memory does run out, the message names them. On a GPU:
+# Each has its price. *accumulate* (small batches, added up) takes a little more time. *checkpointing* (compute
+# again what is not stored) takes a third more. *bf16* loses some digits. *late-4* does not adapt the early
+# blocks. If memory runs out, the error message names these settings. On a GPU:
 #
 # ```bash
 # python -m naslora_core fit mine --model vit_b --batch 8 --accumulate 8 --precision bf16 \
 #     --checkpointing --set blocks=late-4
 # python -m naslora_core fit mine --model vit_b --batch 8 --devices 4 --precision bf16
 # ```
-# The second line uses four GPUs, each a fourth of the batch; gradients are averaged, so the run is
-# that of one GPU but for rounding. Neither line was run here on a GPU; what steps of
-# `vit_b` took of one stands in the [results](../README.md#results-so-far).
+# The second line uses four GPUs, each for a fourth of the batch. Gradients are averaged, so the run equals that
+# of one GPU up to rounding. Neither line was run for this lesson; recorded GPU runs are on the
+# [results page](../naslora_workbook/results/README.md).
 
 # %% tags=["nbval-ignore-output"]
 record(
@@ -714,20 +752,18 @@ record(
 
 # %% [markdown]
 # ## Recap
-# *My images, my classes, my machine: what do I do, and what if it does not work?* Check, train a
-# baseline beside the method, look at the worst masks; distrust a good curve as much as a bad one.
-# - `check` names every file that would stop a training; a twin across splits is only a note.
-# - A run with an `out` can be killed at any moment and ends with the same bits.
-# - Scores by class beside a ceiling, and wrong pixels by kind, say what to mend.
-# - Most causes have a look of their own; by their scores, shifted numbers and empty masks look like
-#   success.
+# *What do I do, which method first, and what if it does not work?* Check the data, train LoRA with decoder-only
+# beside it, look at the worst masks. A good curve needs as much checking as a bad one.
+# - `check` names every file that would stop a training. A twin in two splits is only a note.
+# - A run with an `out` can be interrupted at any moment and ends with the same bits.
+# - Scores by class beside a ceiling, and wrong pixels by kind, say what to improve.
+# - Most faults look different. By their scores, shifted numbers and empty masks look like success.
 
 # %% [markdown]
 # ## In practice
-# - Begin with twenty images that you have looked at yourself, and `DecoderOnly`: minutes, and most
-#   mistakes are in the data.
-# - Label what you will be judged on with more care than what you train on.
-# - Which method is worth its price on *your* images is what `compare` measures, over seeds
+# - Begin with twenty images that you have looked at yourself. Most mistakes are in the data.
+# - Label the test images with more care than the training images.
+# - `compare` measures over seeds which method is worth its price on *your* images
 #   ([12](12_compare_everything.ipynb)).
 #
 # **Try it on your own data:** `make workbook LESSON=13 DATA=path`.
@@ -735,17 +771,16 @@ record(
 # ## Further reading
 # - [nnU-Net](https://arxiv.org/abs/1809.10486): what careful data handling alone achieves.
 # - [Metrics reloaded](https://arxiv.org/abs/2206.01653): which score your task deserves.
-# - [A recipe for training neural networks](https://karpathy.github.io/2019/04/25/recipe/): the same
-#   distrust, for all of deep learning.
+# - [A recipe for training neural networks](https://karpathy.github.io/2019/04/25/recipe/): the same checks,
+#   for all of deep learning.
 #
 # ## The end of the workbook
-# Lesson [00](00_start_here.ipynb) asked what a model that outlines whatever you click on lacks for
-# one special kind of image, and how little must be trained to give it that. It lacks to know
-# *which* edge is meant. A retrained decoder gives a part of it, an adapter of very few numbers
-# more. Which operator stands in the adapter can be searched; what such a search is worth beside a
-# fixed convolution and plain LoRA stands in the [results](../README.md#results-so-far).
+# Lesson [00](00_start_here.ipynb) asked what a model that outlines whatever you click on lacks for one special
+# kind of image, and how little must be trained to add it. It does not know *which* outlines are wanted. A
+# retrained decoder learns a part of that, an adapter of few numbers more. A search can choose the operator in
+# the adapter. For the operators of this workbook, no gain of searching over a fixed choice has been shown.
 #
-# Open remains whether any of it holds at SAM's real size, with its official weights; and what it
-# does for the images that only you have.
+# It is open whether this holds for SAM's real size and its official weights, and for images that only you
+# have.
 #
 # [<- 12](12_compare_everything.ipynb) | [index](README.md)

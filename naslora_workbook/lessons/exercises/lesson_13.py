@@ -23,18 +23,43 @@ def ex_13_1(answer):
         return [answer(mask, colours), _refuses(answer, mask, colours)]
 
     def reference(mask, colours):
-        found = [(mask == np.array(c)).all(-1) for c in colours]
-        return [np.argmax(found, 0), "a colour that is not listed is refused"]
+        return [_numbers(mask, colours), REFUSED]
 
     return checks.check(
         "13.1",
         both,
         reference,
         case,
-        hint="A pixel has class i where all three channels are those of colours[i]; if it has "
+        hint="A pixel has class i where all three channels equal those of colours[i]. If it equals "
         "none of them, raise ValueError.",
-        proves="Every listed colour gets its place as number, and no other slips through.",
+        proves="Every listed colour gets its index as number, and every other colour is refused.",
+        mistakes={
+            "A colour that is not listed must raise ValueError; yours gives it a class.": (
+                lambda mask, colours: [_numbers(mask, colours), _accepts((0, 127, 0))]
+            ),
+            "Compare all three channels at once, `.all(-1)`: one equal channel is not enough.": (
+                lambda mask, colours: [_any_channel(mask, colours), REFUSED]
+            ),
+        },
     )
+
+
+REFUSED = "a colour that is not listed is refused"
+
+
+def _accepts(colour) -> str:
+    return f"a colour that is not listed became a class: {colour}"
+
+
+def _numbers(mask: np.ndarray, colours) -> np.ndarray:
+    return np.argmax([(mask == np.array(c)).all(-1) for c in colours], 0)
+
+
+def _any_channel(mask: np.ndarray, colours) -> np.ndarray:
+    numbers = np.full(mask.shape[:2], -1)
+    for number, colour in enumerate(colours):
+        numbers[(mask == np.array(colour)).any(-1)] = number
+    return numbers
 
 
 def _refuses(answer, mask: np.ndarray, colours) -> str:
@@ -46,8 +71,8 @@ def _refuses(answer, mask: np.ndarray, colours) -> str:
             answer(spoilt, colours)
         except ValueError:
             continue
-        return f"a colour that is not listed became a class: {odd}"
-    return "a colour that is not listed is refused"
+        return _accepts(odd)
+    return REFUSED
 
 
 def _unlisted(colours) -> list[tuple[int, int, int]]:
@@ -70,19 +95,42 @@ def ex_13_2(answer):
         return named, r"^(patient\d+)_"
 
     def reference(splits, pattern):
-        of = {s: {re.search(pattern, n)[1] for n in names} for s, names in splits.items()}
-        shared = of["train"] & of["val"] | of["train"] & of["test"] | of["val"] & of["test"]
-        return _listed(shared)
+        return _listed(_shared(splits, pattern, "train val", "train test", "val test"))
 
     return checks.check(
         "13.2",
         lambda *arguments: _listed(answer(*arguments)),
         reference,
         case,
-        hint="A set of patients for each split, then what any two of the three share: a patient "
-        "may sit in val and test alone.",
-        proves="Names that are all different can still be one patient; your function sees it.",
+        hint="Make a set of patients for each split. Then take what any two of the three share.",
+        proves="Names that are all different can still be one patient; your function finds them.",
+        mistakes={
+            "Compare patients, not names: two images of one patient have different names.": (
+                lambda splits, pattern: "nobody"
+            ),
+            "val is missing: a patient may be in train and val, or in val and test.": (
+                lambda splits, pattern: _listed(_shared(splits, pattern, "train test"))
+            ),
+            "train and val are not compared with each other.": (
+                lambda splits, pattern: _listed(_shared(splits, pattern, "train test", "val test"))
+            ),
+            "A patient in two of the splits is enough; yours must be in all three.": (
+                lambda splits, pattern: _listed(
+                    set.intersection(*_patients(splits, pattern).values())
+                )
+            ),
+        },
     )
+
+
+def _patients(splits, pattern: str) -> dict[str, set[str]]:
+    return {s: {re.search(pattern, n)[1] for n in names} for s, names in splits.items()}
+
+
+def _shared(splits, pattern: str, *pairs: str) -> set[str]:
+    """Patients that both splits of one of the pairs have."""
+    of = _patients(splits, pattern)
+    return set().union(*(of[a] & of[b] for a, b in map(str.split, pairs)))
 
 
 def _frames(rng: np.random.Generator, patients) -> list[str]:
@@ -106,8 +154,7 @@ def ex_13_3(answer):
         return mask, 128
 
     def reference(mask, size):
-        (y, x), (h, w) = np.argwhere(mask).mean(0), mask.shape
-        return np.array([x * size / w, y * size / h])
+        return _placed(mask, size)
 
     return checks.check(
         "13.3",
@@ -115,6 +162,26 @@ def ex_13_3(answer):
         reference,
         case,
         hint="Two things have an order here, the click and the shape; the width belongs to x.",
-        proves="x comes first and each axis has its own scale; the check's images are not square, "
-        "or the bug would have passed.",
+        proves="x comes first, and each axis has its own scale. On square images the fault would "
+        "not show.",
+        mistakes={
+            "Each coordinate has its right scale, but a click is (x, y), not (row, column).": (
+                lambda mask, size: _placed(mask, size)[::-1]
+            ),
+            "The order is (x, y) now, but x is divided by the height and y by the width.": (
+                lambda mask, size: np.argwhere(mask).mean(0)[::-1] * size / np.array(mask.shape)
+            ),
+            "Both axes have the same scale in your answer; the image is stretched to a square.": (
+                lambda mask, size: np.argwhere(mask).mean(0)[::-1] * size / max(mask.shape)
+            ),
+            "This is the centre in the image's own pixels; scale it to the square.": (
+                lambda mask, size: np.argwhere(mask).mean(0)[::-1]
+            ),
+        },
     )
+
+
+def _placed(mask: np.ndarray, size: int) -> np.ndarray:
+    """The reference of 13.3: x, y of the centre in the square."""
+    (y, x), (h, w) = np.argwhere(mask).mean(0), mask.shape
+    return np.array([x * size / w, y * size / h])
