@@ -59,7 +59,7 @@ import time
 
 import torch
 import torch.nn.functional as F
-from naslora_workbook import profile
+from naslora_workbook import figures, profile
 from naslora_workbook.figures.mixing import Rows, alphas, candidates, price, tap_steps
 from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.lesson_07 import suspects
@@ -84,6 +84,12 @@ RANK = 4
 # ## What each setting decides
 # `PROFILE` chooses the model and its images. `SEED` draws every random kernel. The features come
 # from images of `DATA`. `RANK` is the number of channels between $W_e$ and $W_d$.
+
+#
+# The place of the cell: between $W_e$ and $W_d$, beside the frozen qkv.
+
+# %%
+figures.growing_diagram("nas_lora")
 
 # %%
 setting = profile(PROFILE)
