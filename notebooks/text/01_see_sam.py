@@ -34,7 +34,7 @@
 # - name SAM's three parts and the shapes that pass between them;
 # - cut a token map into windows and put it back together, padding included;
 # - say which tokens a block lets interact, and prove it with a gradient;
-# - read three masks with their predicted IoU, and the resolution ceiling beside them;
+# - read three masks with their predicted IoU, and what the decoder's grid leaves of an outline;
 # - point at the Linear that LoRA wraps, and give the shape of its input.
 #
 # | you need | where | minutes |
@@ -431,7 +431,7 @@ figures.ambiguity(predictor, photo, click)
 # predictions are no longer valid.
 
 # %% [markdown]
-# ## The ceiling
+# ## What the grid leaves
 # The decoder draws on a coarse grid: four mask pixels along the side of a token. The result
 # is then enlarged. Is the grid fine enough for the true outlines? To find out, shrink the
 # *true* mask to this grid, enlarge it again, and compute its IoU with the original. The
@@ -443,8 +443,9 @@ samples = {name: open_data(name, setting, seed=SEED).test[0] for name in DOMAINS
 
 # %% [markdown]
 # A value of .9 means that a tenth was lost on the way to the grid and back. Small and thin
-# objects lose most. Recorded results therefore carry this *ceiling* beside them. It is not
-# a strict bound: suitable logits can place an edge between two mask pixels.
+# objects lose most. Recorded results carry this number beside them. It is not a bound:
+# suitable logits can place an edge between two mask pixels. `ceilings.ceiling` fits such
+# logits to the true mask, and `evaluate` prints that bound.
 
 # %% [markdown]
 # ### Exercise 1.3 - bug hunt: clicks that miss
@@ -596,8 +597,8 @@ record(
 #   them.
 # - Windows are moved into the batch dimension. Cutting and restoring loses nothing.
 # - A token interacts with its window in most blocks, and with the whole map in a few.
-# - One click has three masks. The predicted IoU ranks them, and the ceiling says how much
-#   the decoder's grid limits their outlines.
+# - One click has three masks. The predicted IoU ranks them, and the shrunk mask shows how
+#   much the decoder's grid limits their outlines.
 # - LoRA is placed beside the fused qkv, whose input is an image with channels last. With
 #   the second matrix at zero, the output does not change.
 #

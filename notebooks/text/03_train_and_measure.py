@@ -272,8 +272,8 @@ found["shrunk"] = np.mean([shrunk_iou(s.mask == 1, side) for s in data.test])
 # %% [markdown]
 # One model has two correct scores. Both are low: this model trains the decoder alone, for
 # 80 steps, and small polyps count as much as large ones in the mean over images. The third
-# number is the resolution ceiling of lesson 01: the IoU that the true masks keep on the
-# decoder's grid.
+# number is the IoU that the true masks keep if they are shrunk to the decoder's grid
+# (lesson 01).
 
 # %% [markdown]
 # ### Exercise 3.1 - two models, two rankings
