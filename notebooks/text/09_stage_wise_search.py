@@ -516,11 +516,10 @@ counts
 
 
 # %% [markdown]
-# At rate .001 skip wins 23 of 36 blocks; chance gives 4. At rate .003 `none` wins 20 and skip wins 0.
-# The collapse is real, and the weights' rate decides which operator wins. `skip` makes the cell's
-# output larger and `none` makes it smaller. So alpha may work as a *volume control*: it sets how much
-# the adapter adds, and says little about which neighbours matter. That is a hypothesis; a network with
-# a separate volume for each block would test it. Do two seeds agree?
+# At rate .001 skip wins 23 of 36 blocks; chance gives 4. At rate .003 `none` wins 20 and skip wins 0. The
+# collapse is real, and the weights' rate decides which operator wins. One idea is that alpha works as a
+# *volume control*: `skip` makes the cell's output larger, `none` makes it smaller. These records cannot
+# test it; a model with a separate, learned gain in each block could. Do two seeds agree?
 
 
 # %%
@@ -612,7 +611,7 @@ Rows(table)
 # | the same winner with permuted labels | winners of both | the start decides, not the labels |
 # | entropy falls at once | two seeds | the rate of alpha is too high: warm up, lower it |
 # | alpha moves during warm-up or settling | snapshots | a leak, exercise 9.3 |
-# | skip or none nearly everywhere | the weights' rate | alpha sets the volume; read by projection |
+# | skip or none nearly everywhere | the same search at another rate of the weights | skip collapse; read by projection |
 
 # %% [markdown]
 # ### Exercise 9.3 - a bug hunt: four trainers, one correct
@@ -689,7 +688,7 @@ record(
 #   any other steady force.
 # - The test of evidence is to permute the labels: a winner that stays was not chosen by the labels.
 # - Recorded, skip wins 23 of 36 blocks at rate .001 and `none` 20 of 36 at .003 (three seeds, two
-#   domains): alpha may set the volume.
+#   domains). The weights' rate decides between them; why is open.
 # - Orders, starts and places are compared by three seeds on two domains; for most, that cannot tell.
 
 # %% [markdown]

@@ -558,8 +558,8 @@ Rows(answers)
 # over eight domains by less than .01. Lesson [07](07_mix_operators.ipynb) gives the reason. These nine
 # operators are all contained in one 5x5, so a search can only change how fast its taps learn.
 #
-# A search can pay only where the candidates differ in what they can express, or where some of them do harm.
-# Lesson 08 shows what alpha would find there: the receptive field.
+# So a search could pay where the candidates differ in what they can express, or where some of them do harm.
+# This page has no record of that. Lesson 08 shows what alpha would find there: the receptive field.
 #
 # And a U-Net, trained from nothing on the same images, is ahead of NAS-LoRA on five of the eight domains,
 # and fails on others:
