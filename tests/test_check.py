@@ -188,7 +188,7 @@ def test_a_report_reads_as_a_table_and_as_html(tmp_path):
     text, page = str(report), report._repr_html_()
     assert text.startswith("<mine>: 1 fault(s) stop a training\npart ")
     assert "\nFaults:\n  - " in text and re.search(r"\nall +10 ", text)
-    assert "&lt;mine&gt;" in page and "<mine>" not in page and page.count("<tr>") == 5
+    assert "&lt;mine&gt;" in page and "<mine>" not in page
 
 
 @pytest.mark.parametrize("path", ["nowhere", "nowhere.csv", "nowhere.json"])

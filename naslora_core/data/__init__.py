@@ -19,7 +19,7 @@ from naslora_core.data.from_csv import list_table
 from naslora_core.data.from_folder import list_folder
 from naslora_core.data.image_io import read_image
 from naslora_core.data.inspection import inspect
-from naslora_core.data.listing import Listing, Tell, attempt, check_text, shown, stop
+from naslora_core.data.listing import Listing, Tell, attempt, check_text, fault, shown, stop
 from naslora_core.data.mask_io import read_mask
 from naslora_core.data.report import Report, notes_on, report_on
 from naslora_core.data.splits import SHARES
@@ -120,35 +120,21 @@ def open_data(
     read. Raises UserError for a name that is nothing or a domain's and a folder's too, and for a
     domain with groups.
     """
+    if name not in DOMAINS and not Path(name).exists():
+        drawn = f", or the name of a drawn domain ({', '.join(DOMAINS)})" if DOMAINS else ""
+        expected = f"a folder with images/ and masks/, a .csv, a COCO .json{drawn}"
+        raise fault(name, "is not there", expected, "correct the name")
     if name not in DOMAINS:
-        _there(name)
         return _to_dataset(list_data(name, groups=groups), progress)
-    _only_drawn(name, groups)
+    if Path(name).is_dir():
+        remedy = f"write ./{name} for the folder, or start in another place for the domain"
+        raise fault(name, "is a drawn domain, and a folder here", "one of them", remedy)
+    if groups is not None:
+        remedy = "leave the groups out, or name a folder, a .csv or a .json"
+        raise fault(name, f"is a drawn domain, without {groups!r}", "no groups", remedy)
     p = profile
     how = p and {"train": p.train, "val": p.val, "test": p.test, "size": p.image_size}
     return DOMAINS[name](name, seed=seed, **(how or {}))
-
-
-def _there(name: str) -> None:
-    if not Path(name).exists():
-        drawn = f", or the name of a drawn domain ({', '.join(DOMAINS)})" if DOMAINS else ""
-        raise UserError(
-            f"There is nothing at {name}; expected a folder with images/ and masks/, a .csv, a "
-            f"COCO .json{drawn}; correct the name."
-        )
-
-
-def _only_drawn(name: str, groups: str | None) -> None:
-    if Path(name).is_dir():
-        raise UserError(
-            f"{name} is a drawn domain, and a folder here is called so too; write ./{name} for the "
-            "folder, or start in another place for the domain."
-        )
-    if groups is not None:
-        raise UserError(
-            f"{name} is a drawn domain and has no patients or sequences to group by {groups!r}; "
-            "leave the groups out, or name a folder, a .csv or a .json."
-        )
 
 
 def __getattr__(name: str):

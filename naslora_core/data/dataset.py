@@ -137,14 +137,13 @@ def check_sample(sample: Sample) -> None:
             f"A {type(sample).__name__} was given as a sample; expected Sample(image, mask, name); "
             "make one, with a mask of zeros where there is none."
         )
-    for part, axes in (("image", 3), ("mask", 2)):
+    for part, axes, wanted in (("image", 3, "`H W 3` in 0..255"), ("mask", 2, "`H W` of classes")):
         values = np.asarray(getattr(sample, part))
-        colours = axes == 2 or values.shape[2:] == (3,)
-        if values.dtype != np.uint8 or values.ndim != axes or not colours or not values.size:
-            shape, wanted = " ".join(map(str, values.shape)), "H W 3" if axes == 3 else "H W"
+        shaped = values.ndim == axes and values.size and values.shape[2:] in ((), (3,))
+        if values.dtype != np.uint8 or not shaped:
+            given = f"{values.dtype} `{' '.join(map(str, values.shape))}`"
             raise UserError(
-                f"The {part} of {sample.name} is {values.dtype} `{shape}`; expected uint8 "
-                f"`{wanted}`, {'0..255' if axes == 3 else 'class numbers'}; convert it."
+                f"The {part} of {sample.name} is {given}; expected uint8 {wanted}; convert it."
             )
     if sample.image.shape[:2] != sample.mask.shape:
         raise UserError(

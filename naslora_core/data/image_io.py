@@ -193,11 +193,6 @@ def data_range(data: np.ndarray) -> tuple[float, float]:
             return low, high
 
 
-def to_rgb(image: Image.Image) -> np.ndarray:
-    """A picture of Pillow as RGB `H W 3` uint8 (see `spread`)."""
-    return spread(Picture(image, False, 1, False, None))[0]
-
-
 def read_image(path: Path) -> np.ndarray:
     """An image file as RGB `H W 3` uint8, upright; UserError for what does not open."""
     return spread(open_picture(path))[0]

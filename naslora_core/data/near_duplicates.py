@@ -8,8 +8,6 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 
-from naslora_core.data.dataset import Dataset
-
 SIDE, KEPT = 32, 8
 # Development images alone (kvasir_polyp, cwfid_cropweed) bear these out: a test holds that copies,
 # resized, recompressed or dimmed, lie within both, and no other pair does.
@@ -26,22 +24,6 @@ class Print:
     grey: np.ndarray
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two pictures, each as split/name; how many of 64 bits differ; the correlation of their greys.
-
-    Nothing here is proof: look at them.
-    """
-
-    first: str
-    second: str
-    bits: int
-    correlation: float
-
-    def __str__(self) -> str:
-        return f"{self.first} ~ {self.second}"
-
-
 def print_of(image: np.ndarray) -> Print:
     """The perceptual hash of an image `H W 3`: which low frequencies exceed their median.
 
@@ -55,9 +37,12 @@ def print_of(image: np.ndarray) -> Print:
     return Print(signs.astype(np.float32), centred / max(np.linalg.norm(centred), 1e-9))
 
 
-def near_pairs(prints: Mapping[str, Mapping[str, Print]], near: int = NEAR) -> list[Pair]:
+def near_pairs(prints: Mapping[str, Mapping[str, Print]], near: int = NEAR) -> list[str]:
     """The pairs across splits (split -> name -> print) that differ in `near` bits or fewer and
-    whose greys correlate to 0.9 or more; the nearest first."""
+    whose greys correlate to 0.9 or more, as "split/name ~ split/name", the nearest first.
+
+    Nothing here is proof: look at them.
+    """
     pairs = []
     for a, b in combinations([split for split in prints if prints[split]], 2):
         signs = np.stack([one.signs for one in prints[b].values()])
@@ -67,13 +52,5 @@ def near_pairs(prints: Mapping[str, Mapping[str, Print]], near: int = NEAR) -> l
             # Hamming distance of two vectors of signs: (64 - u . v) / 2
             bits, alike = (KEPT**2 - signs @ one.signs) / 2, greys @ one.grey
             for i in np.flatnonzero((bits <= near) & (alike >= ALIKE)):
-                found = f"{a}/{name}", f"{b}/{names[i]}", int(bits[i]), round(float(alike[i]), 3)
-                pairs.append(Pair(*found))
-    return sorted(pairs, key=lambda pair: (pair.bits, -pair.correlation))
-
-
-def duplicates(data: Dataset, near: int = NEAR) -> list[Pair]:
-    """Nearly equal images in two splits of a dataset, the nearest first; every image is read."""
-    splits = {"train": data.train, "val": data.val, "test": data.test}
-    prints = {s: {one.name: print_of(one.image) for one in split} for s, split in splits.items()}
-    return near_pairs(prints, near)
+                pairs.append((bits[i], -alike[i], f"{a}/{name} ~ {b}/{names[i]}"))
+    return [pair for *_, pair in sorted(pairs)]

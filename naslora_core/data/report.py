@@ -60,14 +60,7 @@ class Report:
         return [(title, sentences) for title, sentences in lists if sentences]
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{c}</th>" for c in COLUMNS)
-        cells = ("".join(f"<td>{html.escape(row[c])}</td>" for c in COLUMNS) for row in self.rows)
-        table = f"<table><tr>{head}</tr>{''.join(f'<tr>{c}</tr>' for c in cells)}</table>"
-        lists = "".join(
-            f"<p>{title}</p><ul>{''.join(f'<li>{html.escape(s)}</li>' for s in sentences)}</ul>"
-            for title, sentences in self._lists()
-        )
-        return f"<p>{html.escape(self._verdict())}</p>{table if self.rows else ''}{lists}"
+        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def report_on(listing: Listing, seen: Inspection) -> Report:
@@ -174,7 +167,7 @@ def _on_splits(listing: Listing, seen: Inspection) -> list[str]:
         split: {name: looks[name].print for name in names if looks[name].print}
         for split, names in listing.splits.items()
     }
-    if pairs := [str(pair) for pair in near_pairs(prints)]:
+    if pairs := near_pairs(prints):
         notes.append(
             f"{some(pairs, 'pair')} across splits look nearly the same; if they are, put both in "
             "one split (groups)."
