@@ -1,40 +1,76 @@
-"""Write a file whole or not at all."""
+"""Read and write files with one sentence for what goes wrong; write them whole or not at all."""
 
 import os
-import tempfile
+import secrets
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from naslora_core.errors import UserError
 
 
-def write_atomic(path: str | Path, content: bytes | str) -> None:
+def write_atomic(path: str | Path, content: bytes | str | Callable[[BinaryIO], None]) -> None:
     """Write aside in the same folder, flush to disk, then rename: the old file stays until then.
 
-    UserError where it cannot be written.
+    content: or a function that writes into the open file. The file gets the permissions that the
+    umask gives. UserError where it cannot be written.
     """
     path = writable(path)
-    data = content.encode() if isinstance(content, str) else content
     try:
-        _write_aside(path, data)
+        _write_aside(path, content)
     except OSError as error:  # a full disk, a share that is gone
-        raise UserError(
-            f"{path} could not be written ({error.strerror or error}); what was there before is "
-            "kept; make room, or name another place."
-        ) from error
+        raise not_written(path, error) from error
 
 
-def _write_aside(path: Path, data: bytes) -> None:
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def not_written(path: Path, error: OSError) -> UserError:
+    """The sentence for a file that could not be written."""
+    return UserError(
+        f"{path} could not be written ({error.strerror or error}); what was there before is "
+        "kept; make room, or name another place."
+    )
+
+
+def _write_aside(path: Path, content) -> None:
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        with os.fdopen(os.open(aside, flags, 0o666), "wb") as file:  # less the umask
+            if callable(content):
+                content(file)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(aside, 0o644)
         os.replace(aside, path)
     except BaseException:
-        os.unlink(aside)
+        aside.unlink(missing_ok=True)
         raise
+
+
+def append(path: Path, text: str) -> None:
+    """Add text at the end of a file; UserError where it cannot be written."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
+def read(path: str | Path) -> bytes:
+    """The content of a file; UserError where it is absent or may not be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise not_read(path, error) from error
+
+
+def not_read(path: str | Path, error: OSError) -> UserError:
+    """The sentence for a file that could not be read."""
+    return UserError(
+        f"{path} cannot be read ({error.strerror or error}); expected a file that you may read; "
+        "correct its name or its permissions."
+    )
 
 
 def make_folder(path: str | Path) -> Path:
@@ -85,3 +121,64 @@ def kind_of(path: Path) -> str:
     if len(start) == 9 and start[8:] == b"{":
         return "a safetensors file"  # eight bytes of length, then JSON
     return next((what for sign, what in KINDS.items() if start.startswith(sign)), "another file")
+
+
+class Lock:
+    """A file that one thread of one process holds until `release`, or until the process ends.
+
+    UserError where another holds it. Where the file system knows no locks, none is taken.
+    """
+
+    _held: set[Path] = set()
+    _guard = threading.Lock()
+
+    def __init__(self, path: Path):
+        self.path = path.resolve()
+        with self._guard:  # a second open of the file would end the lock of the first
+            if self.path in self._held:
+                raise self._taken()
+            self.file = self._open()
+            self._held.add(self.path)
+
+    def release(self) -> None:
+        """Let others take it."""
+        with self._guard:
+            self.file.close()
+            self._held.discard(self.path)
+
+    def _open(self):
+        try:
+            file = self.path.open("a")
+        except OSError as error:
+            raise not_written(self.path, error) from error
+        try:
+            _lock(file)
+        except BlockingIOError as error:
+            file.close()
+            raise self._taken() from error
+        return file
+
+    def _taken(self) -> UserError:
+        return UserError(
+            f"{self.path.parent} is in use by another run; wait until it ends, or choose another "
+            "`out`."
+        )
+
+
+def _lock(file) -> None:
+    """BlockingIOError where another process holds the file."""
+    try:
+        import fcntl  # not flock: a forked process would hold its lock, too
+    except ImportError:
+        import msvcrt
+
+        try:
+            return msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError from error
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        raise BlockingIOError from error
+    except OSError:  # a network share without locks
+        pass

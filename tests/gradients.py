@@ -33,8 +33,8 @@ def gradients(method: str, second: str = "weights", parts: int = 1, fabric=None)
     )
     model.train()
     found = {}
-    for stage, done in run.schedule.timeline:
-        run.train_step(stage, done)
+    for (stage, done), batch in zip(run.schedule.timeline, run.batches(), strict=True):
+        run.train_step(stage, done, *batch)
         moved = {n: p.grad for n, p in model.trainable().items() if p.grad is not None}
         found |= {f"{stage.name}.{n}": g.clone().contiguous() for n, g in moved.items()}
     return found

@@ -1,6 +1,5 @@
 """Validation while training: the best is kept, and a run stops when nothing improves."""
 
-import json
 import sys
 from types import SimpleNamespace
 
@@ -43,7 +42,7 @@ def test_the_first_of_the_best():
 def test_best_is_what_did_best_on_validation_images_and_last_what_came_last(
     sam, tmp_path, monkeypatch
 ):
-    marks, asked, states = iter((0.2, 0.6, 0.4)), [], []
+    marks, asked, states = iter((0.2, 0.6, 0.4, 0.1)), [], []
 
     def marked(model, samples, **how):
         asked.append(([s.name for s in samples], how))
@@ -51,32 +50,70 @@ def test_best_is_what_did_best_on_validation_images_and_last_what_came_last(
         return SimpleNamespace(mean={"dice": next(marks)})
 
     monkeypatch.setattr(SCORING, "evaluate", marked)
-    model, settings = (
-        adapt(sam, LoRA(rank=2)),
-        {"early_stopping": EarlyStopping(2, images=3), "accumulate": 2},
-    )
-    result = fit(model, tiny_data(), steps=7, out=tmp_path, **settings, **QUIET)
-    assert [e.get(VALIDATION_DICE) for e in result.history] == [
-        None,
-        0.2,
-        None,
-        0.6,
-        None,
-        0.4,
-        None,
-    ]
-    assert asked == 3 * [(["val0", "val1", "val2"], {"classes": 1, "batch": 1})]
+    model = adapt(sam, LoRA(rank=2))
+    how = {"early_stopping": EarlyStopping(2, images=3), "accumulate": 2} | QUIET
+    result = fit(model, tiny_data(), steps=7, out=tmp_path, **how)
+    scores = {e["step"]: e[VALIDATION_DICE] for e in result.history if VALIDATION_DICE in e}
+    assert scores == {2: 0.2, 4: 0.6, 6: 0.4, 7: 0.1}  # the last step is validated, too
+    assert asked == 4 * [(["val0", "val1", "val2"], {"classes": 1, "batch": 1})]
     best_file, last_file = (load_file(tmp_path / f"{n}.safetensors") for n in ("best", "last"))
-    wanted = {"best": states[1], "last": model.adapter_state_dict()}
-    assert best_file.keys() == states[1].keys()
-    for name, file in (("best", best_file), ("last", last_file)):
-        assert all(torch.equal(file[k], v) for k, v in wanted[name].items())
+    returned = result.model.adapter_state_dict()
+    for found, wanted in ((best_file, states[1]), (returned, states[1]), (last_file, states[3])):
+        assert all(torch.equal(found[k], v) for k, v in wanted.items())
     for other in (states[0], states[2], last_file):
         assert any(not torch.equal(best_file[k], v) for k, v in other.items())
 
 
+@pytest.mark.parametrize("method", [LoRA(rank=2), NASLoRA(rank=2, blocks=(4, 5))])
+def test_the_best_model_comes_back_without_a_folder_and_its_genotype_with_it(
+    sam, monkeypatch, method
+):
+    scores, states = iter((0.9, 0.2, 0.1)), []
+
+    def score(self, model, data, *_):
+        states.append({k: v.detach().clone() for k, v in model.adapter_state_dict().items()})
+        return {VALIDATION_DICE: next(scores)}
+
+    monkeypatch.setattr(EarlyStopping, "validate", score)
+    how = {"steps": 3, "schedule": "joint", "early_stopping": EarlyStopping(1)} | QUIET
+    result = fit(adapt(sam, method), tiny_data(), **how)
+    found = result.model.adapter_state_dict()
+    assert all(torch.equal(found[k], v) for k, v in states[0].items())
+    assert any(not torch.equal(found[k], v) for k, v in states[2].items())
+    if result.genotype:
+        wanted = [states[0][k].tolist() for k in states[0] if k.endswith("arch_alpha")]
+        assert [b.alpha for b in result.genotype.blocks] == wanted
+
+
+def test_a_run_that_was_cut_or_had_ended_gives_its_best_again(sam, tmp_path, monkeypatch):
+    table = {1: 0.3, 2: 0.8, 3: 0.5, 4: 0.4}
+
+    def score(self, model, data, step, *_):
+        return {VALIDATION_DICE: table[step]}
+
+    def cut(event):
+        if event["step"] == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(EarlyStopping, "validate", score)
+    how = {"steps": 4, "early_stopping": EarlyStopping(1), "save_every_seconds": 0} | QUIET
+    whole = fit(adapt(sam, LoRA(rank=2)), tiny_data(), **how).model.adapter_state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        fit(adapt(sam, LoRA(rank=2)), tiny_data(), out=tmp_path, on_event=cut, **how)
+    for _ in range(2):  # resumed, and called once more when it had ended
+        again = fit(adapt(sam, LoRA(rank=2)), tiny_data(), out=tmp_path, **how).model
+        assert all(torch.equal(whole[k], v) for k, v in again.adapter_state_dict().items())
+
+
+@pytest.mark.parametrize("settings", [EarlyStopping(50), EarlyStopping(3, patience=2)])
+def test_a_run_shorter_than_the_interval_has_a_best_model(sam, tmp_path, settings):
+    how = {"early_stopping": settings, "out": tmp_path, "steps": 2} | QUIET
+    result = fit(adapt(sam, LoRA(rank=2)), tiny_data(), **how)
+    assert (tmp_path / "best.safetensors").exists() and VALIDATION_DICE in result.history[-1]
+
+
 @pytest.mark.parametrize("images, seen", [(None, 4), (9, 4), (1, 1)])
-def test_a_look_takes_as_many_images_as_it_may_and_as_there_are(sam, monkeypatch, images, seen):
+def test_a_validation_takes_as_many_images_as_it_may(sam, monkeypatch, images, seen):
     def counted(model, samples, **how):
         return SimpleNamespace(mean={"dice": len(samples)})
 
@@ -106,7 +143,7 @@ def test_the_files_score_what_the_log_says(tmp_path):
     assert scores["last"] == pytest.approx(seen[-1], abs=1e-5)
 
 
-def test_a_tired_run_stops_and_stays_stopped(sam, tmp_path, monkeypatch):
+def test_a_run_without_progress_stops_and_stays_stopped(sam, tmp_path, monkeypatch):
     values = iter((0.5, 0.4, 0.3, 0.9))
     monkeypatch.setattr(EarlyStopping, "validate", lambda *_: {VALIDATION_DICE: next(values)})
     settings = {"steps": 8, "out": tmp_path, "early_stopping": EarlyStopping(1, 2)} | QUIET
@@ -115,7 +152,7 @@ def test_a_tired_run_stops_and_stays_stopped(sam, tmp_path, monkeypatch):
     assert len(fit(adapt(sam, LoRA(rank=2)), tiny_data(), **settings).history) == 3
 
 
-def test_looking_changes_nothing(sam, tmp_path):
+def test_validating_changes_nothing(sam, tmp_path):
     for name, early_stopping in (("blind", None), ("watched", EarlyStopping(1, images=1))):
         model = adapt(sam, NASLoRA(rank=2))
         fit(
@@ -123,6 +160,3 @@ def test_looking_changes_nothing(sam, tmp_path):
         )
     a, b = (load_file(tmp_path / n / "last.safetensors") for n in ("blind", "watched"))
     assert all(torch.equal(a[k], b[k]) for k in a)
-    assert json.loads((tmp_path / "watched" / "run.json").read_text())["early_stopping"] == (
-        "EarlyStopping(every=1, patience=None, images=1)"
-    )

@@ -21,9 +21,9 @@ from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, model_hash
 from naslora_core.search import Schedule, Stage
+from naslora_core.training.data_loading import batch_indices
 from naslora_core.training.distributed import single_process
 from naslora_core.training.fitting import fit
-from naslora_core.training.loop import batch_indices
 
 QUIET = {"batch": 2, "progress": False}
 
@@ -197,13 +197,12 @@ sys.path[:0] = {path!r}
 from tiny import tiny_data
 from naslora_core.adapters import NASLoRA, adapt, save_adapter
 from naslora_core.sam import build_nano
-from naslora_core.training import run_folder as state
 from naslora_core.training.fitting import fit
 torch.set_num_threads(1)
 torch.manual_seed(0)
-state.EVERY = 3
 model = adapt(build_nano().eval(), NASLoRA(rank=2))
-fit(model, tiny_data(), steps=12, batch=2, out=sys.argv[1], progress=False)
+fit(model, tiny_data(), steps=12, batch=2, out=sys.argv[1], progress=False,
+    save_every_seconds=0, workers=int(sys.argv[3]))
 save_adapter(model, sys.argv[2])
 """
 
@@ -252,9 +251,7 @@ def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path):
     assert _same(whole, folder)
 
 
-def test_a_run_killed_before_its_first_state_begins_a_new_log(sam, tmp_path, monkeypatch):
-    monkeypatch.setattr("naslora_core.training.run_folder.EVERY", 3)
-
+def test_a_run_killed_before_its_first_state_begins_a_new_log(sam, tmp_path):
     def stop(event):
         if event["step"] == 2:
             raise KeyboardInterrupt

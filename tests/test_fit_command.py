@@ -14,9 +14,7 @@ from naslora_core.adapters import METHODS
 from naslora_core.cli import fit_command as own_images
 from naslora_core.search import Genotype
 from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
-from naslora_core.training.embedding_cache import FeatureCache
 from naslora_core.training.fitting import FitResult
-from naslora_workbook.lessons.profiles import profile
 
 DATA, FABRIC = tiny_data(classes=3), SimpleNamespace(is_global_zero=True)
 ANSWERS = {"launch": FABRIC, "open_data": DATA, "load_sam": "a SAM", "adapt": "a model"}
@@ -24,8 +22,8 @@ WORDS = (
     "--method nas_lora --set rank=2 --set scale=0.5 --model vit_b --checkpoint my.pth "
     "--groups ^(a) --steps 7 --batch 6 --accumulate 3 --lr 3e-4 --seed 5 --schedule bilevel "
     "--loss bce_dice --precision bf16 --checkpointing --augment full --resize pad --head matched "
-    "--validate-every 9 --patience 4 --cache kept --cache-gb 2 --cache-half --devices 2 --nodes 3 "
-    "--device cuda --quiet"
+    "--validate-every 9 --patience 4 --cache kept --workers 2 --genotype-images 3 "
+    "--devices 2 --nodes 3 --device cuda --quiet"
 )
 
 
@@ -55,7 +53,7 @@ def test_every_option_reaches_what_it_is_for(asked, tmp_path):
     method = replace(METHODS["nas_lora"], rank=2, scale=0.5)
     assert asked == {
         "launch": {"devices": 2, "nodes": 3, "precision": "bf16", "accelerator": "cuda"},
-        "open_data": {"name": "my_images", "profile": profile("laptop"), "groups": "^(a)"},
+        "open_data": {"name": "my_images", "groups": "^(a)"},
         "load_sam": {"name": "vit_b", "checkpoint": "my.pth"},
         "adapt": {
             "sam": "a SAM", "method": method, "classes": 3, "seed": 5, "head": "matched",
@@ -66,7 +64,7 @@ def test_every_option_reaches_what_it_is_for(asked, tmp_path):
             "lr": 3e-4, "seed": 5, "out": tmp_path, "progress": False, "precision": "bf16",
             "loss": "bce_dice", "accumulate": 3, "checkpointing": True,
             "early_stopping": EarlyStopping(9, 4), "augment": "full", "fabric": FABRIC,
-            "cache": FeatureCache("kept", 2, half=True),
+            "cache": "kept", "workers": 2, "genotype_images": 3,
         },
     }  # fmt: skip
 
@@ -87,8 +85,8 @@ def test_without_options_a_folder_is_named_and_nothing_is_cached(asked, tmp_path
 
 def test_the_best_look_its_adapter_and_the_operators_are_told(asked, tmp_path, capsys):
     call("fit", "my_images", *WORDS.split(), "--out", tmp_path)
-    said, told = capsys.readouterr().out.split("Next: python -m naslora_core ")
-    assert "Validation Dice: best 0.750 (look 2 of 3)." in said and said.endswith("12 s. ")
+    said, told = capsys.readouterr().out.split("Next: naslora ")
+    assert "Validation Dice: best 0.750 (validation 2 of 3)." in said and said.endswith("12 s. ")
     assert Genotype.load(tmp_path / "genotype.json").operators == ["skip"]
     words = ["evaluate", "my_images", str(tmp_path / "best.safetensors"), "--groups", "^(a)"]
     assert shlex.split(told) == [*words, "--checkpoint", "my.pth"]

@@ -113,15 +113,14 @@ def test_the_next_command_is_told_as_a_shell_reads_it(images, tmp_path, capsys):
     groups, out = r"^(square\d)", tmp_path / "a run"
     words = ["--method", "lora", "--steps", "1", "--batch", "2", "--validate-every", "0", "--quiet"]
     call("fit", images, *words, "--groups", groups, "--out", out)
-    told = capsys.readouterr().out.split("Next: python -m naslora_core ")[1]
+    told = capsys.readouterr().out.split("Next: naslora ")[1]
     wanted = ["evaluate", str(images), str(out / "last.safetensors"), "--groups", groups]
     assert shlex.split(told) == wanted
 
 
 @pytest.mark.parametrize("words, told", [
     ("--validate-every 0 --patience 3", "--validate-every 0"),
-    ("--cache-gb 3", "there is none; name its folder with --cache"),
-    ("--cache-half", "there is none; name its folder with --cache"),
+    ("--method lora --cache x --steps 1", "LoRA trains in the image encoder"),
 ])  # fmt: skip
 def test_options_that_would_do_nothing_are_refused(words, told):
     with pytest.raises(UserError, match=told):
@@ -189,7 +188,7 @@ def test_two_processes_by_the_real_command_leave_one_run(images, tmp_path):
     command = [sys.executable, "-m", "naslora_core", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, env=ALONE, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Next: python -m naslora_core evaluate") == 1
+    assert done.stdout.count("Next: naslora evaluate") == 1
     assert len((out / "events.jsonl").read_text().splitlines()) == 2
     assert json.loads((out / "run.json").read_text())["processes"] == 2
     assert open_model(out / "last.safetensors").method.rank == 4

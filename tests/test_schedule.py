@@ -92,12 +92,6 @@ def test_the_budget_in_plain_words():
         assert fact in text
     assert "unlikely" in text
     assert "unlikely" not in budget(joint(400, 1e-3), 9)
-    hot, cold = (Stage("s", 100, "both", 0.01, alpha_lr=0.02, temperature=t) for t in (5.0, 0.2))
-    assert "about 0.22 for the winner" in budget(Schedule("hot", (hot,)), 9)
-    assert "unlikely" in budget(Schedule("hot", (hot,)), 9)
-    assert "about 1.00" in budget(Schedule("cold", (hot, cold)), 9)  # the last one counts
-    empty = dataclasses.replace(cold, steps=0, temperature=(1.0, 0.1))
-    assert Schedule("s", (hot, empty)).last_temperature == 5  # no step of it cools anything
     assert "never moves" in budget(weights_only(100, 1e-3), 9)
 
 
@@ -114,3 +108,13 @@ def test_the_estimate_is_what_adam_does_under_a_steady_gradient():
     assert math.isclose(winner_probability(299 * 3e-3, 7), reached, abs_tol=0.01)
     assert winner_probability(0, 7) == pytest.approx(1 / 7)
     assert winner_probability(1e6, 7) == pytest.approx(1)
+
+
+def test_the_rate_warms_up_and_falls_as_the_schedule_says():
+    slow = Schedule("s", (Stage("all", 100, "weights", 1.0),), warmup=0.1, decay=0.5)
+    assert [slow.lr_factor(i) for i in (0, 4, 9, 50, 75, 99)] == [0.1, 0.5, 1, 1, 0.5, 0.02]
+    flat = dataclasses.replace(slow, warmup=0, decay=0)
+    assert {flat.lr_factor(i) for i in range(100)} == {1}
+    for wrong in ({"warmup": -0.1}, {"decay": 1.5}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            dataclasses.replace(slow, **wrong)

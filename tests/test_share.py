@@ -17,7 +17,6 @@ from naslora_core.adapters import (
 )
 from naslora_core.errors import UserError
 from naslora_core.sam.checkpoints import BUILDERS
-from naslora_core.training import run_folder as state
 from naslora_core.training.fitting import fit
 
 VECTORS = {"block": 6, "kind": 2, "all": 1}
@@ -91,14 +90,13 @@ def test_files_genotype_and_fold(sam, tmp_path, share):
 
 
 @pytest.mark.parametrize("share", ["kind", "all"])
-def test_a_resumed_search_of_shared_alpha_is_the_same(sam, tmp_path, monkeypatch, share):
-    monkeypatch.setattr(state, "EVERY", 2)
+def test_a_resumed_search_of_shared_alpha_is_the_same(sam, tmp_path, share):
     run = {"schedule": "joint", "steps": 4, "batch": 2, "progress": False}
     method = NASLoRA(rank=2, share=share)
     whole = fit(adapt(sam, method), tiny_data(), **run)
     stopped = adapt(sam, method)
     with pytest.raises(KeyboardInterrupt):
-        fit(stopped, tiny_data(), out=tmp_path, on_event=stop_at(3), **run)
+        fit(stopped, tiny_data(), out=tmp_path, on_event=stop_at(3), save_every_seconds=0, **run)
     halves = fit(adapt(sam, method), tiny_data(), out=tmp_path, **run)
     assert len(whole.history[0]["alpha"]) == VECTORS[share]
     for n, p in whole.model.trainable().items():

@@ -1,7 +1,8 @@
-"""What `python -m naslora_core fit` does with your images."""
+"""What `naslora fit` does with your images."""
 
 import argparse
 import shlex
+import sys
 from pathlib import Path
 
 from naslora_core.adapters import adapt
@@ -12,19 +13,17 @@ from naslora_core.errors import UserError
 from naslora_core.sam import load_sam
 from naslora_core.training.distributed import launch
 from naslora_core.training.early_stopping import EarlyStopping, best_validation, validation_scores
-from naslora_core.training.embedding_cache import FeatureCache
 from naslora_core.training.fitting import fit as train
-from naslora_workbook.lessons.profiles import profile
 
 
 def fit(arguments: argparse.Namespace) -> None:
     """Train, and leave `last.safetensors` and `best.safetensors` with the log in a folder."""
     a = arguments
-    method, early_stopping, cache = method_of(a.method, a.set), _early_stopping(a), _cache(a)
+    method, early_stopping = method_of(a.method, a.set), _early_stopping(a)
     fabric = launch(a.devices, a.nodes, a.precision, a.accelerator)
     if a.tile:
         allow_large_pictures()
-    data = open_data(a.data, profile("laptop"), groups=a.groups)
+    data = _open(a, fabric.is_global_zero)
     out = Path(a.out or f"build/fit/{data.name}-{a.model}-{a.method}-{a.seed}")
     sam, classes = load_sam(a.model, a.checkpoint), len(data.classes)
     model = adapt(sam, method, classes, a.seed, a.head, a.resize, a.tile, a.tile_objects)
@@ -32,10 +31,22 @@ def fit(arguments: argparse.Namespace) -> None:
         model, data, a.schedule, a.steps, a.batch, a.lr, a.seed, out, a.quiet is False,
         precision=a.precision, loss=a.loss, accumulate=a.accumulate,
         checkpointing=a.checkpointing, early_stopping=early_stopping, augment=a.augment,
-        fabric=fabric, cache=cache,
+        fabric=fabric, cache=a.cache, workers=a.workers, genotype_images=a.genotype_images,
     )  # fmt: skip
     if fabric.is_global_zero:
-        _tell(result, a, out)
+        _report(result, a, out)
+
+
+def _open(a: argparse.Namespace, speaks: bool):
+    """The data; what `check` would note about them in one line."""
+    if speaks and not a.quiet:
+        print(f"Reading every image and mask of {a.data}.", file=sys.stderr)
+    data = open_data(a.data, groups=a.groups)
+    notes = getattr(data, "notes", ())
+    if speaks and notes:
+        more = f" {len(notes) - 1} more note(s)." if len(notes) > 1 else ""
+        print(f"Note: {notes[0]}{more} All: naslora check {shlex.quote(a.data)}", file=sys.stderr)
+    return data
 
 
 def _early_stopping(a: argparse.Namespace) -> EarlyStopping | None:
@@ -47,27 +58,17 @@ def _early_stopping(a: argparse.Namespace) -> EarlyStopping | None:
     return EarlyStopping(a.validate_every, a.patience) if a.validate_every else None
 
 
-def _cache(a: argparse.Namespace) -> FeatureCache | None:
-    given = {} if a.cache_gb is None else {"gigabytes": a.cache_gb}
-    if not a.cache and (given or a.cache_half):
-        raise UserError(
-            "--cache-gb and --cache-half say how a cache is kept, and there is none; name its "
-            "folder with --cache, or leave them out."
-        )
-    return FeatureCache(a.cache, half=a.cache_half, **given) if a.cache else None
-
-
-def _tell(result, a: argparse.Namespace, out: Path) -> None:
+def _report(result, a: argparse.Namespace, out: Path) -> None:
+    """What was found, and the command that scores it."""
     seen, kept = validation_scores(result.history), "last"
     if seen:
         kept = "best"
-        print(
-            f"Validation Dice: best {max(seen):.3f} (look {best_validation(seen)} of {len(seen)})."
-        )
+        best = best_validation(seen)
+        print(f"Validation Dice: best {max(seen):.3f} (validation {best} of {len(seen)}).")
     if result.genotype:
         result.genotype.save(out / "genotype.json")
         print(f"Operators by block, alpha and both readings: {out / 'genotype.json'}")
-    words = ["python", "-m", "naslora_core", "evaluate", a.data, f"{out / kept}.safetensors"]
+    words = ["naslora", "evaluate", a.data, f"{out / kept}.safetensors"]
     for flag, value in {"--groups": a.groups, "--checkpoint": a.checkpoint}.items():
         words += [flag, value] if value else []
     print(f"{result.seconds:.0f} s. Next: {shlex.join(words)}")

@@ -20,12 +20,7 @@ DECISION = 0.3  # a winner's probability below which a search has hardly decided
 class Stage:
     """steps; moves: "weights", "alpha", "both" at once, or "alternate" (weights on half A of the
     images, then alpha on half B, and so on from the stage's first step); learning rates and
-    decoupled weight decays.
-
-    temperature: of the softmax over alpha, a number or (first, last) of a line over the stage;
-    None leaves it as it stands. entropy: weight of alpha's mean entropy (0 certain, 1 uniform) in
-    the loss of steps that move alpha; above 0 it asks for a decision, below 0 for none.
-    """
+    decoupled weight decays."""
 
     name: str
     steps: int
@@ -34,8 +29,6 @@ class Stage:
     alpha_lr: float = ALPHA_LR
     weight_decay: float = 1e-4
     alpha_weight_decay: float = 1e-3
-    temperature: float | tuple[float, float] | None = None
-    entropy: float = 0.0
 
     def __post_init__(self):
         if self.moves not in MOVES or self.steps < 0:
@@ -43,22 +36,6 @@ class Stage:
                 f"Stage {self.name!r} has moves={self.moves!r} and steps={self.steps}; moves is "
                 f"one of {', '.join(MOVES)}, and steps is not negative."
             )
-        if self.temperature is not None and min(self._ends()) <= 0:
-            raise UserError(
-                f"Stage {self.name!r} has temperature={self.temperature}; it is above 0: 1 is the "
-                "plain softmax, less is sharper."
-            )
-
-    def _ends(self) -> tuple[float, float]:
-        t = self.temperature
-        return t if isinstance(t, tuple) else (t, t)
-
-    def temperature_at(self, done: int) -> float | None:
-        """The temperature of the stage's step number `done`, counted from 0."""
-        if self.temperature is None:
-            return None
-        first, last = self._ends()
-        return first + (last - first) * done / max(1, self.steps - 1)
 
     def moves_at(self, done: int) -> tuple[Sequence[str], str | None]:
         """What moves at the stage's step number `done`, from 0, and on which half of the images
@@ -75,10 +52,38 @@ class Stage:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A name and its stages."""
+    """A name and its stages, and how AdamW moves in all of them.
+
+    warmup: share of the steps over which the weights' learning rate rises to its stage's; decay:
+    share at the end over which it falls to zero; clip: the longest gradient of a group, None for
+    any; betas and alpha_betas: AdamW's, of weights and (first-order DARTS) of alpha.
+    """
 
     name: str
     stages: tuple[Stage, ...]
+    warmup: float = 0.05
+    decay: float = 0.9
+    clip: float | None = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    alpha_betas: tuple[float, float] = (0.5, 0.999)
+
+    def __post_init__(self):
+        if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1):
+            raise UserError(
+                f"Schedule {self.name!r} has warmup={self.warmup} and decay={self.decay}; both are "
+                "shares of the steps, from 0 to 1."
+            )
+
+    def betas_of(self, kind: str) -> tuple[float, float]:
+        """AdamW's betas of a group, "weights" or "alpha"."""
+        return self.alpha_betas if kind == "alpha" else self.betas
+
+    def lr_factor(self, step: int) -> float:
+        """What the weights' learning rate is multiplied with at a step, from 0: 0..1."""
+        total = self.steps
+        rising = (step + 1) / (self.warmup * total) if self.warmup else 1
+        falling = (total - step) / (self.decay * total) if self.decay else 1
+        return min(1, rising, falling)
 
     @property
     def steps(self) -> int:
@@ -89,12 +94,6 @@ class Schedule:
     def timeline(self) -> list[tuple[Stage, int]]:
         """Of every step its stage, and how many of the stage's steps are done before it."""
         return [(stage, done) for stage in self.stages for done in range(stage.steps)]
-
-    @property
-    def last_temperature(self) -> float:
-        """Of the softmax at the end; a stage without one leaves it as it was, at first 1."""
-        ends = (stage.temperature_at(stage.steps - 1) for stage in self.stages if stage.steps)
-        return [1.0, *(t for t in ends if t is not None)][-1]
 
     @property
     def alpha_steps(self) -> int:
@@ -171,7 +170,6 @@ def budget(schedule: Schedule, operators: int) -> str:
     if not moving:
         return f"{schedule.name}: alpha never moves, so nothing is searched."
     path = sum(s.alpha_steps * s.alpha_lr for s in moving)
-    path /= schedule.last_temperature  # softmax(alpha / T)
     sure, hoped = winner_probability(path, operators), winner_probability(GROWTH * path, operators)
     rates = " and ".join(f"{r:g}" for r in sorted({s.alpha_lr for s in moving}))
     text = (

@@ -1,4 +1,4 @@
-"""Look at the validation images while training: keep the best state, stop when nothing improves.
+"""Validate while training: keep the best state, stop when nothing improves.
 
 Only the validation split decides; the half of the training images that moves alpha never does,
 for a model that alpha was fitted to would be judged by its own answers.
@@ -14,8 +14,8 @@ VALIDATION_DICE = "val_dice"  # the event's key
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """every: steps between two looks; patience: looks without a better one before stopping,
-    None for never; images: how many of the validation split, from its start."""
+    """every: steps between two validations; patience: validations without a better one before
+    stopping, None for never; images: how many of the validation split, from its start."""
 
     every: int = 50
     patience: int | None = None
@@ -28,30 +28,39 @@ class EarlyStopping:
                 "steps and validations from 1; leave `early_stopping` out to never validate."
             )
 
-    def validate(self, model, data, step: int, batch: int = 16) -> dict[str, float]:
-        """Mean validation Dice at this step as a part of its event; {} where it is no turn.
+    def validate(
+        self, model, data, step: int, batch: int = 16, last: bool = False
+    ) -> dict[str, float]:
+        """Mean validation Dice at this step as a part of its event; {} between two validations.
 
+        The last step of a run is validated, too, so that a short run has a best model.
         batch: images held at once, no more than a training step holds, for memory is short there.
         """
-        if step % self.every:
+        if not len(data.val) or (step % self.every and not last):
             return {}
         from naslora_core.training.evaluation import evaluate
 
-        part = [data.val[i] for i in range(min(self.images or len(data.val), len(data.val)))]
+        part = data.val[: self.images or len(data.val)]
         scores = evaluate(model, part, classes=len(data.classes), batch=batch)
         return {VALIDATION_DICE: round(scores.mean["dice"], 5)}
 
     def should_stop(self, history: Sequence[dict]) -> bool:
-        """Whether the last `patience` looks brought nothing better."""
+        """Whether the last `patience` validations brought nothing better."""
         seen = validation_scores(history)
         return bool(self.patience and len(seen) - best_validation(seen) >= self.patience)
 
 
 def validation_scores(history: Sequence[dict]) -> list[float]:
-    """The validation Dice of every look, in order."""
+    """The Dice of every validation, in order."""
     return [event[VALIDATION_DICE] for event in history if VALIDATION_DICE in event]
 
 
 def best_validation(seen: Sequence[float]) -> int:
-    """Which look was the best, counted from 1; the first of equals; 0 for none."""
+    """Which validation was the best, counted from 1; the first of equals; 0 for none."""
     return max(range(len(seen)), key=lambda i: (seen[i], -i)) + 1 if seen else 0
+
+
+def is_best(history: Sequence[dict]) -> bool:
+    """Whether the last event validated, better than any before."""
+    seen = validation_scores(history)
+    return VALIDATION_DICE in history[-1] and best_validation(seen) == len(seen)

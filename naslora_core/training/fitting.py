@@ -4,25 +4,29 @@ One image, forward and backward, is one pass; a step is `batch` passes, whether 
 weights or alpha, so methods with the same number of steps have the same budget.
 """
 
+import inspect
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import nn
-from tqdm.auto import tqdm
 
 from naslora_core.adapters import read_genotype
 from naslora_core.data import check_samples, content
 from naslora_core.data.tiles import draw_tile
 from naslora_core.data.transforms import AUGMENTS, to_batch
 from naslora_core.errors import UserError, known
-from naslora_core.search.schedule import Schedule, budget, named_schedule
+from naslora_core.progress import progress as shown
+from naslora_core.search import Genotype
+from naslora_core.search.schedule import Schedule, Stage, budget, named_schedule
+from naslora_core.training.data_loading import default_workers
 from naslora_core.training.distributed import single_process
-from naslora_core.training.early_stopping import EarlyStopping
-from naslora_core.training.embedding_cache import FeatureCache, cached, cut_of, named_cache
-from naslora_core.training.loop import Alphas, TrainingRun
+from naslora_core.training.early_stopping import EarlyStopping, is_best
+from naslora_core.training.embedding_cache import cached_embeddings, check_cacheable
+from naslora_core.training.loop import TrainingRun, alphas
 from naslora_core.training.losses import DEFAULT, named_loss
 from naslora_core.training.memory import peak_mb
 from naslora_core.training.run_folder import RunFolder
@@ -30,14 +34,16 @@ from naslora_core.training.run_folder import RunFolder
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+TOKENS = 1024  # of an image encoder, on which a cell is read: 16 images of sam_nano
+
 
 @dataclass(frozen=True)
 class FitResult:
-    """The trained model, what its cells chose (None where it has none), every event, and the
-    seconds."""
+    """The trained model (the best by validation where there was one, else the last), what its
+    cells chose (None where it has none), every event, and the seconds."""
 
     model: nn.Module = field(repr=False)
-    genotype: object | None
+    genotype: Genotype | None
     history: list[dict] = field(repr=False)
     seconds: float
 
@@ -60,48 +66,63 @@ def fit(
     early_stopping: EarlyStopping | None = None,
     augment: str = "flips",
     fabric: "Fabric | None" = None,
-    cache: str | Path | FeatureCache | None = None,
+    cache: str | Path | None = None,
+    workers: int | None = None,
+    save_every_seconds: float = 30.0,
+    genotype_images: int | None = None,
 ) -> FitResult:
     """Train `model` (from `adapt`) on `data.train`; a method without alpha only moves weights.
 
     progress: a bar, and before a search what its steps can decide, in plain words.
     out: a folder for events, state and adapter files (`best` by `early_stopping`, and `last`); a
-    run found there, begun with the same arguments, goes on where it stopped. loss: a name of
+    run found there, begun with the same settings, goes on where it stopped. loss: a name of
     `losses.LOSSES`; a matched head has its own and takes no other.
     precision: "fp32", or "bf16" and "fp16" for forward passes (the weights stay float32).
-    accumulate: parts that a batch is cut into, one held at a time. checkpointing: keep the inputs
-    of the encoder's blocks alone and compute the rest twice. augment: "flips", or "full", as in
-    `to_batch`. fabric: from `devices.launch`, for several processes; it decides device and
-    precision. cache: a folder for what blocks before the first adapted one answer, each image's
-    computed once; the run ends the same (see `feature_cache`).
+    accumulate: parts that a batch is cut into, one held at a time: the same loss and gradients for
+    one more forward pass (what a method adds to the loss is a mean over parts). checkpointing: keep
+    the inputs of the encoder's blocks alone and compute the rest twice. augment: "flips", or
+    "full", as in `to_batch`. fabric: from `devices.launch`, for several processes; it decides
+    device and precision, and Dice is then of each process's images. cache: a folder for the
+    embeddings of a frozen encoder. workers: processes that prepare batches, None for
+    `default_workers`; the run is the same with any number. save_every_seconds: between two saved
+    states, see `RunFolder`. genotype_images: on which the cells are read at the end, None for as
+    many as give 1,024 tokens (at least 2), 0 for no reading.
     Raises UserError for an unknown schedule, loss, precision or augment, a batch that cannot be
-    cut, data with other classes than the model's, a cache that would keep nothing; with the step
-    and the images' names when the loss is not finite; and with the knobs to turn when memory runs
-    out.
+    cut, data with other classes than the model's, an encoder that cannot be cached, a folder of
+    another run; with the step and the images' names when the loss is not finite; and with what to
+    change when memory runs out.
     """
-    _suits(model, data, early_stopping)
+    _check_arguments(model, data, early_stopping)
     model.class_names = tuple(data.classes)
     criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
-    schedule = named_schedule(schedule, steps, lr, bool(Alphas(model).parameters))
-    cache = named_cache(cache, known(augment, AUGMENTS, "augment is"))
+    schedule = named_schedule(schedule, steps, lr, bool(alphas(model)))
+    known(augment, AUGMENTS, "augment is")
     if cache:
-        cut_of(model)
+        check_cacheable(model, augment)
     fabric = fabric or single_process(next(model.parameters()).device, precision)
-    _cuts(batch, accumulate, fabric.world_size)
+    _check_batch(batch, accumulate, fabric.world_size)
     run = TrainingRun(
         model, data.train, schedule, batch, seed, criterion, fabric, accumulate, precision,
         checkpointing, augment,
     )  # fmt: skip
-    half = "half" if cache and cache.half else None  # else a cache leaves the run as it is
-    given = {"steps": steps, "loss": loss, "early_stopping": repr(early_stopping), "features": half}
-    folder = RunFolder(out, given | _circumstances(run, data) if out else {})
-    folder.restore(run)
-    run.check_same_step()
-    with cached(model, cache, fabric.world_size):
-        _train(run, data, folder, progress and fabric.is_global_zero, on_event, early_stopping)
-    folder.finish(run)
+    given = {"steps": steps, "loss": loss, "early_stopping": _settings(early_stopping)}
+    settings = given | _circumstances(run, data) if out else {}
+    folder = RunFolder(out, settings, _defaults(run, early_stopping), fabric, save_every_seconds)
+    workers = default_workers(fabric.device) if workers is None else workers
+    try:
+        folder.restore(run)
+        run.check_same_step()
+        with cached_embeddings(model, cache):
+            show = progress and fabric.is_global_zero
+            _train(run, data, folder, show, on_event, early_stopping, workers)
+        folder.finish(run)
+    finally:
+        folder.close()
+    if run.best is not None:
+        run.load_tensors(run.best)
     seconds = run.history[-1]["seconds"] if run.history else 0.0
-    return FitResult(model, _genotype(run, data, schedule, seed), run.history, seconds)
+    genotype = _genotype(run, data, genotype_images, progress and fabric.is_global_zero)
+    return FitResult(model, genotype, run.history, seconds)
 
 
 def _circumstances(run: TrainingRun, data) -> dict[str, object]:
@@ -110,7 +131,7 @@ def _circumstances(run: TrainingRun, data) -> dict[str, object]:
     return {
         "batch": run.batch,
         "seed": run.seed,
-        "schedule": repr(run.schedule),
+        "schedule": _settings(run.schedule),
         "precision": run.precision,
         "accumulate": run.accumulate,
         "processes": run.fabric.world_size,
@@ -120,13 +141,33 @@ def _circumstances(run: TrainingRun, data) -> dict[str, object]:
         "data": data.name,
         "content": content(data.train, data.val),
         "classes": list(data.classes),
-        "method": repr(model.method),
+        "method": {"name": type(model.method).__name__} | _settings(model.method),
         "base": getattr(model, "base_hash", None),  # a U-Net has none, and no head
         "head": type(getattr(model, "head", None)).__name__,
     }
 
 
-def _suits(model: nn.Module, data, early_stopping) -> None:
+def _settings(of) -> dict | None:
+    """A dataclass as what run.json holds; None for None."""
+    if of is None:
+        return None
+    return asdict(of) if is_dataclass(of) else {"settings": str(of)}
+
+
+def _defaults(run: TrainingRun, early_stopping) -> dict:
+    """What a setting is in a run.json of before there was that setting."""
+
+    def usual(of) -> dict:
+        known = fields(of) if is_dataclass(of) else ()
+        return {f.name: f.default for f in known if f.default is not MISSING}
+
+    given = inspect.signature(fit).parameters.values()
+    plain = {p.name: p.default for p in given if isinstance(p.default, str | int | float)}
+    nested = {"method": usual(run.model.method), "early_stopping": usual(early_stopping)}
+    return plain | nested | {"schedule": usual(Schedule) | {"stages": usual(Stage)}}
+
+
+def _check_arguments(model: nn.Module, data, early_stopping) -> None:
     """UserError for what cannot be trained together: another model, data, other classes."""
     if not hasattr(model, "trainable"):
         raise UserError(
@@ -150,7 +191,7 @@ def _suits(model: nn.Module, data, early_stopping) -> None:
         )
 
 
-def _cuts(batch: int, accumulate: int, processes: int) -> None:
+def _check_batch(batch: int, accumulate: int, processes: int) -> None:
     if accumulate < 1 or batch < 1 or batch % (accumulate * processes):
         raise UserError(
             f"A batch of {batch} cannot be cut into {accumulate} equal part(s) on {processes} "
@@ -159,42 +200,52 @@ def _cuts(batch: int, accumulate: int, processes: int) -> None:
 
 
 def _train(
-    run: TrainingRun, data, folder: RunFolder, progress: bool, on_event, early_stopping
+    run: TrainingRun, data, folder: RunFolder, show: bool, on_event, early_stopping, workers: int
 ) -> None:
-    """Every step that is left, each told to the folder and the listener."""
-    schedule = run.schedule
+    """Every step that is left; its event goes to the folder and to the listener."""
+    total = run.schedule.steps
     start = time.monotonic() - (run.history[-1]["seconds"] if run.history else 0)
-    bar = tqdm(run.remaining_steps(), disable=not progress, initial=run.step, total=schedule.steps)
-    if progress and run.alphas.parameters:
-        bar.write(budget(schedule, len(run.alphas.parameters[0])))
+    if show and run.alphas:
+        print(budget(run.schedule, len(run.alphas[0])))
+    bar = shown(run.remaining_steps(), "fit", total, run.step, quiet=not show)
+    batches = run.batches(workers)
     run.model.train()
     try:
         for stage, done in bar:
             if early_stopping and early_stopping.should_stop(run.history):
                 break
-            event = run.train_step(stage, done)
-            event |= (
-                early_stopping.validate(run.model, data, run.step, run.micro_batch)
-                if early_stopping
-                else {}
-            )
+            with run.naming_memory():
+                event = run.train_step(stage, done, *next(batches))
+                if early_stopping:
+                    how = run.step, run.micro_batch, run.step == total
+                    event |= early_stopping.validate(run.model, data, *how)
             event["seconds"] = round(time.monotonic() - start, 3)
             memory = f"{peak_mb(run.fabric.device):.0f} MB"
             bar.set_postfix(stage=stage.name, loss=event["loss"], peak=memory, refresh=False)
             run.history.append(event)
-            folder.write(run, event)
+            if best := is_best(run.history):
+                run.keep_best()
+            folder.write(run, event, best)
             if on_event and run.fabric.is_global_zero:
                 on_event(event)
     finally:
+        batches.close()
         run.model.eval()
         run.unfreeze()
 
 
-def _genotype(run: TrainingRun, data, schedule: Schedule, seed: int, images: int = 16):
+def _genotype(run: TrainingRun, data, images: int | None, show: bool) -> Genotype | None:
     """Both readings on the first training images, as many at once as a step holds."""
-    model, how = run.model, {"schedule": schedule.name, "data": data.name, "seed": seed}
+    model = run.model
+    if images is None:
+        images = min(16, max(2, TOKENS // (model.image_size // 16) ** 2))
+    if not images or not hasattr(model.method, "operators"):
+        return None
     part = [data.train[i] for i in range(min(images, len(data.train)))]
+    if show:
+        print(f"Reading the operators of every block on {len(part)} image(s).", file=sys.stderr)
     if model.tile:
-        part = [draw_tile(sample, model.tile, (seed, i)) for i, sample in enumerate(part)]
+        part = [draw_tile(s, model.tile, (run.seed, i)) for i, s in enumerate(part)]
     batch, _ = to_batch(part, model.image_size, resize=model.resize)
+    how = {"schedule": run.schedule.name, "data": data.name, "seed": run.seed}
     return read_genotype(model, batch.to(run.fabric.device), run.micro_batch, **how)

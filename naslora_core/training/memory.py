@@ -1,7 +1,9 @@
-"""How much memory a run took, and which knobs to turn when it was too much."""
+"""How much memory a run took, and what to change when it was too much."""
 
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -23,6 +25,20 @@ def peak_mb(device: torch.device | None = None) -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, kilobytes here
 
 
+WORDS = ("can't allocate memory", "not enough memory", "out of memory")  # of a RuntimeError
+
+
+@contextmanager
+def naming_the_remedy(*held) -> Iterator[None]:
+    """Inside, a lack of memory on any device becomes the UserError of `out_of_memory`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # PyTorch's own is a RuntimeError
+        if isinstance(error, MemoryError) or any(words in str(error) for words in WORDS):
+            raise out_of_memory(*held) from error
+        raise
+
+
 def out_of_memory(
     model,
     batch: int,
@@ -38,7 +54,7 @@ def out_of_memory(
     """
     held, knobs = batch // accumulate // processes, []
     if held > 1:
-        more = f"accumulate={batch // processes} (one image at a time, Dice then of each)"
+        more = f"accumulate={batch // processes} (one image at a time, a third more time)"
         knobs.append((1 / held, more))
     blocks = getattr(getattr(model, "sam", None), "image_encoder", None)
     depth = len(blocks.blocks) if blocks is not None else 0

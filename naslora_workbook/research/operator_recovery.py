@@ -136,8 +136,8 @@ def lesson(kernel: Tensor, garden: Garden, seed: int, step: int) -> tuple[Tensor
 def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tuple]:
     """Train what is free in `model` on draw(step) = (x, y): (step, what moved, loss) of each.
 
-    Of a stage steps, moves and rates count: every step draws data of its own, so there
-    are no halves to keep apart; decay is AdamW's own.
+    Of a stage steps, moves and rates count: every step draws data of its own, so there are no
+    halves to keep apart; decay is AdamW's own.
     """
     free = {n: p for n, p in model.named_parameters() if p.requires_grad}
     alphas = [p for n, p in free.items() if n.endswith("arch_alpha")]
@@ -146,13 +146,13 @@ def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tup
         "weights": torch.optim.AdamW(weights),
         "alpha": torch.optim.AdamW(alphas, betas=(0.5, 0.999)),
     }
-    plan = schedule.timeline
-    for step, (stage, done) in enumerate(plan):
+    timeline = schedule.timeline
+    for step, (stage, done) in enumerate(timeline):
         moves, (x, y) = stage.moves_at(done)[0], draw(step)
         loss = F.mse_loss(model(x), y)
         model.zero_grad()
         loss.backward()
-        falling = min(1, 2 - 2 * step / len(plan))  # over the second half
+        falling = min(1, 2 - 2 * step / len(timeline))  # over the second half
         for kind in moves:
             rate = stage.alpha_lr if kind == "alpha" else stage.lr * falling
             groups[kind].param_groups[0]["lr"] = rate

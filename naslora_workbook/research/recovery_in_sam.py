@@ -17,7 +17,6 @@ from naslora_core.adapters.nas_lora import cells, decoders
 from naslora_core.data.transforms import to_batch
 from naslora_core.search.operators import build, operator_names
 from naslora_core.search.projection import explain
-from naslora_workbook.research.early import Cut
 from naslora_workbook.research.operator_recovery import Race, plan, search
 
 EVERY = 50  # steps between readings
@@ -58,8 +57,10 @@ def tokens(sam: nn.Module, samples, first: int) -> Tensor:
     """What enters block `first` for every sample, `N h w d`."""
     encoder = sam.image_encoder
     images, _ = to_batch(samples, encoder.img_size)
-    cut = Cut(encoder, encoder.blocks[first:].parameters())
-    return cut.early((images - sam.pixel_mean) / sam.pixel_std)
+    x = encoder.patch_embed((images - sam.pixel_mean) / sam.pixel_std) + encoder.pos_embed
+    for block in encoder.blocks[:first]:
+        x = block(x)
+    return x
 
 
 def plant(sam: nn.Module, name: str, seed: int, bed: Bed, x: Tensor):

@@ -72,8 +72,8 @@ from naslora_core import DecoderOnly, adapt, evaluate, load_sam
 from naslora_core.data import Sample, open_data, to_batch
 from naslora_core.training import losses
 from naslora_core.training.ceilings import shrunk_iou
+from naslora_core.training.data_loading import batch_indices
 from naslora_core.training.fitting import fit
-from naslora_core.training.loop import batch_indices
 from naslora_core.training.metrics import dice, iou
 
 # %% tags=["parameters"]
