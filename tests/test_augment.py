@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naslora_core.data.dataset import Sample
-from naslora_core.data.transforms import to_batch, vary
+from naslora_core.data.transforms import crop, recolour, to_batch
 from naslora_core.errors import UserError
 
 KEYS = st.tuples(st.integers(0, 9), st.integers(0, 10**6), st.integers(0, 10**4))
@@ -25,7 +25,7 @@ def marked(height: int, width: int, classes: int = 3, seed: int = 0) -> Sample:
 @given(st.integers(1, 60), st.integers(1, 60), KEYS)
 def test_the_mask_stays_under_the_image_and_has_only_old_values(height, width, key):
     one = marked(height, width)
-    other = vary(one, key)
+    other = crop(one, key)
     assert other.mask.shape == other.image.shape[:2] and other.mask.dtype == np.uint8
     assert set(np.unique(other.mask)) <= set(np.unique(one.mask))
     greys = [np.unique(other.image[other.mask == label]) for label in np.unique(other.mask)]
@@ -37,7 +37,7 @@ def test_the_mask_stays_under_the_image_and_has_only_old_values(height, width, k
 @given(KEYS)
 def test_a_crop_is_a_window_of_the_mask(key):
     one = Sample(np.zeros((30, 40, 3), np.uint8), np.arange(1200).reshape(30, 40) % 251, "counted")
-    other = vary(one, key).mask.astype(int)
+    other = crop(one, key).mask.astype(int)
     windows = [np.rot90(other, -turns) for turns in range(4)]
     steps = [(np.diff(w, axis=1) % 251 == 1).all() for w in windows]  # along a row they count on
     assert steps.count(True) == 1
@@ -46,25 +46,43 @@ def test_a_crop_is_a_window_of_the_mask(key):
 def test_it_is_a_function_of_the_key_and_leaves_the_generators_alone():
     one = marked(32, 48)
     state = torch.get_rng_state()
-    first, again, other = vary(one, (1, 2, 3)), vary(one, (1, 2, 3)), vary(one, (1, 2, 4))
+    first, again, other = crop(one, (1, 2, 3)), crop(one, (1, 2, 3)), crop(one, (1, 2, 4))
     assert torch.equal(state, torch.get_rng_state())
     assert np.array_equal(first.image, again.image) and np.array_equal(first.mask, again.mask)
     assert first.image.shape != other.image.shape or (first.image != other.image).any()
     assert np.array_equal(one.image, marked(32, 48).image)
 
 
-def test_colours_are_drawn_too_and_stay_near_the_samples_own():
-    grey = Sample(np.full((8, 8, 3), 128, np.uint8), np.zeros((8, 8), np.uint8), "grey")
-    red = Sample(np.full((8, 8, 3), (160, 90, 90), np.uint8), grey.mask, "red")
+def test_colours_are_a_function_of_the_key_and_stay_near_the_samples_own():
+    grey = torch.full((3, 8, 8), 128.0)
+    red = torch.tensor([160.0, 90.0, 90.0])[:, None, None].expand(3, 8, 8)
     for one in (grey, red):
-        seen = np.array([vary(one, (0, 0, i)).image[0, 0] for i in range(32)]).astype(int)
-        assert len(np.unique(seen, axis=0)) > 20
-        assert 10 < np.abs(seen - one.image[0, 0]).max() < 80
+        seen = torch.stack([recolour(one, (0, 0, i))[:, 0, 0] for i in range(32)])
+        assert len(seen.unique(dim=0)) > 20
+        assert 10 < (seen - one[:, 0, 0]).abs().max() < 80
+        assert torch.equal(recolour(one, (0, 0, 3))[:, 0, 0], seen[3])
+
+
+@pytest.mark.parametrize("resize", ["square", "pad"])
+def test_colours_change_after_the_resize_and_leave_the_padding(monkeypatch, resize):
+    shapes = []
+
+    def noted(image, key):
+        shapes.append(tuple(image.shape))
+        return image + 1
+
+    monkeypatch.setattr("naslora_core.data.transforms.recolour", noted)
+    images, _ = to_batch([marked(40, 80)], 24, [(0, 0, 1)], "full", resize)
+    (_, high, wide) = shapes[0]
+    assert max(high, wide) == 24 and (high, wide) != (40, 80)
+    if (high, wide) != (24, 24):
+        mean = torch.tensor([123.675, 116.28, 103.53])
+        assert torch.equal(images[0, :, -1, -1], mean)
 
 
 def test_all_turns_and_many_sizes_are_drawn():
     one = Sample(np.zeros((64, 64, 3), np.uint8), np.tri(64, dtype=np.uint8), "triangle")
-    seen = [vary(one, (0, 0, i)).mask for i in range(64)]
+    seen = [crop(one, (0, 0, i)).mask for i in range(64)]
     corners = {tuple(bool(m[y, x]) for y in (0, -1) for x in (0, -1)) for m in seen}
     assert len({m.shape for m in seen}) > 20 and len(corners) >= 4
 

@@ -53,7 +53,7 @@ def test_every_option_reaches_what_it_is_for(asked, tmp_path):
     method = replace(METHODS["nas_lora"], rank=2, scale=0.5)
     assert asked == {
         "launch": {"devices": 2, "nodes": 3, "precision": "bf16", "accelerator": "cuda"},
-        "open_data": {"name": "my_images", "groups": "^(a)"},
+        "open_data": {"name": "my_images", "groups": "^(a)", "progress": False},
         "load_sam": {"name": "vit_b", "checkpoint": "my.pth"},
         "adapt": {
             "sam": "a SAM", "method": method, "classes": 3, "seed": 5, "head": "matched",

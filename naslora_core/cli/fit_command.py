@@ -7,7 +7,7 @@ from pathlib import Path
 
 from naslora_core.adapters import adapt
 from naslora_core.cli.method_settings import method_of
-from naslora_core.data import open_data
+from naslora_core.data import Dataset, open_data
 from naslora_core.data.image_io import allow_large_pictures
 from naslora_core.errors import UserError
 from naslora_core.sam import load_sam
@@ -37,15 +37,14 @@ def fit(arguments: argparse.Namespace) -> None:
         _report(result, a, out)
 
 
-def _open(a: argparse.Namespace, speaks: bool):
+def _open(a: argparse.Namespace, speaks: bool) -> Dataset:
     """The data; what `check` would note about them in one line."""
     if speaks and not a.quiet:
         print(f"Reading every image and mask of {a.data}.", file=sys.stderr)
-    data = open_data(a.data, groups=a.groups)
-    notes = getattr(data, "notes", ())
-    if speaks and notes:
-        more = f" {len(notes) - 1} more note(s)." if len(notes) > 1 else ""
-        print(f"Note: {notes[0]}{more} All: naslora check {shlex.quote(a.data)}", file=sys.stderr)
+    data = open_data(a.data, groups=a.groups, progress=speaks and sys.stderr.isatty())
+    if speaks and data.notes:
+        more = f" {len(data.notes) - 1} more note(s)." if len(data.notes) > 1 else ""
+        print(f"Note: {data.notes[0]}{more} All: naslora check {shlex.quote(a.data)}")
     return data
 
 

@@ -3,7 +3,8 @@
 From samples to a batch at the model's size, and from logits back to a sample's own size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -19,32 +20,49 @@ ASPECT = (3 / 4, 4 / 3)  # beside the sample's own
 COLOURS = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.03}
 
 
-def vary(sample: Sample, key: tuple[int, ...]) -> Sample:
-    """A crop of half the area or more, by 0 to 3 quarter turns, in other colours.
+def crop(sample: Sample, key: tuple[int, ...]) -> Sample:
+    """A window of half the area or more, by 0 to 3 quarter turns.
 
     key: integers, e.g. (seed, step, index), that alone decide. No pixel is interpolated, so the
-    mask keeps its exact values and its place under the image. The crop and the colours are drawn
-    as torchvision's RandomResizedCrop and ColorJitter draw them.
+    mask keeps its exact values and its place under the image. The window is drawn as torchvision's
+    RandomResizedCrop draws it.
     """
+    from torchvision.transforms import v2
+
     rng = np.random.default_rng((*key, 1))  # without the 1 it would repeat the coins of the flips
-    top, left, height, width, colours = _draw(sample, int(rng.integers(2**62)))
-    window = slice(top, top + height), slice(left, left + width)
-    turns = int(rng.integers(4))
-    image, mask = (np.rot90(x[window], turns) for x in (colours, sample.mask))
+    shape = torch.empty(1, *sample.mask.shape, device="meta")
+    own = shape.shape[2] / shape.shape[1]
+    with _seeded(int(rng.integers(2**62))):
+        ratio = [a * own for a in ASPECT]
+        top, left, height, width = v2.RandomResizedCrop.get_params(shape, AREA, ratio)
+    window, turns = (slice(top, top + height), slice(left, left + width)), int(rng.integers(4))
+    image, mask = (np.rot90(x[window], turns) for x in (sample.image, sample.mask))
     return Sample(image.copy(), mask.copy(), sample.name)
 
 
-def _draw(sample: Sample, seed: int) -> tuple[int, int, int, int, np.ndarray]:
-    """The crop's top, left, height and width, and the whole image in other colours."""
+def recolour(image: Tensor, key: tuple[int, ...]) -> Tensor:
+    """RGB `3 h w` in 0..255 in other colours, as torchvision's ColorJitter draws them.
+
+    One thread computes the mean that contrast needs: of several, its last bit would hang on how
+    many there are.
+    """
     from torchvision.transforms import v2
 
-    image = torch.tensor(sample.image).permute(2, 0, 1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _seeded(int(np.random.default_rng((*key, 3)).integers(2**62))):
+            return 255 * v2.ColorJitter(**COLOURS)(image / 255)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Inside, the CPU's global generator starts from a seed; CUDA's are left alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would move CUDA's too
-        own = image.shape[2] / image.shape[1]
-        crop = v2.RandomResizedCrop.get_params(image, AREA, [a * own for a in ASPECT])
-        other = v2.ColorJitter(**COLOURS)(image)
-    return *crop, other.permute(1, 2, 0).numpy()
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 SAM_MEAN = (123.675, 116.28, 103.53)  # as padding it becomes 0 once SAM has normalised
@@ -65,10 +83,10 @@ def to_batch(
     resize: "square" squeezes them, "pad" keeps their shape (see `resize_longest_pad`). Images are
     resized with antialiasing, masks by the nearest pixel, so labels stay exact.
     augment_keys: one tuple of integers a sample, e.g. (seed, step, index); it alone decides which
-    of the two flips are made, so a resumed run draws the same. augment="full" crops, turns and
-    colours each sample before (see `vary`). tile: side, and share with an object: first a piece of
-    each image is drawn by its key (see `tiles.draw_tile`). Raises UserError for another word, and
-    for what is no Sample.
+    of the two flips are made, so a resumed run draws the same. augment="full" crops and turns each
+    sample before, and changes its colours once it is small. tile: side, and share with an object:
+    first a piece of each image is drawn by its key (see `tiles.draw_tile`). Raises UserError for
+    another word, and for what is no Sample.
     """
     for sample in samples:
         check_sample(sample)
@@ -76,13 +94,15 @@ def to_batch(
         pairs = zip(samples, augment_keys, strict=True)
         samples = [draw_tile(s, tile[0], key, tile[1]) for s, key in pairs]
     if known(augment, AUGMENTS, "augment is") == "full" and augment_keys:
-        samples = [vary(s, key) for s, key in zip(samples, augment_keys, strict=True)]
+        samples = [crop(s, key) for s, key in zip(samples, augment_keys, strict=True)]
     pairs = [_resized(s, size, resize) for s in samples]
     images, masks = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     for i, key in enumerate(augment_keys or ()):
         axes, (h, w) = flips(key), filled(samples[i].mask.shape, size, resize)
         images[i, :, :h, :w] = images[i, :, :h, :w].flip(axes)
         masks[i, :h, :w] = masks[i, :h, :w].flip(axes)
+        if augment == "full":
+            images[i, :, :h, :w] = recolour(images[i, :, :h, :w], key)
     return images, masks
 
 

@@ -36,7 +36,8 @@ def _can_fork() -> bool:
 class StepBatches(Dataset):
     """By (step, half) the batch of this process: images `b 3 S S` float32, masks `b S S` uint8.
 
-    augment, resize, tile: as for `to_batch`. part: (rank, number of processes); each takes its share of the step's `batch` images.
+    augment, resize, tile: as for `to_batch`. part: (rank, number of processes); each takes its
+    share of the step's `batch` images.
     """
 
     samples: Sequence
