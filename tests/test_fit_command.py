@@ -57,7 +57,7 @@ def test_every_option_reaches_what_it_is_for(asked, tmp_path):
         "load_sam": {"name": "vit_b", "checkpoint": "my.pth"},
         "adapt": {
             "sam": "a SAM", "method": method, "classes": 3, "seed": 5, "head": "matched",
-            "resize": "pad",
+            "resize": "pad", "tile": None, "tile_objects": 0.5,
         },
         "train": {
             "model": "a model", "data": DATA, "schedule": "bilevel", "steps": 7, "batch": 6,
