@@ -2,13 +2,11 @@
 
     python -m naslora_workbook.research.low_rank_budget
 
-Lesson 05's data and settings, three seeds. Writes `results/low_rank_budget.jsonl`: a first line of
-provenance, then a line a seed and row with the mean test Dice.
+Lesson 05's data and settings, three seeds. Keeps a record a seed and row, with the mean test Dice,
+as the results "low_rank_budget".
 """
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,11 +15,11 @@ from naslora_core import LoRA, adapt, evaluate, fit, load_sam
 from naslora_core.adapters import Full
 from naslora_core.adapters.target_layers import places
 from naslora_core.data import open_data
-from naslora_core.files import write_atomic
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research.provenance import provenance
+from naslora_workbook.results.records import keep, recorded
 
-OUT = Path(__file__).parents[1] / "results" / "low_rank_budget.jsonl"
+NAME = "low_rank_budget"
 COMMAND = "python -m naslora_workbook.research.low_rank_budget"
 LINEARS = ("qkv", "proj", "lin1", "lin2")
 RANK, SCALE, SEEDS = 4, 4.0, (0, 1, 2)
@@ -81,22 +79,20 @@ def rows(sam, seed: int) -> dict[str, float]:
 
 def recorded_budget() -> tuple[dict[str, list[float]], dict]:
     """The recorded table, row -> test Dice by seed, and its provenance."""
-    first, *lines = map(json.loads, OUT.read_text().splitlines())
-    table: dict[str, list[float]] = {}
-    for line in lines:
-        table.setdefault(line["row"], []).append(line["dice"])
-    return table, first["provenance"]
+    records, table = recorded(NAME), {}
+    for record in records:
+        table.setdefault(record["row"], []).append(record["dice"])
+    return table, records[0]["provenance"]
 
 
 def main() -> None:
-    """Compute every seed and write the file."""
-    sam = load_sam("sam_nano")
-    lines = [{"provenance": provenance(COMMAND)}]
+    """Compute every seed and keep the records."""
+    sam, made, records = load_sam("sam_nano"), provenance(COMMAND), []
     for seed in SEEDS:
-        for name, dice in rows(sam, seed).items():
-            lines.append({"seed": seed, "row": name, "dice": round(dice, 4)})
-            print(lines[-1])
-    write_atomic(OUT, "".join(json.dumps(line) + "\n" for line in lines))
+        for row, dice in rows(sam, seed).items():
+            records.append({"seed": seed, "row": row, "dice": round(dice, 4), "provenance": made})
+            print(records[-1])
+    keep(NAME, records)
 
 
 if __name__ == "__main__":
