@@ -431,7 +431,7 @@ figures.ambiguity(predictor, photo, click)
 # predictions are no longer valid.
 
 # %% [markdown]
-# ## What the grid leaves
+# ## The ceiling
 # The decoder draws on a coarse grid: four mask pixels along the side of a token. The result
 # is then enlarged. Is the grid fine enough for the true outlines? To find out, shrink the
 # *true* mask to this grid, enlarge it again, and compute its IoU with the original. The
