@@ -53,6 +53,8 @@ def _run(words: list[str]) -> int:
     from naslora_core.cli import parse
     from naslora_core.cpu_quota import limit_threads
 
+    if find_spec("naslora_workbook"):
+        import_module("naslora_workbook.cli")  # enters its commands
     arguments, rest = parse(words)
     if arguments.needs_packages:
         os.getcwd()  # a folder that is gone would stop libraries in their midst

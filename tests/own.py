@@ -8,8 +8,8 @@ from PIL import Image
 from tiny import squares
 
 from naslora_core.adapters import DecoderOnly, adapt, save_adapter
-from naslora_core.cli import build_parser
 from naslora_core.sam import load_sam
+from naslora_workbook.cli import build_parser
 
 
 def call(*words) -> None:

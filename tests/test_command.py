@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from naslora_core.__main__ import main
-from naslora_core.cli import build_parser
 from naslora_core.cli.command import COMMANDS
 from naslora_core.cpu_quota import THREADS, allowed_cpus, limit_threads
+from naslora_workbook.cli import build_parser
 
 
 @pytest.mark.parametrize("words, told", [

@@ -10,13 +10,13 @@ from tiny import tiny_data
 
 from naslora_core.adapters import METHODS, DecoderOnly, adapt
 from naslora_core.adapters.methods import VARIANTS
-from naslora_core.cli import build_parser
 from naslora_core.sam import build_nano
 from naslora_core.search import OPERATOR_SETS
 from naslora_core.training.ceilings import shrunk_iou
 from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
 from naslora_core.training.evaluation import Scores
 from naslora_core.training.fitting import FitResult
+from naslora_workbook.cli import build_parser
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research import commands
 from naslora_workbook.research.compare import LOOKED_AT, RANDOM, Setting, compare

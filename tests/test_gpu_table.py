@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
+from naslora_workbook.cli import build_parser
 from naslora_workbook.research.benchmarks import gpu_steps
 from naslora_workbook.research.benchmarks.gpu_steps import COMPARED, Leg, legs, measured, removed
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA
-from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
+from naslora_workbook.cli import build_parser
 from naslora_workbook.research import memory_planner as planner
 from naslora_workbook.research.benchmarks.measurement import allocated_peak
 from naslora_workbook.research.memory_planner import (

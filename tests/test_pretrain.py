@@ -12,11 +12,11 @@ import torch
 from own import call
 from safetensors.torch import load_file
 
-from naslora_core.cli import build_parser
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.sam.checkpoints import read_state
 from naslora_core.training.distributed import single_process
+from naslora_workbook.cli import build_parser
 from naslora_workbook.research.pretraining import pretrain, publish
 from naslora_workbook.research.pretraining.leg import Examples, Leg, batches, learning_rate
 from naslora_workbook.research.pretraining.loss import mask_loss, soft_iou

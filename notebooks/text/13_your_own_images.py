@@ -77,6 +77,9 @@ STEPS = 20  # of each small run that shows a cause
 
 # %%
 from naslora_workbook import checks, figures, profile
+
+# %%
+from naslora_workbook.cli import build_parser
 from naslora_workbook.figures.mixing import Rows
 from naslora_workbook.lessons.headline import record
 from naslora_workbook.results.labels import LABELS
@@ -98,9 +101,6 @@ from naslora_core import (
     open_model,
     predict,
 )
-
-# %%
-from naslora_core.cli import build_parser
 from naslora_core.data import Sample, to_batch
 from naslora_core.data.image_io import read_image
 from naslora_core.errors import UserError
