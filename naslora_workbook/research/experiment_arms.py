@@ -63,6 +63,7 @@ ARMS = {
     "volume_lora": Arm(VolumeLoRA()),
     "volume_searched": Arm(VolumeNASLoRA(), "stage-wise"),
     "volume_searched_.001": Arm(VolumeNASLoRA(), "stage-wise", lr=1e-3),
+    "volume_fast_.001": Arm(VolumeNASLoRA(pace=20.0), "stage-wise", lr=1e-3),
 }
 ARMS |= {f"single_{n}": Arm(f"single_{n}") for n in SINGLES}
 ARMS |= {f"wide_{n}": Arm(_space((n,), False)) for n in WIDE[3:]}
@@ -90,7 +91,7 @@ _shares = [f"bad{b}_{how}" for b in (0, 6, 12) for how in _how]
 _third = [f"bad3_{how}" for how in _how]
 _half = [f"bad{b}_{how}" for b in (0, 6) for how in _how]
 _volume = ("lora", "volume_lora", "searched", "volume_searched", "searched_.001",
-           "volume_searched_.001")  # fmt: skip
+           "volume_searched_.001", "volume_fast_.001")  # fmt: skip
 _oracle = ("lora", "uniform", "searched", "fixed_5x5", *(f"single_{n}" for n in SINGLES))
 _tapwise = ("uniform", "tapwise_5x5", "equal_5x5", "searched")
 _collapse = ("lora", "lora_0.01", "lora_0.01_decoder_.003", "lora_decoder_.01", "searched_0.01",

@@ -122,24 +122,28 @@ class Tapwise(Free):
 class Volume:
     """A method with one learned gain exp(pace v) on the path of every adapted Linear.
 
-    pace 7 lets log(gain) move by about .02 a step at a weight rate of .003, as fast as alpha does.
+    pace 7 lets log(gain) move by about .02 a step at a weight rate of .003, as fast as alpha does;
+    at .001 that takes a pace of 20.
     """
+
+    pace = 7.0
 
     def inject(self, encoder: nn.Module) -> None:
         super().inject(encoder)
         for layer in [m for m in encoder.modules() if isinstance(m, LoRALinear)]:
-            nn.utils.parametrize.register_parametrization(layer, "Wd", Gain())
+            nn.utils.parametrize.register_parametrization(layer, "Wd", Gain(self.pace))
 
 
 class Gain(nn.Module):
-    """x -> exp(7 v) x, v = 0 at first."""
+    """x -> exp(pace v) x, v = 0 at first."""
 
-    def __init__(self):
+    def __init__(self, pace: float):
         super().__init__()
+        self.pace = pace
         self.v = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (7 * self.v).exp() * x
+        return (self.pace * self.v).exp() * x
 
     def right_inverse(self, x: Tensor) -> Tensor:
         return x
@@ -154,11 +158,13 @@ class VolumeLoRA(Volume, LoRA):
 class VolumeNASLoRA(Volume, NASLoRA):
     """NAS-LoRA with a learned gain a block."""
 
+    pace: float = 7.0
+
 
 def gains(model: nn.Module) -> list[float]:
     """The learned gains of a model, block by block; none where it has none."""
     found = [m for m in model.modules() if isinstance(m, Gain)]
-    return [round((7 * m.v).exp().item(), 3) for m in found]
+    return [round((m.pace * m.v).exp().item(), 3) for m in found]
 
 
 def slower_decoder(model: nn.Module, ratio: float):

@@ -18,7 +18,8 @@ _ALONE = [f"single_{n}" for n in SINGLES]
 CONTRASTS = {
     "bad_company": _BAD + _COST,
     "volume": [("volume_lora", "lora"), ("volume_searched", "searched"), ("searched", "lora"),
-               ("volume_searched", "volume_lora"), ("volume_searched_.001", "searched_.001")],
+               ("volume_searched", "volume_lora"), ("volume_searched_.001", "searched_.001"),
+               ("volume_fast_.001", "searched_.001")],
     "oracle": [(a, "uniform") for a in ("lora", "searched", "fixed_5x5", *_ALONE)],
     "preconditioner": [("tapwise_5x5", "uniform"), ("equal_5x5", "uniform"),
                        ("tapwise_5x5", "equal_5x5"), ("searched", "tapwise_5x5")],
