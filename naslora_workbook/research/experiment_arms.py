@@ -80,6 +80,7 @@ for _lr in (1e-2, 3e-2):
         ARMS[f"{_base}_{_lr:g}_decoder_.003"] = replace(ARMS[_base], lr=_lr, decoder_lr=3e-3)
         ARMS[f"{_base}_{_lr:g}_decoder_.001"] = replace(ARMS[_base], lr=_lr, decoder_lr=1e-3)
 ARMS["lora_decoder_.01"] = Arm("lora", decoder_lr=1e-2)
+ARMS["searched_decoder_.01"] = replace(ARMS["searched"], decoder_lr=1e-2)
 ARMS["lora_decoder_.001"] = Arm("lora", decoder_lr=1e-3)
 
 FEW = ("lora", "fixed_3x3", "conv_lora", "searched", "unet", "decoder_only")
@@ -94,20 +95,22 @@ _volume = ("lora", "volume_lora", "searched", "volume_searched", "searched_.001"
            "volume_searched_.001", "volume_fast_.001")  # fmt: skip
 _oracle = ("lora", "uniform", "searched", "fixed_5x5", *(f"single_{n}" for n in SINGLES))
 _tapwise = ("uniform", "tapwise_5x5", "equal_5x5", "searched")
-_collapse = ("lora", "lora_0.01", "lora_0.01_decoder_.003", "lora_decoder_.01", "searched_0.01",
-             "searched_0.01_decoder_.003", "lora_0.03_decoder_.003")  # fmt: skip
+_first = ("fixed_5x5", "single_conv_3x3", "single_avg_pool_3x3", "single_conv_5x5")
+_collapse = ("searched_0.01", "searched_0.01_decoder_.003", "searched_decoder_.01")
+_lora = ("lora", "lora_0.01", "lora_0.01_decoder_.003", "lora_decoder_.01",
+         "lora_0.03_decoder_.003")  # fmt: skip
 _rates = [n for n in ARMS if n.startswith(("lora_0.0", "searched_0.0", "fixed_3x3_0.0"))]
 _few = [f"{name}_of_{n}" for n in (4, 16, 64) for name in FEW] + list(FEW)
 _eight = [f"{name}_of_8" for name in FEW]
-_all = ("leaf", "vessel", "camouflage", "cropweed", "polyp")
+_all = ("camouflage", "leaf", "vessel", "cropweed", "polyp")
 
 # of each experiment: domain, arms, seeds; the first that are listed are the first that run
 EXPERIMENTS = {
     "bad_company": [("leaf", _shares, SEEDS), ("leaf", _third, SEEDS),
                     ("vessel", _half, SEEDS), ("camouflage", _half, SEEDS)],
     "volume": [("camouflage", _volume, SEEDS), ("polyp", _volume, SEEDS)],
-    "oracle": [(d, _oracle, SEEDS) for d in _all],
+    "oracle": [("camouflage", _first, SEEDS), *((d, _oracle, SEEDS) for d in _all)],
     "preconditioner": [(d, _tapwise, SEEDS) for d in ("camouflage", "leaf", "vessel")],
-    "decoder_rate": [("camouflage", _collapse, SEEDS), ("camouflage", _rates, SEEDS)],
+    "decoder_rate": [("camouflage", arms, SEEDS) for arms in (_collapse, _lora, _rates)],
     "few_images": [(d, _few, SEEDS) for d in ("leaf", "vessel")] + [("leaf", _eight, SEEDS)],
 }  # fmt: skip
