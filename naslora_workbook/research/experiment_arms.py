@@ -81,6 +81,8 @@ for _lr in (1e-2, 3e-2):
         ARMS[f"{_base}_{_lr:g}_decoder_.001"] = replace(ARMS[_base], lr=_lr, decoder_lr=1e-3)
 ARMS["lora_decoder_.01"] = Arm("lora", decoder_lr=1e-2)
 ARMS["searched_decoder_.01"] = replace(ARMS["searched"], decoder_lr=1e-2)
+for _name in ("searched_0.01", "searched_0.01_decoder_.003", "searched_decoder_.01", "searched"):
+    ARMS[f"{_name}_100_steps"] = replace(ARMS[_name], steps=100)
 ARMS["lora_decoder_.001"] = Arm("lora", decoder_lr=1e-3)
 
 FEW = ("lora", "fixed_3x3", "conv_lora", "searched", "unet", "decoder_only")
@@ -97,6 +99,7 @@ _oracle = ("lora", "uniform", "searched", "fixed_5x5", *(f"single_{n}" for n in 
 _tapwise = ("uniform", "tapwise_5x5", "equal_5x5", "searched")
 _first = ("fixed_5x5", "single_conv_3x3", "single_avg_pool_3x3", "single_conv_5x5")
 _collapse = ("searched_0.01", "searched_0.01_decoder_.003", "searched_decoder_.01")
+_quick = [f"{name}_100_steps" for name in (*_collapse, "searched")]
 _lora = ("lora", "lora_0.01", "lora_0.01_decoder_.003", "lora_decoder_.01",
          "lora_0.03_decoder_.003")  # fmt: skip
 _rates = [n for n in ARMS if n.startswith(("lora_0.0", "searched_0.0", "fixed_3x3_0.0"))]
@@ -111,6 +114,6 @@ EXPERIMENTS = {
     "volume": [("camouflage", _volume, SEEDS), ("polyp", _volume, SEEDS)],
     "oracle": [("camouflage", _first, SEEDS), *((d, _oracle, SEEDS) for d in _all)],
     "preconditioner": [(d, _tapwise, SEEDS) for d in ("camouflage", "leaf", "vessel")],
-    "decoder_rate": [("camouflage", arms, SEEDS) for arms in (_collapse, _lora, _rates)],
+    "decoder_rate": [("camouflage", arms, SEEDS) for arms in (_quick, _collapse, _lora, _rates)],
     "few_images": [(d, _few, SEEDS) for d in ("leaf", "vessel")] + [("leaf", _eight, SEEDS)],
 }  # fmt: skip

@@ -23,7 +23,8 @@ CONTRASTS = {
     "oracle": [(a, "uniform") for a in ("lora", "searched", "fixed_5x5", *_ALONE)],
     "preconditioner": [("tapwise_5x5", "uniform"), ("equal_5x5", "uniform"),
                        ("tapwise_5x5", "equal_5x5"), ("searched", "tapwise_5x5")],
-    "decoder_rate": [(f"{m}{arm}", m) for m in ("searched", "lora")
+    "decoder_rate": [(f"{m}{arm}{end}", f"{m}{end}") for m in ("searched", "lora")
+                     for end in ("_100_steps", "")
                      for arm in ("_0.01", "_0.01_decoder_.003", "_decoder_.01")],
     "few_images": [(f"{a}{of}", f"lora{of}") for of in ("_of_4", "_of_8", "_of_16", "_of_64", "")
                    for a in FEW if a != "lora"],

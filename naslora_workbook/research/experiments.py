@@ -159,10 +159,13 @@ def _choice(genotype) -> dict:
 
 
 def run_all(experiment: str, folder: Path, share: str, until: str, only: list[str]) -> None:
-    """Every missing run of a share of the experiment (the I-th of each N), of some domains."""
+    """Every missing run of a share of the experiment (the I-th of each N).
+
+    only: words of which each is the domain or a part of the arm's name.
+    """
     torch.set_num_threads(1)
     sam, (first, every) = load_sam(), map(int, share.split("/"))
-    wanted = [j for j in dict.fromkeys(jobs(experiment)) if not only or j.domain in only]
+    wanted = [j for j in dict.fromkeys(jobs(experiment)) if all(w in j.name for w in only)]
     for job in wanted[first - 1 :: every]:
         if until and time.strftime("%H:%M", time.gmtime()) >= until:
             return print(f"stopped at {until}", flush=True)
@@ -214,7 +217,7 @@ def main() -> None:
     parser.add_argument("experiment", choices=EXPERIMENTS)
     parser.add_argument("--runs", type=Path, default=Path("build/experiments"), metavar="FOLDER")
     parser.add_argument("--share", default="1/1", metavar="I/N", help="every N-th run")
-    parser.add_argument("--only", nargs="+", default=[], metavar="DOMAIN")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="in a run's name")
     parser.add_argument("--until", default="", metavar="HH:MM", help="begin none after, UTC")
     a = parser.parse_args()
     if a.what == "run":
