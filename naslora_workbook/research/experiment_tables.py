@@ -5,11 +5,14 @@ both arms; 95 % of means lie between its ends. It speaks of these domains. Three
 narrow rather than too wide.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from naslora_core.exercises.lesson_09 import steadiness
 from naslora_workbook.research.experiment_arms import EXPERIMENTS, FEW, SINGLES
+from naslora_workbook.research.experiment_findings import deaf
 
 _HOW = ("uniform", "searched", "joint_.1")
 _BAD = [(f"bad{b}_{how}", f"bad{b}_uniform") for b in (0, 3, 6, 12) for how in _HOW[1:]]
@@ -32,9 +35,9 @@ CONTRASTS = {
 
 
 def table(experiment: str, runs: Mapping[str, dict]) -> str:
-    """Two Markdown tables: every arm's IoU, and every contrast by domain and over domains."""
+    """Markdown tables: every arm's IoU, every contrast by domain and over domains, every alpha."""
     mine = [r for r in runs.values() if _belongs(r, experiment)]
-    return "\n".join([*_means(mine), "", *_differences(experiment, mine)])
+    return "\n".join([*_means(mine), "", *_differences(experiment, mine), "", *_alphas(mine)])
 
 
 def _belongs(run: dict, experiment: str) -> bool:
@@ -63,6 +66,23 @@ def _differences(experiment: str, runs: Sequence[dict]) -> Iterator[str]:
         whole = {"all of these": list(parts.values())} if len(parts) > 1 else {}
         for name, found in ({d: [v] for d, v in parts.items()} | whole).items():
             yield f"| {arm} - {against} | {name} | {_row(found)} |"
+
+
+def _alphas(runs: Sequence[dict]) -> Iterator[str]:
+    """What alpha did in the arms that search: steadiness beside that of noise, and who won."""
+    moved = [r for r in runs if "steadiness" in r]
+    yield "| domain | arm | blocks | steadiness, median | above 95 % of noise | winners |"
+    yield "|---|---|---|---|---|---|"
+    for domain, arm in sorted({(r["domain"], r["arm"]) for r in moved}):
+        found = [r for r in moved if (r["domain"], r["arm"]) == (domain, arm)]
+        noise = steadiness(deaf(found[0]["alpha_steps"], 0.02, len(found[0]["probability"][0])))
+        steady = np.array([v for r in found for v in r["steadiness"]])
+        names = Counter(name for r in found for name in r["argmax"]).most_common(4)
+        yield (
+            f"| {domain} | {arm} | {len(steady)} | {np.median(steady):.3f} | "
+            f"{(steady > np.quantile(noise, 0.95)).sum()} | "
+            f"{', '.join(f'{n} {c}' for n, c in names)} |"
+        )
 
 
 def paired(runs: Sequence[dict], domain: str, arm: str, against: str) -> np.ndarray:
