@@ -1,0 +1,184 @@
+"""Operators and methods that only the experiments use; importing this registers them.
+
+The permutations are candidates that hurt. `strip_7`, `separable_13` and `max_pool_3x3` are a wider
+operator set. `tapwise_5x5` is the default cell at uniform alpha written as one free kernel.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from naslora_core.adapters import LoRA, NASLoRA
+from naslora_core.adapters.lora import LoRALinear
+from naslora_core.search import Cell
+from naslora_core.search.operators import Operator
+from naslora_core.search.registry import operator
+
+WIDE = ("skip", "conv_3x3", "conv_5x5", "strip_7", "separable_13", "max_pool_3x3")
+BAD = tuple(f"permutation_{i}" for i in range(12))
+
+
+@operator("max_pool_3x3")
+class MaxPool(Operator):
+    """The largest of 3 x 3 tokens, channel by channel."""
+
+    side = 3
+
+    def forward(self, z: Tensor) -> Tensor:
+        return F.max_pool2d(z, 3, 1, 1)
+
+
+@operator("strip_7")
+class Strip(Operator):
+    """A dense 1 x 7 plus a dense 7 x 1 convolution."""
+
+    side = 7
+
+    def __init__(self, rank: int):
+        super().__init__(rank)
+        self.row = nn.Conv2d(rank, rank, (1, 7), padding=(0, 3), bias=False)
+        self.column = nn.Conv2d(rank, rank, (7, 1), padding=(3, 0), bias=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.row(z) + self.column(z)
+
+
+@operator("separable_13")
+class Separable13(Operator):
+    """Depthwise 13 x 13, then pointwise."""
+
+    side = 13
+
+    def __init__(self, rank: int):
+        super().__init__(rank)
+        self.depthwise = nn.Conv2d(rank, rank, 13, padding=6, groups=rank, bias=False)
+        self.pointwise = nn.Conv2d(rank, rank, 1, bias=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(z))
+
+
+class Permutation(Operator):
+    """The tokens of a map in another, fixed order: a candidate that cannot help."""
+
+    number = 0
+
+    def forward(self, z: Tensor) -> Tensor:
+        tokens = z.shape[-2] * z.shape[-1]
+        g = torch.Generator().manual_seed(self.number)
+        return z.flatten(2)[..., torch.randperm(tokens, generator=g)].view_as(z)
+
+
+for _number, _name in enumerate(BAD):
+    operator(_name)(type(f"Permutation{_number}", (Permutation,), {"number": _number}))
+
+
+def tap_rates() -> Tensor:
+    """Step of every tap of the default cell's mixed kernel, in steps of a free kernel, `5 5`.
+
+    Measured (`experiment_findings taps`): a dense operator moves its taps by 1 / 3, separable ones
+    by a little more.
+    """
+    rates = torch.full((5, 5), 0.37)
+    rates[::2, ::2] = 0.70  # dilated taps
+    rates[1:4, 1:4] = 0.75  # inner ring
+    rates[2, 2] = 1.42
+    return rates
+
+
+class Free(Operator):
+    """One free 5 x 5 with the start of the default cell; `rates`: the step of every tap."""
+
+    side = 5
+    rates = torch.ones(5, 5)
+
+    def __init__(self, rank: int):
+        super().__init__(rank)
+        cell = Cell(rank, "linear", "beside")  # the same draws as the default cell
+        start = (cell.kernel() - cell.beside).detach()
+        self.weight = nn.Parameter(start / self.rates)
+
+    def kernel(self) -> Tensor:
+        return self.weight * self.rates
+
+    def macs(self) -> int:
+        return 25 * self.rank**2
+
+
+@operator("equal_5x5")
+class Equal(Free):
+    """All taps at the same rate."""
+
+
+@operator("tapwise_5x5")
+class Tapwise(Free):
+    """Taps at the rates that the default cell gives them."""
+
+    rates = tap_rates()
+
+
+class Volume:
+    """A method with one learned gain exp(pace v) on the path of every adapted Linear.
+
+    pace 7 lets log(gain) move by about .02 a step at a weight rate of .003, as fast as alpha does;
+    at .001 that takes a pace of 20.
+    """
+
+    pace = 7.0
+
+    def inject(self, encoder: nn.Module) -> None:
+        super().inject(encoder)
+        for layer in [m for m in encoder.modules() if isinstance(m, LoRALinear)]:
+            nn.utils.parametrize.register_parametrization(layer, "Wd", Gain(self.pace))
+
+
+class Gain(nn.Module):
+    """x -> exp(pace v) x, v = 0 at first."""
+
+    def __init__(self, pace: float):
+        super().__init__()
+        self.pace = pace
+        self.v = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.pace * self.v).exp() * x
+
+    def right_inverse(self, x: Tensor) -> Tensor:
+        return x
+
+
+@dataclass(frozen=True)
+class VolumeLoRA(Volume, LoRA):
+    """LoRA with a learned gain a block."""
+
+
+@dataclass(frozen=True)
+class VolumeNASLoRA(Volume, NASLoRA):
+    """NAS-LoRA with a learned gain a block."""
+
+    pace: float = 7.0
+
+
+def gains(model: nn.Module) -> list[float]:
+    """The learned gains of a model, block by block; none where it has none."""
+    found = [m for m in model.modules() if isinstance(m, Gain)]
+    return [round((m.pace * m.v).exp().item(), 3) for m in found]
+
+
+def slower_decoder(model: nn.Module, ratio: float):
+    """A listener for `fit` that gives what is trained outside the encoder `ratio` of the rate.
+
+    AdamW's step is the rate times something, so a share of the step is a share of the rate.
+    """
+    outside = [p for n, p in model.trained().items() if "image_encoder" not in n]
+    before = [p.detach().clone() for p in outside]
+
+    @torch.no_grad()
+    def listen(event: dict) -> None:
+        for p, old in zip(outside, before, strict=True):
+            p.copy_(old + ratio * (p - old))
+            old.copy_(p)
+
+    return listen

@@ -1,0 +1,111 @@
+"""Tables of the experiments: means, and differences paired by seed with their intervals.
+
+An interval is a bootstrap: seeds are drawn with replacement, and images within, the same ones for
+both arms; 95 % of means lie between its ends. It speaks of these domains. Three seeds make it too
+narrow rather than too wide.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from naslora_core.exercises.lesson_09 import steadiness
+from naslora_workbook.research.experiment_arms import EXPERIMENTS, FEW, SINGLES
+from naslora_workbook.research.experiment_findings import deaf
+
+_HOW = ("uniform", "searched", "joint_.1")
+_BAD = [(f"bad{b}_{how}", f"bad{b}_uniform") for b in (0, 3, 6, 12) for how in _HOW[1:]]
+_COST = [(f"bad{b}_{how}", f"bad0_{how}") for b in (3, 6, 12) for how in _HOW]
+_ALONE = [f"single_{n}" for n in SINGLES]
+CONTRASTS = {
+    "bad_company": _BAD + _COST,
+    "volume": [("volume_lora", "lora"), ("volume_searched", "searched"), ("searched", "lora"),
+               ("volume_searched", "volume_lora"), ("volume_searched_.001", "searched_.001"),
+               ("volume_fast_.001", "searched_.001")],
+    "oracle": [(a, "uniform") for a in ("lora", "searched", "fixed_5x5", *_ALONE)],
+    "preconditioner": [("tapwise_5x5", "uniform"), ("equal_5x5", "uniform"),
+                       ("tapwise_5x5", "equal_5x5"), ("searched", "tapwise_5x5")],
+    "decoder_rate": [(f"{m}{arm}{end}", f"{m}{end}") for m in ("searched", "lora")
+                     for end in ("_100_steps", "")
+                     for arm in ("_0.01", "_0.01_decoder_.003", "_decoder_.01")],
+    "few_images": [(f"{a}{of}", f"lora{of}") for of in ("_of_4", "_of_8", "_of_16", "_of_64", "")
+                   for a in FEW if a != "lora"],
+}  # fmt: skip
+
+
+def table(experiment: str, runs: Mapping[str, dict]) -> str:
+    """Markdown tables: every arm's IoU, every contrast by domain and over domains, every alpha."""
+    mine = [r for r in runs.values() if _belongs(r, experiment)]
+    return "\n".join([*_means(mine), "", *_differences(experiment, mine), "", *_alphas(mine)])
+
+
+def _belongs(run: dict, experiment: str) -> bool:
+    return any(run["domain"] == d and run["arm"] in arms for d, arms, _ in EXPERIMENTS[experiment])
+
+
+def _means(runs: Sequence[dict]) -> Iterator[str]:
+    yield "| domain | arm | seeds | IoU | lowest to highest | empty masks |"
+    yield "|---|---|---|---|---|---|"
+    for domain, arm in sorted({(r["domain"], r["arm"]) for r in runs}):
+        found = [r for r in runs if (r["domain"], r["arm"]) == (domain, arm)]
+        iou = [r["iou"] for r in found]
+        empty = np.mean([r["empty"] for r in found])
+        yield (
+            f"| {domain} | {arm} | {len(iou)} | {np.mean(iou):.4f} | {min(iou):.4f} to "
+            f"{max(iou):.4f} | {empty:.2f} |"
+        )
+
+
+def _differences(experiment: str, runs: Sequence[dict]) -> Iterator[str]:
+    yield "| difference | domain | seeds | by seed | mean | 95 % interval | so |"
+    yield "|---|---|---|---|---|---|---|"
+    for arm, against in CONTRASTS[experiment]:
+        parts = {d: paired(runs, d, arm, against) for d in dict.fromkeys(r["domain"] for r in runs)}
+        parts = {d: v for d, v in parts.items() if len(v)}
+        whole = {"all of these": list(parts.values())} if len(parts) > 1 else {}
+        for name, found in ({d: [v] for d, v in parts.items()} | whole).items():
+            yield f"| {arm} - {against} | {name} | {_row(found)} |"
+
+
+def _alphas(runs: Sequence[dict]) -> Iterator[str]:
+    """What alpha did in the arms that search: steadiness beside that of noise, and who won."""
+    moved = [r for r in runs if "steadiness" in r]
+    yield "| domain | arm | blocks | steadiness, median | above 95 % of noise | winners |"
+    yield "|---|---|---|---|---|---|"
+    for domain, arm in sorted({(r["domain"], r["arm"]) for r in moved}):
+        found = [r for r in moved if (r["domain"], r["arm"]) == (domain, arm)]
+        noise = steadiness(deaf(found[0]["alpha_steps"], 0.02, len(found[0]["probability"][0])))
+        steady = np.array([v for r in found for v in r["steadiness"]])
+        names = Counter(name for r in found for name in r["argmax"]).most_common(4)
+        yield (
+            f"| {domain} | {arm} | {len(steady)} | {np.median(steady):.3f} | "
+            f"{(steady > np.quantile(noise, 0.95)).sum()} | "
+            f"{', '.join(f'{n} {c}' for n, c in names)} |"
+        )
+
+
+def paired(runs: Sequence[dict], domain: str, arm: str, against: str) -> np.ndarray:
+    """IoU differences `seeds images` of the seeds that both arms have."""
+    of = {(r["arm"], r["seed"]): r["each"] for r in runs if r["domain"] == domain}
+    seeds = sorted(s for a, s in of if a == arm and (against, s) in of)
+    return np.array([np.subtract(of[arm, s], of[against, s]) for s in seeds])
+
+
+def interval(parts: Sequence[np.ndarray], draws: int = 4000) -> tuple[float, float, float]:
+    """The mean of the domains' means with the ends of its interval, seeds and images redrawn."""
+    rng, means = np.random.default_rng(0), np.zeros(draws)
+    for d in parts:
+        seeds = rng.integers(d.shape[0], size=(draws, d.shape[0]))
+        images = rng.integers(d.shape[1], size=(draws, d.shape[1]))
+        means += [d[np.ix_(s, i)].mean() for s, i in zip(seeds, images, strict=True)]
+    low, high = np.quantile(means / len(parts), (0.025, 0.975))
+    return float(np.mean([d.mean() for d in parts])), float(low), float(high)
+
+
+def _row(parts: Sequence[np.ndarray]) -> str:
+    mean, low, high = interval(parts)
+    each = ", ".join(f"{v:+.3f}" for d in parts for v in d.mean(1)) if len(parts) == 1 else ""
+    so = "above" if low > 0 else "below" if high < 0 else "cannot tell"
+    seeds = " + ".join(str(len(d)) for d in parts)
+    return f"{seeds} | {each} | {mean:+.4f} | {low:+.4f} to {high:+.4f} | {so}"

@@ -1,0 +1,234 @@
+"""The experiments behind lessons 07 to 12: what the search does, and when it pays.
+
+    python -m naslora_workbook.research.experiments run bad_company --share 1/2
+    python -m naslora_workbook.research.experiments pack bad_company
+    python -m naslora_workbook.research.experiments table bad_company
+
+A run is a domain, an arm and a seed; an arm's name means the same run in every experiment, and a
+run that is in the folder of runs or in the packed results is not made again. Only development
+domains and their validation images are read.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from naslora_core.adapters import adapt
+from naslora_core.adapters.methods import METHODS, VARIANTS
+from naslora_core.data.domains import domain
+from naslora_core.exercises.lesson_09 import steadiness
+from naslora_core.files import make_folder, write_atomic
+from naslora_core.sam import load_sam
+from naslora_core.search.schedule import SCHEDULES, weights_only
+from naslora_core.training.compare import _model as unet_or_adapted
+from naslora_core.training.evaluate import evaluate
+from naslora_core.training.fit import fit
+from naslora_core.training.provenance import provenance
+from naslora_workbook.research.experiment_arms import ARMS, EXPERIMENTS, Arm
+from naslora_workbook.research.experiment_operators import gains
+
+RESULTS = Path(__file__).parents[1] / "results"
+IMAGES = {"train": 256, "val": 48, "test": 1}  # the laptop profile; the test image is never drawn
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run."""
+
+    domain: str
+    arm: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.domain}-{self.arm}-{self.seed}"
+
+
+def jobs(experiment: str) -> Iterator[Job]:
+    """All runs of an experiment: domain by domain, in each seed by seed, so pairs come early."""
+    for name, arms, seeds in EXPERIMENTS[experiment]:
+        yield from (Job(name, arm, seed) for seed in seeds for arm in arms)
+
+
+def packed() -> dict[str, dict]:
+    """Every run of all packed results, by name."""
+    lines = (line for path in RESULTS.glob("experiment_*.jsonl") for line in path.open())
+    found = (json.loads(line) for line in lines)
+    return {f"{r['domain']}-{r['arm']}-{r['seed']}": r for r in found if "arm" in r}
+
+
+def made(folder: Path) -> dict[str, dict]:
+    """Every run there is: packed, or in some experiment's folder of runs."""
+    fresh = {p.stem: json.loads(p.read_text()) for p in folder.glob("*/*.json")}
+    return packed() | fresh
+
+
+@cache
+def whole(name: str):
+    return domain(name, **IMAGES, size=128)
+
+
+def images_of(name: str, count: int, seed: int):
+    """The domain with `count` training images, chosen by the seed where not all are taken."""
+    data = whole(name)
+    if count >= len(data.train):
+        return data
+    chosen = np.random.default_rng([seed, count]).permutation(len(data.train))[:count]
+    return replace(data, train=[data.train[int(i)] for i in chosen])
+
+
+def schedule_of(arm: Arm):
+    """The arm's schedule; weights alone where nothing is searched."""
+    if arm.schedule == "weights":
+        return weights_only(arm.steps, arm.lr)
+    return SCHEDULES[arm.schedule](arm.steps, arm.lr, arm.alpha_lr)
+
+
+def run(sam, job: Job) -> dict:
+    """Train and score one run."""
+    arm, data = ARMS[job.arm], images_of(job.domain, ARMS[job.arm].images, job.seed)
+    model = _model(sam, arm, len(data.classes), job.seed)
+    listen = arm.listener(model)
+    result = fit(
+        model, data, schedule_of(arm), arm.steps, BATCH, arm.lr, job.seed, progress=False,
+        on_event=listen, precision="bf16",
+    )  # fmt: skip
+    scores = evaluate(model, data.val, None, len(data.classes), batch=16)
+    return asdict(job) | _setting(arm) | _outcome(model, result, scores)
+
+
+def _model(sam, arm: Arm, classes: int, seed: int):
+    if arm.method == "unet":
+        return unet_or_adapted(sam, "unet", classes, seed)
+    method = (METHODS | VARIANTS).get(arm.method) if isinstance(arm.method, str) else arm.method
+    return adapt(sam, method, classes, seed)
+
+
+def _setting(arm: Arm) -> dict:
+    """What a reader needs to make the run again, short; the arm's code has the rest."""
+    facts = {"lr": arm.lr, "steps": arm.steps, "images": arm.images, "schedule": arm.schedule}
+    facts |= {"alpha_lr": arm.alpha_lr} if arm.schedule != "weights" else {}
+    return facts | ({"decoder_lr": arm.decoder_lr} if arm.decoder_lr else {})
+
+
+def _outcome(model, result, scores) -> dict:
+    """Scores, what the cells chose, and how the loss ended."""
+    found = {
+        "iou": round(float(scores.iou.mean()), 4),
+        "dice": round(float(scores.dice.mean()), 4),
+        "empty": round(float(np.mean([not m.any() for m in scores.masks])), 3),
+        "each": [round(float(v), 3) for v in scores.iou],
+        "loss": [round(e["loss"], 3) for e in result.history[19::20]],
+        "seconds": round(result.seconds, 1),
+        "trained": sum(p.numel() for p in model.trained().values()),
+    }
+    found |= {"gains": g} if (g := gains(model)) else {}
+    found |= _choice(result.genotype) if result.genotype else {}
+    return found | _alphas_way(result.history)
+
+
+def _alphas_way(history: list[dict]) -> dict:
+    """Steadiness (way made / way walked) of every alpha over the steps that moved it."""
+    rows = [e["alpha"] for e in history if "alpha" in e and "alpha" in e["moved"]]
+    if not rows:
+        return {}
+    ways = steadiness(np.array(rows, float))
+    return {"steadiness": [round(float(v), 3) for v in ways], "alpha_steps": len(rows)}
+
+
+def _choice(genotype) -> dict:
+    """Both readings and the softmax of every block; nothing where one operator stands alone."""
+    if len(genotype.operators) == 1:
+        return {}
+    blocks = genotype.blocks
+    return {
+        "argmax": [b.argmax for b in blocks],
+        "projection": [b.projection for b in blocks],
+        "off_centre": [round(b.residual.get("conv_1x1", -1), 4) for b in blocks],
+        "probability": [[round(p, 3) for p in b.probability] for b in blocks],
+    }
+
+
+def run_all(experiment: str, folder: Path, share: str, until: str, only: list[str]) -> None:
+    """Every missing run of a share of the experiment (the I-th of each N).
+
+    only: words of which each is the domain or a part of the arm's name.
+    """
+    torch.set_num_threads(1)
+    sam, (first, every) = load_sam(), map(int, share.split("/"))
+    wanted = [j for j in dict.fromkeys(jobs(experiment)) if all(w in j.name for w in only)]
+    for job in wanted[first - 1 :: every]:
+        if until and time.strftime("%H:%M", time.gmtime()) >= until:
+            return print(f"stopped at {until}", flush=True)
+        if job.name in made(folder):
+            continue
+        record = run(sam, job) | {"made": provenance(command_line())}
+        make_folder(folder / experiment)
+        write_atomic(folder / experiment / f"{job.name}.json", json.dumps(record) + "\n")
+        print(f"{job.name:48} iou {record['iou']:.4f}  {record['seconds']:.0f} s", flush=True)
+
+
+def command_line() -> str:
+    """What was asked, without where its files lie and how it was divided."""
+    return " ".join(["python -m naslora_workbook.research.experiments", *sys.argv[1:3]])
+
+
+def pack(experiment: str, folder: Path) -> None:
+    """One JSON line a run into the results, those packed before kept; provenance apart."""
+    path = RESULTS / f"experiment_{experiment}.jsonl"
+    table = RESULTS / "provenance_experiments.json"
+    origins = json.loads(table.read_text()) if table.exists() else {}
+    kept = [json.loads(line) for line in path.open()] if path.exists() else []
+    lines = {_name(r): r for r in kept}
+    for run_path in sorted((folder / experiment).glob("*.json")):
+        record = json.loads(run_path.read_text())
+        lines[_name(record)] = record | {"made": _origin(origins, record.pop("made"))}
+    text = "".join(json.dumps(lines[k], separators=(",", ":")) + "\n" for k in sorted(lines))
+    write_atomic(path, text)
+    write_atomic(table, json.dumps(origins, indent=1) + "\n")
+    print(f"{path.name}: {len(lines)} runs, {path.stat().st_size} bytes")
+
+
+def _name(record: dict) -> str:
+    return "-".join(str(record[k]) for k in ("domain", "arm", "seed"))
+
+
+def _origin(origins: dict, made: dict) -> str:
+    """The id of a provenance in the table, entered where it is new."""
+    for key, known in origins.items():
+        if known == made:
+            return key
+    origins[key := f"e{len(origins)}"] = made
+    return key
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=("run", "pack", "table"))
+    parser.add_argument("experiment", choices=EXPERIMENTS)
+    parser.add_argument("--runs", type=Path, default=Path("build/experiments"), metavar="FOLDER")
+    parser.add_argument("--share", default="1/1", metavar="I/N", help="every N-th run")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="in a run's name")
+    parser.add_argument("--until", default="", metavar="HH:MM", help="begin none after, UTC")
+    a = parser.parse_args()
+    if a.what == "run":
+        run_all(a.experiment, a.runs, a.share, a.until, a.only)
+    elif a.what == "pack":
+        pack(a.experiment, a.runs)
+    else:
+        from naslora_workbook.research.experiment_tables import table
+
+        print(table(a.experiment, made(a.runs)))
+
+
+if __name__ == "__main__":
+    main()
