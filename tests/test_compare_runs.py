@@ -9,7 +9,6 @@ import torch
 from tiny import tiny_data
 
 from naslora_core.adapters import METHODS, DecoderOnly, adapt
-from naslora_core.adapters.methods import VARIANTS
 from naslora_core.sam import build_nano
 from naslora_core.search import OPERATOR_SETS
 from naslora_core.training.ceilings import shrunk_iou

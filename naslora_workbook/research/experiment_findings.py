@@ -11,9 +11,10 @@ from functools import partial
 import numpy as np
 import torch
 
-from naslora_core.exercises.lesson_09 import steadiness
-from naslora_core.search import Cell, planted
-from naslora_core.training.compare import RECORDED, recorded
+from naslora_core.search import Cell
+from naslora_workbook.lessons.exercises.lesson_09 import steadiness
+from naslora_workbook.research import operator_recovery as planted
+from naslora_workbook.research.compare import RECORDED, recorded
 
 FIELD = {"none": 0, "skip": 1, "conv_1x1": 1} | dict.fromkeys(
     ("conv_3x3", "sep_conv_3x3", "avg_pool_3x3"), 3

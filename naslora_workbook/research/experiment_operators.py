@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from naslora_core.adapters import LoRA, NASLoRA
 from naslora_core.adapters.lora import LoRALinear
 from naslora_core.search import Cell
-from naslora_core.search.operators import Operator
-from naslora_core.search.registry import operator
+from naslora_core.search.operators import Operator, operator
 
 WIDE = ("skip", "conv_3x3", "conv_5x5", "strip_7", "separable_13", "max_pool_3x3")
 BAD = tuple(f"permutation_{i}" for i in range(12))
@@ -172,7 +171,7 @@ def slower_decoder(model: nn.Module, ratio: float):
 
     AdamW's step is the rate times something, so a share of the step is a share of the rate.
     """
-    outside = [p for n, p in model.trained().items() if "image_encoder" not in n]
+    outside = [p for n, p in model.trainable().items() if "image_encoder" not in n]
     before = [p.detach().clone() for p in outside]
 
     @torch.no_grad()

@@ -20,19 +20,19 @@ import numpy as np
 import torch
 
 from naslora_core.adapters import NASLoRA, adapt
+from naslora_core.adapters.discretisation import read_cells
 from naslora_core.adapters.nas_lora import cells
-from naslora_core.adapters.reading import read_cells
-from naslora_core.data.domains import domain
-from naslora_core.exercises.lesson_09 import steadiness
 from naslora_core.sam import load_sam
-from naslora_core.search import planted
-from naslora_core.search.choose import explain, project
-from naslora_core.search.planted import PLANTS, Garden
-from naslora_core.training import planted_sam
-from naslora_core.training.planted_sam import Bed, Tail
-from naslora_core.training.provenance import provenance
+from naslora_core.search.projection import explain, project
+from naslora_workbook.lessons.domains import domain
+from naslora_workbook.lessons.exercises.lesson_09 import steadiness
+from naslora_workbook.research import operator_recovery as planted
+from naslora_workbook.research import recovery_in_sam as planted_sam
 from naslora_workbook.research.experiment_findings import FIELD, deaf, entropies
 from naslora_workbook.research.experiments import RESULTS, _origin
+from naslora_workbook.research.operator_recovery import PLANTS, Garden
+from naslora_workbook.research.provenance import provenance
+from naslora_workbook.research.recovery_in_sam import Bed, Tail
 
 # noise is the inverse of the teacher's strength in the bare cell
 CELL = [  # 16 maps of 16 x 16 a step average much of it out

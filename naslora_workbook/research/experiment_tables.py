@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from naslora_core.exercises.lesson_09 import steadiness
+from naslora_workbook.lessons.exercises.lesson_09 import steadiness
 from naslora_workbook.research.experiment_arms import EXPERIMENTS, FEW, SINGLES
 from naslora_workbook.research.experiment_findings import deaf
 

@@ -21,19 +21,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from naslora_core.adapters import adapt
-from naslora_core.adapters.methods import METHODS, VARIANTS
-from naslora_core.data.domains import domain
-from naslora_core.exercises.lesson_09 import steadiness
+from naslora_core.adapters import METHODS, adapt
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import load_sam
 from naslora_core.search.schedule import SCHEDULES, weights_only
-from naslora_core.training.compare import _model as unet_or_adapted
-from naslora_core.training.evaluate import evaluate
-from naslora_core.training.fit import fit
-from naslora_core.training.provenance import provenance
+from naslora_core.training.evaluation import evaluate
+from naslora_core.training.fitting import fit
+from naslora_workbook.lessons.domains import domain
+from naslora_workbook.lessons.exercises.lesson_09 import steadiness
+from naslora_workbook.research.compare import _model as unet_or_adapted
 from naslora_workbook.research.experiment_arms import ARMS, EXPERIMENTS, Arm
 from naslora_workbook.research.experiment_operators import gains
+from naslora_workbook.research.provenance import provenance
+from naslora_workbook.research.variants import VARIANTS
 
 RESULTS = Path(__file__).parents[1] / "results"
 IMAGES = {"train": 256, "val": 48, "test": 1}  # the laptop profile; the test image is never drawn
@@ -129,7 +129,7 @@ def _outcome(model, result, scores) -> dict:
         "each": [round(float(v), 3) for v in scores.iou],
         "loss": [round(e["loss"], 3) for e in result.history[19::20]],
         "seconds": round(result.seconds, 1),
-        "trained": sum(p.numel() for p in model.trained().values()),
+        "trained": sum(p.numel() for p in model.trainable().values()),
     }
     found |= {"gains": g} if (g := gains(model)) else {}
     found |= _choice(result.genotype) if result.genotype else {}
