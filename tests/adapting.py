@@ -12,7 +12,7 @@ METHODS = {
     "decoder_only": DecoderOnly(),
     "lora": LoRA(rank=3, scale=0.7),
     "fixed_3x3": FixedConv(rank=4),
-    "fixed_5x5": FixedConv(rank=2, side=5, start="random"),
+    "fixed_5x5": FixedConv(rank=2, side=5),
     "nas_lora": NASLoRA(rank=4),
     "nas_lora_plain": NASLoRA(rank=3, start="plain", scale=2.0),
     "nas_lora_identity": NASLoRA(rank=2, start="identity", blocks="global"),

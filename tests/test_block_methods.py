@@ -8,15 +8,16 @@ from adapting import random_images, shaken, small_sam, trained_step
 from segment_anything.modeling.image_encoder import Attention, window_partition
 from torch.nn.functional import layer_norm, linear
 
+from naslora_core.adapters import fold
+from naslora_core.adapters.adaptation import adapt
 from naslora_core.adapters.bitfit import BitFit
 from naslora_core.adapters.bottleneck import BottleneckAdapter
 from naslora_core.adapters.decoder_only import DecoderOnly
 from naslora_core.adapters.full import Full
 from naslora_core.adapters.lora import LoRA
 from naslora_core.adapters.lst import LST
-from naslora_core.adapters.method import adapt
 from naslora_core.adapters.sam_adapter import SAMAdapter, high_frequencies
-from naslora_core.adapters.ssf import SSF, ScaleShift, merged
+from naslora_core.adapters.ssf import SSF, ScaleShift
 from naslora_core.adapters.vpt import VPT
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter, build_nano, model_hash
@@ -214,7 +215,7 @@ def test_an_encoder_that_carries_the_adapter_is_refused(sam, method):
 
 def test_scales_and_shifts_merge_exactly_into_plain_layers(sam, images):
     model = shaken(adapt(sam, SSF()))
-    plain = merged(model.sam)
+    plain = fold(model).model.sam
     assert plain.state_dict().keys() == sam.state_dict().keys()
     assert not any(isinstance(m, ScaleShift) for m in plain.modules())
     official = build_nano().eval()
@@ -234,8 +235,9 @@ def test_one_layer_merges_with_and_without_a_bias(layer, bias):
     with torch.no_grad():
         scaled.gamma.normal_(), scaled.beta.normal_()
     before, x = copy.deepcopy(layer.state_dict()), torch.randn(2, 3, 6)
-    assert type(merged(scaled)) is type(layer)
-    assert torch.allclose(merged(scaled)(x), scaled(x), atol=1e-6)
+    plain, _ = scaled.fold(0, "norm1")
+    assert type(plain) is type(layer)
+    assert torch.allclose(plain(x), scaled(x), atol=1e-6)
     assert all(torch.equal(t, before[n]) for n, t in layer.state_dict().items())
 
 

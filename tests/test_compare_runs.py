@@ -9,7 +9,6 @@ import torch
 from tiny import tiny_data
 
 from naslora_core.adapters import METHODS, DecoderOnly, adapt
-from naslora_core.adapters.methods import VARIANTS
 from naslora_core.cli import build_parser
 from naslora_core.sam import build_nano
 from naslora_core.search import OPERATOR_SETS
@@ -21,6 +20,7 @@ from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research import commands
 from naslora_workbook.research.compare import LOOKED_AT, RANDOM, Setting, compare
 from naslora_workbook.research.unet import width_for
+from naslora_workbook.research.variants import VARIANTS
 
 MODULE = sys.modules["naslora_workbook.research.compare"]
 DICE, IOU = np.array([0.1, 0.2, 0.3, 0.6]), np.array([0.5, 0.6, 0.7, 1.0])

@@ -9,7 +9,7 @@ from adapting import random_images, shaken, small_sam
 
 from naslora_core.adapters import DecoderOnly, LoRA, adapt, fold
 from naslora_core.adapters.conv_lora import DISPATCHES, ConvExperts, ConvLoRA, fast, released
-from naslora_core.adapters.spatial_lora import SpatialLoRALinear
+from naslora_core.adapters.lora import LoRALinear
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter
 from naslora_core.sam.checkpoints import BUILDERS
@@ -78,7 +78,7 @@ def test_the_layer_equals_a_slow_loop_in_eval_and_with_replayed_noise(dispatch, 
 def test_the_linear_around_it_is_the_equation():
     torch.manual_seed(0)
     cell, _, _ = cell_and_maps()
-    layer = SpatialLoRALinear(torch.nn.Linear(10, 6), RANK, 32 / RANK, cell.eval()).double()
+    layer = LoRALinear(torch.nn.Linear(10, 6), RANK, 32 / RANK, cell.eval()).double()
     layer.Wd.data.normal_()
     x = torch.randn(4, 5, 6, 10).double()
     z = cell(torch.einsum("rd,bhwd->brhw", layer.We, x))

@@ -10,7 +10,7 @@ from adapting import METHODS, POINTWISE, random_images, register_max_pool, shake
 
 from naslora_core.adapters import FixedConv, LoRA, NASLoRA, adapt, cells, fold, load_folded
 from naslora_core.adapters.discretisation import ChosenLoRA
-from naslora_core.adapters.folding import trimmed
+from naslora_core.adapters.folded_linear import trimmed
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, build_nano, model_hash
 from naslora_core.sam.checkpoints import BUILDERS

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naslora_core.adapters import FixedConv, NASLoRA, adapt, cells, read_genotype
+from naslora_core.adapters.fixed_conv import SkipConv
+from naslora_core.adapters.lora import LoRALinear
 from naslora_core.adapters.nas_lora import decoders
-from naslora_core.adapters.spatial_lora import SkipConv, SpatialLoRALinear
 from naslora_core.search import OPERATOR_SETS, Cell, Genotype
 from naslora_core.search.cell import STARTS
 
@@ -29,7 +30,7 @@ def test_the_equation_token_by_token(rank, batch, h, w, start):
     """Written out over the sum of feature maps, channels first, from the readable reference."""
     torch.manual_seed(0)
     linear, cell = torch.nn.Linear(10, 6).double(), Cell(rank, "linear", start).double()
-    layer = SpatialLoRALinear(linear, rank, 0.6, cell).double()
+    layer = LoRALinear(linear, rank, 0.6, cell).double()
     x = torch.randn(batch, h, w, 10).double()
     assert torch.equal(layer(x), linear(x))
     with torch.no_grad():
@@ -53,7 +54,8 @@ def test_the_first_step_cannot_move_alpha_and_the_second_can(sam):
 
 def test_fixed_conv_is_a_skip_and_one_convolution():
     torch.manual_seed(0)
-    conv, z = SkipConv(4, 3, "random").double(), torch.randn(2, 4, 5, 6).double()
+    conv, z = SkipConv(4, 3).double(), torch.randn(2, 4, 5, 6).double()
+    conv.weight.data.normal_()
     wanted = z + torch.nn.functional.conv2d(z, conv.weight, padding=1)
     assert torch.equal(conv(z), wanted)
     whole = torch.nn.functional.conv2d(z, conv.kernel(), padding=1)

@@ -6,7 +6,6 @@ from adapting import random_images, shaken, small_sam
 
 from naslora_core.adapters import LoRA, adapt, cells, fold, read_genotype
 from naslora_core.adapters.nas_pc_lora import NASPCLoRA, PartialCell
-from naslora_core.adapters.spatial_lora import SpatialLoRALinear
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter
 from naslora_core.search import OPERATOR_SETS, Cell
@@ -23,9 +22,9 @@ def answer(model, images):
         return model(images).low_res
 
 
-def partial_cell(rank=8, partial=4, shuffle=False, start="beside"):
+def partial_cell(rank=8, partial=4, start="beside"):
     torch.manual_seed(0)
-    cell = PartialCell(Cell(rank // partial, "linear", start), rank, shuffle).double()
+    cell = PartialCell(Cell(rank // partial, "linear", start), rank).double()
     cell.cell.arch_alpha.data.normal_()
     return cell
 
@@ -45,10 +44,9 @@ def test_settings_that_cannot_be_are_refused_with_those_that_can():
 
 
 @pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (9, 8)])
-def test_the_kernel_is_the_whole_forward(size, shuffle, start):
-    cell, z = partial_cell(shuffle=shuffle, start=start), torch.randn(3, 8, *size).double()
+def test_the_kernel_is_the_whole_forward(size, start):
+    cell, z = partial_cell(start=start), torch.randn(3, 8, *size).double()
     kernel = cell.kernel()
     assert kernel.shape == (8, 8, 5, 5)
     assert torch.allclose(torch.conv2d(z, kernel, padding=2), cell(z), atol=1e-12)
@@ -61,24 +59,8 @@ def test_the_first_channels_are_searched_and_the_others_copied():
     assert torch.equal(PartialCell(cell.cell, 2)(z[:, :2]), cell.cell(z[:, :2]))
 
 
-def test_a_shuffle_before_wd_is_inert():
-    """Wd takes any order of channels: permute its columns, and the answer is what it was."""
-    plain, shuffled = (partial_cell(shuffle=s) for s in (False, True))
-    order = [0, 2, 4, 6, 1, 3, 5, 7]
-    assert shuffled.order.tolist() == order
-    linear, x = torch.nn.Linear(10, 6), torch.randn(2, 5, 5, 10).double()
-    one, two = (SpatialLoRALinear(linear, 8, 0.7, cell).double() for cell in (plain, shuffled))
-    one.Wd.data.normal_()
-    two.We.data.copy_(one.We)
-    two.Wd.data.copy_(one.Wd)
-    assert (one(x) - two(x)).abs().max() > 1e-3
-    two.Wd.data.copy_(one.Wd[:, order])
-    assert torch.allclose(one(x), two(x), atol=1e-12)
-
-
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_it_begins_as_the_base_and_folds_exactly(sam, shuffle):
-    images, model = random_images(), adapt(sam, NASPCLoRA(rank=4, shuffle=shuffle))
+def test_it_begins_as_the_base_and_folds_exactly(sam):
+    images, model = random_images(), adapt(sam, NASPCLoRA(rank=4))
     assert (answer(model, images) - answer(Segmenter(sam), images)).abs().max() == 0
     before = answer(shaken(model), images)
     folded = fold(model)

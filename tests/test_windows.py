@@ -15,14 +15,14 @@ from naslora_core.adapters import (
     load_folded,
     save_adapter,
 )
-from naslora_core.adapters.spatial_lora import SpatialLoRALinear
+from naslora_core.adapters.lora import LoRALinear
 from naslora_core.adapters.windows import Windows, windows_of
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.search import Cell
 
 MAPPED = {
-    "fixed": FixedConv(rank=4, start="random", place="map"),
+    "fixed": FixedConv(rank=4, place="map"),
     "nas": NASLoRA(rank=3, place="map"),
     "nas_pc": NASPCLoRA(rank=4, place="map"),
     "nas_q_v_proj": NASLoRA(rank=2, place="map", linears=("q", "v", "proj", "lin1")),
@@ -44,7 +44,7 @@ def answer(model, images=None):
 def layer_on(size, side, rank=3):
     """A float64 layer of random weights, once in windows and once on the map they came from."""
     torch.manual_seed(0)
-    layer = SpatialLoRALinear(torch.nn.Linear(10, 6), rank, 0.7, Cell(rank)).double()
+    layer = LoRALinear(torch.nn.Linear(10, 6), rank, 0.7, Cell(rank)).double()
     layer.Wd.data.normal_()
     layer.cell.arch_alpha.data.normal_()
     layer.windows = Windows(side, *size)
@@ -102,7 +102,7 @@ def test_a_global_block_is_the_same_in_either_place(sam):
 
 def test_only_linears_that_see_windows_join_them(sam):
     encoder = adapt(sam, MAPPED["nas_q_v_proj"]).sam.image_encoder
-    layers = {n: m for n, m in encoder.named_modules() if isinstance(m, SpatialLoRALinear)}
+    layers = {n: m for n, m in encoder.named_modules() if isinstance(m, LoRALinear)}
     joined = {n for n, m in layers.items() if m.windows}
     assert len(layers) == 24 and len(joined) == 4 * 3
     assert all(".attn." in n for n in joined)

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from naslora_core.adapters.adaptation import Blocks, method
 from naslora_core.adapters.full import parts
-from naslora_core.adapters.method import Blocks
 
 
+@method("bitfit", label="BitFit")
 @dataclass(frozen=True)
 class BitFit:
     """blocks: where; "all" includes the patch embedding and the norms of the neck.

@@ -1,18 +1,19 @@
 """The bottleneck adapter (Houlsby et al. 2019), parallel to the MLP (AdaptFormer, 2022)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from segment_anything.modeling.common import MLPBlock
 from torch import Tensor, nn
 
-from naslora_core.adapters.method import Blocks, require_unadapted, selected
+from naslora_core.adapters.adaptation import Blocks, method, require_unadapted, selected
 from naslora_core.errors import UserError
 
 
 class ParallelMLP(nn.Module):
     """A frozen MLP and a bottleneck beside it, channels-last `B h w d` to `B h w d`."""
+
+    why_unfoldable = "a ReLU between two Linears is no Linear"
 
     def __init__(self, base: nn.Module, dim: int, width: int, scale: float):
         super().__init__()
@@ -26,6 +27,7 @@ class ParallelMLP(nn.Module):
         return self.base(x) + self.scale * self.up(torch.relu(self.down(x)))
 
 
+@method("bottleneck", label="Adapter")
 @dataclass(frozen=True)
 class BottleneckAdapter:
     """width m between W_down and W_up; scale s; blocks: where. L (2 d m + m + d) parameters."""
@@ -33,7 +35,6 @@ class BottleneckAdapter:
     width: int = 64
     scale: float = 0.1
     blocks: Blocks = "all"
-    why_unfoldable: ClassVar[str] = "a ReLU between two Linears is no Linear"
 
     def __post_init__(self):
         if self.width < 1:

@@ -13,8 +13,7 @@ from torch import nn
 
 import naslora_core
 from naslora_core.adapters import folded_checkpoint, tensor_file
-from naslora_core.adapters.method import Adapted, adapt, adapted, head_name
-from naslora_core.adapters.methods import CLASSES
+from naslora_core.adapters.adaptation import CLASSES, Adapted, adapt, adapted, head_name
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter, load_sam, model_hash
 from naslora_core.search.operators import operator_names, set_hash

@@ -1,15 +1,12 @@
-"""Noisy top-k gating (Shazeer et al. 2017), which sends each map to k of M experts.
+"""Conv-LoRA (Zhong et al. 2024): y = W0 x + b + (alpha / r) Wd (z + E_j(z)), z = We x.
 
-Two ways to run Conv-LoRA's experts, equal in values and gradients.
+Expert i = 1..M: bicubic upsampling by i, 3 x 3 convolution, GELU, bicubic resizing back. The expert
+of a map (a window, in windowed blocks) is chosen by a noisy top-k gate (Shazeer et al. 2017). Of
+k > 1 experts the combination is  E = log sum_j g_j exp(E_j) ; with k = 1 it is E_j itself. GELU and
+the choice stand between We and Wd, so nothing of it folds.
 
-Expert i = 1..M: bicubic upsampling by i, 3 x 3 convolution, GELU, bicubic resizing back. Of k > 1
-experts the combination is  E = log sum_j g_j exp(E_j) , Shazeer's; with k = 1 it is E_j itself.
+There are two ways to run the experts, equal in values and gradients: `released` and `fast`.
 Arguments of both: z `B' r H W`, index and log_gates `B' k`, weight `M r r 3 3`, bias `M r`.
-
-Conv-LoRA (Zhong et al. 2024): y = W0 x + b + (alpha / r) Wd (z + E_j(z)), z = We x.
-
-The expert j = 1..M of a map (a window, in windowed blocks) is chosen by a gate; expert i convolves
-z at i times its resolution. GELU and the choice stand between We and Wd, so nothing of it folds.
 """
 
 import math
@@ -21,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.adapters.lora import LoRA, Margins
-from naslora_core.adapters.spatial_lora import SpatialLoRALinear
+from naslora_core.adapters.adaptation import method
+from naslora_core.adapters.lora import LoRA
 from naslora_core.errors import UserError
 
 
@@ -157,6 +154,8 @@ DISPATCHES = {"fast": fast, "released": released}
 class ConvExperts(nn.Module):
     """z `B' r H W` -> z + E(z): M convolutions r -> r with bias, and the gate before them."""
 
+    why_unfoldable = "an expert with GELU is no convolution"
+
     def __init__(self, rank: int, experts: int, k: int, dispatch: str):
         super().__init__()
         self.dispatch = dispatch
@@ -172,6 +171,7 @@ class ConvExperts(nn.Module):
         return z + run(z, *self.gate(z), self.weight, self.bias).to(z.dtype)
 
 
+@method("conv_lora", label="Conv-LoRA")
 @dataclass(frozen=True)
 class ConvLoRA(LoRA):
     """rank r; lora_alpha: the path's factor is lora_alpha / r; experts M, of which a map takes k.
@@ -199,6 +199,5 @@ class ConvLoRA(LoRA):
         """alpha / r, which follows from the two and is no setting."""
         return self.lora_alpha / self.rank
 
-    def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> nn.Module:
-        cell = ConvExperts(self.rank, self.experts, self.k, self.dispatch)
-        return SpatialLoRALinear(linear, self.rank, self.scale, cell, margins)
+    def cell(self) -> nn.Module:
+        return ConvExperts(self.rank, self.experts, self.k, self.dispatch)

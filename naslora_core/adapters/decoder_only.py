@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from naslora_core.adapters.adaptation import method
 
+
+@method("decoder_only", label="decoder-only")
 @dataclass(frozen=True)
 class DecoderOnly:
     """Train the mask decoder on a frozen encoder."""

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters.lora import Margins
-from naslora_core.adapters.method import Adapted, adapt, head_name
+from naslora_core.adapters.adaptation import Adapted, adapt, head_name, method
+from naslora_core.adapters.lora import LoRA, LoRALinear
 from naslora_core.adapters.nas_lora import NASLoRA, cells, decoders
-from naslora_core.adapters.nas_pc_lora import NASPCLoRA
-from naslora_core.adapters.spatial_lora import SpatialLoRA, SpatialLoRALinear
+from naslora_core.adapters.windows import PLACES
 from naslora_core.errors import UserError, known
 from naslora_core.search import (
     BlockChoice,
@@ -29,6 +28,7 @@ from naslora_core.search import (
     project,
     set_hash,
 )
+from naslora_core.search.cell import mix_together
 
 
 def choose_operators(
@@ -104,14 +104,20 @@ def _block(name: str, cell: Cell, choice: Choice) -> BlockChoice:
 READINGS = ("projection", "argmax")
 
 
+@method("chosen_lora", label="LoRA, one chosen operator a layer", compared=False)
 @dataclass(frozen=True)
-class ChosenLoRA(SpatialLoRA):
-    """chosen: the operator of every adapted Linear, in order of blocks."""
+class ChosenLoRA(LoRA):
+    """chosen: the operator of every adapted Linear, in order of blocks; place: as FixedConv's."""
 
+    place: str = "window"
     chosen: tuple[str, ...] = ()
 
-    def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> nn.Module:
-        return SpatialLoRALinear(linear, self.rank, self.scale, nn.Identity(), margins)
+    def __post_init__(self):
+        super().__post_init__()
+        known(self.place, PLACES, "Unknown place")
+
+    def cell(self) -> nn.Module:
+        return nn.Identity()
 
     def inject(self, encoder: nn.Module) -> None:
         """Wrap the Linears, each with a cell of its one operator."""
@@ -125,11 +131,12 @@ class ChosenLoRA(SpatialLoRA):
         for layer, name in zip(layers, self.chosen, strict=True):
             layer.cell = Cell(self.rank, (name,), "plain")
             layer.cell.arch_alpha.requires_grad_(False)
+        mix_together(encoder)
 
 
-def layers_of(module: nn.Module) -> list[SpatialLoRALinear]:
+def layers_of(module: nn.Module) -> list[LoRALinear]:
     """The adapted Linears that hold a cell, in the order of `cells`: q before the v around it."""
-    owner = {id(m.cell): m for m in module.modules() if isinstance(m, SpatialLoRALinear)}
+    owner = {id(m.cell): m for m in module.modules() if getattr(m, "cell", None) is not None}
     return [owner[id(m)] for m in module.modules() if id(m) in owner]
 
 
@@ -144,7 +151,7 @@ def discretise(
     nearest member, the change of basis absorbed by We and Wd.
     Raises UserError for a model that was not searched whole, and where no class explains a kernel.
     """
-    if not isinstance(model.method, NASLoRA) or isinstance(model.method, NASPCLoRA):
+    if not isinstance(model.method, NASLoRA):
         raise UserError(
             f"{type(model.method).__name__} has no whole cell to choose from; give a model of "
             "NASLoRA."
@@ -156,9 +163,9 @@ def discretise(
     names = {label: _name(label, getattr(choice, reading)) for label, choice in read.items()}
     names = {label: nothing if name == "none" else name for label, name in names.items()}
     _have_classes(names, read)
-    method = ChosenLoRA(m.rank, m.scale, m.blocks, m.linears, m.place, tuple(names.values()))
+    chosen_lora = ChosenLoRA(m.rank, m.scale, m.blocks, m.linears, m.place, tuple(names.values()))
     shape = model.classes, model.seed, head_name(model.head)
-    chosen = adapt(sam, method, *shape).take_input_facts(model.input_facts())
+    chosen = adapt(sam, chosen_lora, *shape).take_input_facts(model.input_facts())
     _same_base(chosen, model)
     kept = chosen.adapter_state_dict()
     for name, tensor in model.adapter_state_dict().items():  # the decoder, the head
@@ -197,7 +204,7 @@ def _have_classes(names: dict[str, str], read: dict) -> None:
             )
 
 
-def _take(old: SpatialLoRALinear, new: SpatialLoRALinear, member) -> None:
+def _take(old: LoRALinear, new: LoRALinear, member) -> None:
     """W_e' = into We and Wd' = out, and the operator between them."""
     new.We.copy_(member.into.to(old.We) @ old.We)
     new.Wd.copy_(member.out)

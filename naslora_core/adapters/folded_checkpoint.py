@@ -1,4 +1,4 @@
-"""A folded model, its file, and the way back."""
+"""A folded model, the report on what folded, its file, and the way back."""
 
 import io
 import json
@@ -8,14 +8,59 @@ from pathlib import Path
 import torch
 
 from naslora_core.adapters import tensor_file
-from naslora_core.adapters.folded_linear import FoldedLinear, Report, reasons
-from naslora_core.adapters.method import HEADS, head_name
+from naslora_core.adapters.adaptation import HEADS, head_name
+from naslora_core.adapters.folded_linear import FoldedLinear, Row
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.sam import Segmenter, fuse
 from naslora_core.sam.checkpoints import BUILDERS
 
 FORMAT = "naslora-folded-3"
+
+
+def reasons(rows: list[Row]) -> str:
+    """Which blocks, and why: "block 0, 1 mlp.lin1 (a 3 x 3 field ...); block 2 (...)"."""
+    places: dict[str, dict[str, None]] = {}
+    for row in rows:
+        linear = "" if row.linear in ("attn.qkv", "block") else f" {row.linear}"
+        places.setdefault(row.why, {})[f"{row.block}{linear}"] = None
+    return "; ".join(f"block {', '.join(where)} ({why})" for why, where in places.items())
+
+
+@dataclass(frozen=True)
+class Report:
+    """One row an adapted Linear; reads as a table."""
+
+    rows: tuple[Row, ...]
+    rank: int
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether nothing stayed beside the base's own layers."""
+        return not self.beside()
+
+    def beside(self) -> list[Row]:
+        """The rows that left something beside the base's own layers."""
+        return [row for row in self.rows if row.side_macs]
+
+    def stuck(self) -> list[Row]:
+        """The rows that folded nothing: the adapter is there as it was."""
+        return [row for row in self.rows if row.side_macs < 0]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{r.block:>5}  {r.linear:<9} {r.folded:<10}  {r.side_macs:>10}  {r.why}"
+            for r in self.rows
+        ]
+        head = "block  linear    folded      MACs/token  what stays, and why"
+        return "\n".join([head, *lines])
+
+    def _repr_html_(self) -> str:
+        names = "block", "linear", "folded into W0", "MACs a token left", "why"
+        head = "".join(f"<th>{n}</th>" for n in names)
+        rows = ((r.block, r.linear, r.folded, r.side_macs, r.why) for r in self.rows)
+        body = ("".join(f"<td>{value}</td>" for value in row) for row in rows)
+        return f"<table><tr>{head}</tr>{''.join(f'<tr>{b}</tr>' for b in body)}</table>"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from naslora_core.adapters.windows import Windows, on_map
 class FoldedLinear(nn.Module):
     """W0' x + Wd (K' * We x): K' has no centre tap, s is in Wd.
 
-    margins as LoRALinear has them, windows as SpatialLoRALinear has them.
+    margins as LoRALinear has them, windows as LoRALinear has them.
     """
 
     def __init__(self, linear: nn.Module, We: Tensor, kernel: Tensor, Wd: Tensor, margins, windows):
@@ -49,46 +50,21 @@ class Row:
     windows: tuple[int, int, int] | None = None
 
 
-def reasons(rows: list[Row]) -> str:
-    """Which blocks, and why: "block 0, 1 mlp.lin1 (a 3 x 3 field ...); block 2 (...)"."""
-    places: dict[str, dict[str, None]] = {}
-    for row in rows:
-        linear = "" if row.linear in ("attn.qkv", "block") else f" {row.linear}"
-        places.setdefault(row.why, {})[f"{row.block}{linear}"] = None
-    return "; ".join(f"block {', '.join(where)} ({why})" for why, where in places.items())
+def side_branch(block: int, name: str, layer: FoldedLinear, root: nn.Linear) -> Row:
+    """What a side branch beside `root` costs, and why it stays."""
+    (rank, _, _, side), width = layer.kernel.shape, root.in_features
+    macs = rank * (width + len(layer.Wd)) + (side**2 - 1) * rank**2
+    cost = macs / (width * root.out_features)
+    what = name.split(".")[1]
+    why = f"a {side} x {side} field reaches other tokens, a Linear does not ({cost:.2%} of {what})"
+    return Row(block, "centre tap", side, macs, why, name, layer.margins, layer.windows)
 
 
-@dataclass(frozen=True)
-class Report:
-    """One row an adapted Linear; reads as a table."""
-
-    rows: tuple[Row, ...]
-    rank: int
-
-    @property
-    def pointwise(self) -> bool:
-        """Whether nothing stayed beside the base's own layers."""
-        return not self.beside()
-
-    def beside(self) -> list[Row]:
-        """The rows that left something beside the base's own layers."""
-        return [row for row in self.rows if row.side_macs]
-
-    def stuck(self) -> list[Row]:
-        """The rows that folded nothing: the adapter is there as it was."""
-        return [row for row in self.rows if row.side_macs < 0]
-
-    def __str__(self) -> str:
-        lines = [
-            f"{r.block:>5}  {r.linear:<9} {r.folded:<10}  {r.side_macs:>10}  {r.why}"
-            for r in self.rows
-        ]
-        head = "block  linear    folded      MACs/token  what stays, and why"
-        return "\n".join([head, *lines])
-
-    def _repr_html_(self) -> str:
-        names = "block", "linear", "folded into W0", "MACs a token left", "why"
-        head = "".join(f"<th>{n}</th>" for n in names)
-        rows = ((r.block, r.linear, r.folded, r.side_macs, r.why) for r in self.rows)
-        body = ("".join(f"<td>{value}</td>" for value in row) for row in rows)
-        return f"<table><tr>{head}</tr>{''.join(f'<tr>{b}</tr>' for b in body)}</table>"
+def trimmed(kernel: Tensor) -> Tensor:
+    """A kernel `r r k k` without outer rings that are exactly zero."""
+    while kernel.shape[-1] > 1:
+        inner = kernel[..., 1:-1, 1:-1]
+        if torch.count_nonzero(kernel) != torch.count_nonzero(inner):
+            break
+        kernel = inner
+    return kernel

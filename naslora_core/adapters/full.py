@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from naslora_core.adapters.method import Blocks, own_parameters, selected
+from naslora_core.adapters.adaptation import Blocks, method, own_parameters, selected
 
 
+@method("full", label="full fine-tuning")
 @dataclass(frozen=True)
 class Full:
     """blocks: where; "all" is the whole encoder, patch embedding, positions and neck too."""

@@ -1,4 +1,9 @@
-"""LoRA (Hu et al. 2022): y = W0 x + b + s Wd We x, on the fused qkv or any Linear of a block."""
+"""LoRA (Hu et al. 2022): y = W0 x + b + s Wd We x, on the fused qkv or any Linear of a block.
+
+With a cell C between We and Wd, y = W0 x + b + s Wd C(We x). SAM's qkv receives channels-last
+tokens `B' H W d` (a window or the whole map) without a class token, so a permutation is all that a
+convolution needs.
+"""
 
 import math
 from dataclasses import dataclass
@@ -6,43 +11,94 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters.method import Blocks, selected
-from naslora_core.adapters.target_layers import places, plus_path
+from naslora_core.adapters.adaptation import Blocks, method, selected
+from naslora_core.adapters.folded_linear import FoldedLinear, Row, side_branch, trimmed
+from naslora_core.adapters.target_layers import Margins, places, plus_path
+from naslora_core.adapters.windows import Windows, on_map, windows_of
 from naslora_core.errors import UserError
-
-Margins = tuple[int, int]
 
 
 class LoRALinear(nn.Module):
     """A Linear and a low-rank path beside it, channels-last `... d_in` to `... d_out`.
 
-    margins: outputs before and after those that the path adds to (q alone: 0 and 2 d).
+    cell: what stands between We and Wd on the map z = We x, seen as `B' r H W`; None for nothing.
+    margins: outputs before and after those that the path adds to (q alone: 0 and 2 d). windows:
+    None, or those that are joined to the whole map `B r H W` before the cell.
     """
 
-    def __init__(self, base: nn.Module, rank: int, scale: float, margins: Margins = (0, 0)):
+    def __init__(
+        self,
+        base: nn.Module,
+        rank: int,
+        scale: float,
+        cell: nn.Module | None = None,
+        margins: Margins = (0, 0),
+    ):
         super().__init__()
         self.base, self.scale, self.margins = base, scale, margins
         self.in_features, self.out_features = base.in_features, base.out_features
         self.We = nn.Parameter(torch.empty(rank, base.in_features))  # r d_in
         self.Wd = nn.Parameter(torch.zeros(base.out_features - sum(margins), rank))  # zero: y = W0x
         nn.init.kaiming_uniform_(self.We, a=math.sqrt(5))
-
-    def between(self, z: Tensor) -> Tensor:
-        """What stands between We and Wd: here nothing."""
-        return z
+        self.cell = cell
+        self.windows: Windows | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        # y = W0 x + b + s Wd between(We x)
-        z = self.between(x @ self.We.T)
+        # y = W0 x + b + s Wd C(We x)
+        z = x @ self.We.T
+        z = z if self.cell is None else on_map(self.cell, z, self.windows)
         return plus_path(self.base(x), z, self.Wd, self.scale, self.margins)
 
+    def kernel(self) -> Tensor | None:
+        """What stands between We and Wd as a kernel `r r k k`; None where no kernel can say it."""
+        if self.cell is None:
+            return torch.eye(len(self.We)).to(self.We)[..., None, None]
+        return None if self.why_unfoldable else self.cell.kernel()
 
+    @property
+    def why_unfoldable(self) -> str:
+        """Why the cell is no kernel; empty if it is one."""
+        told = "" if hasattr(self.cell, "kernel") else "the cell is no convolution"
+        return "" if self.cell is None else getattr(self.cell, "why_unfoldable", told)
+
+    @torch.no_grad()
+    def fold(self, block: int, name: str) -> tuple[nn.Module, list[Row]]:
+        """The layer without what its Linear can take in, and a row for every path, inner first."""
+        inner = isinstance(self.base, LoRALinear)
+        self.base, rows = self.base.fold(block, name) if inner else (self.base, [])
+        kernel = self.kernel()
+        if kernel is None:
+            row = Row(block, "nothing", 0, -1, self.why_unfoldable, name, self.margins)
+            return self, [*rows, row]
+        kernel = trimmed(kernel)
+        root, centre = _root(self.base), kernel.shape[-1] // 2
+        share = slice(self.margins[0], root.out_features - self.margins[1])
+        root.weight = nn.Parameter(root.weight.clone())
+        # W0 += s Wd K[c, c] We
+        root.weight[share] += self.scale * self.Wd @ kernel[..., centre, centre] @ self.We
+        if not centre:
+            return self.base, [*rows, Row(block, "everything", 1, 0, "", name, self.margins)]
+        kernel = kernel.clone()
+        kernel[..., centre, centre] = 0
+        how = self.margins, self.windows
+        left = FoldedLinear(self.base, self.We, kernel, self.scale * self.Wd, *how)
+        return left, [*rows, side_branch(block, name, left, root)]
+
+
+def _root(module: nn.Module) -> nn.Linear:
+    """The plain Linear under what has folded so far, or could not."""
+    while not isinstance(module, nn.Linear):
+        module = module.linear if isinstance(module, FoldedLinear) else module.base
+    return module
+
+
+@method("lora", label="LoRA")
 @dataclass(frozen=True)
 class LoRA:
     """rank r; scale s (the factor on Wd We); blocks: which; linears: of qkv, q, k, v, proj, ...
 
     s multiplies what a step of Adam moves the path by. 8 is Conv-LoRA's alpha 32 at rank 4, so that
-    methods are compared at like scales.
+    methods are compared at like scales. Methods with a cell between We and Wd build on this one.
     """
 
     rank: int = 4
@@ -54,12 +110,22 @@ class LoRA:
         if self.rank < 1:
             raise UserError(f"rank={self.rank} leaves no path; take a rank of at least 1.")
 
-    def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> nn.Module:
+    def cell(self) -> nn.Module | None:
+        """A new module for between We and Wd; None for nothing."""
+        return None
+
+    def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> LoRALinear:
         """The adapted Linear."""
-        return LoRALinear(linear, self.rank, self.scale, margins)
+        return LoRALinear(linear, self.rank, self.scale, self.cell(), margins)
 
     def inject(self, encoder: nn.Module) -> None:
-        """Wrap the chosen Linears of every chosen block."""
+        """Wrap the chosen Linears of every chosen block.
+
+        A method with place="map" lets its cells in windowed attention see the whole map.
+        """
         for _, block in selected(encoder, self.blocks):
+            whole = windows_of(encoder, block) if getattr(self, "place", "") == "map" else None
             for place in places(block, self.linears):
-                place.put(self.wrap(place.module, place.margins()))
+                layer = self.wrap(place.module, place.margins())
+                layer.windows = whole if place.owner is block.attn else None
+                place.put(layer)

@@ -6,14 +6,13 @@ f_0 the patch embeddings with their positions, and h_0 = P_0 f_0.
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from segment_anything.modeling.image_encoder import Block
 from torch import Tensor, nn
 
-from naslora_core.adapters.beside import BesideEncoder
-from naslora_core.adapters.method import Blocks, selected
+from naslora_core.adapters.adaptation import Blocks, method, selected
+from naslora_core.adapters.encoder_wrapper import EncoderWrapper
 
 
 class Rung(nn.Module):
@@ -32,8 +31,10 @@ class Rung(nn.Module):
         return self.side(gate * self.down(frozen) + (1 - gate) * h)
 
 
-class LadderEncoder(BesideEncoder):
+class LadderEncoder(EncoderWrapper):
     """The frozen encoder and its ladder, `B 3 S S` to `B C h w`."""
+
+    why_unfoldable = "a network beside the encoder is not in it"
 
     def __init__(self, encoder: nn.Module, reduction: int, blocks: Blocks):
         super().__init__(encoder)
@@ -62,6 +63,7 @@ def frozen(part, x: Tensor) -> Tensor:
     return part(x)
 
 
+@method("lst", label="LST")
 @dataclass(frozen=True)
 class LST:
     """reduction: side blocks have width d / reduction; blocks: which f_i have a rung.
@@ -73,7 +75,6 @@ class LST:
 
     reduction: int = 8
     blocks: Blocks = "all"
-    why_unfoldable: ClassVar[str] = "a network beside the encoder is not in it"
 
     def inject(self, encoder: nn.Module) -> nn.Module:
         """The encoder with its ladder."""

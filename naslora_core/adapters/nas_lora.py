@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from naslora_core.adapters.lora import Margins
-from naslora_core.adapters.method import selected
-from naslora_core.adapters.spatial_lora import SpatialLoRA, SpatialLoRALinear
+from naslora_core.adapters.adaptation import method, selected
+from naslora_core.adapters.lora import LoRA, LoRALinear
 from naslora_core.adapters.target_layers import THIRDS
+from naslora_core.adapters.windows import PLACES
 from naslora_core.errors import known
 from naslora_core.search import Cell
 from naslora_core.search.cell import mix_together
@@ -15,14 +15,17 @@ from naslora_core.search.cell import mix_together
 SHARES = ("block", "kind", "all")
 
 
+@method("nas_lora", label="NAS-LoRA")
 @dataclass(frozen=True)
-class NASLoRA(SpatialLoRA):
+class NASLoRA(LoRA):
     """operators: a set's name or a tuple of names; start: "beside", "identity" or "plain".
 
-    share: an alpha for every cell ("block"), one for the windowed and one for the global blocks
-    ("kind"), or one for "all". searches: whether alpha moves; if not, it stays uniform.
+    place: as FixedConv has it. share: an alpha for every cell ("block"), one for the windowed and
+    one for the global blocks ("kind"), or one for "all". searches: whether alpha moves; if not, it
+    stays uniform.
     """
 
+    place: str = "window"
     operators: str | tuple[str, ...] = "linear"
     start: str = "beside"
     share: str = "block"
@@ -30,22 +33,28 @@ class NASLoRA(SpatialLoRA):
 
     def __post_init__(self):
         super().__post_init__()
+        known(self.place, PLACES, "Unknown place")
         known(self.share, SHARES, "Unknown share")
 
-    def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> nn.Module:
-        cell = Cell(self.rank, self.operators, self.start)
-        return SpatialLoRALinear(linear, self.rank, self.scale, cell, margins)
+    def cell(self) -> nn.Module:
+        return Cell(self.rank, self.operators, self.start)
 
     def inject(self, encoder: nn.Module) -> None:
         """Wrap the Linears; then let cells share alpha, and freeze it where nothing is searched."""
         super().inject(encoder)
-        mix_together(encoder)
-        device, shared = next(encoder.parameters()).device, {}
-        for _, block in selected(encoder, self.blocks):
-            kind = {"kind": block.window_size > 0, "all": "all"}.get(self.share)
-            for cell in (m for m in block.modules() if isinstance(m, Cell)):
-                own = nn.Parameter(cell.arch_alpha.detach().to(device), self.searches)
-                cell.arch_alpha = own if kind is None else shared.setdefault(kind, own)
+        arrange_alphas(encoder, self)
+
+
+def arrange_alphas(encoder: nn.Module, settings) -> None:
+    """Share alpha as `settings.share` says, freeze it unless `settings.searches`, and let the
+    encoder mix the kernels of all cells at once."""
+    mix_together(encoder)
+    device, shared = next(encoder.parameters()).device, {}
+    for _, block in selected(encoder, settings.blocks):
+        kind = {"kind": block.window_size > 0, "all": "all"}.get(settings.share)
+        for cell in (m for m in block.modules() if isinstance(m, Cell)):
+            alpha = nn.Parameter(cell.arch_alpha.detach().to(device), settings.searches)
+            cell.arch_alpha = alpha if kind is None else shared.setdefault(kind, alpha)
 
 
 def cells(model: nn.Module) -> dict[str, Cell]:
@@ -61,13 +70,13 @@ def decoders(model: nn.Module) -> dict[str, Tensor]:
     return {n: p.Wd[:, getattr(p.cell, "searched", slice(None))] for n, p in paths.items()}
 
 
-def _paths(model: nn.Module) -> dict[int, SpatialLoRALinear]:
+def _paths(model: nn.Module) -> dict[int, LoRALinear]:
     """The innermost path around every cell, by the cell's id."""
-    paths = [m for m in model.modules() if isinstance(m, SpatialLoRALinear)]
+    paths = [m for m in model.modules() if isinstance(m, LoRALinear) and m.cell is not None]
     return {id(c): path for path in paths for c in path.modules() if isinstance(c, Cell)}
 
 
-def _label(name: str, path: SpatialLoRALinear | None) -> str:
+def _label(name: str, path: LoRALinear | None) -> str:
     """`...blocks.3.attn.qkv.cell` is "block 3", of its v alone "block 3 v", `...blocks.3.mlp.lin1
     .cell` "block 3 mlp.lin1"."""
     number, *rest = name.split("blocks.")[1].split(".")

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.adapters.lora import Margins
-from naslora_core.adapters.nas_lora import NASLoRA
-from naslora_core.adapters.spatial_lora import SpatialLoRALinear
-from naslora_core.errors import UserError
+from naslora_core.adapters.adaptation import method
+from naslora_core.adapters.lora import LoRA
+from naslora_core.adapters.nas_lora import SHARES, arrange_alphas
+from naslora_core.adapters.windows import PLACES
+from naslora_core.errors import UserError, known
 from naslora_core.search import Cell
 from naslora_core.search.operators import identity
 
@@ -20,51 +21,57 @@ from naslora_core.search.operators import identity
 class PartialCell(nn.Module):
     """z `B' r H W` -> the same shape: a `cell` on its first channels, the others copied.
 
-    shuffle: interleave K groups of channels afterwards, as PC-DARTS does between its layers. Here
-    Wd follows, which takes any order: with its columns permuted nothing changes.
+    PC-DARTS shuffles the channels afterwards; here Wd follows, which takes any order of channels,
+    so a shuffle would change nothing.
     """
 
-    def __init__(self, cell: Cell, rank: int, shuffle: bool = False):
+    def __init__(self, cell: Cell, rank: int):
         super().__init__()
-        self.cell, self.shuffle = cell, shuffle
-        order = torch.arange(rank)
-        order = order.view(-1, cell.rank).T.flatten() if shuffle else order
-        self.register_buffer("order", order, persistent=False)  # r
+        self.cell, self.rank = cell, rank
 
     @property
-    def searched(self) -> Tensor:
+    def searched(self) -> slice:
         """The columns of Wd that read the searched channels."""
-        return self.order.argsort()[: self.cell.rank]
+        return slice(self.cell.rank)
 
     @property
-    def operators(self) -> nn.ModuleList:
-        """The operators of the searched channels."""
-        return self.cell.operators
+    def why_unfoldable(self) -> str:
+        """The cell's reason; empty if it folds."""
+        return self.cell.why_unfoldable
 
     def kernel(self) -> Tensor:
         """The effective kernel `r r k k`: the cell's, and the identity for what is copied."""
-        searched, copied = self.cell.kernel(), len(self.order) - self.cell.rank
+        searched, copied = self.cell.kernel(), self.rank - self.cell.rank
         side = searched.shape[-1]
         # K = [[K_cell, 0], [0, I]]
         above = F.pad(searched, (0, 0, 0, 0, 0, copied))
         below = F.pad(identity(copied, side).to(searched), (0, 0, 0, 0, self.cell.rank, 0))
-        return torch.cat([above, below])[self.order]
+        return torch.cat([above, below])
 
     def forward(self, z: Tensor) -> Tensor:
-        searched, copied = z[:, : self.cell.rank], z[:, self.cell.rank :]
-        out = torch.cat([self.cell(searched), copied], 1)
-        return out[:, self.order] if self.shuffle else out
+        searched, copied = z.split([self.cell.rank, self.rank - self.cell.rank], 1)
+        return torch.cat([self.cell(searched), copied], 1)
 
 
+@method("nas_pc_lora", label="NAS-PC-LoRA")
 @dataclass(frozen=True)
-class NASPCLoRA(NASLoRA):
-    """partial K: the share 1 / K of the rank that is searched, of at least two channels."""
+class NASPCLoRA(LoRA):
+    """partial K: the share 1 / K of the rank that is searched, of at least two channels.
 
+    The other settings are those of NASLoRA.
+    """
+
+    place: str = "window"
+    operators: str | tuple[str, ...] = "linear"
+    start: str = "beside"
+    share: str = "block"
+    searches: bool = True
     partial: int = 2
-    shuffle: bool = False
 
     def __post_init__(self):
         super().__post_init__()
+        known(self.place, PLACES, "Unknown place")
+        known(self.share, SHARES, "Unknown share")
         legal = [k for k in range(1, self.rank // 2 + 1) if self.rank % k == 0]
         if self.partial not in legal:
             remedy = f"take {' or '.join(map(str, legal))}" if legal else "raise the rank to 2"
@@ -73,7 +80,11 @@ class NASPCLoRA(NASLoRA):
                 f"least two channels; {remedy}."
             )
 
-    def wrap(self, linear: nn.Module, margins: Margins = (0, 0)) -> nn.Module:
+    def cell(self) -> nn.Module:
         cell = Cell(self.rank // self.partial, self.operators, self.start)
-        cell = PartialCell(cell, self.rank, self.shuffle)
-        return SpatialLoRALinear(linear, self.rank, self.scale, cell, margins)
+        return PartialCell(cell, self.rank)
+
+    def inject(self, encoder: nn.Module) -> None:
+        """Wrap the Linears, then arrange their alphas."""
+        super().inject(encoder)
+        arrange_alphas(encoder, self)

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from naslora_core.adapters.adaptation import Adapted
 from naslora_core.adapters.folded_checkpoint import Folded
-from naslora_core.adapters.method import Adapted
 from naslora_core.errors import UserError
 from naslora_core.files import writable, write_atomic
 from naslora_core.sam import Segmenter

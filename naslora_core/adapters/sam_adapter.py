@@ -1,14 +1,13 @@
 """SAM-Adapter (T. Chen et al. 2023, after EVP): every block is told of the image's fine detail."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.adapters.beside import BesideEncoder
-from naslora_core.adapters.method import Blocks, selected
+from naslora_core.adapters.adaptation import Blocks, method, selected
+from naslora_core.adapters.encoder_wrapper import EncoderWrapper
 from naslora_core.errors import UserError
 
 
@@ -25,8 +24,10 @@ def high_frequencies(x: Tensor, masked: float = 0.25) -> Tensor:
     return image.real.abs().to(x.dtype)
 
 
-class DetailEncoder(BesideEncoder):
+class DetailEncoder(EncoderWrapper):
     """The frozen encoder with prompts at its blocks' inputs, `B 3 S S` to `B C h w`."""
+
+    why_unfoldable = "what it adds depends on the image"
 
     def __init__(self, encoder: nn.Module, reduction: int, masked: float, blocks: Blocks):
         super().__init__(encoder)
@@ -53,6 +54,7 @@ class DetailEncoder(BesideEncoder):
         return self.neck(tokens.permute(0, 3, 1, 2))
 
 
+@method("sam_adapter", label="SAM-Adapter")
 @dataclass(frozen=True)
 class SAMAdapter:
     """reduction: width d / reduction; masked: share of the spectrum removed; blocks: where."""
@@ -60,7 +62,6 @@ class SAMAdapter:
     reduction: int = 32
     masked: float = 0.25
     blocks: Blocks = "all"
-    why_unfoldable: ClassVar[str] = "what it adds depends on the image"
 
     def __post_init__(self):
         if not 0 <= self.masked < 1:

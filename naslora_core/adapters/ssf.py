@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters.method import Blocks, require_unadapted, selected
+from naslora_core.adapters.adaptation import Blocks, method, require_unadapted, selected
 
 
 class ScaleShift(nn.Module):
@@ -22,17 +22,18 @@ class ScaleShift(nn.Module):
         return self.gamma * self.base(x) + self.beta
 
     @torch.no_grad()
-    def plain(self) -> nn.Module:
-        """The same function as one frozen Linear or LayerNorm."""
+    def fold(self, block: int, name: str) -> tuple[nn.Module, list]:
+        """The same function as one frozen Linear or LayerNorm, and nothing to report."""
         layer = copy.deepcopy(self.base)
         gamma = self.gamma.view(-1, *[1] * (layer.weight.ndim - 1))
         bias = 0 if layer.bias is None else layer.bias
         # W <- gamma W, b <- gamma b + beta
         layer.weight = nn.Parameter(gamma * layer.weight, requires_grad=False)
         layer.bias = nn.Parameter(self.gamma * bias + self.beta, requires_grad=False)
-        return layer
+        return layer, []
 
 
+@method("ssf", label="SSF")
 @dataclass(frozen=True)
 class SSF:
     """blocks: where; in each after norm1, qkv, proj, norm2, lin1 and lin2."""
@@ -48,15 +49,3 @@ class SSF:
                     layer = getattr(part, name, None)
                     kinds = nn.Linear, nn.LayerNorm
                     setattr(part, name, ScaleShift(require_unadapted(layer, kinds, f"Block {i}")))
-
-
-def merged(module: nn.Module) -> nn.Module:
-    """A copy of an encoder, a SAM or one layer with plain layers again: nothing left to compute."""
-    if isinstance(module, ScaleShift):
-        return module.plain()
-    twin = copy.deepcopy(module)
-    for part in list(twin.modules()):
-        for name, child in list(part.named_children()):
-            if isinstance(child, ScaleShift):
-                setattr(part, name, child.plain())
-    return twin

@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.adapters.method import require_unadapted
+from naslora_core.adapters.adaptation import require_unadapted
 from naslora_core.errors import UserError
 
+Margins = tuple[int, int]
 # The fused qkv gives q, k and v one after the other; "q" is its first third of outputs.
 THIRDS = ("q", "k", "v")
 LINEARS = {"qkv": ("attn", "qkv"), "proj": ("attn", "proj")}
@@ -32,7 +33,7 @@ class Place:
         """Let `module` take its place."""
         setattr(self.owner, self.name, module)
 
-    def margins(self) -> tuple[int, int]:
+    def margins(self) -> Margins:
         """Outputs before and after the share: 0, 0 for the whole Linear."""
         if self.third is None:
             return 0, 0
@@ -65,7 +66,7 @@ def _place(block: nn.Module, name: str) -> Place:
     return Place(getattr(block, part), attribute)
 
 
-def plus_path(y: Tensor, z: Tensor, Wd: Tensor, scale: float, margins: tuple[int, int]) -> Tensor:
+def plus_path(y: Tensor, z: Tensor, Wd: Tensor, scale: float, margins: Margins) -> Tensor:
     """y + scale z Wd^T for a fresh y `... d_out`; z `... r`, Wd `d_out r` (less the margins).
 
     The sum is made inside the product, without a pass over y of its own; in y itself where no

@@ -2,17 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from segment_anything.modeling.image_encoder import Attention
 from torch import Tensor, nn
 
-from naslora_core.adapters.method import Blocks, require_unadapted, selected
+from naslora_core.adapters.adaptation import Blocks, method, require_unadapted, selected
 from naslora_core.errors import UserError
 from naslora_core.sam.fused_attention import PromptedAttention
 
 
+@method("vpt", label="VPT")
 @dataclass(frozen=True)
 class VPT:
     """tokens p, in every window of a block; blocks: where. L p d parameters.
@@ -24,7 +24,6 @@ class VPT:
 
     tokens: int = 10
     blocks: Blocks = "all"
-    why_unfoldable: ClassVar[str] = "a softmax over more keys is no softmax over fewer"
 
     def __post_init__(self):
         if self.tokens < 1:

@@ -92,6 +92,8 @@ def fuse(encoder: nn.Module) -> nn.Module:
 class PromptedAttention(Parts):
     """An `Attention` whose windows also attend to learned tokens `p d`; p = 0 is the official."""
 
+    why_unfoldable = "a softmax over more keys is no softmax over fewer"
+
     def __init__(self, attention: Attention, tokens: Tensor):
         super().__init__(attention)
         self.tokens, self.fused = nn.Parameter(tokens), isinstance(attention, FusedAttention)

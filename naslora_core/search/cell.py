@@ -57,6 +57,11 @@ class Cell(nn.Module):
         return all(op.linear for op in self.operators)
 
     @property
+    def why_unfoldable(self) -> str:
+        """Which operators are no convolutions, and why; empty if all are."""
+        return "; ".join(f"{op.name} {op.why_unfoldable}" for op in self.operators if not op.linear)
+
+    @property
     def gain(self) -> float:
         """What the mixture is multiplied with: sqrt(n) beside a skip, else 1."""
         return math.sqrt(len(self.names)) if self.start == "beside" else 1.0

@@ -33,7 +33,7 @@ def table(arguments):
         "--methods",
         nargs="+",
         default=["decoder_only", "lora", "nas_lora"],
-        help="names of adapters.methods: METHODS, VARIANTS, or unet",
+        help="names of adapters.METHODS, research.variants, or unet",
     ),
     option("--seeds", nargs="+", type=whole, default=[0, 1, 2], help="one run a method and seed"),
     option(

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from naslora_core.adapters import DecoderOnly, adapt
-from naslora_core.adapters.methods import METHODS, VARIANTS
+from naslora_core.adapters import METHODS, DecoderOnly, adapt
 from naslora_core.data import content
 from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
@@ -29,6 +28,7 @@ from naslora_core.training.fitting import fit
 from naslora_workbook.research.learning_rate_selection import rate_of
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.research.unet import UNet, width_for
+from naslora_workbook.research.variants import VARIANTS
 from naslora_workbook.results import records as results
 
 RANDOM = "random_operator"  # a single_X of VARIANTS, drawn by the seed

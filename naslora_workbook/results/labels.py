@@ -1,20 +1,10 @@
-"""What tables call a method."""
+"""What tables call a method: the core's methods as they register themselves, then the others."""
+
+from naslora_core.adapters import LABELS as METHODS
 
 LABELS = {
     "base_boxed": "base, a box on every object",
-    "decoder_only": "decoder-only",
-    "full": "full fine-tuning",
-    "bitfit": "BitFit",
-    "bottleneck": "Adapter",
-    "sam_adapter": "SAM-Adapter",
-    "vpt": "VPT",
-    "lst": "LST",
-    "ssf": "SSF",
-    "lora": "LoRA",
-    "conv_lora": "Conv-LoRA",
-    "fixed_conv": "fixed 3x3",
-    "nas_lora": "NAS-LoRA",
-    "nas_pc_lora": "NAS-PC-LoRA",
+    **METHODS,
     "fixed_5x5": "fixed 5x5",
     "fixed_map": "fixed 3x3, whole map",
     "fixed_5x5_map": "fixed 5x5, whole map",

@@ -527,7 +527,7 @@ checks.ex_7_2(without_shuffle)
 #     return Wd[:, places]
 # ```
 # A permutation in front of a learned matrix only renames its columns. It changes no output that can
-# be reached, and no optimum. The core offers the shuffle, and a test shows that it changes nothing.
+# be reached, and no optimum. So the core has no shuffle.
 # </details>
 
 # %% [markdown]

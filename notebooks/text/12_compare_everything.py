@@ -73,7 +73,7 @@ from naslora_workbook.results.labels import LABELS
 from naslora_workbook.results.records import measured, recorded
 
 from naslora_core import adapt, evaluate, load_sam
-from naslora_core.adapters.methods import METHODS
+from naslora_core.adapters import METHODS
 from naslora_core.sam import Segmenter
 
 # %% tags=["parameters"]

@@ -3,11 +3,11 @@
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
-from naslora_core.adapters.method import require_unadapted
+from naslora_core.adapters.adaptation import require_unadapted
 from naslora_core.errors import UserError
 
 
-class BesideEncoder(nn.Module):
+class EncoderWrapper(nn.Module):
     """The parts of an official encoder under their names; a subclass says how they are called."""
 
     def __init__(self, encoder: nn.Module):

@@ -1,12 +1,12 @@
-"""`adapt(sam, method)`: a frozen base, and beside it only what the method trains.
+"""The methods by name, and `adapt(sam, method)`: a frozen base, and beside it what is trained.
 
 The adapted model shares the storage of every frozen tensor with `sam`, which is never changed; so
 one base carries many adapters, each at the cost of what it trains.
 """
 
 import copy
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from naslora_core.errors import UserError
 from naslora_core.sam import MaskHead, MatchedHead, Segmenter, model_hash
 
 Blocks = str | tuple[int, ...]
+Kind = TypeVar("Kind", bound=type)
 
 
 class Method(Protocol):
@@ -28,14 +29,49 @@ class Method(Protocol):
         """
 
 
+METHODS: dict[str, Method] = {}  # by name, with the settings at which methods are compared
+LABELS: dict[str, str] = {}  # what tables call each of METHODS
+CLASSES: dict[str, type] = {}  # by the name of the class, which adapter files hold
+
+
+def method(name: str, label: str, compared: bool = True) -> Callable[[Kind], Kind]:
+    """Register a frozen dataclass with `inject`: command line, files, tables and tests follow.
+
+    compared: whether it stands in METHODS. Raises UserError for a name or a label that is taken,
+    and for a class name that is; the same class may be defined again, as in a notebook.
+    """
+
+    def register(cls: Kind) -> Kind:
+        there = CLASSES.get(cls.__name__)
+        again = there is not None and there.__module__ == cls.__module__
+        taken = (there is not None) or name in METHODS or label in LABELS.values()
+        if taken and not again:
+            raise UserError(
+                f"The method {name!r} ({label}, class {cls.__name__}) has a name, a label or a "
+                f"class name that is taken; registered are {', '.join(METHODS)}."
+            )
+        CLASSES[cls.__name__] = cls
+        if compared:
+            METHODS[name], LABELS[name] = cls(), label
+        return cls
+
+    return register
+
+
 class Adapted(Segmenter):
-    """A Segmenter whose encoder carries an adapter and whose decoder is trained beside it."""
+    """A Segmenter whose encoder carries an adapter and whose decoder is trained beside it.
+
+    class_names: of the foreground classes, where they are known; tile: side of the tiles, in pixels
+    of an image, that it was trained on, None for whole images. Both go into its file.
+    """
 
     def __init__(
         self, sam: nn.Module, head: nn.Module, method, base_hash: str, seed: int, resize: str
     ):
         super().__init__(sam, head)
         self.resize = resize
+        self.class_names: tuple[str, ...] = ()
+        self.tile: int | None = None
         self.method, self.base_hash, self.seed = method, base_hash, seed
         self.base_name = getattr(sam, "model_name", "unnamed")
         self.trained_names = tuple(n for n, p in self.named_parameters() if p.requires_grad)
@@ -95,7 +131,7 @@ def adapt(
     on the meta device allocates nothing: it is there to be counted. Raises UserError for an unknown
     head, for what is no method or no base, and what the method's `inject` raises.
     """
-    _door(sam, method)
+    _require_method_and_base(sam, method)
     like = next(sam.parameters())
     base_hash = "meta" if like.is_meta else model_hash(sam)
     twin = frozen_twin(sam)
@@ -114,7 +150,7 @@ def adapt(
     return model
 
 
-def _door(sam: nn.Module, method) -> None:
+def _require_method_and_base(sam: nn.Module, method) -> None:
     """UserError for a method that is a name or a class, and for a base that is none."""
     if isinstance(method, type) or not hasattr(method, "inject"):
         raise UserError(
