@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from adapting import METHODS, random_images, register_max_pool, shaken, small_sam
+from old_files import FOLDER, tiny_images, tiny_sam
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -20,7 +22,8 @@ from naslora_core.adapters import (
 )
 from naslora_core.adapters.checkpoint import FORMAT
 from naslora_core.errors import UserError
-from naslora_core.sam import model_hash
+from naslora_core.sam import Segmenter, model_hash
+from naslora_core.search import operators
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +167,7 @@ def test_other_files_are_refused(sam, tmp_path):
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
-    with pytest.raises(UserError, match="format None; expected 'naslora-adapter-3'"):
+    with pytest.raises(UserError, match="format None; expected 'naslora-adapter-4'"):
         load_adapter(sam, tmp_path / "a.safetensors")
     (tmp_path / "b.safetensors").write_bytes(b"words")
     with pytest.raises(UserError, match="not a readable file"):
@@ -180,3 +183,60 @@ def test_a_failing_write_leaves_the_old_file(sam, saved, monkeypatch):
         save_adapter(adapt(sam, LoRA()), saved)
     assert saved.read_bytes() == before
     assert [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+def test_equal_models_give_equal_bytes(sam, tmp_path):
+    files = [
+        save_adapter(shaken(adapt(sam, LoRA(rank=2, blocks=(0,)))), tmp_path / f"{i}.safetensors")
+        for i in range(3)
+    ]
+    assert len({file.read_bytes() for file in files}) == 1
+
+
+def test_names_of_classes_and_the_tile_are_kept(sam, tmp_path):
+    model = adapt(sam, LoRA(rank=1, blocks=(0,)), classes=2)
+    model.class_names, model.tile = ("leaf", "soil"), 512
+    again = load_adapter(sam, save_adapter(model, tmp_path / "a.safetensors"))
+    assert (again.class_names, again.tile) == (("leaf", "soil"), 512)
+
+
+def test_settings_that_a_file_does_not_name_take_their_defaults(sam, saved):
+    def change(facts, tensors):
+        facts["settings"] = '{"rank": 2}'
+        for name in ("tile", "class_names", "resize"):
+            del facts[name]
+
+    again = load_adapter(sam, rewritten(saved, change))
+    assert again.method == LoRA(rank=2) and again.tile is None and again.resize == "square"
+
+
+def test_an_operator_defined_anew_is_refused(sam, tmp_path, monkeypatch):
+    """The hash is of what an operator computes, not of its name."""
+    register_max_pool(monkeypatch)
+    model = adapt(sam, NASLoRA(rank=2, blocks=(0,), operators=("skip", "max_pool_3x3")))
+    path = save_adapter(model, tmp_path / "mine.safetensors")
+    monkeypatch.undo()
+    monkeypatch.setattr(operators, "REGISTRY", dict(operators.REGISTRY))
+
+    @operators.operator("max_pool_3x3")
+    class MaxPool(operators.Operator):
+        side = 5
+
+        def forward(self, z):
+            return torch.nn.functional.max_pool2d(z, 5, 1, 2)
+
+    with pytest.raises(UserError, match=r"mine\.safetensors"):
+        load_adapter(sam, path)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.safetensors")), ids=lambda p: p.stem)
+def test_a_committed_file_of_before_loads_and_predicts_the_same_masks(path, tmp_path):
+    base, images = tiny_sam(), tiny_images()
+    model = load_adapter(base, path)
+    wanted = torch.from_numpy(np.load(FOLDER / "masks.npz")[path.stem])
+    with torch.no_grad():
+        found, plain = model(images).low_res, Segmenter(base)(images).low_res
+        again = load_adapter(base, save_adapter(model, tmp_path / "anew.safetensors"))
+        assert torch.equal(again(images).low_res, found)
+    assert torch.allclose(found, wanted, atol=1e-5)
+    assert (plain - wanted).abs().max() > 1e-3

@@ -12,7 +12,7 @@ from tiny import tiny_data
 
 from naslora_core.adapters import METHODS
 from naslora_core.cli import fit_command as own_images
-from naslora_core.search import Genotype
+from naslora_core.search import Genotype, set_hash
 from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
 from naslora_core.training.fitting import FitResult
 
@@ -42,7 +42,7 @@ def asked(monkeypatch):
         monkeypatch.setattr(own_images, name, note)
 
     history = [{VALIDATION_DICE: 0.25}, {}, {VALIDATION_DICE: 0.75}, {VALIDATION_DICE: 0.5}]
-    found_by = Genotype(["skip"], "", [], "parallel", "bilevel", "squares", 5)
+    found_by = Genotype(["skip"], set_hash(["skip"]), [], "parallel", "bilevel", "squares", 5)
     for name, answer in (ANSWERS | {"train": FitResult(None, found_by, history, 12.3)}).items():
         stand_in(name, answer)
     return found

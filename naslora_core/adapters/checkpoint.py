@@ -1,29 +1,35 @@
-"""Tensors and their description in one safetensors file that notices any change to either.
+"""One file per adapter: what was trained, what it was trained on, and for which base.
 
-One file per adapter: what was trained, what it was trained on, and for which base.
-
-A trained model from its file, whatever it is: an adapter on its base, or a folded model.
+`open_model` reads a trained model from its file, whatever it is: an adapter on its base, or a
+folded model.
 """
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 import naslora_core
 from naslora_core.adapters import folded_checkpoint, tensor_file
-from naslora_core.adapters.adaptation import CLASSES, Adapted, adapt, adapted, head_name
-from naslora_core.errors import UserError
+from naslora_core.adapters.adaptation import CLASSES, Adapted, Method, adapt, adapted, head_name
+from naslora_core.errors import UserError, known
 from naslora_core.sam import Segmenter, load_sam, model_hash
 from naslora_core.search.operators import operator_names, set_hash
 
-FORMAT = "naslora-adapter-3"
+FORMAT, BEFORE = "naslora-adapter-4", "naslora-adapter-3"
 NEEDED = ("method", "settings", "base_name", "base_hash", "classes", "head", "seed", "version")
+# Settings that methods had in files of before, and their values that change nothing.
+RETIRED = {("NASPCLoRA", "shuffle"): (False,), ("FixedConv", "start"): ("zero", "random")}
 
 
 def save_adapter(model: Adapted, path: str | Path) -> Path:
-    """Write We, Wd, operators, alpha and the trained decoder, with metadata, as safetensors."""
+    """Write We, Wd, operators, alpha and the trained decoder, with metadata, as safetensors.
+
+    Equal models give equal bytes. Raises UserError for what is no adapted model.
+    """
     return tensor_file.write(path, adapted(model, "save").adapter_state_dict(), metadata(model))
 
 
@@ -42,18 +48,25 @@ def metadata(model: Adapted) -> dict[str, str]:
         "seed": str(model.seed),
         "version": naslora_core.__version__,
     }
-    if hasattr(model.method, "operators"):
-        facts["operator_hash"] = set_hash(operator_names(model.method.operators))
+    if names := _operators(model.method):
+        facts |= {"operators": json.dumps(names), "operator_hash": set_hash(names)}
     return facts
+
+
+def _operators(method: Method) -> tuple[str, ...]:
+    """The names of a method's operators: searched, or chosen (each once); none of other methods."""
+    if hasattr(method, "operators"):
+        return operator_names(method.operators)
+    return tuple(dict.fromkeys(getattr(method, "chosen", ())))
 
 
 def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
     """The model that `save_adapter` wrote, on its own base.
 
     Raises UserError for a file that is missing, truncated or altered, for another base (both
-    hashes named), another operator set, and for missing or unknown tensors (named).
+    hashes named), other operators, and for missing or unknown tensors (named).
     """
-    facts, tensors = tensor_file.read(path, FORMAT)
+    facts, tensors = tensor_file.read(path, FORMAT, BEFORE)
     absent = [k for k in NEEDED if k not in facts]
     if absent:
         raise UserError(f"{path} does not say its {', '.join(absent)}; save the adapter anew.")
@@ -67,34 +80,54 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
         )
     shape = int(facts["classes"]), int(facts["seed"]), facts["head"]
     model = adapt(sam, _method(facts, path), *shape).take_input_facts(facts)
-    _fill(model.adapter_state_dict(), tensors, Path(path).name)
+    _fill(model.adapter_state_dict(), _without_temperature(tensors), Path(path).name)
     return model
 
 
-def _method(facts: dict, path):
-    if facts["method"] not in CLASSES:
-        known = ", ".join(CLASSES)
-        raise UserError(f"{path} holds the method {facts['method']!r}; this version has {known}.")
+def _method(facts: Mapping[str, str], path: str | Path) -> Method:
+    """The method that the file describes; what it does not say takes its default."""
+    name = known(facts["method"], CLASSES, f"{path} holds the method")
     try:
         settings = json.loads(facts["settings"])
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-        method = CLASSES[facts["method"]](**settings)
+        wanted = {k: v for k, v in settings.items() if v not in RETIRED.get((name, k), ())}
+        method = CLASSES[name](**wanted)
     except (TypeError, AttributeError, json.JSONDecodeError) as error:
         raise UserError(
             f"{path} has settings {facts['settings']!r} that {facts['method']} of this version "
             f"does not take ({error}); load it with version {facts['version']}."
         ) from error
     if "operator_hash" in facts:
-        here = set_hash(operator_names(method.operators))
-        if here != facts["operator_hash"]:
-            raise UserError(
-                f"{path} was searched over operator set {facts['operator_hash']}, the set "
-                f"{method.operators!r} is now {here}; register the operators it was saved with."
-            )
+        _require_operators(_operators(method), facts, path)
     return method
 
 
-def _fill(wanted: dict, tensors: dict, name: str) -> None:
+def _require_operators(names: tuple[str, ...], facts: Mapping[str, str], path) -> None:
+    """UserError where the operators are defined otherwise than when the file was written.
+
+    Files of before hold a hash of the operators' names alone.
+    """
+    by_name = hashlib.sha256(",".join(names).encode()).hexdigest()[:12]
+    here = by_name if facts["format"] == BEFORE else set_hash(names)
+    if here != facts["operator_hash"]:
+        raise UserError(
+            f"{path} was searched over the operator set {facts['operator_hash']} "
+            f"({facts.get('operators', 'names unknown')}), {', '.join(names)} is now {here}; "
+            "register the operators as they were when it was saved."
+        )
+
+
+def _without_temperature(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Files of before hold alpha and a temperature T of its softmax: alpha / T says the same."""
+    found = {n: t for n, t in tensors.items() if not n.endswith(".temperature")}
+    for name in tensors.keys() - found:
+        alpha = name.replace("temperature", "arch_alpha")
+        if alpha in found:
+            found[alpha] = found[alpha] / tensors[name]
+    return found
+
+
+def _fill(wanted: dict[str, Tensor], tensors: dict[str, Tensor], name: str) -> None:
     missing, unknown = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
     wrong = [n for n in wanted if n in tensors and wanted[n].shape != tensors[n].shape]
     if missing or unknown or wrong:
@@ -119,7 +152,7 @@ def open_model(path: str | Path, base: str | Path | None = None) -> Segmenter:
 
 def kind(path: str | Path) -> str:
     """ "adapter" or "folded"."""
-    return "adapter" if _facts(path)["format"] == FORMAT else "folded"
+    return "adapter" if _facts(path)["format"] in (FORMAT, BEFORE) else "folded"
 
 
 def base_of(path: str | Path, base: str | Path | None = None):
@@ -128,4 +161,4 @@ def base_of(path: str | Path, base: str | Path | None = None):
 
 
 def _facts(path: str | Path) -> dict[str, str]:
-    return tensor_file.describe(path, FORMAT, folded_checkpoint.FORMAT)
+    return tensor_file.describe(path, FORMAT, BEFORE, folded_checkpoint.FORMAT)

@@ -73,8 +73,8 @@ def read_genotype(
 ) -> Genotype | None:
     """The genotype of a model's cells, on `images` (`B 3 S S`, 0..255), `held` of them at once.
 
-    circumstances: schedule, data, seed. None where there is nothing to read: without a cell, and
-    after choosing. Alpha that never moved (searches=False) is read too, and is uniform.
+    circumstances: schedule, data, seed, split. None where there is nothing to read: without a
+    cell, and after choosing. Alpha that never moved (searches=False) is read too, and is uniform.
     """
     found = cells(model)
     if not found or not hasattr(model.method, "operators"):
@@ -83,7 +83,8 @@ def read_genotype(
     blocks = [_block(name, cell, read[name]) for name, cell in found.items()]
     names = next(iter(found.values())).names
     start = model.method.start
-    return Genotype(list(names), set_hash(names), blocks, start, **circumstances)
+    base = f"{model.base_name} {model.base_hash[:12]}"
+    return Genotype(list(names), set_hash(names), blocks, start, base=base, **circumstances)
 
 
 def _block(name: str, cell: Cell, choice: Choice) -> BlockChoice:
@@ -98,6 +99,7 @@ def _block(name: str, cell: Cell, choice: Choice) -> BlockChoice:
         residual=choice.residual,
         margin=float(first - second),
         entropy=float(entropy(p)),
+        off_centre=choice.off_centre,
     )
 
 

@@ -16,8 +16,19 @@ from naslora_core.sam.checkpoints import raw
 def write(path: str | Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> Path:
     """Write whole or not at all; the digest of both goes into the metadata."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    write_atomic(path, save(tensors, facts | {"digest": digest(tensors, facts)}))
+    write_atomic(path, _ordered(save(tensors, facts | {"digest": digest(tensors, facts)})))
     return Path(path)
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same safetensors file with its description in order of the keys, so that equal content
+    gives equal bytes: 8 bytes of the header's length, the header in JSON, the tensors."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def read(path: str | Path, *formats: str) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -41,7 +52,7 @@ def describe(path: str | Path, *formats: str) -> dict[str, str]:
     if not path.is_file():
         raise UserError(
             f"There is no file {path}; expected an adapter (`fit` leaves best.safetensors in its "
-            "--out folder) or a folded model; mend the name."
+            "--out folder) or a folded model; correct the name."
         )
     try:
         with safe_open(path, "pt") as file:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
+from naslora_core.search.operators import REGISTRY, set_hash
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
 class BlockChoice:
-    """One cell: alpha, its softmax, both readings, what each class leaves unexplained, and how
-    sure the softmax is: margin (winner minus second) and entropy (1 uniform, 0 one-hot)."""
+    """One cell: alpha, its softmax, both readings, the share of energy that each class leaves
+    unexplained (residual) and that no per-token map explains (off_centre, None where it was not
+    read), and how sure the softmax is: margin (winner minus second) and entropy (1 uniform, 0
+    one-hot)."""
 
     block: str
     alpha: list[float]
@@ -23,11 +26,15 @@ class BlockChoice:
     residual: dict[str, float]
     margin: float
     entropy: float
+    off_centre: float | None = None
 
 
 @dataclass(frozen=True)
 class Genotype:
-    """The operators of every searched block, and the circumstances of the search."""
+    """The operators of every searched block, and the circumstances of the search.
+
+    base: name and hash of the SAM that was adapted; split: the images that the readings used.
+    """
 
     operators: list[str]
     operator_hash: str
@@ -36,6 +43,8 @@ class Genotype:
     schedule: str
     data: str
     seed: int
+    base: str = ""
+    split: str = "train"
     schema: int = field(default=SCHEMA)
 
     def save(self, path: str | Path) -> None:
@@ -43,8 +52,9 @@ class Genotype:
         write_atomic(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @staticmethod
-    def load(path: str | Path) -> "Genotype":
-        """Read a genotype; UserError where the file is missing, no JSON, or of another schema."""
+    def load(path: str | Path, base: str | None = None) -> "Genotype":
+        """Read a genotype; UserError where the file is missing, no JSON, of another schema, of
+        operators that are defined otherwise here, or, where one is given, of another base."""
         try:
             found = json.loads(Path(path).read_text())
         except (OSError, ValueError) as error:
@@ -59,9 +69,46 @@ class Genotype:
             )
         try:
             found["blocks"] = [BlockChoice(**b) for b in found["blocks"]]
-            return Genotype(**found)
+            genotype = Genotype(**found)
         except (KeyError, TypeError) as error:
             raise UserError(f"{path} is not a whole genotype ({error}); save one anew.") from error
+        genotype._require(path, base)
+        return genotype
+
+    def _require(self, path: str | Path, base: str | None) -> None:
+        names, here = self.operators, "not registered"
+        if set(names) <= REGISTRY.keys():
+            here = set_hash(names)
+        if self.operator_hash != here:
+            raise UserError(
+                f"{path} was searched over operators {self.operator_hash} ({', '.join(names)}), "
+                f"which are {here} here; register them as they were."
+            )
+        if base is not None and self.base != base:
+            raise UserError(
+                f"{path} was found on the base {self.base or 'unnamed'}, this one is {base}; load "
+                "the base that was searched."
+            )
+
+    def distance(self, other: "Genotype") -> float:
+        """Half the sum over operators of |p - q|, mean over blocks: 0 the same, 1 nothing shared.
+
+        Raises UserError for genotypes of different search spaces: operators, base or blocks.
+        """
+        spaces = [
+            (g.operator_hash, g.base, sorted(b.block for b in g.blocks)) for g in (self, other)
+        ]
+        if spaces[0] != spaces[1]:
+            raise UserError(
+                f"The genotypes are of different search spaces, {spaces[0]} and {spaces[1]}; "
+                "compare searches over the same operators, base and blocks."
+            )
+        theirs = {b.block: b.probability for b in other.blocks}
+        found = [
+            sum(abs(p - q) for p, q in zip(b.probability, theirs[b.block], strict=True)) / 2
+            for b in self.blocks
+        ]
+        return sum(found) / len(found)
 
     def _repr_html_(self) -> str:
         head = "<tr><th>block</th><th>argmax &alpha;</th><th>p</th><th>projection</th></tr>"

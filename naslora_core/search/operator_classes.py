@@ -45,7 +45,7 @@ def nearest_kernel(op: Operator, W: Tensor, C: Tensor, side: int) -> Tensor:
         return _scaled(op.constant.double(), W, C, side)
     if isinstance(op, Separable):
         return _separable(op, W, C, side)
-    return _supported(taps(op, side), W, C)
+    return supported(taps(op, side), W, C)
 
 
 def nearest_member(op: Operator, W: Tensor, C: Tensor, side: int) -> Member:
@@ -55,7 +55,7 @@ def nearest_member(op: Operator, W: Tensor, C: Tensor, side: int) -> Member:
         return _mixed(op.kernel().double(), W, C, side)
     if isinstance(op, Separable):
         return _product(op, W, C, side)
-    best = _supported(taps(op, side), W, C)
+    best = supported(taps(op, side), W, C)
     out, kernel = _as_rank(best, op.rank)
     kernel = kernel.view(op.rank, op.rank, side, side)
     low = (side - op.side) // 2
@@ -87,7 +87,7 @@ def _scaled(constant: Tensor, W: Tensor, C: Tensor, side: int) -> Tensor:
     return fixed * (torch.einsum("oi,ij,oj->", fixed, C, W) / norm if norm > 0 else 0)
 
 
-def _supported(columns: Tensor, W: Tensor, C: Tensor) -> Tensor:
+def supported(columns: Tensor, W: Tensor, C: Tensor) -> Tensor:
     """Least squares on a subset of columns: W_S = W C[:, S] C[S, S]^+."""
     best = torch.zeros_like(W)
     best[:, columns] = W @ C[:, columns] @ _inverse(C[columns][:, columns])
@@ -95,19 +95,11 @@ def _supported(columns: Tensor, W: Tensor, C: Tensor) -> Tensor:
 
 
 def _separable(op: Separable, W: Tensor, C: Tensor, side: int) -> Tensor:
-    """Alternating least squares for P[o, i] D[i, t], begun at the dense solution's main axis."""
-    r, columns = op.rank, taps(op, side)
-    S, Csub = _supported(columns, W, C)[:, columns].reshape(r, r, -1), C[columns][:, columns]
-    cross = (W @ C[:, columns]).reshape(r, r, -1)  # E[y_o p_it]
-    C4 = Csub.reshape(r, S.shape[-1], r, S.shape[-1])
-    D = _main_taps(S)
-    for _ in range(ROUNDS // 2):
-        P = torch.einsum("oit,it->oi", cross, D) @ _inverse(
-            torch.einsum("it,itju,ju->ij", D, C4, D)
-        )
-        A = torch.einsum("ij,itju->itju", P.T @ P, C4).reshape(Csub.shape)
-        b = torch.einsum("oi,oit->it", P, cross).flatten()
-        D = _solve(A, b).reshape(D.shape)
+    """Alternating least squares for P[o, i] D[i, t]: the product below with V = I."""
+    columns = taps(op, side)
+    Csub, cross = C[columns][:, columns], W @ C[:, columns]
+    dense = supported(columns, W, C)[:, columns].reshape(len(W), op.rank, -1)
+    P, _, D = _alternate(*_leading(dense), Csub, cross, moves_V=False)
     best = torch.zeros_like(W)
     best[:, columns] = torch.einsum("oi,it->oit", P, D).flatten(1)
     return best
@@ -144,15 +136,18 @@ def _missed(U: Tensor, V: Tensor, D: Tensor, C: Tensor, cross: Tensor) -> float:
     return float(((best @ C - 2 * cross) * best).sum())
 
 
-def _alternate(V: Tensor, D: Tensor, C: Tensor, cross: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Least squares for U, V and D in turn, the other two held."""
+def _alternate(
+    V: Tensor, D: Tensor, C: Tensor, cross: Tensor, moves_V: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Least squares for U, V (unless it is fixed) and D in turn, the other two held."""
     (r, n), C4 = D.shape, C.view(V.shape[1], D.shape[1], V.shape[1], D.shape[1])  # i t j u
     for _ in range(ROUNDS):
         U = _outer(V, D, C, cross)
         both, found = U.T @ U, (U.T @ cross).view(r, -1, n)  # b c, b i t
-        A = torch.einsum("biju,cu->bicj", torch.einsum("bt,itju->biju", D, C4), D)
-        A = (A * both[:, None, :, None]).reshape(V.numel(), -1)
-        V = _solve(A, torch.einsum("bit,bt->bi", found, D).flatten()).view_as(V)
+        if moves_V:
+            A = torch.einsum("biju,cu->bicj", torch.einsum("bt,itju->biju", D, C4), D)
+            A = (A * both[:, None, :, None]).reshape(V.numel(), -1)
+            V = _solve(A, torch.einsum("bit,bt->bi", found, D).flatten()).view_as(V)
         A = torch.einsum("btju,cj->btcu", torch.einsum("bi,itju->btju", V, C4), V)
         A = (A * both[:, None, :, None]).reshape(D.numel(), -1)
         D = _solve(A, torch.einsum("bit,bi->bt", found, V).flatten()).view_as(D)

@@ -16,7 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from naslora_core.search.cell import Cell
-from naslora_core.search.operator_classes import Member, has_class, nearest_kernel, nearest_member
+from naslora_core.search.operator_classes import (
+    Member,
+    has_class,
+    nearest_kernel,
+    nearest_member,
+    supported,
+)
 from naslora_core.search.operators import Operator
 
 TOLERANCE = 0.01
@@ -25,12 +31,14 @@ TOLERANCE = 0.01
 @dataclass(frozen=True)
 class Choice:
     """Both readings of one cell; residual: share of the energy each class leaves unexplained;
-    members: of each class the nearest member, where We and Wd were free."""
+    members: of each class the nearest member, where We and Wd were free; off_centre: share of the
+    energy that no per-token map explains, None where there is no kernel to read."""
 
     argmax: str
     projection: str | None
     residual: dict[str, float]
     members: dict[str, Member] = field(default_factory=dict, repr=False)
+    off_centre: float | None = None
 
 
 def argmax(cell: Cell) -> str:
@@ -62,11 +70,11 @@ def explain(
     z: Tensor,
     tolerance: float = TOLERANCE,
     decoder: Tensor | None = None,
-) -> tuple[str | None, dict[str, float], dict[str, Member]]:
-    """The cheapest class that explains a kernel `r r k k` on z `B r H W`, and what each leaves.
+) -> tuple[str | None, dict[str, float], dict[str, Member], float]:
+    """The cheapest class that explains a kernel `r r k k` on z `B r H W`, what each class leaves,
+    the nearest member of each (empty without a decoder), and the share off the centre.
 
-    decoder: the Wd `d r` behind it; then energy is counted after it, We and Wd are free, and the
-    nearest member of each class is returned too.
+    decoder: the Wd `d r` behind it; then energy is counted after it, and We and Wd are free.
     """
     classes = {op.name: op for op in operators if has_class(op)}
     side = max([kernel.shape[-1], *(op.side for op in classes.values())])
@@ -83,7 +91,10 @@ def explain(
         members = {n: replace(m, out=Q @ m.out) for n, m in found.items()}
     residual = {n: _share(W - best, W, covariance) for n, best in nearest.items()}
     fitting = [n for n in classes if residual[n] <= tolerance]
-    return min(fitting, key=lambda n: cost(classes[n]), default=None), residual, members
+    cheapest = min(fitting, key=lambda n: cost(classes[n]), default=None)
+    centre = torch.arange(W.shape[1]) % side**2 == side**2 // 2
+    pointwise = supported(centre, W, covariance)
+    return cheapest, residual, members, _share(W - pointwise, W, covariance)
 
 
 def cost(op: Operator) -> tuple[int, int, str]:
