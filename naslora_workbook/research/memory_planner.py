@@ -19,8 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from naslora_core.adapters import METHODS, adapt
+from naslora_core.adapters.adaptation import Blocks, Method
 from naslora_core.adapters.conv_lora import shrinking, upsampling
-from naslora_core.adapters.method import Blocks, Method
 from naslora_core.errors import UserError, known
 from naslora_core.sam import fuse
 from naslora_core.sam.checkpointing import checkpointed

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.adapters import METHODS, adapt, fold
+from naslora_core.adapters.adaptation import Method, frozen_twin
 from naslora_core.adapters.folding import fold_blocks
-from naslora_core.adapters.method import Method, frozen_twin
 from naslora_core.adapters.nas_lora import NASLoRA, cells
 from naslora_core.sam import Segmenter, build_nano
 from naslora_core.sam.checkpoints import BUILDERS
