@@ -159,7 +159,7 @@ def test_an_altered_file_is_refused(sam, saved, where):
 @pytest.mark.parametrize("keep", [0, 5, 1000, -100])
 def test_a_truncated_file_is_refused(sam, saved, keep):
     saved.write_bytes(saved.read_bytes()[:keep])
-    with pytest.raises(UserError, match="not a readable file"):
+    with pytest.raises(UserError, match=r"\.safetensors"):
         load_adapter(sam, saved)
 
 
@@ -170,7 +170,7 @@ def test_other_files_are_refused(sam, tmp_path):
     with pytest.raises(UserError, match="format None; expected 'naslora-adapter-4'"):
         load_adapter(sam, tmp_path / "a.safetensors")
     (tmp_path / "b.safetensors").write_bytes(b"words")
-    with pytest.raises(UserError, match="not a readable file"):
+    with pytest.raises(UserError, match=r"\.safetensors"):
         load_adapter(sam, tmp_path / "b.safetensors")
     with pytest.raises(UserError, match=r"There is no file .*none.*`fit` leaves best"):
         load_adapter(sam, tmp_path / "none.safetensors")

@@ -59,19 +59,13 @@ def method(name: str, label: str, compared: bool = True) -> Callable[[Kind], Kin
 
 
 class Adapted(Segmenter):
-    """A Segmenter whose encoder carries an adapter and whose decoder is trained beside it.
-
-    class_names: of the foreground classes, where they are known; tile: side of the tiles, in pixels
-    of an image, that it was trained on, None for whole images. Both go into its file.
-    """
+    """A Segmenter whose encoder carries an adapter and whose decoder is trained beside it."""
 
     def __init__(
         self, sam: nn.Module, head: nn.Module, method, base_hash: str, seed: int, resize: str
     ):
         super().__init__(sam, head)
         self.resize = resize
-        self.class_names: tuple[str, ...] = ()
-        self.tile: int | None = None
         self.method, self.base_hash, self.seed = method, base_hash, seed
         self.base_name = getattr(sam, "model_name", "unnamed")
         self.trained_names = tuple(n for n, p in self.named_parameters() if p.requires_grad)
