@@ -154,7 +154,9 @@ sorted(path.name for path in root.iterdir())
 # %%
 mine = folder(root)
 figures.contact_sheet(
-    mine.train[:4], "Images and masks as read from the files, one colour a class", 4
+    mine.train[:4],
+    "Images and masks as read from the files; each class has its own outline",
+    4,
 )
 
 # %% [markdown]
