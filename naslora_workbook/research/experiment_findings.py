@@ -14,7 +14,7 @@ import torch
 from naslora_core.search import Cell
 from naslora_workbook.lessons.exercises.lesson_09 import steadiness
 from naslora_workbook.research import operator_recovery as planted
-from naslora_workbook.research.compare import RECORDED, recorded
+from naslora_workbook.results.records import recorded
 
 FIELD = {"none": 0, "skip": 1, "conv_1x1": 1} | dict.fromkeys(
     ("conv_3x3", "sep_conv_3x3", "avg_pool_3x3"), 3
@@ -23,8 +23,8 @@ FIELD = {"none": 0, "skip": 1, "conv_1x1": 1} | dict.fromkeys(
 
 def races(folder: str) -> list[dict]:
     """Every planted search of a recorded folder, one for each block."""
-    files = sorted((RECORDED / folder).glob("*.json"))
-    return [race for path in files for race in json.loads(path.read_text())["races"]]
+    part = folder.removeprefix("planted_")
+    return [race for record in recorded(f"planted/{part}") for race in record["races"]]
 
 
 def field() -> dict:

@@ -455,8 +455,6 @@ rises, sizes = as_table(found), as_table(norms(model, judged[0]))
 p = np.array([block.probability for block in genotype.blocks])
 measures = {"probability": p, "size": sizes}
 rho = {name: rank_correlation(values, rises) for name, values in measures.items()}
-
-# %% tags=["nbval-ignore-output"]
 rng = np.random.default_rng(SEED)
 shuffled = [rank_correlation(rng.permuted(p, axis=1), rises) for _ in range(1000)]
 worth(genotype.operators, measures, rises, rho, np.quantile(np.abs(shuffled), 0.95))
@@ -598,8 +596,6 @@ scores = {"base": base, "LoRA": lora_scores[0], "NAS-LoRA": nas_scores[0]}
 gains = {"LoRA - base": lora_scores[0] - base}
 for seed, lora, nas in zip(seeds, lora_scores, nas_scores, strict=True):
     gains[f"NAS-LoRA - LoRA, seed {seed}"] = nas - lora
-
-# %% tags=["nbval-ignore-output"]
 each = {name: interval(values) for name, values in scores.items()}
 paired = {name: interval(values) for name, values in gains.items()}
 probed(each, paired, "correlation with the truth, test images")

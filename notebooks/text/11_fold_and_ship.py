@@ -341,8 +341,6 @@ theirs = {
     "none": np.stack([vanilla(image) for image in images]),
     "click": np.stack([vanilla(image, **click) for image in images]),
 }
-
-# %%
 apart = {p: np.abs(theirs[p] - ours[p].masks[:, 0].numpy()).max() for p in theirs}
 assert max(apart.values()) < 1e-3
 {prompt: f"{gap:.0e}" for prompt, gap in apart.items()}

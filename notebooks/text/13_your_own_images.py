@@ -154,7 +154,9 @@ sorted(path.name for path in root.iterdir())
 # %%
 mine = folder(root)
 figures.contact_sheet(
-    mine.train[:4], "Images and masks as read from the files, one colour a class", 4
+    mine.train[:4],
+    "Images and masks as read from the files; each class has its own outline",
+    4,
 )
 
 # %% [markdown]
@@ -365,7 +367,8 @@ methods = {
     "fixed_conv": FixedConv(rank=4),
     "nas_lora": NASLoRA(rank=4),
 }
-runs = {n: train(m, out=n, early_stopping=stopping) for n, m in methods.items()}
+small = {"batch": setting.batch // 2, "early_stopping": stopping}
+runs = {n: train(m, out=n, **small) for n, m in methods.items()}
 figures.learning({name: run.history for name, run in runs.items()})
 
 # %% [markdown]
@@ -413,8 +416,8 @@ Rows(table)
 # %% [markdown]
 # A class near 0 beside a ceiling near 1 was not learned, and a mean over classes would hide it.
 #
-# The same images before and after. The base gets no prompt, then a box around every object; the trained
-# models get no prompt:
+# The same images before and after. The base gets no prompt, then a box around every object, whose class is
+# given, too. The trained models get no prompt:
 
 # %% tags=["nbval-ignore-output"]
 base = Segmenter(sam)
