@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.errors import known
-from naslora_core.search.operators import build, identity, operator_names
+from naslora_core.search.operator_registry import build, identity, operator_names
 
 STARTS = ("plain", "identity", "beside")
 
