@@ -4,8 +4,8 @@ import torch
 
 from naslora_core.adapters import DecoderOnly, FixedConv, LoRA, NASLoRA
 from naslora_core.sam import build_nano
-from naslora_core.search import operators as registry
-from naslora_core.search.operators import Operator, operator
+from naslora_core.search import operator_registry as registry
+from naslora_core.search.operator_registry import Operator, operator
 
 POINTWISE = ("none", "skip", "conv_1x1")
 METHODS = {

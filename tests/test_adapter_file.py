@@ -23,7 +23,7 @@ from naslora_core.adapters import (
 from naslora_core.adapters.checkpoint import FORMAT
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter, model_hash
-from naslora_core.search import operators
+from naslora_core.search import operator_registry
 
 
 @pytest.fixture(scope="module")
@@ -216,10 +216,10 @@ def test_an_operator_defined_anew_is_refused(sam, tmp_path, monkeypatch):
     model = adapt(sam, NASLoRA(rank=2, blocks=(0,), operators=("skip", "max_pool_3x3")))
     path = save_adapter(model, tmp_path / "mine.safetensors")
     monkeypatch.undo()
-    monkeypatch.setattr(operators, "REGISTRY", dict(operators.REGISTRY))
+    monkeypatch.setattr(operator_registry, "REGISTRY", dict(operator_registry.REGISTRY))
 
-    @operators.operator("max_pool_3x3")
-    class MaxPool(operators.Operator):
+    @operator_registry.operator("max_pool_3x3")
+    class MaxPool(operator_registry.Operator):
         side = 5
 
         def forward(self, z):

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naslora_core.errors import UserError
-from naslora_core.search import operators as registry
+from naslora_core.search import operator_registry as registry
 from naslora_core.search.cell import STARTS, Cell
-from naslora_core.search.operators import OPERATOR_SETS, REGISTRY, Operator, operator
+from naslora_core.search.operator_registry import OPERATOR_SETS, REGISTRY, Operator, operator
 
 LINEAR = OPERATOR_SETS["linear"]
 

@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from naslora_core.search import operators as registry
+from naslora_core.search import operator_registry as registry
 from naslora_core.search.cell import Cell
-from naslora_core.search.operators import OPERATOR_SETS, Operator, build, identity
+from naslora_core.search.operator_registry import OPERATOR_SETS, Operator, build, identity
 from naslora_core.search.projection import argmax, patch_covariance, project
 
 LINEAR = OPERATOR_SETS["linear"]

@@ -9,7 +9,7 @@ from torch import nn
 from naslora_core.adapters import NASLoRA, NASPCLoRA, adapt, cells, fold, load_adapter, save_adapter
 from naslora_core.errors import UserError
 from naslora_core.search import OPERATOR_SETS, Cell
-from naslora_core.search.operators import build
+from naslora_core.search.operator_registry import build
 from naslora_core.training.fitting import fit
 
 DARTS, RANK = OPERATOR_SETS["darts"], 3

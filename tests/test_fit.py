@@ -215,15 +215,15 @@ def whole(tmp_path_factory):
     return folder
 
 
-def _command(folder: Path) -> list[str]:
+def _command(folder: Path, workers: int = 0) -> list[str]:
     root = Path(__file__).parents[1]
     code = textwrap.dedent(RUN).format(path=[str(root), str(root / "tests")])
-    return [sys.executable, "-c", code, str(folder), str(folder.with_suffix(".st"))]
+    return [sys.executable, "-c", code, str(folder), str(folder.with_suffix(".st")), str(workers)]
 
 
-def _kill(folder: Path, after: int, wait: float) -> None:
+def _kill(folder: Path, after: int, wait: float, workers: int = 0) -> None:
     """Start a run and end it without warning, `wait` seconds after its event number `after`."""
-    process = subprocess.Popen(_command(folder), env=ALONE)
+    process = subprocess.Popen(_command(folder, workers), env=ALONE)
     deadline = time.monotonic() + 120
     while _lines(folder) < after and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -244,8 +244,9 @@ def _same(a: Path, b: Path) -> bool:
 
 
 def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path):
+    """Killed with workers, resumed without: the same bits as the run that had none."""
     folder = tmp_path / "run"
-    _kill(folder, after=5, wait=0)
+    _kill(folder, after=5, wait=0, workers=2)
     assert not folder.with_suffix(".st").exists()
     subprocess.run(_command(folder), check=True, env=ALONE)
     assert _same(whole, folder)
@@ -276,8 +277,8 @@ def test_twenty_kills_twenty_identical_results(whole, tmp_path):
     moments = np.random.default_rng(0)
     for i in range(20):
         folder = tmp_path / f"run{i}"
-        _kill(folder, int(moments.integers(0, 12)), moments.uniform(0, 0.3))
-        subprocess.run(_command(folder), check=True, env=ALONE)
+        _kill(folder, int(moments.integers(0, 12)), moments.uniform(0, 0.3), workers=i % 3)
+        subprocess.run(_command(folder, workers=i % 2), check=True, env=ALONE)
         assert _same(whole, folder), i
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from naslora_core.errors import UserError
 from naslora_core.search.genotype import BlockChoice, Genotype
-from naslora_core.search.operators import set_hash
+from naslora_core.search.operator_registry import set_hash
 
 
 def example():

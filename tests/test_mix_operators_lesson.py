@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from lessons import LESSONS, exercises, read
 
 from naslora_core.search import OPERATOR_SETS, Cell
-from naslora_core.search.operators import build
+from naslora_core.search.operator_registry import build
 from naslora_workbook.figures import mixing
 from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.lesson_07 import over_maps, reference_alarm, suspects

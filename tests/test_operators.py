@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from naslora_core.errors import UserError
+from naslora_core.search import operator_registry as registry
 from naslora_core.search import operators as ops
-from naslora_core.search import operators as registry
-from naslora_core.search.operators import OPERATOR_SETS, REGISTRY, Operator, build, operator
+from naslora_core.search.operator_registry import OPERATOR_SETS, REGISTRY, Operator, build, operator
 
 RANK = 4
 

@@ -17,7 +17,7 @@ from naslora_core.adapters import folded_checkpoint, tensor_file
 from naslora_core.adapters.adaptation import CLASSES, Adapted, Method, adapt, adapted, head_name
 from naslora_core.errors import UserError, known
 from naslora_core.sam import Segmenter, load_sam, model_hash
-from naslora_core.search.operators import operator_names, set_hash
+from naslora_core.search.operator_registry import operator_names, set_hash
 
 FORMAT, BEFORE = "naslora-adapter-4", "naslora-adapter-3"
 NEEDED = ("method", "settings", "base_name", "base_hash", "classes", "head", "seed", "version")

@@ -10,7 +10,7 @@ from naslora_core.adapters.adaptation import method
 from naslora_core.adapters.lora import LoRA
 from naslora_core.adapters.windows import PLACES
 from naslora_core.errors import UserError, known
-from naslora_core.search.operators import identity
+from naslora_core.search.operator_registry import identity
 
 
 class SkipConv(nn.Module):

@@ -15,7 +15,7 @@ from naslora_core.adapters.nas_lora import SHARES, arrange_alphas
 from naslora_core.adapters.windows import PLACES
 from naslora_core.errors import UserError, known
 from naslora_core.search import Cell
-from naslora_core.search.operators import identity
+from naslora_core.search.operator_registry import identity
 
 
 class PartialCell(nn.Module):

@@ -1,9 +1,15 @@
 """The search space, the cell, its schedule, and how a trained cell is read."""
 
-from naslora_core.search import darts_operators  # noqa: F401  (its operators enter the registry)
+from naslora_core.search import operators, darts_operators  # noqa: F401, I001  (they register)
 from naslora_core.search.cell import STARTS, Cell, entropy
 from naslora_core.search.genotype import BlockChoice, Genotype
-from naslora_core.search.operators import OPERATOR_SETS, REGISTRY, Operator, operator, set_hash
+from naslora_core.search.operator_registry import (
+    OPERATOR_SETS,
+    REGISTRY,
+    Operator,
+    operator,
+    set_hash,
+)
 from naslora_core.search.projection import Choice, argmax, project
 from naslora_core.search.schedule import (
     Schedule,

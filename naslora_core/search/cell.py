@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.errors import known
-from naslora_core.search.operators import build, identity, operator_names
+from naslora_core.search.operator_registry import build, identity, operator_names
 
 STARTS = ("plain", "identity", "beside")
 
@@ -103,7 +103,7 @@ def mix(cells: Sequence[Cell]) -> tuple[Tensor, Tensor]:
         if not flat:
             return like.expand(count, *like.shape), weights
         layout = len(cell.names), cell.fields, cell.side, cell.rank, count
-        owner, place, order = _layout(*layout, like.device, like.dtype)
+        owner, place, order = kernel_layout(*layout, like.device, like.dtype)
         banks = torch.cat(flat).index_select(0, order).view(count, cell.rank**2, -1)  # B rr T
         # sum_i a_i pad(K_i) of every cell as one product: B rr T  @  B T kk
         mixed = banks @ ((weights @ owner)[..., None] * place)
@@ -115,7 +115,7 @@ def mix(cells: Sequence[Cell]) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
-def _layout(
+def kernel_layout(
     n: int,
     fields: tuple,
     largest: int,

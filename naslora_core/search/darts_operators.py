@@ -10,7 +10,7 @@ by the statistics of the batch, in eval mode by those it has kept, which go into
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.search.operators import OPERATOR_SETS, Operator, operator
+from naslora_core.search.operator_registry import OPERATOR_SETS, Operator, operator
 
 OPERATOR_SETS["darts"] = (
     "none",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
-from naslora_core.search.operators import REGISTRY, set_hash
+from naslora_core.search.operator_registry import set_hash
 
 SCHEMA = 2
 
@@ -76,9 +76,11 @@ class Genotype:
         return genotype
 
     def _require(self, path: str | Path, base: str | None) -> None:
-        names, here = self.operators, "not registered"
-        if set(names) <= REGISTRY.keys():
+        names = self.operators
+        try:
             here = set_hash(names)
+        except UserError:
+            here = "not registered"
         if self.operator_hash != here:
             raise UserError(
                 f"{path} was searched over operators {self.operator_hash} ({', '.join(names)}), "

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from naslora_core.search.operators import Dense, Fixed, Operator, Separable
+from naslora_core.search.operator_registry import Operator
+from naslora_core.search.operators import Dense, Fixed, Separable
 
 ROUNDS = 60  # of alternating least squares; each lowers the error
 

@@ -23,7 +23,7 @@ from naslora_core.search.operator_classes import (
     nearest_member,
     supported,
 )
-from naslora_core.search.operators import Operator
+from naslora_core.search.operator_registry import Operator
 
 TOLERANCE = 0.01
 

@@ -25,6 +25,7 @@ from naslora_core.errors import UserError, known
 from naslora_core.sam import fuse
 from naslora_core.sam.checkpointing import checkpointed
 from naslora_core.sam.checkpoints import BUILDERS
+from naslora_core.search.cell import kernel_layout
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_workbook.research.benchmarks.measurement import whole_peak
 
@@ -78,7 +79,7 @@ def footprint(module: nn.Module, forward: Callable[[nn.Module], Tensor], device=
 
 
 def _forget_matrices() -> None:
-    for made in (upsampling, shrinking):
+    for made in (upsampling, shrinking, kernel_layout):
         made.cache_clear()
 
 

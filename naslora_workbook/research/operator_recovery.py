@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from naslora_core.errors import UserError
 from naslora_core.search.cell import Cell
-from naslora_core.search.operators import build, operator_names
+from naslora_core.search.operator_registry import build, operator_names
 from naslora_core.search.projection import explain, project
 from naslora_core.search.schedule import Schedule, named_schedule
 

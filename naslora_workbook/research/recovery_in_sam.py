@@ -15,7 +15,7 @@ from naslora_core.adapters import NASLoRA, adapt
 from naslora_core.adapters.discretisation import read_cells
 from naslora_core.adapters.nas_lora import cells, decoders
 from naslora_core.data.transforms import to_batch
-from naslora_core.search.operators import build, operator_names
+from naslora_core.search.operator_registry import build, operator_names
 from naslora_core.search.projection import explain
 from naslora_workbook.research.operator_recovery import Race, plan, search
 

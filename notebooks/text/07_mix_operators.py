@@ -72,7 +72,8 @@ from naslora_core.data import open_data, to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter
 from naslora_core.search import OPERATOR_SETS, REGISTRY, STARTS, Cell, operator
-from naslora_core.search.operators import Fixed, build, identity
+from naslora_core.search.operator_registry import build, identity
+from naslora_core.search.operators import Fixed
 
 # %% tags=["parameters"]
 PROFILE = "smoke"

@@ -76,7 +76,7 @@ from naslora_workbook.research.operator_recovery import Garden, features, teache
 from naslora_workbook.research.recovery_grid import recorded
 
 from naslora_core.search.cell import Cell
-from naslora_core.search.operators import operator_names
+from naslora_core.search.operator_registry import operator_names
 from naslora_core.search.projection import TOLERANCE, cost, project
 from naslora_core.search.schedule import (
     bilevel,

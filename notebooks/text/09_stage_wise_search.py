@@ -85,7 +85,7 @@ from naslora_workbook.research.compare import recorded
 
 from naslora_core.data import open_data, to_batch
 from naslora_core.search import Cell, bilevel, joint, stage_wise
-from naslora_core.search.operators import operator_names
+from naslora_core.search.operator_registry import operator_names
 from naslora_core.search.schedule import winner_probability
 from naslora_core.training.losses import cross_entropy_dice
 

@@ -88,7 +88,7 @@ from naslora_core.data import open_data, to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import SamAutomaticMaskGenerator, SamPredictor, build_nano
 from naslora_core.sam.checkpoints import BUILDERS
-from naslora_core.search.operators import identity
+from naslora_core.search.operator_registry import identity
 
 # %% [markdown]
 # ## What each setting decides

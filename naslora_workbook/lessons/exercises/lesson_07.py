@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.search.operators import identity
+from naslora_core.search.operator_registry import identity
 from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.drawn import normal
 
