@@ -192,3 +192,14 @@ def test_a_file_that_is_no_model_is_named_as_what_it_is(images, tmp_path, name, 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=rf"{name} is .*{what}"):
         call("predict", tmp_path / name, images / "images", "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_evaluate_says_in_one_line_what_check_notes(adapter, tmp_path, capsys, split):
+    folder = image_folder(tmp_path / "data", 6)
+    for copy in ("a", "b"):  # the same picture under another name
+        for kind in ("images", "masks"):
+            shutil.copy(folder / kind / "square0.png", folder / kind / f"{copy}.png")
+    call("evaluate", folder, adapter, "--split", split, "--worst", 0)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("Note: ") for line in lines) == 1 and "naslora check" in lines[0]

@@ -6,6 +6,7 @@ import argparse
 import ast
 import difflib
 import math
+import shlex
 import textwrap
 from collections.abc import Callable
 
@@ -132,3 +133,9 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def _near(word: str, choices: list[str]) -> str:
     near = difflib.get_close_matches(word, choices, 1)
     return f"perhaps {near[0]}" if near else ""
+
+
+def first_note(notes: tuple[str, ...], data: str) -> str:
+    """The first of what `check` notes about data, how many there are, and where to read all."""
+    more = f" {len(notes) - 1} more note(s)." if len(notes) > 1 else ""
+    return f"Note: {notes[0]}{more} All: naslora check {shlex.quote(data)}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from naslora_core.adapters.checkpoint import open_model
 from naslora_core.cli import drawing
+from naslora_core.cli.command import first_note
 from naslora_core.data import Dataset, open_data, with_classes
 from naslora_core.data.image_io import allow_large_pictures
 from naslora_core.files import make_folder, write_atomic
@@ -28,6 +29,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if not prompt and model.tile:
         allow_large_pictures()
     data = open_data(a.data, groups=a.groups)
+    if data.notes:
+        print(first_note(data.notes, a.data))
     data = data if prompt else as_trained(data, model)
     samples, out = getattr(data, a.split), make_folder(a.out) if a.out else None
     how = prompt, len(data.classes), a.metrics, a.batch

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from naslora_core.adapters import adapt
+from naslora_core.cli.command import first_note
 from naslora_core.cli.method_settings import method_of
 from naslora_core.data import Dataset, open_data
 from naslora_core.data.image_io import allow_large_pictures
@@ -43,8 +44,7 @@ def _open(a: argparse.Namespace, speaks: bool) -> Dataset:
         print(f"Reading every image and mask of {a.data}.", file=sys.stderr)
     data = open_data(a.data, groups=a.groups, progress=speaks and sys.stderr.isatty())
     if speaks and data.notes:
-        more = f" {len(data.notes) - 1} more note(s)." if len(data.notes) > 1 else ""
-        print(f"Note: {data.notes[0]}{more} All: naslora check {shlex.quote(a.data)}")
+        print(first_note(data.notes, a.data))
     return data
 
 
