@@ -62,6 +62,7 @@ def contents(folder):
     "name, harm",
     [
         ("state.pt", lambda b: b[:2000]),
+        ("state.pt", lambda b: b[:20000]),
         ("state.pt", lambda b: b""),
         ("state.pt", lambda b: b"\x80" + b[1:]),
         ("run.json", lambda b: b""),

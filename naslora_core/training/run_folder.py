@@ -216,7 +216,7 @@ def _read_state(file: Path) -> dict:
             warnings.simplefilter("ignore")  # what torch warns of in a torn file
             state = torch.load(file, weights_only=True, map_location="cpu")
         return state if isinstance(state, dict) else {}
-    except OSError as error:
+    except (PermissionError, FileNotFoundError) as error:
         raise not_read(file, error) from error
     except Exception as error:  # a torn file fails in many ways
         raise _damaged(file, str(error).partition("\n")[0] or type(error).__name__) from error
