@@ -81,7 +81,9 @@ class Dataset:
         return "\n".join([head, *(f"  note: {note}" for note in self.notes)])
 
 
-def match_classes(of_model: Sequence[str], of_data: Sequence[str]) -> tuple[int, ...]:
+def match_classes(
+    of_model: Sequence[str], of_data: Sequence[str], name: str = "data"
+) -> tuple[int, ...]:
     """The model's number (from 1) of each class of the data: by name, in any letter case.
 
     Names that say nothing ("object", "class 3"), as those of masks without names, match by number.
@@ -94,8 +96,8 @@ def match_classes(of_model: Sequence[str], of_data: Sequence[str]) -> tuple[int,
         known = {name.casefold(): number for number, name in enumerate(of_data, 1)}
     if lost:
         raise UserError(
-            f"The data have the class(es) {', '.join(lost)}, the model draws {', '.join(of_model)};"
-            " expected classes that it was trained on; rename the data's, or train on them."
+            f"{name} has the class(es) {', '.join(lost)}, the model draws {', '.join(of_model)}; "
+            f"expected classes that it was trained on; rename those, or fit a model on {name}."
         )
     return tuple(known[name.casefold()] for name in of_data)
 
@@ -110,7 +112,7 @@ def with_classes(data: Dataset, names: Sequence[str]) -> Dataset:
 
     Raises UserError as `match_classes` does.
     """
-    numbers = match_classes(names, data.classes)
+    numbers = match_classes(names, data.classes, data.name)
     if numbers == tuple(range(1, len(numbers) + 1)):
         return replace(data, classes=tuple(names))
     table = np.arange(256, dtype=np.uint8)
