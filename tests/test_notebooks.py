@@ -38,7 +38,7 @@ def test_generated_tables_are_up_to_date():
 
 def test_lessons_import_nothing_but_what_their_extra_brings():
     """On Binder and Colab `naslora-core[lessons]` is installed, and no more is certain."""
-    others = "papermill nbformat nbconvert jupytext nbval sphinx psutil jupyterlab pytest"
+    others = "papermill nbformat nbconvert jupytext nbval myst_nb psutil jupyterlab pytest"
     others += " onnx onnxscript onnxruntime pycocotools hypothesis peft torchmetrics playwright"
     nodes = [node for x in LESSONS for node in ast.parse(x.text.read_text()).body]
     lines = {ast.unparse(n) for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)}
@@ -109,16 +109,16 @@ def test_objectives_setup_imports_and_parameters_come_first(lesson):
     assert re.match(r"(import|from) ", imports.source)
     assert parameters.metadata.get("tags") == ["parameters"]
     assert re.match(r'PROFILE = "\w+"\nSEED = \d+', parameters.source)
-    assert len(parameters.source.splitlines()) <= 5
+    assert len(parameters.source.splitlines()) <= 6
 
 
 @each_lesson
 def test_cells_fit_the_page(lesson):
-    """At most 20 lines of at most 88 columns."""
+    """At most 20 lines of at most 100 columns, as ruff holds them."""
     for cell in code(read(lesson)):
         lines = cell.source.splitlines()
         assert len(lines) <= 20, cell.source
-        assert max(map(len, lines)) <= 88, cell.source
+        assert max(map(len, lines)) <= 100, cell.source
 
 
 @each_lesson

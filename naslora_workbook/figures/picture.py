@@ -14,7 +14,7 @@ from naslora_core.files import write_atomic
 from naslora_workbook.figures.theme import ADAPTER, BASE, CLASSES, PROMPT_OUT, TRUTH
 
 LIMIT = 100_000  # bytes a picture may have in a notebook
-TRIES = ((2, None), (2, 256), (2, 128), (1.5, 256), (1.5, 128), (1.5, 64), (1, 256))
+TRIES = ((2, None), (2, 256), (2, 128), (1.5, 256), (1.5, 128), (1.5, 64), (1, 256), (1, 64))
 # device pixels for one on the page, colours (None: all): the first within LIMIT is taken
 FIXED = [ImageColor.getrgb(c) for c in (*ADAPTER.values(), *CLASSES, TRUTH, PROMPT_OUT, BASE)]
 FIXED += [(grey, grey, grey) for grey in range(0, 256, 51)]  # and smooth black text
