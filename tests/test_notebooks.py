@@ -12,6 +12,7 @@ import pytest
 from lessons import LESSONS, NAMES, code, exercises, markdown, plain, read
 
 from naslora_workbook.lessons import headline
+from naslora_workbook.publishing.book import imports_alone
 from naslora_workbook.publishing.lesson import NOTEBOOKS, SETUP_CELL, badges
 from naslora_workbook.publishing.refresh import METADATA, sources, tidy
 from naslora_workbook.publishing.tables import expected
@@ -114,10 +115,10 @@ def test_objectives_setup_imports_and_parameters_come_first(lesson):
 
 @each_lesson
 def test_cells_fit_the_page(lesson):
-    """At most 20 lines of at most 100 columns, as ruff holds them."""
+    """At most 20 lines (imports may be more) of at most 100 columns, as ruff holds them."""
     for cell in code(read(lesson)):
         lines = cell.source.splitlines()
-        assert len(lines) <= 20, cell.source
+        assert len(lines) <= 20 or imports_alone(cell.source), cell.source
         assert max(map(len, lines)) <= 100, cell.source
 
 

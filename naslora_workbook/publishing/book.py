@@ -127,7 +127,7 @@ def page_of(notebook, built: set[str], terms: dict[str, str]):
 def _code(cell, predicts: bool) -> None:
     """Fold set-up, imports, and results that the reader was asked to predict."""
     tags = cell.metadata.setdefault("tags", [])
-    if cell.source == SETUP_CELL or _imports_alone(cell.source):
+    if cell.source == SETUP_CELL or imports_alone(cell.source):
         tags.append("hide-cell")
     elif predicts and cell.outputs:
         tags.append("hide-output")
@@ -141,7 +141,8 @@ def _code(cell, predicts: bool) -> None:
             cell.metadata["mystnb"] = {"image": {"alt": alt.replace("\n", " ")}}
 
 
-def _imports_alone(source: str) -> bool:
+def imports_alone(source: str) -> bool:
+    """Whether a cell holds import statements and nothing else."""
     lines = [x for x in source.splitlines() if x and not x.startswith((" ", ")", "#"))]
     return bool(lines) and all(x.startswith(("import ", "from ")) for x in lines)
 
