@@ -137,7 +137,7 @@ def test_settings_that_cannot_be_are_refused(sam):
         LoRA(rank=0)
     with pytest.raises(UserError, match="side=4"):
         FixedConv(side=4)
-    with pytest.raises(UserError, match=r"side=-1.*side is odd"):
+    with pytest.raises(UserError, match="side=-1"):
         FixedConv(side=-1)
     with pytest.raises(UserError, match=r"No operator is given; choose from none, skip"):
         adapt(sam, NASLoRA(operators=()))

@@ -121,10 +121,10 @@ def test_an_empty_mask_has_a_ceiling_of_one():
 
 def test_whoever_draws_has_masks_of_its_own_size_and_shape():
     sam = build_nano()
-    assert ceilings.grid_of(sam) == (64, 128, "pad")
-    assert ceilings.grid_of(adapt(sam, LoRA(2))) == (64, 128, "square")
-    assert ceilings.grid_of(adapt(sam, LoRA(2), resize="pad")) == (64, 128, "pad")
-    assert ceilings.grid_of(UNet(128, width=4)) == (128, 128, "square")
+    assert ceilings.grid_of(sam)[:3] == (64, 128, "pad")
+    assert ceilings.grid_of(adapt(sam, LoRA(2)))[:3] == (64, 128, "square")
+    assert ceilings.grid_of(adapt(sam, LoRA(2), resize="pad"))[:3] == (64, 128, "pad")
+    assert ceilings.grid_of(UNet(128, width=4))[:3] == (128, 128, "square")
 
 
 def test_score_of_a_random_model_is_poor_and_complete():
