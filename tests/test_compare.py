@@ -35,7 +35,7 @@ def test_runs_are_recorded_once_and_read_afterwards(sam, tmp_path, monkeypatch):
 def test_a_record_holds_what_a_reader_needs(sam, tmp_path):
     compare(sam, tiny_data(), ["nas_lora"], [0], tmp_path, SETTING, "a command")
     record = json.loads((tmp_path / "squares-test-nas_lora-0.002-0.json").read_text())
-    assert len(record["images"]) == 4 and record["genotype"]["schema"] == 1
+    assert len(record["images"]) == 4 and record["genotype"]["schema"] == 2
     assert record["mean"]["dice"] == pytest.approx(
         sum(d for d, _ in record["images"].values()) / 4, abs=1e-3
     )

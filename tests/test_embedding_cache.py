@@ -73,5 +73,5 @@ def test_a_method_that_trains_in_the_encoder_is_refused(sam, tmp_path, method):
 def test_other_pixels_every_time_and_another_model_are_refused(sam, tmp_path):
     with pytest.raises(UserError, match="augment='full'"):
         fit(adapt(sam, DecoderOnly()), tiny_data(), cache=tmp_path, augment="full", **QUIET)
-    with pytest.raises(UserError, match="UNet"):
+    with pytest.raises(UserError, match="FromScratch"):
         fit(UNet(128, 1, 4, 0), tiny_data(), cache=tmp_path, **QUIET)
