@@ -34,7 +34,8 @@ def naming_the_remedy(*held) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # PyTorch's own is a RuntimeError
-        if isinstance(error, MemoryError) or any(words in str(error) for words in WORDS):
+        lack = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if lack or any(words in str(error) for words in WORDS):
             raise out_of_memory(*held) from error
         raise
 
