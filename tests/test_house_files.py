@@ -11,7 +11,6 @@ from naslora_core import files
 from naslora_core.download import fetch
 from naslora_core.errors import UserError
 from naslora_core.files import make_folder, write_atomic
-from naslora_core.training.embedding_cache import BoundedFolder
 from naslora_workbook.research.benchmarks import gpu_steps
 from naslora_workbook.research.pretraining import pretrain
 
@@ -64,7 +63,6 @@ def test_whoever_keeps_files_says_why_it_has_no_folder(tmp_path, monkeypatch):
     """Before anything is downloaded, drawn or computed."""
     (tmp_path / "taken").write_text("")
     for begin in (
-        lambda at: BoundedFolder(at, 1e6),
         lambda at: gpu_steps.run([], at, "command", "cpu"),
         lambda at: pretrain.run(pretrain.Leg(scenes=2, batch=1), at),
         lambda at: fetch("vit_b", at),
