@@ -12,7 +12,7 @@ def git(root, *words):
 
 
 def test_a_commit_is_marked_where_code_or_lessons_changed_and_no_record_alone(tmp_path):
-    for name in ("naslora_workbook/results", "notebooks/text"):
+    for name in ("naslora_core", "naslora_workbook/results", "notebooks/text"):
         (tmp_path / name).mkdir(parents=True)
     code, record = tmp_path / "naslora_core" / "a.py", tmp_path / "naslora_workbook/results/a.json"
     lesson = tmp_path / "notebooks" / "text" / "00_a.py"
