@@ -43,7 +43,7 @@ INSIDE = [{}, {"noise": 4.0}, {"noise": 20.0}, {"strength": 0.1}, {"strength": 0
 BED = Bed(steps=300)
 SHOWN = ("noise", "strength", "images", "steps")
 HEAD = ("setting", "blocks", "argmax, field (chance)", "argmax, name", "projection, field (chance)",
-        "projection, name", "steadier than deaf", "within the deaf entropy")  # fmt: skip
+        "projection, name", "steadier than noise", "within the deaf entropy")  # fmt: skip
 
 
 def search_cell(name: str, seed: int, garden: Garden) -> list[dict]:
