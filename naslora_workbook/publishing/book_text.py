@@ -46,7 +46,7 @@ def local_links(text: str, built: set[str], guides: dict[str, str]) -> str:
     inside |= {f"{name}.ipynb": f"{name}.ipynb" for name in built} | {"README.md": "index.md"}
 
     def target(found: re.Match) -> str:
-        path, anchor = found[1], (found[2] or "").lower()
+        path, anchor = found[1], re.sub(r"[^\w#-]", "", found[2] or "").lower()
         name = Path(path).name
         if path.endswith("results/README.md"):
             return f"](results.md{anchor})"

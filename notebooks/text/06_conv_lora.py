@@ -739,7 +739,7 @@ figures.comparison(photographs, title=title)
 # photographs as well, that of NAS-LoRA includes zero (lesson 03).
 #
 # The same was asked once of eight domains, with an earlier `sam_nano` and earlier drawings
-# ([lesson 12](12_compare_everything.ipynb#Asked-once)). On how many is a mean above LoRA's?
+# ([lesson 12](12_compare_everything.ipynb#Asked-once,-on-eight-domains)). On how many is a mean above LoRA's?
 
 # %%
 asked = in_order(recorded("registered/runs"))
