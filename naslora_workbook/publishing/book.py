@@ -20,7 +20,7 @@ from naslora_workbook.publishing.environment import ROOT
 from naslora_workbook.publishing.lesson import SETUP_CELL, SLUG, Lesson
 
 PLOTLY = "application/vnd.plotly.v1+json"
-WIDGET = "application/vnd.jupyter.widget-view+json"
+UNSHOWN = ("application/vnd.jupyter.widget-view+json", "application/vnd.naslora.headline+json")
 GUIDES = {  # page of the book: file of the repository
     "teaching.md": "notebooks/TEACHING.md",
     "glossary.md": "notebooks/GLOSSARY.md",
@@ -70,7 +70,8 @@ def publish(out: Path, lessons: list[Lesson]) -> Path:
     script = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
     write_atomic(source / "_static" / "plotly.min.js", script.read_bytes())
     _build(source, book)
-    shutil.rmtree(source)
+    for folder in (source, out / "jupyter_execute"):  # ours, and what myst-nb leaves
+        shutil.rmtree(folder, ignore_errors=True)
     return book / "index.html"
 
 
@@ -133,7 +134,8 @@ def _code(cell, predicts: bool) -> None:
         tags.append("hide-output")
     for place, output in enumerate(cell.outputs):
         data = output.get("data", {})
-        data.pop(WIDGET, None)
+        for kind in UNSHOWN:
+            data.pop(kind, None)
         if PLOTLY in data:
             data["text/html"] = _plot(f"plot-{cell.id}-{place}", data.pop(PLOTLY))
             data.pop("image/png", None)
