@@ -174,8 +174,8 @@ def test_help_needs_no_package():
 def test_unknown_words_are_refused_in_one_line():
     done = command("clean", "--everything")
     assert done.returncode == 2
-    told = "clean does not know '--everything'; expected what `python -m naslora_core clean --help`"
-    assert done.stderr == f"{told} lists; mend it.\n"
+    assert "--everything" in done.stderr and "clean --help" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_importing_the_package_imports_nothing_heavy():

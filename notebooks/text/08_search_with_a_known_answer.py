@@ -424,12 +424,17 @@ grid = {place: recorded(name) for place, name in places.items()}
 
 
 # %%
+def count_right(named, right):
+    """How many answers are right."""
+    return sum(n == r for n, r in zip(named, right, strict=True))
+
+
+# %%
 def score(named, right):
     """How many answers are right, and how many would be if the answers were shuffled."""
-    hits = sum(n == r for n, r in zip(named, right, strict=True))
     by_name, by_right = Counter(named), Counter(right)
     chance = sum(by_name[name] * by_right[name] for name in by_right) / len(right) ** 2
-    return f"{hits} of {len(right)} (chance {chance * len(right):.0f})"
+    return f"{count_right(named, right)} of {len(right)} (chance {chance * len(right):.0f})"
 
 
 # %%
@@ -634,12 +639,14 @@ checks.ex_8_3(alarm)
 # </details>
 
 # %% tags=["nbval-ignore-output"]
+inside = grid["inside sam_nano"]
+cheapest = [race.cheapest for race in inside]
 record(
     budget_allowed=allowed,
     alpha_reached=reached,
     drift_coupled=drifted["coupled"],
-    argmax_inside=table["argmax, inside sam_nano"],
-    projection_inside=table["projection, inside sam_nano"],
+    argmax_right=count_right([race.argmax for race in inside], cheapest),
+    projection_right=count_right([race.projection for race in inside], cheapest),
 )
 
 # %% [markdown]
