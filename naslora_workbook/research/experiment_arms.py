@@ -4,6 +4,8 @@ Learning rates: recorded trials (camouflage, seed 100, 200 steps) put LoRA, Conv
 NAS-PC-LoRA at .003, U-Net at .001; NAS-LoRA's .001 is ahead of its .003 by .003, so it runs at .003
 too, and pairs are at one rate. Arms without a trial take .003 of their nearest relative, LoRA with
 an operator.
+
+Steps: 200, but 100 where the name says so, and for all arms with few images.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +13,12 @@ from dataclasses import dataclass, replace
 
 from naslora_core.adapters import NASLoRA
 from naslora_core.search import OPERATOR_SETS
+from naslora_workbook.research.experiment_choice import (
+    PricedNASLoRA,
+    genotype_of,
+    random_genotype,
+    shuffled_genotype,
+)
 from naslora_workbook.research.experiment_operators import (
     BAD,
     WIDE,
@@ -24,9 +32,11 @@ SEEDS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class Arm:
-    """A method (an object, or a name of METHODS or VARIANTS) and how it is trained.
+    """A method (an object, a name of METHODS or VARIANTS, or a function of domain and seed that
+    gives one) and how it is trained.
 
-    decoder_lr: where the decoder has a rate of its own.
+    decoder_lr: where the decoder has a rate of its own. settle: steps of weights alone after the
+    choice, for the mixture and for either reading of it.
     """
 
     method: object
@@ -36,6 +46,7 @@ class Arm:
     decoder_lr: float | None = None
     images: int = 256
     steps: int = 200
+    settle: int = 0
 
     def listener(self, model) -> Callable | None:
         """What `fit` tells of every step to."""
@@ -81,13 +92,25 @@ for _lr in (1e-2, 3e-2):
         ARMS[f"{_base}_{_lr:g}_decoder_.001"] = replace(ARMS[_base], lr=_lr, decoder_lr=1e-3)
 ARMS["lora_decoder_.01"] = Arm("lora", decoder_lr=1e-2)
 ARMS["searched_decoder_.01"] = replace(ARMS["searched"], decoder_lr=1e-2)
-for _name in ("searched_0.01", "searched_0.01_decoder_.003", "searched_decoder_.01", "searched"):
+_short = ("lora", "uniform", "searched", "fixed_3x3", "fixed_5x5", "unet", "searched_0.01",
+          "searched_0.01_decoder_.003", "searched_decoder_.01")  # fmt: skip
+for _name in (*_short, *(f"single_{n}" for n in SINGLES)):
     ARMS[f"{_name}_100_steps"] = replace(ARMS[_name], steps=100)
 ARMS["lora_decoder_.001"] = Arm("lora", decoder_lr=1e-3)
 
-FEW = ("lora", "fixed_3x3", "conv_lora", "searched", "unet", "decoder_only")
-for _n in (4, 8, 16, 64):
-    ARMS |= {f"{name}_of_{_n}": replace(ARMS[name], images=_n) for name in FEW}
+FEW = ("lora", "fixed_3x3", "searched", "unet")
+for _n in (4, 16, 64):
+    ARMS |= {f"{name}_of_{_n}": replace(ARMS[name], images=_n, steps=100) for name in FEW}
+
+_searched = Arm("nas_lora", "stage-wise", steps=100, settle=40)
+ARMS["settled"] = _searched
+for _price in (0.1, 1.0):
+    ARMS[f"settled_price_{_price:g}"] = replace(_searched, method=PricedNASLoRA(price=_price))
+for _name, _choose in {
+    "own": genotype_of(same=True), "other": genotype_of(same=False),
+    "shuffled": shuffled_genotype, "random": random_genotype,
+}.items():  # fmt: skip
+    ARMS[f"genotype_{_name}"] = Arm(_choose, steps=100)
 
 _how = ("uniform", "searched", "joint_.1")
 _shares = [f"bad{b}_{how}" for b in (0, 6, 12) for how in _how]
@@ -95,16 +118,18 @@ _third = [f"bad3_{how}" for how in _how]
 _half = [f"bad{b}_{how}" for b in (0, 6) for how in _how]
 _volume = ("lora", "volume_lora", "searched", "volume_searched", "searched_.001",
            "volume_searched_.001", "volume_fast_.001")  # fmt: skip
-_oracle = ("lora", "uniform", "searched", "fixed_5x5", *(f"single_{n}" for n in SINGLES))
+_alone = [f"single_{n}" for n in SINGLES]
+_oracle = [f"{n}_100_steps" for n in ("uniform", "lora", "fixed_5x5", "searched", *_alone)]
 _tapwise = ("uniform", "tapwise_5x5", "equal_5x5", "searched")
-_first = ("fixed_5x5", "single_conv_3x3", "single_avg_pool_3x3", "single_conv_5x5")
 _collapse = ("searched_0.01", "searched_0.01_decoder_.003", "searched_decoder_.01")
 _quick = [f"{name}_100_steps" for name in (*_collapse, "searched")]
 _lora = ("lora", "lora_0.01", "lora_0.01_decoder_.003", "lora_decoder_.01",
          "lora_0.03_decoder_.003")  # fmt: skip
 _rates = [n for n in ARMS if n.startswith(("lora_0.0", "searched_0.0", "fixed_3x3_0.0"))]
-_few = [f"{name}_of_{n}" for n in (4, 16, 64) for name in FEW] + list(FEW)
-_eight = [f"{name}_of_8" for name in FEW]
+_few = [f"{name}_of_{n}" for n in (4, 64, 16) for name in FEW]
+_few += [f"{name}_100_steps" for name in FEW]
+_genotypes = [f"genotype_{n}" for n in ("own", "other", "shuffled", "random")]
+_priced = ("settled", "settled_price_0.1", "settled_price_1")
 _all = ("camouflage", "leaf", "vessel", "cropweed", "polyp")
 
 # of each experiment: domain, arms, seeds; the first that are listed are the first that run
@@ -112,8 +137,10 @@ EXPERIMENTS = {
     "bad_company": [("leaf", _shares, SEEDS), ("leaf", _third, SEEDS),
                     ("vessel", _half, SEEDS), ("camouflage", _half, SEEDS)],
     "volume": [("camouflage", _volume, SEEDS), ("polyp", _volume, SEEDS)],
-    "oracle": [("camouflage", _first, SEEDS), *((d, _oracle, SEEDS) for d in _all)],
+    "oracle": [(d, _oracle, SEEDS) for d in _all],
     "preconditioner": [(d, _tapwise, SEEDS) for d in ("camouflage", "leaf", "vessel")],
     "decoder_rate": [("camouflage", arms, SEEDS) for arms in (_quick, _collapse, _lora, _rates)],
-    "few_images": [(d, _few, SEEDS) for d in ("leaf", "vessel")] + [("leaf", _eight, SEEDS)],
+    "few_images": [(d, _few, SEEDS) for d in ("camouflage", "leaf")],
+    "choice": [("camouflage", _priced, SEEDS), ("polyp", _priced, SEEDS)],
+    "transfer": [(d, _genotypes, SEEDS) for d in ("camouflage", "polyp")],
 }  # fmt: skip

@@ -23,14 +23,17 @@ CONTRASTS = {
     "volume": [("volume_lora", "lora"), ("volume_searched", "searched"), ("searched", "lora"),
                ("volume_searched", "volume_lora"), ("volume_searched_.001", "searched_.001"),
                ("volume_fast_.001", "searched_.001")],
-    "oracle": [(a, "uniform") for a in ("lora", "searched", "fixed_5x5", *_ALONE)],
+    "oracle": [(f"{a}_100_steps", "uniform_100_steps")
+               for a in ("lora", "searched", "fixed_5x5", *_ALONE)],
     "preconditioner": [("tapwise_5x5", "uniform"), ("equal_5x5", "uniform"),
                        ("tapwise_5x5", "equal_5x5"), ("searched", "tapwise_5x5")],
     "decoder_rate": [(f"{m}{arm}{end}", f"{m}{end}") for m in ("searched", "lora")
                      for end in ("_100_steps", "")
                      for arm in ("_0.01", "_0.01_decoder_.003", "_decoder_.01")],
-    "few_images": [(f"{a}{of}", f"lora{of}") for of in ("_of_4", "_of_8", "_of_16", "_of_64", "")
+    "few_images": [(f"{a}{of}", f"lora{of}") for of in ("_of_4", "_of_16", "_of_64", "_100_steps")
                    for a in FEW if a != "lora"],
+    "choice": [(f"settled_price_{p}", "settled") for p in ("0.1", "1")],
+    "transfer": [("genotype_own", f"genotype_{n}") for n in ("other", "shuffled", "random")],
 }  # fmt: skip
 
 

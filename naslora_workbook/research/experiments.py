@@ -21,7 +21,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from naslora_core.adapters import METHODS, adapt
+from naslora_core.adapters import METHODS, adapt, cells, discretise
+from naslora_core.adapters.discretisation import READINGS
+from naslora_core.data.transforms import to_batch
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import load_sam
 from naslora_core.search.schedule import SCHEDULES, weights_only
@@ -74,7 +76,9 @@ def made(folder: Path) -> dict[str, dict]:
 
 @cache
 def whole(name: str):
-    return domain(name, **IMAGES, size=128)
+    """The domain, its training images drawn once."""
+    data = domain(name, **IMAGES, size=128)
+    return replace(data, train=list(data.train))
 
 
 def images_of(name: str, count: int, seed: int):
@@ -96,21 +100,52 @@ def schedule_of(arm: Arm):
 def run(sam, job: Job) -> dict:
     """Train and score one run."""
     arm, data = ARMS[job.arm], images_of(job.domain, ARMS[job.arm].images, job.seed)
-    model = _model(sam, arm, len(data.classes), job.seed)
+    model = _model(sam, job, len(data.classes))
     listen = arm.listener(model)
     result = fit(
         model, data, schedule_of(arm), arm.steps, BATCH, arm.lr, job.seed, progress=False,
         on_event=listen, precision="bf16",
     )  # fmt: skip
     scores = evaluate(model, data.val, None, len(data.classes), batch=16)
-    return asdict(job) | _setting(arm) | _outcome(model, result, scores)
+    found = asdict(job) | _setting(arm) | _outcome(model, result, scores)
+    return found | ({"after": settled(sam, model, data, arm, job.seed)} if arm.settle else {})
 
 
-def _model(sam, arm: Arm, classes: int, seed: int):
-    if arm.method == "unet":
-        return unet_or_adapted(sam, "unet", classes, seed)
-    method = (METHODS | VARIANTS).get(arm.method) if isinstance(arm.method, str) else arm.method
-    return adapt(sam, method, classes, seed)
+def _model(sam, job: Job, classes: int):
+    method = ARMS[job.arm].method
+    if method == "unet":
+        return unet_or_adapted(sam, "unet", classes, job.seed)
+    if isinstance(method, str):
+        method = (METHODS | VARIANTS)[method]
+    elif callable(method):
+        method = method(job.domain, job.seed)
+    return adapt(sam, method, classes, job.seed)
+
+
+def settled(sam, model, data, arm: Arm, seed: int) -> dict:
+    """Scores of the mixture, and of either reading put in its place, before and after settling."""
+    images, _ = to_batch(data.train[:16], model.image_size)
+    kept = {"mixture": model}
+    kept |= {reading: discretise(sam, model, images, reading) for reading in READINGS}
+    found = {}
+    for name, each in kept.items():
+        before = _each(each, data)
+        schedule = weights_only(arm.settle, arm.lr / 3)
+        fit(each, data, schedule, arm.settle, BATCH, arm.lr, seed, progress=False, precision="bf16")
+        macs = sum(_macs(cell) for cell in cells(each).values())
+        found[name] = {"before": before, "after": _each(each, data), "macs": macs}
+    return found
+
+
+def _macs(cell) -> int:
+    """Multiply-adds a token; a mixture is one convolution with the largest kernel."""
+    one = len(cell.operators) == 1
+    return cell.operators[0].macs() if one else cell.side**2 * cell.rank**2
+
+
+def _each(model, data) -> list[float]:
+    scores = evaluate(model, data.val, None, len(data.classes), batch=16)
+    return [round(float(v), 3) for v in scores.iou]
 
 
 def _setting(arm: Arm) -> dict:
