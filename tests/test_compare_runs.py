@@ -9,6 +9,7 @@ import torch
 from tiny import tiny_data
 
 from naslora_core.adapters import METHODS, DecoderOnly, adapt
+from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.search import OPERATOR_SETS
 from naslora_core.training.ceilings import shrunk_iou
@@ -91,6 +92,19 @@ def test_a_seed_decides_where_a_run_starts(sam, tmp_path, told, method):
     assert [a["seed"] for a in told["fit"]] == [5, 6, 5]
 
 
+def test_runs_of_a_tile_and_of_a_head_are_kept_apart(sam, tmp_path, told):
+    ways = [{}, {"tile": 64}, {"tile": 96}, {"tile": 64, "head": "matched"}]
+    for way in ways:
+        compare(sam, tiny_data(), ["lora"], [5], tmp_path, Setting(3, 2, **way), "")
+    models = [call["model"] for call in told["fit"]]
+    assert [model.tile for model in models] == [None, 64, 96, 64]
+    assert [hasattr(model.head, "classify") for model in models] == [False, False, False, True]
+    assert len(list(tmp_path.glob("*-lora-*"))) == len(ways)
+    for way in ways[1:]:
+        with pytest.raises(UserError, match="unet"):
+            compare(sam, tiny_data(), ["unet"], [5], tmp_path, Setting(3, 2, **way), "")
+
+
 def test_a_random_operator_is_drawn_by_the_seed(sam, tmp_path, told):
     compare(sam, tiny_data(), [RANDOM], range(5), tmp_path, Setting(3, 2), "")
     names = [np.random.default_rng(s).choice(OPERATOR_SETS["linear"]) for s in range(5)]
@@ -122,7 +136,7 @@ def test_every_option_of_the_command_arrives(sam, monkeypatch, capsys):
         monkeypatch.setattr(commands, name, stand_in)
     words = "compare one two --methods lora unet --seeds 7 8 --steps 3 --batch 2 --lr 1e-3 3e-3 "
     words += "--rates tried --precision bf16 --schedule joint --split val --looks 5 --model vit_b "
-    words += "--checkpoint my.pth --groups ^(a) --device gpu7 --out there"
+    words += "--checkpoint my.pth --groups ^(a) --device gpu7 --out there --tile 96 --head matched"
     arguments = build_parser().parse_args(words.split())
     arguments.run(arguments)
     assert asked == {"device": "gpu7", "which": ("vit_b", "my.pth"), "tried": "tried"}
@@ -130,7 +144,8 @@ def test_every_option_of_the_command_arrives(sam, monkeypatch, capsys):
     assert [(*given[1:4], str(given[4]), *given[5:]) for given in ran] == [
         (name, ["lora", "unet"], [7, 8], "there", setting, "these words", {"lora": 1e-2})
         for name in ("one", "two")
-        for setting in (Setting(3, 2, lr, "joint", "val", "bf16", 5) for lr in (1e-3, 3e-3))
+        for lr in (1e-3, 3e-3)
+        for setting in [Setting(3, 2, lr, "joint", "val", "bf16", 5, 96, "matched")]
     ]
     assert all(given[0] is sam for given in ran)
     assert capsys.readouterr().out.count("unet - lora, dice by seed: +0.250; mean +0.250") == 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from naslora_core.cli.command import command, count, option, positive, whole
+from naslora_core.cli.command import command, count, option, positive, side, whole
 from naslora_core.cli.commands import BASE, DEVICE, GROUPS, METHOD, MODEL
 
 command = partial(command, group="research")
@@ -48,6 +48,8 @@ def table(arguments):
     option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
     option("--split", default="test", choices=("val", "test"), help="which images are scored"),
     option("--looks", type=whole, default=0, metavar="STEPS", help="between looks at val; 0: none"),
+    option("--tile", type=side, metavar="SIDE", help="learn and predict pieces of so many pixels"),
+    option("--head", default="plain", choices=("plain", "matched"), help="matched: many classes"),
     MODEL,
     BASE,
     GROUPS,

@@ -82,7 +82,8 @@ def compare(arguments: argparse.Namespace) -> None:
     for name in a.data:
         data = open_data(name, profile("laptop"), groups=a.groups)
         for lr in a.lr:
-            setting = Setting(a.steps, a.batch, lr, a.schedule, a.split, a.precision, a.looks)
+            how = a.schedule, a.split, a.precision, a.looks, a.tile, a.head
+            setting = Setting(a.steps, a.batch, lr, *how)
             _compare(a, sam, data, setting, rates)
 
 

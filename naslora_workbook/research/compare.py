@@ -38,7 +38,8 @@ LOOKED_AT = 24  # validation images of a look
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs of a comparison share; looks: steps between two at validation, 0 for none."""
+    """What all runs of a comparison share; looks: steps between two at validation, 0 for none;
+    tile, head: as for `adapt`."""
 
     steps: int = 250
     batch: int = 8
@@ -47,6 +48,8 @@ class Setting:
     split: str = "test"
     precision: str = "fp32"
     looks: int = 0
+    tile: int | None = None
+    head: str = "plain"
 
 
 def compare(
@@ -94,8 +97,14 @@ def compare(
 def _file(record: Mapping) -> str:
     """The name of a run's file: what tells it from the others of its grid."""
     setting, method = record["setting"], record["method"]
-    rate = "" if method == "base_boxed" else f"-{setting['lr']:g}"
-    return f"{record['data']}-{setting['split']}-{method}{rate}-{record['seed']}.json"
+    how = "" if method == "base_boxed" else f"-{setting['lr']:g}{_way(setting)}"
+    return f"{record['data']}-{setting['split']}-{method}{how}-{record['seed']}.json"
+
+
+def _way(setting: Mapping) -> str:
+    """What a file's name says of tile and head; nothing of those that most runs have."""
+    tile, head = setting.get("tile"), setting.get("head", "plain")
+    return (f"-tile{tile}" if tile else "") + (f"-{head}" if head != "plain" else "")
 
 
 def _method(name: str, seed: int):
@@ -168,7 +177,7 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     record = {"data": data.name, "method": method, "seed": seed, "setting": asdict(setting)}
     if method == "base_boxed":
         return record | _scored(evaluate(sam, samples, "box", classes), samples, sam)
-    model, s = _model(sam, method, classes, seed), setting
+    model, s = _model(sam, method, classes, seed, setting), setting
     early_stopping = EarlyStopping(s.looks, images=LOOKED_AT) if s.looks else None
     result = fit(
         model,
@@ -195,10 +204,13 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     return record | _scored(scores, samples, model)
 
 
-def _model(sam, method: str, classes: int, seed: int):
+def _model(sam, method: str, classes: int, seed: int, setting: Setting):
     """The adapted model, or a U-Net with as many parameters as the trained decoder has."""
     if method != "unet":
-        return adapt(sam, _method(method, seed), classes, seed)
+        how = {"head": setting.head, "tile": setting.tile}
+        return adapt(sam, _method(method, seed), classes, seed, **how)
+    if setting.tile or setting.head != "plain":
+        raise UserError("A unet has whole images and a head of its own; leave tile and head out.")
     decoder = adapt(sam, DecoderOnly(), classes).trainable().values()
     width = width_for(sum(p.numel() for p in decoder), classes)
     device = next(sam.parameters()).device
