@@ -20,6 +20,11 @@ class Interval:
     def zero(self) -> bool:
         return self.low <= 0 <= self.high
 
+    @property
+    def words(self) -> str:
+        """What an interval of a difference allows one to say."""
+        return "cannot tell" if self.zero else "better" if self.mean > 0 else "worse"
+
     def __str__(self) -> str:
         return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
 
@@ -59,12 +64,21 @@ def seeds_and_images(
     A draw takes seeds with replacement and images with replacement, the same images for every
     seed, so the interval speaks of this domain. Three seeds make it rather too narrow.
     """
-    values, rng = np.asarray(differences, float), np.random.default_rng(seed)
-    # how often each is drawn, as shares of a draw: `draws seeds`, `draws images`
-    runs, images = (rng.multinomial(n, np.full(n, 1 / n), draws) / n for n in values.shape)
-    means = ((runs @ values) * images).sum(1)
+    return these_domains([differences], level, draws, seed)
+
+
+def these_domains(
+    differences: Sequence, level: float = 0.95, draws: int = 10_000, seed: int = 0
+) -> Interval:
+    """The same for the mean over several domains, which stay as they are: one array each."""
+    arrays, rng = [np.asarray(d, float) for d in differences], np.random.default_rng(seed)
+    means = np.zeros(draws)
+    for values in arrays:
+        # how often each is drawn, as shares of a draw: `draws seeds`, `draws images`
+        runs, images = (rng.multinomial(n, np.full(n, 1 / n), draws) / n for n in values.shape)
+        means += ((runs @ values) * images).sum(1) / len(arrays)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
+    return Interval(float(np.mean([d.mean() for d in arrays])), float(low), float(high))
 
 
 def _drawn(values: np.ndarray, rng: np.random.Generator, draws: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 
-from naslora_workbook.research.experiment_tables import interval
+from naslora_workbook.research.bootstrap import these_domains
 from naslora_workbook.results.records import recorded
 
 CHANGED = {
@@ -39,7 +39,8 @@ def _difference(one: dict, other: dict) -> list[float]:
     domains = dict.fromkeys(d for d, _ in other)
     pairs = {d: [(one[k], other[k]) for k in sorted(other) if k[0] == d] for d in domains}
     parts = [np.array([np.subtract(*pair) for pair in found]) for found in pairs.values()]
-    return [round(v, 4) for v in interval(parts)]
+    found = these_domains(parts)
+    return [round(v, 4) for v in (found.mean, found.low, found.high)]
 
 
 def empty() -> dict:

@@ -1,8 +1,7 @@
 """Tables of the experiments: means, and differences paired by seed with their intervals.
 
-An interval is a bootstrap: seeds are drawn with replacement, and images within, the same ones for
-both arms; 95 % of means lie between its ends. It speaks of these domains. Three seeds make it too
-narrow rather than too wide.
+An interval is `bootstrap.these_domains`: seeds are redrawn, and images within, the same ones for
+both arms.
 """
 
 from collections import Counter
@@ -11,8 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from naslora_workbook.lessons.exercises.lesson_09 import steadiness
+from naslora_workbook.research.bootstrap import these_domains
 from naslora_workbook.research.experiment_arms import EXPERIMENTS, FEW, SINGLES
 from naslora_workbook.research.experiment_findings import deaf
+from naslora_workbook.research.experiment_runs import paired
 
 _HOW = ("uniform", "searched", "joint_.1")
 _BAD = [(f"bad{b}_{how}", f"bad{b}_uniform") for b in (0, 3, 6, 12) for how in _HOW[1:]]
@@ -88,27 +89,9 @@ def _alphas(runs: Sequence[dict]) -> Iterator[str]:
         )
 
 
-def paired(runs: Sequence[dict], domain: str, arm: str, against: str) -> np.ndarray:
-    """IoU differences `seeds images` of the seeds that both arms have."""
-    of = {(r["arm"], r["seed"]): r["each"] for r in runs if r["domain"] == domain}
-    seeds = sorted(s for a, s in of if a == arm and (against, s) in of)
-    return np.array([np.subtract(of[arm, s], of[against, s]) for s in seeds])
-
-
-def interval(parts: Sequence[np.ndarray], draws: int = 4000) -> tuple[float, float, float]:
-    """The mean of the domains' means with the ends of its interval, seeds and images redrawn."""
-    rng, means = np.random.default_rng(0), np.zeros(draws)
-    for d in parts:
-        seeds = rng.integers(d.shape[0], size=(draws, d.shape[0]))
-        images = rng.integers(d.shape[1], size=(draws, d.shape[1]))
-        means += [d[np.ix_(s, i)].mean() for s, i in zip(seeds, images, strict=True)]
-    low, high = np.quantile(means / len(parts), (0.025, 0.975))
-    return float(np.mean([d.mean() for d in parts])), float(low), float(high)
-
-
 def _row(parts: Sequence[np.ndarray]) -> str:
-    mean, low, high = interval(parts)
+    found = these_domains(parts)
     each = ", ".join(f"{v:+.3f}" for d in parts for v in d.mean(1)) if len(parts) == 1 else ""
-    so = "above" if low > 0 else "below" if high < 0 else "cannot tell"
     seeds = " + ".join(str(len(d)) for d in parts)
-    return f"{seeds} | {each} | {mean:+.4f} | {low:+.4f} to {high:+.4f} | {so}"
+    ends = f"{found.low:+.4f} to {found.high:+.4f}"
+    return f"{seeds} | {each} | {found.mean:+.4f} | {ends} | {found.words}"

@@ -1,0 +1,50 @@
+"""Recorded experiments on one page: differences with their intervals, and IoU over a setting."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from naslora_workbook.figures.picture import Picture
+from naslora_workbook.figures.registered import interval_bar
+from naslora_workbook.figures.theme import ADAPTER, BASE, INK, canvas, finding
+
+COLOURS = (BASE, ADAPTER["lora"], ADAPTER["nas_lora"], ADAPTER["conv_lora"], ADAPTER["fixed_conv"])
+MARKS = "osD^v"
+
+
+def differences(rows: Mapping[str, object], unit: str) -> Picture:
+    """Intervals of differences, a row each; black where an interval excludes zero."""
+    figure, ((ax,),) = canvas(height=0.24 * len(rows) + 0.9)
+    for y, interval in enumerate(rows.values()):
+        interval_bar(ax, y, interval, BASE if interval.zero else INK)
+    ax.axvline(0, color=INK, lw=1)
+    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel=unit)
+    ax.set_yticklabels(rows)
+    clear = [f"{name}: {interval.words}" for name, interval in rows.items() if not interval.zero]
+    title = "; ".join(clear) or f"All {len(rows)} intervals include zero: these seeds cannot tell"
+    finding(figure, title)
+    return Picture(figure, f"{title}. " + "; ".join(f"{n} {i}" for n, i in rows.items()) + ".")
+
+
+def over(series: Mapping[str, Mapping[object, Sequence[float]]], label: str, title: str) -> Picture:
+    """IoU over a setting: series -> value of the setting -> IoU of every seed.
+
+    Lines join means, points are seeds. The settings stand in the order of the first series.
+    """
+    figure, ((ax,),) = canvas(height=2.7)
+    ticks = list(next(iter(series.values())))
+    for k, (name, values) in enumerate(series.items()):
+        colour, mark = COLOURS[k % len(COLOURS)], MARKS[k % len(MARKS)]
+        at = np.array([ticks.index(x) for x in values]) + 0.06 * (k - (len(series) - 1) / 2)
+        ax.plot(at, [np.mean(v) for v in values.values()], color=colour, marker=mark, label=name)
+        for x, seeds in zip(at, values.values(), strict=True):
+            ax.plot([x] * len(seeds), seeds, mark, color=colour, ms=3, alpha=0.6)
+    ax.set_xticks(range(len(ticks)), [str(x) for x in ticks])
+    ax.set(xlabel=label, ylabel="validation IoU")
+    figure.legend(loc="outside right center", handlelength=1.5)
+    finding(figure, title)
+    said = "; ".join(
+        f"{name}: {', '.join(f'{np.mean(v):.3f} at {x}' for x, v in values.items())}"
+        for name, values in series.items()
+    )
+    return Picture(figure, f"{title}. Means: {said}.")
