@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
 from naslora_core.data import folder
-from naslora_core.data.near_duplicates import near_pairs, print_of
+from naslora_core.data.splits import near_pairs, print_of
 from naslora_workbook.lessons.domains import domain
 
 

@@ -13,8 +13,7 @@ from tqdm.auto import tqdm
 from naslora_core.adapters.checkpoint import open_model
 from naslora_core.cli.drawing import overlaid, png
 from naslora_core.data.image_io import ENDINGS, allow_large_pictures, read_image
-from naslora_core.data.listing import first
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, first
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.training.distributed import known_device
 from naslora_core.training.prediction import predict_image

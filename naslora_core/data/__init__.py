@@ -15,17 +15,17 @@ from naslora_core.data.dataset import (
     with_classes,
 )
 from naslora_core.data.from_coco import list_coco
-from naslora_core.data.from_csv import list_table
+from naslora_core.data.from_csv import list_csv
 from naslora_core.data.from_folder import list_folder
 from naslora_core.data.image_io import read_image
 from naslora_core.data.inspection import inspect
-from naslora_core.data.listing import Listing, Tell, attempt, check_text, fault, shown, stop
+from naslora_core.data.listing import Listing, check_text
 from naslora_core.data.mask_io import read_mask
 from naslora_core.data.report import Report, notes_on, report_on
 from naslora_core.data.splits import SHARES
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, fault
 
-KINDS = {".csv": list_table, ".json": list_coco}
+KINDS = {".csv": list_csv, ".json": list_coco}
 DOMAINS: dict[str, Callable[..., Dataset]] = {}  # makers by name; the workbook enters its own
 
 
@@ -49,7 +49,7 @@ def csv_table(path: str | Path, split_seed: int = 0, groups: str | None = None) 
     value in a column `group`, or of one group of the expression `groups`, fall in one split.
     Masks are as `folder` has them. Raises UserError, naming the row or file and the remedy.
     """
-    return _to_dataset(list_table(path, split_seed, groups))
+    return _to_dataset(list_csv(path, split_seed, groups))
 
 
 def coco(
@@ -67,16 +67,14 @@ def coco(
     without objects is background. Raises UserError for a malformed json, missing keys or images,
     objects outside their image, no objects at all, and where pycocotools is missing.
     """
-    return _to_dataset(list_coco(path, split_seed, groups, images=images))
+    return _to_dataset(list_coco(path, split_seed, groups, images))
 
 
-def list_data(
-    path: str | Path, split_seed: int = 0, groups: str | None = None, tell: Tell = stop
-) -> Listing:
-    """What the path lists, by its ending; `tell` gets the faults that leave something to read."""
+def list_data(path: str | Path, groups: str | None = None) -> Listing:
+    """What the path lists, by its ending."""
     check_text("The path of your data", [str(path)])
     kind = KINDS.get(Path(path).suffix.lower(), list_folder)
-    return (list_folder if Path(path).is_dir() else kind)(path, split_seed, groups, tell)
+    return (list_folder if Path(path).is_dir() else kind)(path, groups=groups)
 
 
 def check(path: str | Path, groups: str | None = None, progress: bool = True) -> Report:
@@ -85,16 +83,18 @@ def check(path: str | Path, groups: str | None = None, progress: bool = True) ->
     Nothing is raised for what is wrong with the data, and nothing is written. groups: as for
     `folder`.
     """
-    errors: list[UserError] = []
-    listing = attempt(errors.append, list_data, path, 0, groups, errors.append)
-    if listing is None:
-        return Report(shown(str(path)), (), faults=tuple(map(str, errors)))
-    return report_on(listing, inspect(listing, errors, progress, keep=False))
+    try:
+        listing = list_data(path, groups)
+    except UserError as error:
+        return Report(str(path), (), faults=(str(error),))
+    return report_on(inspect(listing, progress, keep=False))
 
 
 def _to_dataset(listing: Listing, progress: bool = False) -> Dataset:
     """Look at every image and mask once, then give them as samples; UserError for the faults."""
-    seen = inspect(listing, progress=progress)
+    if listing.faults:
+        raise listing.faults[0]
+    seen = inspect(listing, progress)
     if seen.faults:
         more = len(seen.faults) - 1
         rest = f" {more} more fault(s): python -m naslora_core check lists them." if more else ""
@@ -106,7 +106,7 @@ def _to_dataset(listing: Listing, progress: bool = False) -> Dataset:
     kept = {name: seen.sample(name, *pair) for name, pair in seen.kept.items()}
     digests = {name: one.digest for name, one in seen.looks.items()}
     splits = (Split(read, listing.splits[s], digests, kept) for s in SHARES)
-    return Dataset(listing.name, seen.classes, *splits, notes=tuple(notes_on(listing, seen)))
+    return Dataset(listing.name, seen.classes, *splits, notes=tuple(notes_on(seen)))
 
 
 def open_data(
@@ -120,12 +120,12 @@ def open_data(
     read. Raises UserError for a name that is nothing or a domain's and a folder's too, and for a
     domain with groups.
     """
-    if name not in DOMAINS and not Path(name).exists():
-        drawn = f", or the name of a drawn domain ({', '.join(DOMAINS)})" if DOMAINS else ""
-        expected = f"a folder with images/ and masks/, a .csv, a COCO .json{drawn}"
-        raise fault(name, "is not there", expected, "correct the name")
     if name not in DOMAINS:
-        return _to_dataset(list_data(name, groups=groups), progress)
+        if not Path(name).exists():
+            drawn = f", or the name of a drawn domain ({', '.join(DOMAINS)})" if DOMAINS else ""
+            expected = f"a folder with images/ and masks/, a .csv, a COCO .json{drawn}"
+            raise fault(name, "is not there", expected, "correct the name")
+        return _to_dataset(list_data(name, groups), progress)
     if Path(name).is_dir():
         remedy = f"write ./{name} for the folder, or start in another place for the domain"
         raise fault(name, "is a drawn domain, and a folder here", "one of them", remedy)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, fault
 
 IGNORE = 255  # in a mask: a pixel that no loss and no score counts
 KEEP = 2**29  # bytes of samples that a split keeps in memory; what is beyond is read again
@@ -89,17 +89,17 @@ def match_classes(
     Names that say nothing ("object", "class 3"), as those of masks without names, match by number.
     Raises UserError for a class of the data that the model was not trained on.
     """
-    known = {name.casefold(): number for number, name in enumerate(of_model, 1)}
-    lost = [name for name in of_data if name.casefold() not in known]
+    model, data = [[c.casefold() for c in names] for names in (of_model, of_data)]
     if _unnamed(of_model) or _unnamed(of_data):
-        lost = of_data if len(of_data) > len(of_model) or len(of_data) == 1 < len(of_model) else ()
-        known = {name.casefold(): number for number, name in enumerate(of_data, 1)}
+        fits = len(data) == len(model) or 1 < len(data) < len(model)
+        model, lost = data, () if fits else of_data
+    else:
+        lost = [own for own, c in zip(of_data, data, strict=True) if c not in model]
     if lost:
-        raise UserError(
-            f"{name} has the class(es) {', '.join(lost)}, the model draws {', '.join(of_model)}; "
-            f"expected classes that it was trained on; rename those, or fit a model on {name}."
-        )
-    return tuple(known[name.casefold()] for name in of_data)
+        given = f"has the class(es) {', '.join(lost)}, the model draws {', '.join(of_model)}"
+        remedy = f"rename those, or fit a model on {name}"
+        raise fault(name, given, "classes that it was trained on", remedy)
+    return tuple(model.index(c) + 1 for c in data)
 
 
 def _unnamed(names: Sequence[str]) -> bool:
@@ -122,37 +122,34 @@ def with_classes(data: Dataset, names: Sequence[str]) -> Dataset:
 
 
 def _renumbered(samples: Sequence[Sample], table: np.ndarray) -> Split:
-    keys = getattr(samples, "keys", range(len(samples)))
-    read = samples.read if isinstance(samples, Split) else samples.__getitem__
+    """The samples with each value of their masks put through a table `256`."""
+    if not isinstance(samples, Split):
+        samples = Split(samples.__getitem__, range(len(samples)))
 
     def changed(key) -> Sample:
-        sample = read(key)
-        return Sample(sample.image, table[sample.mask], sample.name)
+        sample = samples.read(key)
+        return replace(sample, mask=table[sample.mask])
 
-    return Split(changed, keys)
+    return Split(changed, samples.keys)
 
 
 def check_sample(sample: Sample) -> None:
     """UserError with one sentence where something is no Sample as its docstring has it."""
     if not all(hasattr(sample, part) for part in ("image", "mask", "name")):
-        raise UserError(
-            f"A {type(sample).__name__} was given as a sample; expected Sample(image, mask, name); "
-            "make one, with a mask of zeros where there is none."
-        )
+        given = f"A {type(sample).__name__} was given as a sample"
+        remedy = "make one, with a mask of zeros where there is none"
+        raise UserError(f"{given}; expected Sample(image, mask, name); {remedy}.")
     for part, axes, wanted in (("image", 3, "`H W 3` in 0..255"), ("mask", 2, "`H W` of classes")):
         values = np.asarray(getattr(sample, part))
         shaped = values.ndim == axes and values.size and values.shape[2:] in ((), (3,))
         if values.dtype != np.uint8 or not shaped:
-            given = f"{values.dtype} `{' '.join(map(str, values.shape))}`"
-            raise UserError(
-                f"The {part} of {sample.name} is {given}; expected uint8 {wanted}; convert it."
-            )
-    if sample.image.shape[:2] != sample.mask.shape:
-        raise UserError(
-            f"The mask of {sample.name} is {sample.mask.shape[1]}x{sample.mask.shape[0]} pixels, "
-            f"its image {sample.image.shape[1]}x{sample.image.shape[0]}; expected one size; save "
-            "the mask at the image's size (nearest neighbour)."
-        )
+            given = f"is {values.dtype} `{' '.join(map(str, values.shape))}`"
+            raise fault(f"The {part} of {sample.name}", given, f"uint8 {wanted}", "convert it")
+    size, own = sample.image.shape[:2], sample.mask.shape
+    if size != own:
+        given = f"is {own[1]}x{own[0]} pixels, its image {size[1]}x{size[0]}"
+        remedy = "save the mask at the image's size (nearest neighbour)"
+        raise fault(f"The mask of {sample.name}", given, "one size", remedy)
 
 
 def check_samples(samples: Iterable[Sample], classes: int) -> None:
@@ -168,17 +165,15 @@ def check_samples(samples: Iterable[Sample], classes: int) -> None:
         values = np.unique(sample.mask)
         numbers = values[(values > 0) & (values != IGNORE)]
         if numbers.size and numbers[-1] > classes:
-            raise UserError(
-                f"The mask of {sample.name} holds {numbers[-1]}; expected 0..{classes}, or "
-                f"{IGNORE} for pixels to ignore; renumber it, or name more classes."
-            )
+            expected = f"0..{classes}, or {IGNORE} for pixels to ignore"
+            where, remedy = f"The mask of {sample.name}", "renumber it, or name more classes"
+            raise fault(where, f"holds {numbers[-1]}", expected, remedy)
         if values[-1] == IGNORE:
             (beside if numbers.size else alone).append(sample.name)
     if len(alone) > len(beside):
-        raise UserError(
-            f"The mask of {alone[0]} holds {IGNORE} and no class number, which would ignore its "
-            f"object; expected class numbers 1..{classes}; divide a 0/255 mask by 255."
-        )
+        given = f"holds {IGNORE} and no class number, which would ignore its object"
+        where, remedy = f"The mask of {alone[0]}", "divide a 0/255 mask by 255"
+        raise fault(where, given, f"class numbers 1..{classes}", remedy)
 
 
 def digest_of(name: str, image: np.ndarray, mask: np.ndarray) -> str:

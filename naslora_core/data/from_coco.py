@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from naslora_core.data.listing import Finder, Listing, Tell, attempt, fault, short_names, some, stop
-from naslora_core.data.mask_io import draw
-from naslora_core.data.splits import SHARES, splits_of
+from naslora_core.data.listing import Finder, Listing, attempt, short_names
+from naslora_core.data.splits import among, file_splits
+from naslora_core.errors import UserError, fault, some
 
 MOST = 254  # categories: masks are uint8, and 255 is IGNORE
+SLACK = 1  # pixels that a polygon may lie outside: annotation tools round
 BACKGROUND = ("background", "_background_", "__background__", "bg")
 EXPORT = "export it again as COCO instances"
 Rule = tuple[Callable[[object], bool], str]  # whether a value is good, and what a good one is
@@ -31,25 +32,22 @@ def list_coco(
     path: str | Path,
     split_seed: int = 0,
     groups: str | None = None,
-    tell: Tell = stop,
     images: str | Path | None = None,
 ) -> Listing:
     """The images of a COCO json with their splits; masks are drawn when they are read."""
     if find_spec("pycocotools") is None:
         command = "run: python -m pip install pycocotools"
         raise fault("pycocotools", "is not installed", "it for COCO files", command)
-    file = Path(path)
+    file, faults = Path(path), []
     data = _load(file)
     classes, notes = _classes(data)
-    objects = _objects(file, data, classes, tell)
-    crowds = sum(bool(one.get("iscrowd")) for one in data["annotations"])
-    notes += [f"{crowds} object(s) are marked iscrowd; they are drawn as all others."] * (
-        crowds > 0
-    )
-    files = _files(file, Path(images) if images else None, data["images"], tell)
+    objects = _objects(file, data, classes, faults)
+    if crowds := sum(bool(one.get("iscrowd")) for one in data["annotations"]):
+        notes.append(f"{crowds} object(s) are marked iscrowd; they are drawn as all others.")
+    files = _files(file, Path(images) if images else None, data["images"], faults)
     entries = dict(zip(files, data["images"], strict=True))
-    split_file = file.parent / "split.json"
-    splits = attempt(tell, splits_of, file, split_file, files, split_seed, groups) or {}
+    split_file = file.with_name("split.json")
+    splits = attempt(faults, file_splits, file, split_file, files, split_seed, groups)
     files = {name: found for name, found in files.items() if found.is_file()}
     covered: dict[str, list[str]] = defaultdict(list)
 
@@ -64,8 +62,9 @@ def list_coco(
         images=files,
         masks={name: f"Image {entry['id']} of {file}" for name, entry in entries.items()},
         read=read,
-        splits={s: [n for n in splits.get(s, []) if n in files] for s in SHARES},
+        splits=among(splits, files),
         where=file,
+        faults=faults,
         remedy="correct width and height in the json, or export it for upright images",
         classes=tuple(classes.values()),
         notes=tuple(notes),
@@ -113,25 +112,26 @@ def _classes(data: dict) -> tuple[dict[int, str], list[str]]:
     parents = {c.get("supercategory") for c in data["categories"] if c["id"] in used} - {None}
     classes, notes = {}, []
     for one in sorted(data["categories"], key=lambda c: c["id"]):
-        if one["name"].casefold() in BACKGROUND:
-            notes.append(f"The category {one['name']} is not a class; its objects are not drawn.")
-        elif one["id"] not in used and one["name"] in parents:
-            notes.append(
-                f"The category {one['name']} has no object, only others below it; no class."
-            )
+        name = one["name"]
+        if name.casefold() in BACKGROUND:
+            notes.append(f"The category {name} is not a class; its objects are not drawn.")
+        elif one["id"] not in used and name in parents:
+            notes.append(f"The category {name} has no object, only others below it; no class.")
         else:
-            classes[one["id"]] = one["name"]
+            classes[one["id"]] = name
     return classes, notes
 
 
-def _objects(file: Path, data: dict, classes: Mapping, tell: Tell) -> dict[int, list[dict]]:
-    """The annotations of each image, those of no class aside; links to nothing are told of."""
+def _objects(
+    file: Path, data: dict, classes: Mapping, faults: list[UserError]
+) -> dict[int, list[dict]]:
+    """The annotations of each image, those of no class aside; links to nothing are faults."""
     listed = [
         entry | {"name": f"annotation {entry.get('id', f'[{i}]')}"}
         for i, entry in enumerate(data["annotations"])
     ]
     for key, target in {"image_id": "images", "category_id": "categories"}.items():
-        attempt(tell, _check_links, file, key, {entry["id"] for entry in data[target]}, listed)
+        attempt(faults, _check_links, file, key, {entry["id"] for entry in data[target]}, listed)
     objects = defaultdict(list)
     for entry in listed:
         if entry["category_id"] in classes:
@@ -149,7 +149,9 @@ def _check_links(file: Path, key: str, known: Collection[int], entries: list[dic
         raise fault(file, given, expected, "correct or remove the annotations")
 
 
-def _files(file: Path, root: Path | None, images: list[dict], tell: Tell) -> dict[str, Path]:
+def _files(
+    file: Path, root: Path | None, images: list[dict], faults: list[UserError]
+) -> dict[str, Path]:
     """The file of each image in the place that holds most of them."""
     paths = [image["file_name"].replace("\\", "/") for image in images]
     find = Finder(root) if root else _place(file.resolve().parent, paths)
@@ -157,7 +159,7 @@ def _files(file: Path, root: Path | None, images: list[dict], tell: Tell) -> dic
     if lost := sorted(path for path in paths if found[path] is None):
         given = f"names {some(lost)} that {find.root} does not hold"
         remedy = f"put them there, or correct the names{find.likely(lost[0])}"
-        tell(fault(file, given, "every file_name beside the json or in images/", remedy))
+        faults.append(fault(file, given, "every file_name beside the json or in images/", remedy))
     names = short_names(file, paths)
     return {n: found[p] or find.root / p for n, p in zip(names, paths, strict=True)}
 
@@ -172,3 +174,69 @@ def _place(folder: Path, paths: list[str]) -> Finder:
     near = [p for top in (folder, folder.parent) for part in ("*", "*/*") for p in top.glob(part)]
     whole = {p for p in near if p.is_dir() and all((p / path).is_file() for path in paths)}
     return Finder(whole.pop()) if len(whole) == 1 else usual[0]
+
+
+def draw(
+    file: Path, image: dict, objects: list[dict], categories: list[int]
+) -> tuple[np.ndarray, list[int]]:
+    """The label map `H W` uint8 of one image (number n is the n-th category; later objects over
+    earlier ones), and the categories of objects that later ones cover whole.
+
+    Raises UserError, naming the annotation, for a shape that is malformed or outside the image.
+    """
+    from pycocotools.coco import COCO
+
+    coco = COCO()
+    coco.imgs = {image["id"]: image}
+    above = np.zeros((image["height"], image["width"]), np.int32)  # the object on top, from 1
+    drawn = []
+    for number, entry in enumerate(objects, 1):
+        check = _check_runs if isinstance(entry["segmentation"], dict) else _check_polygons
+        check(f"{file}: {entry['name']}", entry["segmentation"], *above.shape)
+        mask = coco.annToMask(entry).astype(bool)
+        above[mask] = number
+        drawn += [number] * bool(mask.any())
+    numbers = [0, *(categories.index(entry["category_id"]) + 1 for entry in objects)]
+    hidden = sorted(set(drawn) - set(np.unique(above).tolist()))
+    labels = np.array(numbers, np.uint8)[above]
+    return labels, [objects[number - 1]["category_id"] for number in hidden]
+
+
+def _check_polygons(name: str, polygons: list, height: int, width: int) -> None:
+    """UserError for what is no polygon in pixels of its image, or lies outside."""
+    size = f"{width}x{height}"
+    for points in polygons or [[]]:
+        numbers = points if isinstance(points, list) else []
+        finite = all(isinstance(n, int | float) and np.isfinite(n) for n in numbers)
+        if len(numbers) < 6 or len(numbers) % 2 or not finite:
+            given, expected = f"has a malformed polygon ({points!r:.40})", "x, y, x, y, x, y, ..."
+            raise fault(name, given, expected, "draw it again or remove it")
+        places = np.reshape(numbers, (-1, 2))
+        low, high = places.min(0), places.max(0)
+        ends = f"({low[0]:g}, {low[1]:g}) to ({high[0]:g}, {high[1]:g})"
+        if (high <= 1).all() and min(height, width) > 2:
+            remedy = "multiply x by the width and y by the height"
+            raise fault(name, f"has a polygon from {ends}", f"pixels, not shares of {size}", remedy)
+        if (low < -SLACK).any() or (high > (width + SLACK, height + SLACK)).any():
+            given, remedy = f"reaches from {ends}", "clip it, or correct the image's width, height"
+            raise fault(name, given, f"points inside its image of {size} pixels", remedy)
+
+
+def _check_runs(name: str, shape: dict, height: int, width: int) -> None:
+    """UserError where runs do not fill the image: pycocotools leaves the rest to chance."""
+    from pycocotools import mask
+
+    counts, good = shape.get("counts"), False
+    if shape.get("size") != [height, width]:
+        expected = f"[{height}, {width}], the height and width of its image"
+        raise fault(name, f"is an RLE of size {shape.get('size')!r}", expected, "correct one")
+    if isinstance(counts, list) and all(type(run) is int and run >= 0 for run in counts):
+        good = sum(counts) == height * width
+    elif isinstance(counts, str):  # compressed runs are whole if what they mean is written alike
+        try:
+            good = mask.encode(mask.decode(shape))["counts"].decode() == counts
+        except ValueError:
+            pass
+    if not good:
+        expected = f"runs that fill {width}x{height} pixels"
+        raise fault(name, f"has a malformed RLE ({counts!r:.40})", expected, "encode it again")

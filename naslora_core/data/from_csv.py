@@ -5,62 +5,42 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from naslora_core.data.listing import (
-    Finder,
-    Listing,
-    Tell,
-    attempt,
-    fault,
-    short_names,
-    some,
-    stop,
-)
+from naslora_core.data.listing import Finder, Listing, attempt, short_names
 from naslora_core.data.mask_io import read_mask
-from naslora_core.data.splits import (
-    SHARES,
-    Splits,
-    check_ids,
-    groups_by,
-    hashed_at,
-    no_shared_groups,
-    own_groups,
-)  # fmt: skip
+from naslora_core.data.splits import SHARES, Splits, among, groups_by, splits_of
+from naslora_core.errors import UserError, fault, some
 
-Rows = list[dict[str, str]]
 EXAMPLE = "rows like images/a.png,masks/a.png"
+Table = Mapping[str, dict[str, str]]  # name of the image -> its row
 
 
-def list_table(
-    path: str | Path, split_seed: int = 0, groups: str | None = None, tell: Tell = stop
-) -> Listing:
+def list_csv(path: str | Path, split_seed: int = 0, groups: str | None = None) -> Listing:
     """The rows of a csv as names with their files and splits; no picture is opened yet."""
-    file = Path(path)
+    file, faults = Path(path), []
     rows = _rows(file)
     names = short_names(file, [row["image"] for row in rows])
     table, finder = dict(zip(names, rows, strict=True)), Finder(file.parent)
-    images, masks = (_paths(file, table, column, finder, tell) for column in ("image", "label"))
-    splits = attempt(tell, _splits, file, table, images, split_seed, groups) or {}
+    images, masks = (_paths(file, table, column, finder, faults) for column in ("image", "label"))
+    splits = attempt(faults, _splits, file, table, images, split_seed, groups)
     images = {n: image for n, image in images.items() if image.is_file() and masks[n].is_file()}
-    attempt(tell, _check_own, file, images, masks)
+    attempt(faults, _check_own, file, images, masks)
+    other, notes = file.with_name("split.json"), ()
+    if other.is_file():
+        notes = (f"{other} is not read: a csv says its splits in a column `split` "
+                 "(train, val, test).",)  # fmt: skip
     return Listing(
         name=file.stem,
         images=images,
         masks=masks,
-        read=lambda n: read_mask(masks[n]),
-        splits={s: [n for n in splits.get(s, []) if n in images] for s in SHARES},
+        read=lambda name: read_mask(masks[name]),
+        splits=among(splits, images),
         where=f"column label of {file}",
-        notes=_beside(file),
+        faults=faults,
+        notes=notes,
     )
 
 
-def _beside(file: Path) -> tuple[str, ...]:
-    """A note on a split.json, which folders and COCO files have and a csv does not."""
-    if not (other := file.with_name("split.json")).is_file():
-        return ()
-    return (f"{other} is not read: a csv says its splits in a column `split` (train, val, test).",)
-
-
-def _rows(file: Path) -> Rows:
+def _rows(file: Path) -> list[dict[str, str]]:
     """The rows below the head, with every cell that we read filled, without blanks around it."""
     if not file.is_file():
         raise fault(file, "is no file", "a csv with columns image,label", "correct the name")
@@ -93,14 +73,14 @@ def _row(file: Path, number: int, head: list[str], cells: list[str]) -> dict[str
 
 
 def _paths(
-    file: Path, table: Mapping[str, dict], column: str, finder: Finder, tell: Tell
+    file: Path, table: Table, column: str, finder: Finder, faults: list[UserError]
 ) -> dict[str, Path]:
-    """The files of a column; those that are missing are told of."""
+    """The files of a column; missing ones are a fault."""
     found = {name: finder(row[column]) for name, row in table.items()}
     if lost := sorted(table[name][column] for name, path in found.items() if path is None):
         given = f"names {some(lost, 'file')} in column {column} that do not exist"
         remedy = f"correct them or remove their rows{finder.likely(lost[0])}"
-        tell(fault(file, given, f"paths from {file.parent}", remedy))
+        faults.append(fault(file, given, f"paths from {file.parent}", remedy))
     return {n: path or file.parent / table[n][column] for n, path in found.items()}
 
 
@@ -120,26 +100,21 @@ def _check_own(file: Path, images: Mapping[str, Path], masks: Mapping[str, Path]
 
 
 def _splits(
-    file: Path, table: Mapping[str, dict], images: Mapping[str, Path], seed: int, pattern: str
+    file: Path, table: Table, images: Mapping[str, Path], seed: int, pattern: str | None
 ) -> Splits:
-    groups = _groups(file, table, pattern)
-    if "split" not in next(iter(table.values())):
-        return hashed_at(file, groups or own_groups(images), seed)
+    """The splits of the column `split`, or else by hash; groups of the column `group`, or of the
+    pattern."""
+    first = next(iter(table.values()))
+    groups = {name: row["group"] for name, row in table.items()} if "group" in first else None
+    if groups and pattern:
+        given = f"has a column group, and groups={pattern!r} is given too"
+        raise fault(file, given, "one of them", "leave groups away, or rename the column")
+    groups = groups_by(pattern, table) if pattern else groups
+    if "split" not in first:
+        return splits_of(file, images, seed, groups)
     for name, row in table.items():
         if row["split"] not in SHARES:
             given = f"has split {row['split']!r} for {name}"
             raise fault(file, given, "train, val or test", "rename it")
-    splits = {s: [name for name, row in table.items() if row["split"] == s] for s in SHARES}
-    for split, names in splits.items():
-        check_ids(file, split, names, set(table))
-    if groups:
-        no_shared_groups(file, splits, groups)
-    return splits
-
-
-def _groups(file: Path, table: Mapping[str, dict], pattern: str | None) -> dict[str, str] | None:
-    column = {name: row["group"] for name, row in table.items() if "group" in row}
-    if column and pattern:
-        given = f"has a column group, and groups={pattern!r} is given too"
-        raise fault(file, given, "one of them", "leave groups away, or rename the column")
-    return groups_by(pattern, table) if pattern else column or None
+    given = {s: [name for name, row in table.items() if row["split"] == s] for s in SHARES}
+    return splits_of(file, table, seed, groups, given, file)

@@ -1,51 +1,55 @@
 """List a folder of yours: `images/`, `masks/` of the same names, and perhaps `split.json`."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from naslora_core.data.image_io import ENDINGS
 from naslora_core.data.listing import (
     Listing,
-    Tell,
     alike,
     attempt,
     check_text,
     composed,
-    fault,
-    first,
     is_text,
     likely,
-    some,
     spelling,
-    stop,
-)  # fmt: skip
+)
 from naslora_core.data.mask_io import read_mask
-from naslora_core.data.splits import SHARES, splits_of
+from naslora_core.data.splits import among, file_splits
+from naslora_core.errors import UserError, fault, first, some
 
 Files = Mapping[str, Path]
 
 
-def list_folder(
-    path: str | Path, split_seed: int = 0, groups: str | None = None, tell: Tell = stop
-) -> Listing:
+def list_folder(path: str | Path, split_seed: int = 0, groups: str | None = None) -> Listing:
     """The names of a folder with their files and splits; no picture is opened yet."""
-    root = Path(path)
+    root, faults = Path(path), []
     if not root.is_dir():
         raise fault(root, "is no folder", "one with images/ and masks/ in it", "correct the name")
-    images = _files(_part(root, "images"), tell)
-    masks = _partners(images, _files(_part(root, "masks"), tell))
-    split = root / "split.json"
-    splits = attempt(tell, splits_of, root / "images", split, images, split_seed, groups) or {}
-    attempt(tell, _check_partners, root, images, masks)
+    folders = _part(root, "images"), _part(root, "masks")
+    images, masks = (_files(where, faults) for where in folders)
+    masks = _partners(images, masks)
+    where, file = root / "images", root / "split.json"
+    splits = attempt(faults, file_splits, where, file, images, split_seed, groups)
+    if lonely := sorted(images.keys() - masks.keys()):
+        free = [file.name for name, file in masks.items() if name not in images]
+        given = f"has {some(lonely)} without a mask in {root / 'masks'}{likely(lonely[0], free)}"
+        remedy = "rename or add the mask, or take the image away"
+        faults.append(fault(where, given, "a mask of the same name", remedy))
+    notes = [note for folder in folders for note in _not_read(folder)]
+    if unseen := sorted(masks.keys() - images.keys()):
+        same = "without an image of the same name"
+        notes.append(f"{some(unseen, 'mask')} {same}; they are not used.")
     return Listing(
         name=root.resolve().name,
         images={name: file for name, file in images.items() if name in masks},
         masks=masks,
-        read=lambda n: read_mask(masks[n]),
-        splits={s: [n for n in splits.get(s, []) if n in masks] for s in SHARES},
+        read=lambda name: read_mask(masks[name]),
+        splits=among(splits, masks),
         where=root / "masks",
-        notes=tuple(_unused(root, images, masks)),
+        faults=faults,
+        notes=tuple(notes),
     )
 
 
@@ -62,28 +66,43 @@ def _part(root: Path, name: str) -> Path:
     raise fault(root, given, "images/ and masks/ with files of the same names", remedy)
 
 
-def _files(where: Path, tell: Tell) -> dict[str, Path]:
+def _files(where: Path, faults: list[UserError]) -> dict[str, Path]:
     """The picture files of a folder by their names without ending."""
     files = [file for file in sorted(where.iterdir()) if _kind(file) in ENDINGS]
     if not files:
-        kinds = Counter(_kind(file) for file in where.iterdir() if _kind(file))
-        inside = sorted(file.name for file in where.iterdir() if file.is_dir())
-        there = [f"{n} {kind}" for kind, n in kinds.items() if kind != "folder(s)"]
-        there += [some(inside, "folder")] if inside else []
-        given = "holds no picture" + (f", but {', '.join(there)}" if there else "")
-        remedy = (
-            "move their files up (names must differ), or list them in a csv with columns image, "
-            "label and split" if inside else "add some"
-        )  # fmt: skip
-        raise fault(where, given, f"files ending in {', '.join(ENDINGS)} in it", remedy)
+        raise _no_picture(where)
     readable = [file for file in files if is_text(file.name)]
-    attempt(tell if readable else stop, check_text, where, [file.name for file in files])
+    attempt(faults, check_text, where, [file.name for file in files])
     found: dict[str, Path] = {}
     for file in readable:
         if other := found.get(composed(file.stem)):
-            tell(fault(file, f"and {other.name} share one name", "one file a name", "rename one"))
+            given = f"and {other.name} share one name"
+            faults.append(fault(file, given, "one file a name", "rename one"))
         found[composed(file.stem)] = file
     return found
+
+
+def _no_picture(where: Path) -> UserError:
+    there = _kinds(where, but=("folder(s)",))
+    inside = sorted(file.name for file in where.iterdir() if file.is_dir())
+    there += [some(inside, "folder")] if inside else []
+    given = "holds no picture" + (f", but {', '.join(there)}" if there else "")
+    table = "list them in a csv with columns image, label and split"
+    remedy = f"move their files up (names must differ), or {table}" if inside else "add some"
+    return fault(where, given, f"files ending in {', '.join(ENDINGS)} in it", remedy)
+
+
+def _not_read(where: Path) -> list[str]:
+    """A sentence on the files of a folder that are no pictures."""
+    others, endings = _kinds(where, but=ENDINGS), ", ".join(ENDINGS)
+    sentence = f"{where} also holds {first(others)}; only files ending in {endings} are read."
+    return [sentence] if others else []
+
+
+def _kinds(where: Path, but: tuple[str, ...]) -> list[str]:
+    """How many entries of each kind a folder has, most first, without some kinds."""
+    counts = Counter(kind for file in where.iterdir() if (kind := _kind(file)))
+    return [f"{count} {kind}" for kind, count in counts.most_common() if kind not in but]
 
 
 def _kind(file: Path) -> str | None:
@@ -99,24 +118,3 @@ def _partners(images: Files, masks: Files) -> dict[str, Path]:
     lonely = {name: spelt.get(spelling(name)) for name in images if name not in masks}
     again = {mask: name for name, mask in lonely.items() if mask}
     return {again.get(name, name): file for name, file in masks.items()}
-
-
-def _check_partners(root: Path, images: Files, masks: Files) -> None:
-    if lonely := sorted(images.keys() - masks.keys()):
-        free = [file.name for name, file in masks.items() if name not in images]
-        given = f"has {some(lonely)} without a mask in {root / 'masks'}{likely(lonely[0], free)}"
-        remedy = "rename or add the mask, or take the image away"
-        raise fault(root / "images", given, "a mask of the same name", remedy)
-
-
-def _unused(root: Path, images: Files, masks: Files) -> Iterator[str]:
-    """Sentences on the files of a folder that are not read."""
-    for where in (_part(root, "images"), _part(root, "masks")):
-        kinds = Counter(kind for file in where.iterdir() if (kind := _kind(file)))
-        if others := [f"{n} {kind}" for kind, n in kinds.most_common() if kind not in ENDINGS]:
-            yield (
-                f"{where} also holds {first(others)}; only files ending in "
-                f"{', '.join(ENDINGS)} are read."
-            )
-    if unseen := sorted(masks.keys() - images.keys()):
-        yield f"{some(unseen, 'mask')} without an image of the same name; they are not used."

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, fault
 
 STRIP = 2048  # rows of a picture that are converted at once
 ENDINGS = (
@@ -46,8 +46,7 @@ def open_picture(path: Path) -> Picture:
     16-bit colours that Pillow would lose.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise UserError(f"{path} is no picture that is read; expected {', '.join(ENDINGS)}; "
-                        "convert it.")  # fmt: skip
+        raise fault(path, "is no picture that is read", ", ".join(ENDINGS), "convert it")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -68,19 +67,14 @@ def _open(path: Path) -> Picture:
         file.load()
         image = ImageOps.exif_transpose(file) if turned else file
     if bits > 8 and not image.mode.startswith(DEEP):
-        raise UserError(
-            f"{path} is a {bits}-bit picture in colour ({image.mode}), of which Pillow keeps only "
-            "the high byte; expected 8 bits a channel; spread its values over 0..255 and save it "
-            "with 8 bits."
-        )
-    return Picture(image, turned, frames, lossy, _number(tags.get(NODATA)))
-
-
-def _number(text: str | None) -> float | None:
+        given = f"is a {bits}-bit picture in colour ({image.mode}): Pillow keeps the high byte"
+        remedy = "spread its values over 0..255 and save it with 8 bits"
+        raise fault(path, given, "8 bits a channel", remedy)
     try:
-        return None if text is None else float(str(text).strip("\0 "))
+        nodata = float(str(tags.get(NODATA)).strip("\0 "))
     except ValueError:
-        return None
+        nodata = None
+    return Picture(image, turned, frames, lossy, nodata)
 
 
 def _bits(file: Image.Image, path: Path) -> int:
@@ -106,21 +100,17 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     kind = type(error).__name__
     if isinstance(error, Image.DecompressionBombError):
         pixels = int(re.search(r"\d+", str(error))[0]) / 1e6
-        most = 2 * Image.MAX_IMAGE_PIXELS / 1e6
-        return UserError(
-            f"{path} has {pixels:.3g} megapixels ({kind}); expected {most:.3g} or fewer in one "
-            "piece; read it in tiles (--tile SIDE), or save it smaller."
-        )
+        expected = f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.3g} or fewer in one piece"
+        remedy = "read it in tiles (--tile SIDE), or save it smaller"
+        return fault(path, f"has {pixels:.3g} megapixels ({kind})", expected, remedy)
     if isinstance(error, UnidentifiedImageError) and (bands := _bands(path)):
-        return UserError(
-            f"{path} does not open as an image: it is whole, but has {bands}; expected grey, RGB "
-            "or RGBA of 8 bits, or grey of 16 or 32; choose the bands to show, spread them over "
-            "0..255 and save them as RGB."
-        )
-    return UserError(
-        f"{path} does not open as an image ({kind}: {error}); expected a whole picture file; "
-        "export it again, or remove it together with its partner."
-    )
+        given = f"does not open as an image: it is whole, but has {bands}"
+        expected = "grey, RGB or RGBA of 8 bits, or grey of 16 or 32"
+        remedy = "choose the bands to show, spread them over 0..255 and save them as RGB"
+        return fault(path, given, expected, remedy)
+    remedy = "export it again, or remove it together with its partner"
+    given = f"does not open as an image ({kind}: {error})"
+    return fault(path, given, "a whole picture file", remedy)
 
 
 def _bands(path: Path) -> str:

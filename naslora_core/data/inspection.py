@@ -1,10 +1,9 @@
 """Look at every image and mask once: all that a check, a dataset and a run's record need."""
 
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -12,10 +11,10 @@ from tqdm.auto import tqdm
 from naslora_core.data import dataset
 from naslora_core.data.dataset import IGNORE, Sample, digest_of
 from naslora_core.data.image_io import open_picture, spread
-from naslora_core.data.listing import Listing, attempt, fault, some
+from naslora_core.data.listing import Listing, attempt
 from naslora_core.data.mask_io import ColourMask, check_values, count_values, one_piece, renumber
-from naslora_core.data.near_duplicates import Print, print_of
-from naslora_core.errors import UserError
+from naslora_core.data.splits import Print, print_of
+from naslora_core.errors import UserError, fault, some
 
 MEGAPIXELS = 40  # from which a picture is huge
 MODES = {"L": "grey", "1": "grey", "P": "palette", "CMYK": "cmyk"}
@@ -28,8 +27,8 @@ class Look:
 
     size: of the image `H W`, upright; kinds: what is unusual (see `report.KINDS`); shares: of
     the mask's pixels, by value; one_piece: as `mask_io.one_piece` has it; print: for
-    near-duplicates; digest: of the sample; faults: each with its part (image, mask, size);
-    seconds: to read both.
+    near-duplicates; digest: of the sample; faults: by their part (image, mask, size); seconds: to
+    read both.
     """
 
     name: str
@@ -39,20 +38,21 @@ class Look:
     one_piece: float | None = None
     print: Print | None = None
     digest: str = ""
-    faults: list[tuple[str, UserError]] = field(default_factory=list)
+    faults: dict[str, UserError] = field(default_factory=dict)
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Inspection:
-    """looks by name; classes: their names; ignore: whether 255 marks pixels to ignore; faults: one
-    sentence for each kind; kept: image and mask values by name, of those that fit into memory."""
+    """looks by name; kept: image and mask values by name, of those that fit into memory; classes:
+    their names; ignore: whether 255 marks pixels to ignore; faults: one sentence for each kind."""
 
-    looks: Mapping[str, Look]
-    classes: tuple[str, ...]
-    ignore: bool
-    faults: tuple[str, ...]
-    kept: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    listing: Listing
+    looks: dict[str, Look] = field(default_factory=dict)
+    kept: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    ignore: bool = False
+    faults: tuple[str, ...] = ()
 
     def numbers(self, name: str) -> set[int]:
         """The numbers of the objects in a mask."""
@@ -66,37 +66,19 @@ class Inspection:
         return Sample(image, mask.astype(np.uint8), name)
 
 
-def inspect(
-    listing: Listing, faults: Sequence[UserError] = (), progress: bool = False, keep: bool = True
-) -> Inspection:
-    """Decode every image and mask once. faults: those found before; keep: samples, as
-    far as a split keeps them."""
-    looks, kept, found = {}, {}, list(faults)
-    room = dataset.KEEP if keep else 0
+def inspect(listing: Listing, progress: bool = False, keep: bool = True) -> Inspection:
+    """Decode every image and mask once. keep: samples, as far as a split keeps them."""
+    seen, room = Inspection(listing), dataset.KEEP if keep else 0
     for name in tqdm(sorted(listing.images), "check", unit="image", disable=not progress):
-        looks[name], image, values = look(listing, name)
-        if not looks[name].faults and (size := image.nbytes + values.nbytes) <= room:
-            room, kept[name] = room - size, (image, values)
-    held = {name: set(one.shares) for name, one in looks.items() if one.shares}
-    known = len(held) == len(looks) or set().union(*held.values()) - {0}
-    named = (listing.classes, False) if listing.classes or not known else None
-    named = named or attempt(found.append, class_names, listing, held)
-    named = named or ((), False)
-    seen = Inspection(looks, *named, (), kept)
-    attempt(found.append, _check_train, listing, seen)
-    sentences = [str(error) for error in found] + _together_by_kind(listing, looks.values())
-    return replace(seen, faults=tuple(sentences))
-
-
-def _check_train(listing: Listing, seen: Inspection) -> None:
-    """UserError where no image of train has an object, and another image has."""
-    train = listing.splits["train"]
-    if seen.classes and train and not any(seen.numbers(name) for name in train):
-        given, expected = (
-            f"has no object in all {len(train)} image(s) of train",
-            "some to learn from",
-        )
-        raise fault(listing.where, given, expected, "correct the split, or the masks of train")
+        one, image, values = look(listing, name)
+        seen.looks[name] = one
+        if not one.faults and (size := image.nbytes + values.nbytes) <= room:
+            room, seen.kept[name] = room - size, (image, values)
+    found = list(listing.faults)
+    attempt(found, _name_classes, seen)
+    attempt(found, _check_train, seen)
+    seen.faults = (*map(str, found), *_one_a_kind(seen.looks.values()))
+    return seen
 
 
 def look(listing: Listing, name: str) -> tuple[Look, np.ndarray | None, np.ndarray | None]:
@@ -113,7 +95,10 @@ def look(listing: Listing, name: str) -> tuple[Look, np.ndarray | None, np.ndarr
 
 
 def _try(one: Look, part: str, function: Callable, *arguments):
-    return attempt(lambda error: one.faults.append((part, error)), function, *arguments)
+    try:
+        return function(*arguments)
+    except UserError as error:
+        one.faults[part] = error
 
 
 def _image(listing: Listing, one: Look) -> np.ndarray:
@@ -151,6 +136,16 @@ def _check_pair(listing: Listing, name: str, image: np.ndarray, values: np.ndarr
         raise fault(listing.masks[name], f"is {file.name} itself", "its mask", remedy)
 
 
+def _name_classes(seen: Inspection) -> None:
+    """Give the inspection its classes, as the listing or all masks have them."""
+    listing, looks = seen.listing, seen.looks
+    held = {name: set(one.shares) for name, one in looks.items() if one.shares}
+    if listing.classes:
+        seen.classes = listing.classes
+    elif len(held) == len(looks) or set().union(*held.values()) - {0}:  # else all might be empty
+        seen.classes, seen.ignore = class_names(listing, held)
+
+
 def class_names(listing: Listing, held: Mapping[str, set[int]]) -> tuple[tuple[str, ...], bool]:
     """The names of the classes, and whether 255 beside class numbers marks pixels to ignore.
 
@@ -171,17 +166,21 @@ def class_names(listing: Listing, held: Mapping[str, set[int]]) -> tuple[tuple[s
     return tuple(f"class {c}" for c in range(1, max(numbers) + 1)), bool(beside)
 
 
-def _together_by_kind(listing: Listing, looks: Iterable[Look]) -> list[str]:
+def _check_train(seen: Inspection) -> None:
+    """UserError where no image of train has an object, and another image has."""
+    train = seen.listing.splits["train"]
+    if seen.classes and train and not any(map(seen.numbers, train)):
+        given = f"has no object in all {len(train)} image(s) of train"
+        remedy = "correct the split, or the masks of train"
+        raise fault(seen.listing.where, given, "some to learn from", remedy)
+
+
+def _one_a_kind(looks: Iterable[Look]) -> list[str]:
     """One sentence for each kind of fault: the first of it, and which others are so."""
-    kinds: dict[tuple[str, ...], list[tuple[str, UserError]]] = {}
+    kinds: dict[tuple[str, str], list[tuple[str, UserError]]] = defaultdict(list)
     for one in looks:
-        for part, error in one.faults:
-            # a kind is what remains of a sentence without its files, numbers and lists of values
-            words = str(error)
-            for file in (listing.masks[one.name], listing.images[one.name]):
-                words = words.replace(str(file), "").replace(Path(file).name, "")
-            key = (part, *re.sub(r"\S*[./]\S+|[^a-z ]", "", words).split())
-            kinds.setdefault(key, []).append((one.name, error))
+        for part, error in one.faults.items():
+            kinds[part, error.kind].append((one.name, error))
     return [_together(found) for found in kinds.values()]
 
 

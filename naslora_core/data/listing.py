@@ -1,4 +1,4 @@
-"""What a folder, a table or a COCO file lists, and how its names are written, shown and found."""
+"""What a folder, a csv or a COCO file lists, and how its names are written and found."""
 
 import unicodedata
 from collections import Counter, defaultdict
@@ -6,25 +6,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 import numpy as np
 
 from naslora_core.data.image_io import ENDINGS
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, fault, some
 
-Tell = Callable[[UserError], None]
 MOST_FILES = 100_000  # that are looked through for one that is spelt otherwise
 
 
 @dataclass(frozen=True)
 class Listing:
     """images: the file of each name; masks: how a message names its mask; read: its values `H W`;
-    splits: names, in none where a fault was told; where: all masks, as a message names them;
-    remedy: for a mask of another size; classes: their names, or none where masks say it; notes:
-    sentences for every reader; covered: class -> names of images in which later objects hide one
-    of it, filled while masks are read.
+    splits: names; where: all masks, as a message names them; faults: found so far; remedy: for a
+    mask of another size; classes: their names, or none where masks say it; notes: sentences for
+    every reader; covered: class -> names of images in which later objects hide one of it, filled
+    while masks are read.
     """
 
     name: str
@@ -33,49 +33,24 @@ class Listing:
     read: Callable[[str], np.ndarray]
     splits: Mapping[str, list[str]]
     where: Path | str
+    faults: list[UserError]
     remedy: str = "save the mask at the image's size (nearest neighbour)"
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     covered: Mapping[str, list[str]] = field(default_factory=dict)
 
 
-def stop(error: UserError) -> None:
-    """Tell of a fault by raising it; `check` gathers them instead."""
-    raise error
-
-
-def attempt(tell: Tell, function: Callable, *arguments):
-    """What the function returns; None once its fault was told."""
+def attempt(faults: list[UserError], function: Callable, *arguments):
+    """What the function returns; None where it raised a fault, which joins the others."""
     try:
         return function(*arguments)
     except UserError as error:
-        tell(error)
-
-
-def fault(where: Path | str, given: str, expected: str, remedy: str) -> UserError:
-    """The sentence of a fault: the place, what is there, what was expected, what to do."""
-    return UserError(f"{shown(str(where))} {given}; expected {expected}; {remedy}.")
-
-
-def some(names: Sequence[str], what: str = "image") -> str:
-    """How many, and the first three."""
-    return f"{len(names)} {what}(s) ({first(names)})"
-
-
-def first(names: Sequence[str]) -> str:
-    """The first three, and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(map(shown, names[:3])) + more
+        faults.append(error)
 
 
 def is_text(name: str) -> bool:
-    """Whether a name was read as UTF-8; what was not holds surrogates, which print nowhere."""
+    """Whether a name was read as UTF-8; what was not holds surrogates."""
     return not any(0xD800 <= ord(character) < 0xE000 for character in name)
-
-
-def shown(name: str) -> str:
-    """A name as it is, or with escapes where it is no text."""
-    return name if is_text(name) else ascii(name)
 
 
 def check_text(where: Path | str, names: Iterable[str]) -> None:
@@ -144,22 +119,17 @@ class Finder:
             return self.root / path
         parts = spelling(path).split("/")
         tails = ("/".join(parts[i:]) for i in range(len(parts)))
-        return next((self._whole[tail] for tail in tails if tail in self._whole), None)
+        return next((self.root / self._spelt[tail] for tail in tails if tail in self._spelt), None)
 
     def likely(self, path: str) -> str:
         """Words that name the file most like the path."""
-        return likely(
-            PurePosixPath(path).stem, [str(f.relative_to(self.root)) for f in self._files]
-        )
+        return likely(PurePosixPath(path).stem, self._files)
 
     @cached_property
-    def _files(self) -> list[Path]:
-        if not self.root.is_dir():
-            return []
+    def _files(self) -> list[str]:
         pictures = (p for p in self.root.rglob("*") if p.suffix.lower() in ENDINGS)
-        return [file for file, _ in zip(pictures, range(MOST_FILES), strict=False)]
+        return [str(p.relative_to(self.root)) for p in islice(pictures, MOST_FILES)]
 
     @cached_property
-    def _whole(self) -> dict[str, Path]:
-        names = alike(str(file.relative_to(self.root)) for file in self._files)
-        return {key: self.root / name for key, name in names.items()}
+    def _spelt(self) -> dict[str, str]:
+        return alike(self._files)

@@ -8,8 +8,8 @@ import numpy as np
 
 from naslora_core.data.dataset import IGNORE
 from naslora_core.data.inspection import MEGAPIXELS, Inspection, Look
-from naslora_core.data.listing import Listing, first, some
-from naslora_core.data.near_duplicates import near_pairs
+from naslora_core.data.splits import near_pairs
+from naslora_core.errors import first, some
 
 COLUMNS = ("part", "images", "size (min / median / max)", "empty", "foreground (median, range)")
 FEW_CLASSES = 8  # up to so many, numbers are taken for classes unless every mask counts from 1
@@ -44,53 +44,53 @@ class Report:
         return not self.faults
 
     def __str__(self) -> str:
-        table = [COLUMNS, *(tuple(row[c] for c in COLUMNS) for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
-        for title, sentences in self._lists():
-            lines += [f"{title}:", *(f"  - {sentence}" for sentence in sentences)]
-        return "\n".join([self._verdict(), *(lines if self.rows else lines[1:])])
-
-    def _verdict(self) -> str:
         count = len(self.faults)
-        return f"{self.name}: " + (f"{count} fault(s) stop a training" if count else "no fault")
-
-    def _lists(self):
-        lists = (("Faults", self.faults), ("Notes", self.notes))
-        return [(title, sentences) for title, sentences in lists if sentences]
+        lines = [f"{self.name}: {f'{count} fault(s) stop a training' if count else 'no fault'}"]
+        if self.rows:
+            table = [COLUMNS, *(tuple(row[c] for c in COLUMNS) for row in self.rows)]
+            widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+            lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+        for title, sentences in {"Faults:": self.faults, "Notes:": self.notes}.items():
+            lines += [title, *(f"  - {one}" for one in sentences)] if sentences else []
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
-def report_on(listing: Listing, seen: Inspection) -> Report:
+def report_on(seen: Inspection) -> Report:
     """The report of what was seen."""
-    parts = {split: names for split, names in listing.splits.items() if names}
-    parts["all"] = list(seen.looks)
-    rows = [_row(part, seen, names, range(1, 256)) for part, names in parts.items()]
+    parts = {split: names for split, names in seen.listing.splits.items() if names}
+    rows = [_row(part, seen, names) for part, names in (parts | {"all": [*seen.looks]}).items()]
     for number, name in enumerate(seen.classes, 1) if len(seen.classes) > 1 else ():
         names = [n for n in seen.looks if number in seen.numbers(n)]
-        rows.append(_row(f"{number}: {name}", seen, names, (number,)))
-    return Report(listing.name, tuple(rows), seen.faults, tuple(notes_on(listing, seen)))
+        rows.append(_row(f"{number}: {name}", seen, names, {number}))
+    return Report(seen.listing.name, tuple(rows), seen.faults, tuple(notes_on(seen)))
 
 
-def _row(part: str, seen: Inspection, names: list[str], numbers: Iterable[int]) -> dict[str, str]:
+def _row(part: str, seen: Inspection, names: list[str], of: set[int] | None = None) -> dict:
+    """A row of the table on some images; of: the classes whose foreground counts, None for all."""
     looks = [seen.looks[name] for name in names]
     sizes = sorted((one.size for one in looks if one.size), key=lambda size: size[0] * size[1])
     picked = [sizes[0], sizes[len(sizes) // 2], sizes[-1]] if sizes else []
-    listed = " / ".join(f"{width}x{height}" for height, width in picked)
-    empty = sum(bool(one.shares) and not seen.numbers(one.name) for one in looks)
-    wanted = [seen.numbers(one.name) & set(numbers) for one in looks]
-    pairs = zip(looks, wanted, strict=True)
-    shares = [sum(one.shares[n] for n in held) for one, held in pairs if one.shares]
+    read = [one for one in looks if one.shares]
+    numbers = [seen.numbers(one.name) for one in read]
+    held = [found & of if of else found for found in numbers]
+    shares = [sum(map(one.shares.get, found)) for one, found in zip(read, held, strict=True)]
     middle, low, high = (100 * f(shares) if shares else 0 for f in (np.median, min, max))
-    spread = f"{middle:.3g}%, {low:.3g}% to {high:.3g}%" if shares else ""
-    return dict(zip(COLUMNS, (part, str(len(looks)), listed, str(empty), spread), strict=True))
+    cells = (
+        part,
+        str(len(looks)),
+        " / ".join(f"{width}x{height}" for height, width in picked),
+        str(sum(not found for found in numbers)),
+        f"{middle:.3g}%, {low:.3g}% to {high:.3g}%" if shares else "",
+    )
+    return dict(zip(COLUMNS, cells, strict=True))
 
 
-def notes_on(listing: Listing, seen: Inspection) -> list[str]:
+def notes_on(seen: Inspection) -> list[str]:
     """A sentence for each unusual thing: files, pictures, masks and classes, splits."""
-    looks, notes = seen.looks, list(listing.notes)
+    looks, notes = seen.looks, list(seen.listing.notes)
     for kind, words in KINDS.items():
         if names := [name for name, one in looks.items() if kind in one.kinds]:
             notes.append(f"{some(names)} {words}.")
@@ -99,10 +99,10 @@ def notes_on(listing: Listing, seen: Inspection) -> list[str]:
             f"{some(list(huge))} over {MEGAPIXELS} megapixels take {sum(huge.values()):.1f} s to "
             "read, in every epoch; train on tiles (--tile SIDE), or save them smaller."
         )
-    return notes + _on_masks(listing, seen) + _on_classes(listing, seen) + _on_splits(listing, seen)
+    return notes + _on_masks(seen) + _on_classes(seen) + _on_splits(seen)
 
 
-def _on_masks(listing: Listing, seen: Inspection) -> list[str]:
+def _on_masks(seen: Inspection) -> list[str]:
     looks, notes = seen.looks, []
     if empty := [name for name, one in looks.items() if one.shares.keys() == {0}]:
         notes.append(f"{some(empty)} with an empty mask; right if nothing is to be found there.")
@@ -111,7 +111,7 @@ def _on_masks(listing: Listing, seen: Inspection) -> list[str]:
             f"{some(marked, 'mask')} with 255 beside class numbers: these pixels are ignored, in "
             "loss and scores; if they are objects, give them the number of their class."
         )
-    if not listing.classes and objects_counted(looks.values(), len(seen.classes)):
+    if not seen.listing.classes and objects_counted(looks.values(), len(seen.classes)):
         notes.append(
             f"The {len(seen.classes)} numbers of the masks look like object numbers: in nearly "
             "every mask nearly every number is one connected piece; save 0 and 255 if they are."
@@ -133,15 +133,15 @@ def objects_counted(looks: Iterable[Look], classes: int) -> bool:
     return classes > FEW_CLASSES or bool(counted and len(told) > 2 and len(set(ends)) > 1)
 
 
-def _on_classes(listing: Listing, seen: Inspection) -> list[str]:
+def _on_classes(seen: Inspection) -> list[str]:
     """Which classes are covered, which no mask has, and which of the others none of train has."""
-    looks, notes, count = seen.looks, [], len(seen.classes)
+    listing, notes, count = seen.listing, [], len(seen.classes)
     for name, images in listing.covered.items():
         notes.append(
             f"{len(images)} object(s) of class {name} are covered whole by later ones "
             f"({first(sorted(set(images)))}); list the smaller objects later in {listing.where}."
         )
-    everywhere = set().union(*map(seen.numbers, looks))
+    everywhere = set().union(*map(seen.numbers, seen.looks))
     train = listing.splits["train"]
     learnt = set().union(*map(seen.numbers, train)) if train else everywhere
     absent = [c for n, c in enumerate(seen.classes, 1) if n not in everywhere]
@@ -151,21 +151,19 @@ def _on_classes(listing: Listing, seen: Inspection) -> list[str]:
         notes.append(f"{len(absent)} of {count} classes are in no mask: {first(absent)}{remedy}.")
     unlearnt = [c for n, c in enumerate(seen.classes, 1) if n in everywhere - learnt]
     if unlearnt and count > 1:
-        notes.append(
-            f"{len(unlearnt)} of {count} classes are in no image of train: {first(unlearnt)}; they "
-            "cannot be learnt."
-        )
+        where = f"are in no image of train: {first(unlearnt)}; they cannot be learnt"
+        notes.append(f"{len(unlearnt)} of {count} classes {where}.")
     return notes
 
 
-def _on_splits(listing: Listing, seen: Inspection) -> list[str]:
-    looks, notes = seen.looks, []
-    used = {name for names in listing.splits.values() for name in names}
+def _on_splits(seen: Inspection) -> list[str]:
+    looks, splits, notes = seen.looks, seen.listing.splits, []
+    used = {name for names in splits.values() for name in names}
     if used and (left := sorted(looks.keys() - used)):
         notes.append(f"{some(left)} in no split; they are not used.")
     prints = {
         split: {name: looks[name].print for name in names if looks[name].print}
-        for split, names in listing.splits.items()
+        for split, names in splits.items()
     }
     if pairs := near_pairs(prints):
         notes.append(

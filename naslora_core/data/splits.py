@@ -1,37 +1,84 @@
-"""Which images are for training, validation and test: a split.json, or a hash of the names.
+"""Which images are for training, validation and test, and whether the three are apart.
 
-Images that belong together (one patient, one video) must fall in one split.
+A split.json says it, or a hash of the names. Images that belong together (one patient, one video)
+must fall in one split.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 
-from naslora_core.data.listing import alike, composed, fault, some, spelling
-from naslora_core.errors import UserError
+import numpy as np
+from PIL import Image
+from scipy.fft import dctn
+
+from naslora_core.data.listing import alike, composed, spelling
+from naslora_core.errors import fault, some
 
 Splits = dict[str, list[str]]
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 LISTS = '{"train": [...], "val": [...], "test": [...]} with lists of image names'
 EXAMPLE = r"^(patient\d+)_"
+SIDE, KEPT = 32, 8  # of a thumbnail, and its lowest frequencies
+# Development images alone (kvasir_polyp, cwfid_cropweed) bear these out: a test holds that copies,
+# resized, recompressed or dimmed, lie within both, and no other pair does.
+NEAR = 6  # bits of 64
+ALIKE = 0.9  # correlation
 
 
-def hashed_splits(groups: Mapping[str, str], seed: int = 0) -> Splits:
+def file_splits(
+    where: Path, file: Path, images: Mapping[str, Path], seed: int, pattern: str | None
+) -> Splits:
+    """The splits of a split.json where there is one, else by a hash; groups by the pattern."""
+    groups = groups_by(pattern, images) if pattern else None
+    return splits_of(where, images, seed, groups, read_splits(file, images), file)
+
+
+def splits_of(
+    where: Path,
+    images: Mapping[str, Path],
+    seed: int,
+    groups: Mapping[str, str] | None,
+    given: Splits | None = None,
+    file: Path | None = None,
+) -> Splits:
+    """The `given` splits, checked, or where there are none a split by hash.
+
+    groups: of the images by name; all of one group must be in one split. Faults of given splits
+    name the file that has them, others `where`.
+    """
+    if given is None:
+        return hashed_splits(groups or _own_groups(images), seed, where)
+    for split, ids in given.items():
+        _check_ids(file, split, ids, set(images))
+    _check_apart(file, given, {name: name for name in images}, "image")
+    if groups:
+        _check_apart(file, given, groups, "group")
+    return given
+
+
+def among(splits: Splits | None, names: Collection[str]) -> Splits:
+    """The splits, where there are some, without the images that have no name here."""
+    return {split: [n for n in (splits or {}).get(split, []) if n in names] for split in SHARES}
+
+
+def hashed_splits(
+    groups: Mapping[str, str], seed: int = 0, where: Path | str = "The data"
+) -> Splits:
     """70/10/20 by a hash of the seed and each name's group: all names of one fall in one split.
 
     A hash alone decides, whatever other names there are, so data that grow keep their test images.
     With few groups a split can be empty so; then those nearest to its share fill it. Raises
     UserError for fewer than three groups.
     """
-    places = {group: place(group, seed) for group in groups.values()}
+    places = {group: _place(group, seed) for group in groups.values()}
     if len(places) < len(SHARES):
-        raise UserError(
-            f"{some(sorted(places), 'group')} are too few for train, val and test; expected 3 or "
-            "more; add images, or group by less."
-        )
+        given = f"has {some(sorted(places), 'group')}, too few for train, val and test"
+        raise fault(where, given, "3 or more", "add images, or group by less")
     order = sorted(places, key=places.get)
     test = sum(p < SHARES["test"] for p in places.values())
     val = sum(p < SHARES["test"] + SHARES["val"] for p in places.values())
@@ -41,12 +88,12 @@ def hashed_splits(groups: Mapping[str, str], seed: int = 0) -> Splits:
     return {split: [n for n in sorted(groups) if part[groups[n]] == split] for split in SHARES}
 
 
-def place(group: str, seed: int = 0) -> float:
+def _place(group: str, seed: int) -> float:
     """A number in 0..1 that the seed and the group's name alone decide."""
     return int(hashlib.sha256(f"{seed}/{group}".encode()).hexdigest()[:13], 16) / 16**13
 
 
-def own_groups(images: Mapping[str, Path]) -> dict[str, str]:
+def _own_groups(images: Mapping[str, Path]) -> dict[str, str]:
     """Each image a group: its folder's name and its own, however the whole path is written."""
     return {
         name: spelling(f"{file.parent.name}/{PurePosixPath(file.name).stem}")
@@ -54,36 +101,13 @@ def own_groups(images: Mapping[str, Path]) -> dict[str, str]:
     }
 
 
-def splits_of(
-    where: Path, file: Path, images: Mapping[str, Path], seed: int, pattern: str | None
-) -> Splits:
-    """The splits of `file` where there is one, else by a hash; groups stay in one split.
+def read_splits(file: Path, names: Collection[str]) -> Splits | None:
+    """The lists of a split.json, with the `names` meant by its own; None where there is none.
 
-    where: what a fault of the hash names.
+    Raises UserError when it is malformed.
     """
-    groups = groups_by(pattern, images) if pattern else None
     if not file.exists():
-        return hashed_at(where, groups or own_groups(images), seed)
-    splits = read_splits(file, images)
-    if groups:
-        no_shared_groups(file, splits, groups)
-    return splits
-
-
-def hashed_at(where: Path, groups: Mapping[str, str], seed: int) -> Splits:
-    """A split by hash; faults begin with the place."""
-    try:
-        return hashed_splits(groups, seed)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-
-
-def read_splits(file: Path, names: Collection[str]) -> Splits:
-    """The lists of a split.json over known `names`; names in no list are left out.
-
-    Raises UserError when it is malformed, a list is empty or names an unknown image, or two lists
-    share one.
-    """
+        return None
     try:
         found = json.loads(file.read_text(encoding="utf-8-sig"))
         splits = {s: found[s] for s in SHARES}
@@ -93,14 +117,7 @@ def read_splits(file: Path, names: Collection[str]) -> Splits:
         remedy = "correct it, or delete it for a split by hash"
         raise fault(file, f"is malformed ({error!r:.90})", LISTS, remedy) from error
     known, spelt = {composed(name): name for name in names}, alike(names)
-    for split, ids in splits.items():
-        splits[split] = [_known(str(n), known, spelt) for n in ids]
-        check_ids(file, split, splits[split], set(names))
-    for a, b in combinations(SHARES, 2):
-        if shared := sorted(set(splits[a]) & set(splits[b])):
-            given = f"has {some(shared)} both in {a} and in {b}"
-            raise fault(file, given, "each image in one split", "remove it from one")
-    return splits
+    return {split: [_known(str(n), known, spelt) for n in ids] for split, ids in splits.items()}
 
 
 def _known(name: str, known: Mapping[str, str], spelt: Mapping[str, str]) -> str:
@@ -111,7 +128,7 @@ def _known(name: str, known: Mapping[str, str], spelt: Mapping[str, str]) -> str
     return found or composed(name)
 
 
-def check_ids(file: Path, split: str, ids: list[str], names: set[str]) -> None:
+def _check_ids(file: Path, split: str, ids: list[str], names: set[str]) -> None:
     """UserError where a split names an unknown image, none at all, or one twice."""
     if unknown := sorted(set(ids) - names):
         stem, known = PurePosixPath(unknown[0]).stem, sorted(names)
@@ -121,8 +138,18 @@ def check_ids(file: Path, split: str, ids: list[str], names: set[str]) -> None:
         raise fault(file, given, expected, "correct or remove them")
     if not ids:
         raise fault(file, f"has no image for {split}", "at least one", "add one")
-    if twice := sorted({n for n in ids if ids.count(n) > 1} if len(set(ids)) < len(ids) else ()):
+    if len(set(ids)) < len(ids):
+        twice = sorted({n for n in ids if ids.count(n) > 1})
         raise fault(file, f"({split}) lists {some(twice)} twice", "each once", "remove the others")
+
+
+def _check_apart(file: Path, splits: Splits, of: Mapping[str, str], what: str) -> None:
+    """UserError where two splits share an image, or images of one group. of: name -> which one."""
+    members = {split: {of[name] for name in names} for split, names in splits.items()}
+    for a, b in combinations(members, 2):
+        if shared := sorted(members[a] & members[b]):
+            given = f"has {some(shared, what)} both in {a} and in {b}"
+            raise fault(file, given, f"each {what} in one split", "move or remove them")
 
 
 def groups_by(pattern: str, names: Iterable[str]) -> dict[str, str]:
@@ -146,10 +173,42 @@ def groups_by(pattern: str, names: Iterable[str]) -> dict[str, str]:
     return {name: match[1] for name, match in found.items()}
 
 
-def no_shared_groups(file: Path, splits: Splits, groups: Mapping[str, str]) -> None:
-    """UserError where two splits have images of one group."""
-    members = {split: {groups[n] for n in names} for split, names in splits.items()}
-    for a, b in combinations(members, 2):
-        if shared := sorted(members[a] & members[b]):
-            given = f"has {some(shared, 'group')} both in {a} and in {b}"
-            raise fault(file, given, "a group's images in one split", "move them together")
+@dataclass(frozen=True)
+class Print:
+    """Of one picture: signs `64` (-1, 1) of its lowest frequencies, and its grey values at 32 x 32,
+    `1024` with mean 0 and norm 1."""
+
+    signs: np.ndarray
+    grey: np.ndarray
+
+
+def print_of(image: np.ndarray) -> Print:
+    """The perceptual hash of an image `H W 3`: which low frequencies exceed their median.
+
+    Size, brightness, contrast and compression hardly move it; flips and turns do.
+    """
+    grey = Image.fromarray(image).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    values = np.asarray(grey, np.float32)
+    low = dctn(values, norm="ortho")[:KEPT, :KEPT].ravel()
+    signs = np.where(low > np.median(low[1:]), 1, -1)  # low[0] is the brightness
+    centred = values.ravel() - values.mean()
+    return Print(signs.astype(np.float32), centred / max(np.linalg.norm(centred), 1e-9))
+
+
+def near_pairs(prints: Mapping[str, Mapping[str, Print]]) -> list[str]:
+    """The pairs across splits (split -> name -> print) that differ in NEAR bits or fewer and whose
+    greys correlate to ALIKE or more, as "split/name ~ split/name", the nearest first.
+
+    Nothing here is proof: look at them.
+    """
+    pairs = []
+    for a, b in combinations([split for split in prints if prints[split]], 2):
+        signs = np.stack([one.signs for one in prints[b].values()])
+        greys = np.stack([one.grey for one in prints[b].values()])
+        names = list(prints[b])
+        for name, one in prints[a].items():
+            # Hamming distance of two vectors of signs: (64 - u . v) / 2
+            bits, alike_by = (KEPT**2 - signs @ one.signs) / 2, greys @ one.grey
+            for i in np.flatnonzero((bits <= NEAR) & (alike_by >= ALIKE)):
+                pairs.append((bits[i], -alike_by[i], f"{a}/{name} ~ {b}/{names[i]}"))
+    return [pair for *_, pair in sorted(pairs)]

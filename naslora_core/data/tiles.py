@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from naslora_core.data.dataset import IGNORE, Sample
-from naslora_core.errors import UserError
+from naslora_core.errors import fault
 
 OVERLAP = 0.25  # of a tile's side, shared with the next one
 OBJECTS = 0.5  # share of training tiles that hold an object, where the image has one
@@ -23,7 +23,7 @@ def checked_side(side: int | None) -> int | None:
     """The side of a tile, None for whole images; UserError for what is no number from 16."""
     if side is None or (isinstance(side, int) and not isinstance(side, bool) and side >= 16):
         return side
-    raise UserError(f"tile is {side!r}; expected a side in pixels, a whole number from 16.")
+    raise fault("tile", f"is {side!r}", "a side in pixels", "give a whole number from 16")
 
 
 def draw_tile(sample: Sample, side: int, key: Sequence[int], objects: float = OBJECTS) -> Sample:
