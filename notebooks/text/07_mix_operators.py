@@ -14,8 +14,8 @@
 # %% [markdown]
 # # 07 · Mix operators, not feature maps
 #
-# > Nine operators between We and Wd, weighed by a softmax, at the price of one convolution. Then
-# > one operator of your own, and those that cannot be mixed.
+# > We mix nine operators between We and Wd, weighted by a softmax. The mixture costs one convolution.
+# > Then we add an operator of our own, and see which operators cannot be mixed.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/main/notebooks/07_mix_operators.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/main?urlpath=lab/tree/notebooks/07_mix_operators.ipynb)
@@ -25,8 +25,8 @@
 # Needs [06](06_conv_lora.ipynb).
 
 # %% [markdown]
-# **The question:** nobody knows which operator belongs between We and Wd. How can one layer hold
-# nine of them at the price of one?
+# **The question:** nobody knows which operator belongs between We and Wd. How can one layer contain
+# nine operators and cost as much as one?
 #
 # **You will build** the searchable cell of NAS-LoRA: first as a sum of feature maps, then as one
 # convolution, with an operator of your own in it.
@@ -40,7 +40,7 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | why a softmax mixture learns and a top-1 router does not | [06](06_conv_lora.ipynb) | 30 |
+# | why a softmax mixture gets gradients from the task and a top-1 router does not | [06](06_conv_lora.ipynb) | 30 |
 # | $W_e$, $W_d$, the start at zero | [05](05_lora.ipynb) | 30 |
 # | convolution with zero padding | any introduction | - |
 
@@ -85,7 +85,6 @@ RANK = 4
 # ## What each setting decides
 # `PROFILE` chooses the model and its images. `SEED` draws every random kernel. The features come
 # from images of `DATA`. `RANK` is the number of channels between $W_e$ and $W_d$.
-
 #
 # The place of the cell: between $W_e$ and $W_d$, beside the frozen qkv.
 
@@ -111,16 +110,17 @@ xs = qkv_inputs(Segmenter(sam), images)
 #
 # | | the paper says | we chose | why |
 # |---|---|---|---|
-# | operators $O_i$ | no list in any text we could read | nine linear ones (`linear`); those of DARTS as `darts` | linear ones cost one convolution and fold |
+# | operators $O_i$ | the texts that we could read give no list | nine linear ones (`linear`); those of DARTS as `darts` | linear ones cost one convolution and fold |
 # | weights | a softmax | the same | every operator gets a gradient from the task |
 # | $\alpha$ | one vector for each cell | the same; sharing is an option | blocks may need different operators |
-# | start of the operators | nothing | a skip beside the mixture; the plain form is an option | LoRA's own path is unchanged (see below) |
+# | start of the operators | nothing | a skip beside the mixture; the plain form is an option | all of z passes from the start (see below) |
 # | partial channels | a variant, NAS-PC-LoRA | the first r / K are searched | as in PC-DARTS |
 
 # %% [markdown]
 # ## Nine operators
 # A linear operator *is* its kernel, `r r k k` (channel out, channel in, rows, columns). The upper row
-# shows each kernel as `r` by `r` tiles: one row of tiles for each channel out. The lower row shows
+# shows each kernel as `r` by `r` tiles: one row of tiles for each channel out; red is positive, blue
+# negative. The lower row shows
 # the impulse response: which tokens change when one token changes.
 
 # %%
@@ -218,7 +218,7 @@ checks.ex_7_1(mix)
 #     return mixed
 # ```
 # Padding and sums are linear, so the gradients equal those of the slow loop. The core computes the
-# whole sum as *one* matrix product, because many small operations are slow on a GPU.
+# whole sum as *one* matrix product, because on a GPU every operation has a fixed launch cost.
 # </details>
 
 # %% [markdown]
@@ -277,16 +277,17 @@ price(times)
 
 # %% [markdown]
 # Mixing maps costs one convolution for each operator. Mixing kernels costs *one* convolution with the
-# largest kernel, plus a constant for building the kernel. That constant does not depend on the number
-# of tokens.
+# largest kernel, and the building of that kernel. By construction, the building does not depend on the
+# number of tokens.
 
 # %% [markdown]
 # ## The start matters
 # LoRA passes z on unchanged. In a new cell, the identity is only one of nine operators that share the
-# softmax.
+# softmax. How much of z itself is left in a new cell's output? Write the output as $c\,z$ and a rest
+# that is orthogonal to z. The *factor on z* is $c = \langle out, z\rangle / \langle z, z\rangle$.
 #
-# > **Predict first.** How much of z itself is left in a new cell's output? How large is the output,
-# > compared with z?
+# > **Predict first.** How large is the factor on z in a new cell? How large is the output, compared
+# > with z?
 
 
 # %%
@@ -313,9 +314,10 @@ Rows(starts)
 # - *Plain* is the paper's form. It leaves about 1 / n of z, plus a little from the 3x3 mean.
 # - *Identity* starts every learnable kernel as a skip. Only `none` and the mean reduce z.
 # - *Beside* is our default. It keeps a skip outside the softmax and multiplies the mixture by
-#   $\sqrt n$. All of z passes, and the skip inside the mixture adds to it.
+#   $\sqrt n$. All of z passes, and the mixture adds about .4 of it. So We and Wd also move the output
+#   faster than LoRA's do.
 #
-# This compares starts, not results: training can undo a weak start, and that takes steps.
+# This compares starts, not results: training can change a weak start, and that takes steps.
 
 # %% [markdown]
 # ## In the real layer
@@ -333,8 +335,8 @@ assert moved == 0 and trained == low_rank + 46 * RANK**2 + 34 * RANK + len(names
 {"change of the masks": float(moved), "LoRA": low_rank, "cell": trained - low_rank}
 
 # %% [markdown]
-# The masks are exactly the base's. The nine operators have 46 taps over pairs of channels and 34 over
-# single channels. These numbers depend on the rank, not on the layer's width.
+# The masks are exactly the base's. The cell has 46 r² + 34 r + 9 parameters: 46 taps for each pair of
+# channels, 34 for each channel, 9 alphas. They depend on the rank r, not on the layer's width.
 #
 # > **Predict first.** At the first step, which of We, Wd, alpha and the operators have a gradient?
 
@@ -357,7 +359,8 @@ assert list(before.values()) == [False, True, False, False] and all(after.values
 {"first step": before, "second step": after}
 
 # %% [markdown]
-# We, alpha and the operators stand in front of $W_d = 0$, so their gradients are exactly zero. No
+# The outputs of We, alpha and the operators are multiplied by $W_d = 0$, so their gradients are exactly
+# zero. No
 # search can learn anything about alpha at its first step, whatever the data are.
 
 # %% [markdown]
@@ -374,7 +377,7 @@ alphas(Cell(RANK, "linear", "plain"), z, raised)
 
 # %% [markdown]
 # From above: the one kernel that is convolved, the size of each of its taps, and one channel of the
-# output. The number over a column is the largest probability. A small change of alpha changes the
+# output (each column with its own scale). The number over a column is the largest probability. A small change of alpha changes the
 # output a little, so alpha can be learned by gradient descent.
 
 # %% [markdown]
@@ -382,17 +385,19 @@ alphas(Cell(RANK, "linear", "plain"), z, raised)
 # The mixture is one 5x5 kernel K. So what differs between the cell and a 5x5 that nobody searches?
 # Their steps. Several operators have a learned number at the same tap, and K moves by the sum.
 #
-# Adam moves every number by about its learning rate, whatever the size of its gradient. At equal
-# alphas each operator has weight $g / n$, with $g = \sqrt n$ in the default start: with nine
-# operators, 1/3. So count the operators that learn a number at a tap, and divide by 3.
+# **Derive.** In its first step Adam moves every parameter by its learning rate $\eta$, whatever the size of
+# its gradient. At equal alphas each operator has weight $g / n$, with $g = \sqrt n$ in the default
+# start: with nine operators, 1/3. If m(t) dense operators learn a parameter at tap t, all move the same
+# way, and
+# $$\Delta K_t = \frac{g}{n}\, m(t)\, \eta = \frac{m(t)}{3}\, \eta .$$
 #
-# > **Predict first.** A free 5x5 moves each tap by 1 learning rate. How far does the cell move its
+# > **Predict first.** A free 5x5 moves each tap by $\eta$. Count m: how far does the cell move its
 # > centre, and how far a corner? The two separable operators are products; leave them out.
 
 
 # %%
 def own_taps(op, side=5):
-    """1 where a dense operator learns a number of its own, `side side`; else 0."""
+    """1 where a dense operator learns a parameter of its own, `side side`; else 0."""
     if not op.name.startswith(("conv", "dil")):
         return torch.zeros(side, side)
     margin = (side - op.side) // 2
@@ -428,15 +433,16 @@ measured = torch.stack([step_ratio(seed) for seed in range(40)]).mean(0)
 tap_steps(predicted, measured)
 
 # %% [markdown]
-# Measured over 40 draws: the centre moves 1.4 times as far as a free 5x5 would, the inner ring .75,
-# the other taps of the dilated kernel .70, all others .37. The separable operators add the rest to
-# our count. So the cell with alpha frozen is **one 5x5 with a learning rate for every tap**: it
-# prefers to change the token itself, then its neighbours.
+# Measured over 40 draws: the centre moves 1.42 times as far as a free 5x5's, the inner ring .75, the other
+# taps of the dilated kernel .70, all others .37. The separable operators add the rest to our count. So in
+# its first step the cell with alpha frozen moves like **one 5x5 with a learning rate for every tap**: most
+# at the token itself, then at its neighbours. (Later, Adam's averages and the separable products change
+# these rates.)
 #
 # What does alpha add? It can raise one operator's share, and so change these rates during training.
 # It adds no function that a free 5x5 does not have. This predicts that a search over these nine
-# operators gains little over equal alphas. Lesson [12](12_compare_everything.ipynb) tests the
-# prediction.
+# operators, a frozen alpha and one free 5x5 score about the same. A difference between them would refute
+# it. Lesson [12](12_compare_everything.ipynb) tests it.
 
 # %% [markdown]
 # ## Add an operator
@@ -491,7 +497,7 @@ def refused(partial):
 # Difficulty 3 of 5 ·
 # importance 3 of 5 ·
 # 8 minutes ·
-# use pencil, `argsort` or `unflatten`
+# use paper, `argsort` or `unflatten`
 #
 # PC-DARTS shuffles channels between its layers, so that other channels are searched next. In our
 # layer $W_d$ follows the shuffle. Show that this shuffle adds nothing: return the $W_d'$ that gives
@@ -500,7 +506,7 @@ def refused(partial):
 
 # %%
 def shuffle(z, groups):
-    """Deal the channels of `groups` groups out in turn; z `B r H W`."""
+    """Take one channel of each of `groups` groups in turn; z `B r H W`."""
     return z.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
@@ -533,8 +539,8 @@ checks.ex_7_2(without_shuffle)
 
 # %% [markdown]
 # ## What cannot be mixed
-# An operator is a convolution only if it is additive, and if a wider margin of zeros around the map
-# changes nothing. How far off are three of our operators, and those of DARTS?
+# Two conditions are necessary for a convolution: the operator is additive, and a wider margin of zeros
+# around the map changes nothing. We test three of our operators and those of DARTS.
 
 
 # %%
@@ -638,14 +644,14 @@ record(
 
 # %% [markdown]
 # ## Recap
-# *How can one layer hold nine operators at the price of one?* Where every operator is a convolution,
+# *How can one layer contain nine operators and cost as much as one?* Where every operator is a convolution,
 # their mixture is one convolution, too, exactly.
-# - Pad, weigh, add, convolve once: values, gradients and borders are equal.
+# - Pad, weight, add, convolve once: values, gradients and borders are equal.
 # - The cost is one convolution with the largest kernel, and the building of that kernel.
 # - A plain start leaves 1 / n of LoRA's own path. A skip beside the mixture keeps all of it.
 # - With $W_d = 0$, alpha cannot move at the first step.
-# - With equal alphas the cell learns as one 5x5 does, with a rate for every tap: 1.4 in the centre,
-#   about .75 beside it, .4 outside.
+# - With equal alphas the cell's first step is that of one 5x5 with a rate for every tap: 1.42 in the
+#   centre, .75 beside it, .70 at dilated taps, .37 at all others.
 # - An operator that is not additive, or that differs at the border, is computed on its own.
 
 # %% [markdown]
