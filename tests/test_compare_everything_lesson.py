@@ -9,7 +9,7 @@ from lessons import LESSONS, exercises, read
 from matplotlib.text import Text
 
 from naslora_workbook.figures import ledger, registered
-from naslora_workbook.figures.naming import beside
+from naslora_workbook.figures.ledger import beside
 from naslora_workbook.figures.theme import canvas
 from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.lesson_12 import counted, reported, runs

@@ -2,11 +2,9 @@
 
 from naslora_workbook.figures.click import click
 from naslora_workbook.figures.comparison import comparison, source
-from naslora_workbook.figures.curves import alpha_trajectories, losses
+from naslora_workbook.figures.curves import LivePlot, alpha_trajectories, losses
 from naslora_workbook.figures.diagram import growing_diagram
-from naslora_workbook.figures.distance import attention_distance, distances
 from naslora_workbook.figures.landscape import landscape
-from naslora_workbook.figures.live import LivePlot
 from naslora_workbook.figures.masks import (
     ambiguity,
     before_after,
@@ -24,13 +22,12 @@ from naslora_workbook.figures.measure import (
 )
 from naslora_workbook.figures.operators import operators
 from naslora_workbook.figures.own import blame, learning, symptoms
-from naslora_workbook.figures.panels import panel
 from naslora_workbook.figures.picture import Picture
 from naslora_workbook.figures.race import budgets, confusion, expressions, race, turns, ways
 from naslora_workbook.figures.rank import cut, spectrum, surviving
 from naslora_workbook.figures.scales import fields, router_walk, routes
 from naslora_workbook.figures.shipping import borders, clock, discretised, unprompted
-from naslora_workbook.figures.space import drift, gains, supports
+from naslora_workbook.figures.space import attention_distance, distances, drift, gains, supports
 from naslora_workbook.figures.story import story
 from naslora_workbook.figures.theme import (
     ADAPTER,
@@ -42,69 +39,5 @@ from naslora_workbook.figures.theme import (
     use_theme,
 )
 from naslora_workbook.figures.three_parts import three_parts
-from naslora_workbook.figures.tokens import attention, token_grid
-from naslora_workbook.figures.widgets import explore, is_live
-from naslora_workbook.figures.windows import windows_and_back
-
-__all__ = [
-    "ADAPTER",
-    "BASE",
-    "PREDICTION",
-    "PROMPT",
-    "TRUTH",
-    "LivePlot",
-    "Picture",
-    "alpha_trajectories",
-    "ambiguity",
-    "attention",
-    "attention_distance",
-    "before_after",
-    "blame",
-    "borders",
-    "budgets",
-    "canvas",
-    "click",
-    "clock",
-    "comparison",
-    "confusion",
-    "contact_sheet",
-    "cut",
-    "discretised",
-    "distances",
-    "dragged",
-    "drift",
-    "explore",
-    "expressions",
-    "fields",
-    "gains",
-    "growing_diagram",
-    "is_live",
-    "landscape",
-    "learning",
-    "losses",
-    "operators",
-    "overlay",
-    "paired_gains",
-    "panel",
-    "pixels",
-    "race",
-    "roulette",
-    "router_walk",
-    "routes",
-    "show_masks",
-    "spectrum",
-    "story",
-    "supports",
-    "surviving",
-    "symptoms",
-    "three_parts",
-    "token_grid",
-    "turns",
-    "unprompted",
-    "use_theme",
-    "watched",
-    "weighing",
-    "ways",
-    "source",
-    "windows_and_back",
-]
+from naslora_workbook.figures.tokens import attention, token_grid, windows_and_back
+from naslora_workbook.figures.widgets import explore, is_live, panel

@@ -6,7 +6,7 @@ import numpy as np
 
 from naslora_core.sam.sam_nano import IMAGE_SIZE
 from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import ADAPTER, BASE, canvas, finding
+from naslora_workbook.figures.theme import ADAPTER, BASE, chart, finding
 from naslora_workbook.research.pretraining.weights import in_use
 from naslora_workbook.results.labels import LABELS
 
@@ -18,8 +18,8 @@ def comparison(records: Sequence[dict], metric: str = "dice", title: str | None 
     seeds = sorted({r["seed"] for r in runs})
     of = {(r["method"], r["seed"]): r["mean"][metric] for r in runs}
     table = np.array([[of.get((m, s), np.nan) for s in seeds] for m in methods])
-    figure, axes = canvas(height=3.0)
-    ax, places = axes[0, 0], np.arange(len(methods))
+    figure, ax = chart(3.0)
+    places = np.arange(len(methods))
     ax.plot(places, table, color=BASE, lw=0.7, alpha=0.7)
     for x, method, row in zip(places, methods, table, strict=True):
         ax.scatter([x] * len(seeds), row, s=36, color=ADAPTER.get(method, BASE), zorder=3)

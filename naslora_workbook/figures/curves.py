@@ -1,21 +1,15 @@
 """Training as curves: losses of several runs, and the way of every operator's probability."""
 
+import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from naslora_core.errors import UserError
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import (
-    ADAPTER,
-    BASE,
-    INK,
-    PREDICTION,
-    canvas,
-    finding,
-    operator_colours,
-)
+from naslora_workbook.figures import theme
+from naslora_workbook.figures.picture import Picture, titled
+from naslora_workbook.figures.widgets import is_live
 from naslora_workbook.results.labels import LABELS
 
 TIE = 0.01  # losses this close are called the same
@@ -23,16 +17,17 @@ TIE = 0.01  # losses this close are called the same
 
 def losses(histories: Mapping[str, Sequence[dict]]) -> Picture:
     """Loss over steps, smoothed over a tenth of the run, one line a method in its colour."""
-    figure, axes = canvas(height=2.6)
-    ax, last = axes[0, 0], {}
+    figure, ax = theme.chart(2.6)
+    last = {}
     for method, history in histories.items():
-        last[method] = loss_line(ax, history, ADAPTER.get(method, INK), LABELS.get(method, method))
+        last[method] = loss_line(
+            ax, history, theme.ADAPTER.get(method, theme.INK), LABELS.get(method, method)
+        )
     ax.set(xlabel="step", ylabel="training loss", ylim=(0, None))
     ax.legend(loc="upper right")
     title = _range({LABELS.get(n, n): v for n, v in last.items()})
-    finding(ax, title)
     ends = ", ".join(f"{LABELS.get(n, n)} {v:.3f}" for n, v in last.items())
-    return Picture(figure, f"{title}. At the end: {ends}.")
+    return titled(figure, title, f"At the end: {ends}.", at=ax)
 
 
 def _range(ends: dict[str, float]) -> str:
@@ -48,8 +43,8 @@ def loss_line(ax: Axes, history: Sequence[dict], colour=None, label: str | None 
     steps, loss = (np.array([e[k] for e in history]) for k in ("step", "loss"))
     window = np.ones(max(1, len(loss) // 10))
     smooth = np.convolve(loss, window, "same") / np.convolve(loss**0, window, "same")
-    ax.plot(steps, loss, color=colour or BASE, alpha=0.25, lw=0.8)
-    ax.plot(steps, smooth, color=colour or PREDICTION, label=label)
+    ax.plot(steps, loss, color=colour or theme.BASE, alpha=0.25, lw=0.8)
+    ax.plot(steps, smooth, color=colour or theme.PREDICTION, label=label)
     return float(smooth[-1])
 
 
@@ -64,15 +59,11 @@ def alpha_trajectories(
     steps, alpha = alpha_of(history)
     count = alpha.shape[1]
     blocks = blocks or [f"alpha {i}" for i in range(count)]
-    columns = min(3, count)
-    rows = -(-count // columns)
-    figure, axes = canvas(rows, columns, rows * 1.6 + 0.9, sharex=True, sharey=True)
+    figure, axes = theme.grid(count, min(3, count), 1.6, 0.9, sharex=True, sharey=True)
     for ax, name, way in zip(axes.flat, blocks, alpha.swapaxes(0, 1), strict=False):
         _ways(ax, steps, way, operators)
         shade_stages(ax, history)
         ax.set_title(f"{name}: {operators[int(way[-1].argmax())]} {way[-1].max():.2f}")
-    for ax in axes.flat[count:]:
-        ax.axis("off")
     for ax in axes[-1]:
         ax.set_xlabel("step")
     for ax in axes[:, 0]:
@@ -82,7 +73,7 @@ def alpha_trajectories(
     for line in legend.get_lines():
         line.set_linewidth(1.2)  # block 0 has its winner bold
     title = f"Winners end between {alpha[-1].max(1).min():.2f} and {alpha[-1].max():.2f}"
-    finding(figure, f"{title}; uniform is {1 / len(operators):.2f}")
+    theme.finding(figure, f"{title}; uniform is {1 / len(operators):.2f}")
     return Picture(figure, f"{title}. Uniform is {1 / len(operators):.2f}.")
 
 
@@ -95,10 +86,10 @@ def alpha_of(history: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ways(ax: Axes, steps, way: np.ndarray, operators: Sequence[str]) -> None:
-    winner, colours = int(way[-1].argmax()), operator_colours(operators)
+    winner, colours = int(way[-1].argmax()), theme.operator_colours(operators)
     for i, name in enumerate(operators):
         ax.plot(steps, way[:, i], color=colours[name], lw=2.5 if i == winner else 1.2, label=name)
-    ax.axhline(1 / len(operators), color=INK, ls=":", lw=1, label="uniform")
+    ax.axhline(1 / len(operators), color=theme.INK, ls=":", lw=1, label="uniform")
 
 
 def shade_stages(ax: Axes, history: Sequence[dict]) -> None:
@@ -106,3 +97,74 @@ def shade_stages(ax: Axes, history: Sequence[dict]) -> None:
     moved = [e["step"] for e in history if "alpha" in e.get("moved", "")]
     if moved:
         ax.axvspan(moved[0], moved[-1], color="#EEEEEE", zorder=-1, lw=0, label="alpha moves")
+
+
+EVERY = 1.0  # seconds between two drawings
+
+
+class LivePlot:
+    """`fit(..., on_event=plot)`; then end a cell with `plot`.
+
+    Takes events with `step`, `stage`, `loss`, and where there are any `val_dice` (from
+    `early_stopping`) and `alpha` (probabilities `blocks operators`). In a live notebook it
+    redraws at most once a second, under automation only where it is displayed.
+    """
+
+    def __init__(self):
+        self.history = []
+        self._handle, self._drawn = None, 0.0
+
+    def __call__(self, event: dict) -> None:
+        self.history.append(event)
+        if is_live() and time.monotonic() - self._drawn > EVERY:
+            self._show()
+
+    def _show(self) -> None:
+        from IPython.display import display
+
+        if self._handle is None:
+            self._handle = display(self.picture(), display_id=True)
+        else:
+            self._handle.update(self.picture())
+        self._drawn = time.monotonic()
+
+    def picture(self) -> Picture:
+        """The figure as it stands: loss and validation score, and how decided each block is."""
+        searched = any(e.get("alpha") for e in self.history)
+        figure, axes = theme.canvas(1, 1 + searched, height=2.4)
+        end = loss_line(axes[0, 0], self.history, label="training loss")
+        axes[0, 0].set(xlabel="step", ylabel="loss", ylim=(0, None))
+        self._validation(axes[0, 0])
+        if searched:
+            self._decided(axes[0, 1])
+        last = self.history[-1]
+        title = f"Step {last['step']} ({last.get('stage', 'train')}): loss {end:.3f}"
+        return titled(figure, title, self._words())
+
+    def _validation(self, ax) -> None:
+        found = [(e["step"], e["val_dice"]) for e in self.history if "val_dice" in e]
+        if found:
+            ax.plot(*zip(*found, strict=True), "o-", color=theme.PROMPT, label="validation Dice")
+            ax.legend()
+
+    def _decided(self, ax) -> None:
+        steps, alpha = alpha_of(self.history)
+        ax.plot(steps, alpha.max(2), color=theme.ADAPTER["nas_lora"], lw=1, alpha=0.8)
+        ax.axhline(1 / alpha.shape[2], color="black", ls=":", lw=1)
+        shade_stages(ax, self.history)
+        ax.set(xlabel="step", ylabel="winner's probability", ylim=(0, 1))
+        ax.set_title("one line a block; dotted: uniform")
+
+    def _words(self) -> str:
+        if not any(e.get("alpha") for e in self.history):
+            return f"{len(self.history)} steps."
+        winners = np.max(alpha_of(self.history)[1][-1], 1)
+        return f"Winners' probabilities between {winners.min():.2f} and {winners.max():.2f}."
+
+    def _ipython_display_(self) -> None:
+        """Bring the figure up to date that stands above already, or draw it here."""
+        if self.history:
+            self._show()
+
+    def __repr__(self) -> str:
+        return "<LivePlot>"

@@ -3,9 +3,18 @@
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from naslora_workbook.figures.boxes import DATA, FROZEN, TRAINED, arrow, box, funnel, path, plus
 from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import ADAPTER, BASE, INK, OPERATORS, canvas, finding
+from naslora_workbook.figures.theme import ADAPTER, BASE, INK, OPERATORS, chart, finding
+from naslora_workbook.figures.three_parts import (
+    DATA,
+    FROZEN,
+    TRAINED,
+    arrow,
+    box,
+    funnel,
+    path,
+    plus,
+)
 
 TITLES = {
     "block": "A transformer block: one Linear, qkv, feeds the attention",
@@ -27,8 +36,8 @@ def growing_diagram(stage: str, title: str | None = None) -> Picture:
     """
     if stage not in STAGES:
         raise ValueError(f"stage {stage!r} is not one of {', '.join(STAGES)}")
-    figure, axes = canvas(height=1.35 if stage == "block" else 3.3)
-    draw_stage(axes[0, 0], stage)
+    figure, ax = chart(1.35 if stage == "block" else 3.3)
+    draw_stage(ax, stage)
     finding(figure, title or TITLES[stage])
     return Picture(figure, f"{TITLES[stage]}. {_WORDS[stage]}")
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from naslora_workbook.figures.curves import alpha_of
 from naslora_workbook.figures.ledger import Live
-from naslora_workbook.figures.theme import SEQUENTIAL, canvas, finding
+from naslora_workbook.figures.theme import SEQUENTIAL, chart, finding
 
 MOST = 60  # steps that a live surface keeps
 
@@ -22,8 +22,7 @@ def landscape(
     steps, alpha = alpha_of(history)
     blocks = list(blocks or (f"alpha {i}" for i in range(alpha.shape[1])))
     strongest, last = alpha.max(2), alpha[-1]
-    figure, axes = canvas(height=0.3 * len(blocks) + 1.2)
-    ax = axes[0, 0]
+    figure, ax = chart(0.3 * len(blocks) + 1.2)
     place = (steps[0], steps[-1], len(blocks) - 0.5, -0.5)
     uniform = 1 / len(operators)
     scale = {"cmap": SEQUENTIAL, "vmin": uniform, "aspect": "auto", "extent": place}

@@ -11,18 +11,8 @@ from PIL import Image
 
 from naslora_core.errors import UserError
 from naslora_core.training.prompts import box_of, components
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import (
-    CLASSES,
-    PREDICTION,
-    PROMPT,
-    PROMPT_OUT,
-    TRUTH,
-    WIDTH,
-    blank,
-    canvas,
-    finding,
-)
+from naslora_workbook.figures import theme
+from naslora_workbook.figures.picture import Picture, titled
 
 OPACITY = 0.5
 MOST = 256  # pixels of a photograph's longer side
@@ -43,7 +33,7 @@ def overlay(
     ax.imshow(thin(image), cmap="gray" if np.ndim(image) == 2 else None, **place)
     if mask is not None:
         ax.imshow(tint(mask), **place)
-        outline(ax, mask, (height, width), PREDICTION, casing=0, width=0.6 if fine else 1.3)
+        outline(ax, mask, (height, width), theme.PREDICTION, casing=0, width=0.6 if fine else 1.3)
     if truth is not None:
         size = {"width": 0.8, "casing": 1.6} if fine else {}
         outline(ax, truth, (height, width), **size)
@@ -52,10 +42,12 @@ def overlay(
     if box is not None:
         for x0, y0, x1, y1 in np.reshape(box, (-1, 4)):
             ax.add_patch(
-                Rectangle((x0, y0), x1 - x0, y1 - y0, ec=PROMPT, fc="none", lw=1 if fine else 2)
+                Rectangle(
+                    (x0, y0), x1 - x0, y1 - y0, ec=theme.PROMPT, fc="none", lw=1 if fine else 2
+                )
             )
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-    blank(ax)
+    theme.blank(ax)
     return ax
 
 
@@ -69,7 +61,9 @@ def thin(image) -> np.ndarray:
 def tint(mask) -> np.ndarray:
     """Class ids `H W` as translucent colours `H W 4`; background is clear."""
     mask = np.asarray(mask).astype(int)
-    colours = [to_rgba(CLASSES[i % len(CLASSES)], OPACITY) for i in range(max(mask.max(), 1))]
+    colours = [
+        to_rgba(theme.CLASSES[i % len(theme.CLASSES)], OPACITY) for i in range(max(mask.max(), 1))
+    ]
     return np.array([(0, 0, 0, 0), *colours])[mask]
 
 
@@ -77,7 +71,7 @@ def outline(
     ax: Axes,
     truth,
     shape: tuple[int, int],
-    colour: str = TRUTH,
+    colour: str = theme.TRUTH,
     width: float = 1.3,
     casing: float = 3,
 ) -> None:
@@ -101,7 +95,7 @@ def outline(
 def stars(ax: Axes, coordinates, labels) -> None:
     """SAM's prompts: a green star for "this", a red one, barred, for "not this"."""
     for (x, y), label in zip(coordinates, labels, strict=True):
-        colour = PROMPT if label else PROMPT_OUT
+        colour = theme.PROMPT if label else theme.PROMPT_OUT
         ax.plot(x, y, "*", ms=14, mfc=colour, mec="white", mew=1)
         if not label:
             ax.plot(x, y, "_", ms=7, mec="white", mew=1.6)
@@ -131,7 +125,7 @@ def show_masks(
         if names is not None:
             ax.set_title(names[i])
     title = title or _median(scores) or f"{len(images)} images with their masks"
-    finding(figure, title)
+    theme.finding(figure, title)
     figures = "" if scores is None else " Dice: " + ", ".join(f"{s:.2f}" for s in scores) + "."
     return Picture(figure, title + "." * (title[-1] not in ".?!") + figures)
 
@@ -156,9 +150,8 @@ def before_after(
             ax.set_xlabel(f"Dice {scores.dice[i]:.2f}")
     for ax, name in zip(axes[0], ("truth", *columns), strict=True):
         ax.set_title(name)
-    finding(figure, title)
     dice = [f"{n} {', '.join(f'{s.dice[i]:.2f}' for i in chosen)}" for n, s in columns.items()]
-    return Picture(figure, f"{title}. Dice of each image: {'; '.join(dice)}.")
+    return titled(figure, title, f"Dice of each image: {'; '.join(dice)}.")
 
 
 def contact_sheet(samples: Sequence, title: str | None = None, columns: int = 8) -> Picture:
@@ -168,7 +161,7 @@ def contact_sheet(samples: Sequence, title: str | None = None, columns: int = 8)
     for sample, ax in zip(samples, axes.flat, strict=False):
         overlay(ax, sample.image, truth=_labels(sample))
     title = title or f"{len(samples)} samples, truth outlined"
-    finding(figure, title)
+    theme.finding(figure, title)
     return Picture(figure, title)
 
 
@@ -181,8 +174,7 @@ def ambiguity(predictor, photo, click) -> Picture:
         overlay(ax, photo, mask, points=([click], [1]))
         ax.set_xlabel(f"predicted IoU {quality:.2f}\n{mask.mean():.0%} of the image")
     title = f"One click, {len(masks)} masks; number {iou.argmax() + 1} has the best predicted IoU"
-    finding(figure, title)
-    return Picture(figure, f"{title}. Predicted IoU: {', '.join(f'{v:.2f}' for v in iou)}.")
+    return titled(figure, title, f"Predicted IoU: {', '.join(f'{v:.2f}' for v in iou)}.")
 
 
 def _labels(sample) -> np.ndarray:
@@ -197,13 +189,9 @@ def _grid(images: Sequence, columns: int, label: float = 0):
     """Axes for images, as high as their shapes (and `label` inches of text) ask for."""
     if not len(images):
         raise UserError("There is no image to draw; expected one or more; give some.")
-    rows = -(-len(images) // columns)
-    tile = WIDTH / columns - 0.08
+    tile = theme.WIDTH / columns - 0.08
     tile *= max(np.shape(i)[0] / np.shape(i)[1] for i in images)
-    figure, axes = canvas(rows, columns, height=rows * (tile + 0.085 + label) + 0.24)
-    for ax in axes.flat[len(images) :]:
-        ax.axis("off")
-    return figure, axes
+    return theme.grid(len(images), columns, tile + 0.085 + label, 0.24)
 
 
 def _median(scores) -> str | None:

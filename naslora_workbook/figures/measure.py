@@ -8,25 +8,14 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
 from naslora_core.training.metrics import dice, iou
+from naslora_workbook.figures import theme
 from naslora_workbook.figures.masks import outline
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import (
-    ADAPTER,
-    BASE,
-    INK,
-    PREDICTION,
-    PROMPT_OUT,
-    SEQUENTIAL,
-    TRUTH,
-    blank,
-    canvas,
-    finding,
-)
+from naslora_workbook.figures.picture import Picture, titled
 from naslora_workbook.figures.widgets import explore
 from naslora_workbook.results.labels import LABELS
 
 SIDES = ("neither", "missed", "too much", "shared")
-COLOURS = ListedColormap(["#EEEEEE", TRUTH, PROMPT_OUT, PREDICTION])
+COLOURS = ListedColormap(["#EEEEEE", theme.TRUTH, theme.PROMPT_OUT, theme.PREDICTION])
 
 
 def pixels(truth, predictions: Mapping[str, np.ndarray], scores: Mapping[str, str]) -> Picture:
@@ -34,10 +23,10 @@ def pixels(truth, predictions: Mapping[str, np.ndarray], scores: Mapping[str, st
 
     scores: a line under each picture, by the predictions' names.
     """
-    figure, axes = canvas(1, len(predictions), height=2.35)
+    figure, axes = theme.canvas(1, len(predictions), height=2.35)
     for ax, (name, mask) in zip(axes[0], predictions.items(), strict=True):
         ax.imshow(truth + 2 * mask.astype(int), cmap=COLOURS, vmin=0, vmax=3)
-        blank(ax)
+        theme.blank(ax)
         for place in range(len(mask) + 1):
             ax.axhline(place - 0.5, color="white", lw=2)
             ax.axvline(place - 0.5, color="white", lw=2)
@@ -47,9 +36,8 @@ def pixels(truth, predictions: Mapping[str, np.ndarray], scores: Mapping[str, st
     near = sorted(predictions, key=lambda name: -iou(predictions[name], truth))
     title = f"The truth has {int(truth.sum())} of {truth.size} pixels: {near[0]} overlaps best"
     title += f", {near[-1]} worst" * (len(near) > 1)
-    finding(figure, title)
     said = (f"{name}: {scores[name]}" for name in predictions)
-    return Picture(figure, f"{title}. {'; '.join(said)}.")
+    return titled(figure, title, f"{'; '.join(said)}.")
 
 
 def watched(history: Sequence[Mapping[str, float]]) -> Picture:
@@ -57,17 +45,16 @@ def watched(history: Sequence[Mapping[str, float]]) -> Picture:
     trained = [e for e in history if "loss" in e]
     steps, loss = (np.array([e[k] for e in trained]) for k in ("step", "loss"))
     seen = {e["step"]: e["val"] for e in history if "val" in e}
-    figure, axes = canvas(height=2.5)
-    ax, best = axes[0, 0], min(seen, key=seen.get)
-    ax.plot(steps, loss, color=BASE, lw=1, label="training batch")
-    ax.plot(list(seen), list(seen.values()), "o-", ms=4, color=PREDICTION, label="validation")
-    ax.axvline(best, color=INK, ls=":", lw=1)
+    figure, ax = theme.chart(2.5)
+    best = min(seen, key=seen.get)
+    ax.plot(steps, loss, color=theme.BASE, lw=1, label="training batch")
+    ax.plot(list(seen), list(seen.values()), "o-", ms=4, color=theme.PREDICTION, label="validation")
+    ax.axvline(best, color=theme.INK, ls=":", lw=1)
     ax.set(xlabel="step", ylabel="loss", ylim=(0, None))
     ax.legend(loc="upper right", ncols=2)
     title = f"Validation loss is lowest after step {best} of {steps[-1]} ({seen[best]:.2f}); "
     title += f"training loss falls on to {loss[-10:].mean():.2f}"
-    finding(ax, title)
-    return Picture(figure, f"{title}.")
+    return titled(figure, title, at=ax)
 
 
 def dragged(truth: np.ndarray, shifts: Sequence[int]):
@@ -82,10 +69,10 @@ def dragged(truth: np.ndarray, shifts: Sequence[int]):
     def draw(axes, shift):
         at = list(shifts).index(shift)
         axes[0].imshow(truth + 2 * moved[shift].astype(int), cmap=COLOURS, vmin=0, vmax=3)
-        blank(axes[0])
+        theme.blank(axes[0])
         for (name, values), style in zip(curves.items(), ("-", "--"), strict=True):
-            axes[1].plot(shifts, values, style, color=INK, label=name)
-            axes[1].plot(shift, values[at], "o", color=PREDICTION)
+            axes[1].plot(shifts, values, style, color=theme.INK, label=name)
+            axes[1].plot(shift, values[at], "o", color=theme.PREDICTION)
         axes[1].set(xlabel="shift in pixels", ylabel="score", ylim=(-0.03, 1.03))
         axes[1].legend(loc="upper right")
         scores = ", ".join(f"{name} {values[at]:.2f}" for name, values in curves.items())
@@ -105,21 +92,20 @@ def _moved(mask: np.ndarray, shift: int) -> np.ndarray:
 
 def weighing(image, truth, weights: Mapping[str, np.ndarray]) -> Picture:
     """An image `H W 3` with its truth `H W`, and maps `H W` of a pixel's weight on one scale."""
-    figure, axes = canvas(1, 1 + len(weights), height=2.3)
+    figure, axes = theme.canvas(1, 1 + len(weights), height=2.3)
     axes[0, 0].imshow(image)
     outline(axes[0, 0], truth, truth.shape)
     axes[0, 0].set_title("image and truth")
     top = max(w.max() for w in weights.values())
     for ax, (name, weight) in zip(axes[0, 1:], weights.items(), strict=True):
-        shown = ax.imshow(weight, cmap=SEQUENTIAL, vmin=0, vmax=top)
+        shown = ax.imshow(weight, cmap=theme.SEQUENTIAL, vmin=0, vmax=top)
         outline(ax, truth, truth.shape, "white")
         ax.set_title(name)
-    blank(axes.flat)
+    theme.blank(axes.flat)
     figure.colorbar(shown, ax=axes, label="weight")
     ends = "; ".join(f"{name} {_range(w)}" for name, w in weights.items())
     title = f"Weight of a pixel in the cross-entropy: {ends}"
-    finding(figure, title)
-    return Picture(figure, f"{title}.")
+    return titled(figure, title)
 
 
 def _range(values) -> str:
@@ -137,14 +123,14 @@ def paired_gains(
 
     margin: a difference within it would not matter (grey); note: a line below.
     """
-    figure, axes = canvas(height=2.3 + 0.45 * bool(note))
-    ax, places = axes[0, 0], range(len(gains))[::-1]
+    figure, ax = theme.chart(2.3 + 0.45 * bool(note))
+    places = range(len(gains))[::-1]
     ax.axvspan(-margin, margin, color="#EEEEEE", lw=0, zorder=-1)
     for y, (pair, values) in zip(places, gains.items(), strict=True):
-        colour = ADAPTER.get(pair[0], BASE)
+        colour = theme.ADAPTER.get(pair[0], theme.BASE)
         ax.plot(ends[pair], (y, y), color=colour, lw=5, alpha=0.35, solid_capstyle="butt")
         ax.scatter(values, [y] * len(values), color=colour, s=30, zorder=3)
-    ax.axvline(0, color=INK, lw=1)
+    ax.axvline(0, color=theme.INK, lw=1)
     ax.set(xlabel="difference of test Dice, same seed, same images", ylim=(-0.6, len(gains) - 0.4))
     ax.set_yticks(places, [_minus([pair]) for pair in gains])
     figure.supxlabel(note, x=0.006, ha="left")
@@ -152,7 +138,7 @@ def paired_gains(
     tied = [pair for pair, (low, high) in ends.items() if -margin < low <= 0 <= high < margin]
     title = f"Intervals that exclude zero: {_minus(clear) or 'none'}"
     title += f"; a tie, inside ±{margin}: {_minus(tied)}" * bool(tied)
-    finding(figure, title)
+    theme.finding(figure, title)
     said = (f"{_minus([pair])} {low:+.3f} to {high:+.3f}" for pair, (low, high) in ends.items())
     return Picture(figure, f"{title}. {'; '.join(said)}." + f" {note}" * bool(note))
 
@@ -170,9 +156,9 @@ def roulette(ax: Axes, spins: np.ndarray, whole: float, limit: float) -> str:
     """
     turned = spins * whole < 0
     edges = np.linspace(-limit, limit, 41)
-    ax.hist(spins[~turned], edges, color=PREDICTION)
-    ax.hist(spins[turned], edges, color=PROMPT_OUT)
-    ax.axvline(whole, color=INK, ls="--", lw=1)
+    ax.hist(spins[~turned], edges, color=theme.PREDICTION)
+    ax.hist(spins[turned], edges, color=theme.PROMPT_OUT)
+    ax.axvline(whole, color=theme.INK, ls="--", lw=1)
     ax.set(yticks=[], xlabel="difference of Dice")
     ax.locator_params(axis="x", nbins=3)
     ax.spines["left"].set_visible(False)

@@ -8,15 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from naslora_workbook.figures import theme
 from naslora_workbook.figures.operators import as_array, field, mosaic, padded
-from naslora_workbook.figures.panels import single
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import ADAPTER, INK, SEQUENTIAL, WIDTH, blank, canvas, finding
-from naslora_workbook.figures.widgets import frames, is_baked, is_live
+from naslora_workbook.figures.picture import Picture, titled
+from naslora_workbook.figures.widgets import frames, is_baked, is_live, single
 
 ROOM = 9  # side of the map on which an impulse is answered
 RAISED = 3.0  # alpha of the one operator that a picture raises above the others
-WAYS = {"maps": (ADAPTER["conv_lora"], "s--"), "kernels": (ADAPTER["nas_lora"], "o-")}
+WAYS = {"maps": (theme.ADAPTER["conv_lora"], "s--"), "kernels": (theme.ADAPTER["nas_lora"], "o-")}
 
 
 class Rows(dict):
@@ -45,7 +44,7 @@ def responses(operator) -> Tensor:
 def candidates(operators: Sequence) -> Picture:
     """The kernel of every operator (out in rows, in in columns) above its impulse response."""
     side = max(op.side for op in operators)
-    figure, axes = canvas(2, len(operators), height=2 * WIDTH / len(operators) + 0.75)
+    figure, axes = theme.canvas(2, len(operators), height=2 * theme.WIDTH / len(operators) + 0.75)
     fields = [responses(op).square().sum((0, 1)).sqrt() for op in operators]
     for (above, below), op, response in zip(axes.T, operators, fields, strict=True):
         mosaic(above, padded(op.kernel().detach().numpy(), side))
@@ -57,7 +56,7 @@ def candidates(operators: Sequence) -> Picture:
     axes[1, 0].set_ylabel("impulse\nresponse")
     counts = [int((response > 0).sum()) for response in fields]
     title = f"The {len(operators)} operators reach between {min(counts)} and {max(counts)} tokens"
-    finding(figure, title)
+    theme.finding(figure, title)
     each = ", ".join(f"{op.name} {n}" for op, n in zip(operators, counts, strict=True))
     return Picture(figure, f"{title}: {each}.")
 
@@ -67,8 +66,8 @@ def price(times: Mapping[tuple[str, int], Sequence[float]]) -> Picture:
 
     times: by ("maps" or "kernels", number of operators); of each the fastest counts.
     """
-    figure, axes = canvas(height=2.5)
-    ax, counts = axes[0, 0], sorted({n for _, n in times})
+    figure, ax = theme.chart(2.5)
+    counts = sorted({n for _, n in times})
     few, *_, many = counts
     for way, (colour, style) in WAYS.items():
         ax.plot(counts, [min(times[way, n]) for n in counts], style, color=colour, label=way)
@@ -78,8 +77,7 @@ def price(times: Mapping[tuple[str, int], Sequence[float]]) -> Picture:
     ax.legend(title="what is mixed")
     parts = " and ".join(f"x {factor:.1f} for {way}" for way, factor in grown.items())
     title = f"From {few} to {many} operators, the time of a step grows {parts}"
-    finding(figure, title)
-    return Picture(figure, f"{title}.")
+    return titled(figure, title)
 
 
 def alphas(cell, z: Tensor, raised: Sequence[str] = ()):
@@ -94,15 +92,14 @@ def alphas(cell, z: Tensor, raised: Sequence[str] = ()):
     cells = {s: _with(cell, [RAISED * (n == s) for n in cell.names]) for s in states}
     if is_baked():
         return frames(lambda axes, state: mixture(axes, cells[state], z), states, "alpha", axes=3)
-    figure, axes = canvas(3, len(states), height=3 * WIDTH / max(4, len(states)) + 0.5)
+    figure, axes = theme.canvas(3, len(states), height=3 * theme.WIDTH / max(4, len(states)) + 0.5)
     for column, each in zip(axes.T, cells.values(), strict=True):
         column[0].set_title(mixture(column, each, z))
     for ax, name in zip(axes[:, 0], ("mixed kernel", "size of taps", "one channel"), strict=True):
         ax.set_ylabel(name)
     title = "The mixed kernel takes the shape of the operator whose alpha is raised"
-    finding(figure, title)
     shares = ", ".join(f"{_centre(each):.0%} ({state})" for state, each in cells.items())
-    return Picture(figure, f"{title}. Energy in the kernel's centre: {shares}.")
+    return titled(figure, title, f"Energy in the kernel's centre: {shares}.")
 
 
 def tap_steps(predicted: Tensor, measured: Tensor) -> Picture:
@@ -110,16 +107,16 @@ def tap_steps(predicted: Tensor, measured: Tensor) -> Picture:
 
     Both `k k`: counted from the operators, and measured.
     """
-    figure, axes = canvas(1, 2, height=2.9)
+    figure, axes = theme.canvas(1, 2, height=2.9)
     top = max(float(predicted.max()), float(measured.max()))
     for ax, steps, title in zip(
         axes[0], (predicted, measured), ("predicted", "measured"), strict=True
     ):
         image = ax.imshow(as_array(steps), cmap="Greys", vmin=0, vmax=top)
         ax.set_title(title)
-        blank(ax)
+        theme.blank(ax)
         for (row, column), step in np.ndenumerate(as_array(steps)):
-            colour = "white" if step > top / 2 else INK
+            colour = "white" if step > top / 2 else theme.INK
             ax.text(column, row, f"{step:.2f}", ha="center", va="center", color=colour)
     figure.colorbar(image, ax=list(axes[0]), label="step, of a free 5x5's")
     middle = len(measured) // 2
@@ -127,8 +124,7 @@ def tap_steps(predicted: Tensor, measured: Tensor) -> Picture:
     title = (
         f"In steps of a free 5x5, the centre moves by {centre:.1f} and outer taps by {outer:.1f}"
     )
-    finding(figure, title)
-    return Picture(figure, f"{title}. Left: counted from the operators. Right: measured.")
+    return titled(figure, title, "Left: counted from the operators. Right: measured.")
 
 
 def _with(cell, alpha: Sequence[float]):
@@ -150,8 +146,8 @@ def mixture(axes: Sequence, cell, z: Tensor) -> str:
     """Draw a cell on three axes: kernel, field, first channel; the words for its title."""
     mosaic(axes[0], cell.kernel())
     field(axes[1], cell.kernel())
-    axes[2].imshow(as_array(cell(z)[0, 0]), cmap=SEQUENTIAL)
-    blank(axes[2])
+    axes[2].imshow(as_array(cell(z)[0, 0]), cmap=theme.SEQUENTIAL)
+    theme.blank(axes[2])
     weight, first = cell.probabilities().max(0)
     equal = bool(weight * len(cell.names) < 1 + 1e-6)
     return "equal alphas" if equal else f"{cell.names[first]} {float(weight):.2f}"

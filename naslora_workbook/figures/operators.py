@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from naslora_core.errors import UserError
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import ADAPTER, BASE, DIVERGING, INK, blank, canvas, finding
+from naslora_workbook.figures import theme
+from naslora_workbook.figures.picture import Picture, titled
 
-CHOSEN, OTHERS, COLUMNS = ADAPTER["nas_lora"], "#CCCCCC", 6
+CHOSEN, OTHERS, COLUMNS = theme.ADAPTER["nas_lora"], "#CCCCCC", 6
 
 
 def plain(genotype) -> dict:
@@ -34,17 +34,13 @@ def operators(genotype) -> Picture:
     found = plain(genotype)
     blocks, names = found["blocks"], found["operators"]
     columns = min(COLUMNS, max(3, len(blocks)))
-    rows = -(-len(blocks) // columns)
-    figure, axes = canvas(rows, columns, rows * (0.5 + 0.19 * len(names)) + 0.5, sharey=True)
+    figure, axes = theme.grid(len(blocks), columns, 0.5 + 0.19 * len(names), 0.5, sharey=True)
     limit = max(max(b["probability"]) for b in blocks) * 1.15
     for ax, block in zip(axes.flat, blocks, strict=False):
         _bars(ax, block, names, limit)
-    for ax in axes.flat[len(blocks) :]:
-        ax.axis("off")
     figure.legend(handles=_marks(), loc="outside lower left", ncols=4)
     title = readings(blocks)
-    finding(figure, title)
-    return Picture(figure, f"{title}. {in_words(blocks)}")
+    return titled(figure, title, in_words(blocks))
 
 
 def readings(blocks: list[dict]) -> str:
@@ -67,10 +63,10 @@ def _bars(ax: Axes, block: dict, names: list[str], limit: float) -> None:
     p, places = block["probability"], range(len(names))
     colours = [CHOSEN if n == block["argmax"] else OTHERS for n in names]
     ax.barh(places, p, color=colours)
-    ax.axvline(1 / len(names), color=INK, ls=":", lw=1)
+    ax.axvline(1 / len(names), color=theme.INK, ls=":", lw=1)
     if block["projection"] in names:
         i = names.index(block["projection"])
-        ax.plot(p[i], i, "D", ms=6, mfc="white", mec=INK, mew=1.3)
+        ax.plot(p[i], i, "D", ms=6, mfc="white", mec=theme.INK, mew=1.3)
     ax.set(yticks=places, yticklabels=names, xlim=(0, limit), title=block["block"])
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.locator_params("x", nbins=2)
@@ -82,8 +78,8 @@ def _marks() -> list[Line2D]:
     return [
         Line2D([], [], color=OTHERS, label="probability (softmax of alpha)", **square),
         Line2D([], [], color=CHOSEN, label="argmax of alpha", **square),
-        Line2D([], [], ls="", marker="D", mfc="white", mec=INK, label="projection"),
-        Line2D([], [], color=INK, ls=":", lw=1, label="uniform"),
+        Line2D([], [], ls="", marker="D", mfc="white", mec=theme.INK, label="projection"),
+        Line2D([], [], color=theme.INK, ls=":", lw=1, label="uniform"),
     ]
 
 
@@ -101,8 +97,8 @@ def mosaic(ax: Axes, kernel, limit: float | None = None):
     framed[..., :k, :k] = kernel
     picture = framed.transpose(0, 2, 1, 3).reshape(out * (k + 1), into * (k + 1))[:-1, :-1]
     limit = limit or np.abs(kernel).max() or 1.0
-    blank(ax)
-    return ax.imshow(picture, cmap=DIVERGING, vmin=-limit, vmax=limit)
+    theme.blank(ax)
+    return ax.imshow(picture, cmap=theme.DIVERGING, vmin=-limit, vmax=limit)
 
 
 def field(ax: Axes, kernel) -> None:
@@ -110,7 +106,7 @@ def field(ax: Axes, kernel) -> None:
     norm = np.linalg.norm(as_array(kernel), axis=(0, 1))
     ax.imshow(norm, cmap="Greys", vmin=0)
     ax.set(xticks=[], yticks=[])
-    ax.spines[:].set(visible=True, color=BASE)
+    ax.spines[:].set(visible=True, color=theme.BASE)
 
 
 def as_array(tensor) -> np.ndarray:

@@ -6,35 +6,24 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
+from naslora_workbook.figures import theme
 from naslora_workbook.figures.curves import TIE, loss_line
 from naslora_workbook.figures.masks import overlay
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import (
-    ADAPTER,
-    BASE,
-    INK,
-    PREDICTION,
-    PROMPT_OUT,
-    TRUTH,
-    WIDTH,
-    blank,
-    canvas,
-    finding,
-)
+from naslora_workbook.figures.picture import Picture, titled
 from naslora_workbook.results.labels import LABELS
 
 WINDOW = 5  # steps that one point of a smoothed loss stands for
 KINDS = ("missed", "drawn in vain", "another class")
-WRONG = ListedColormap(["#F4F4F4", "#C9CED6", TRUTH, PROMPT_OUT, "#332288"])
+WRONG = ListedColormap(["#F4F4F4", "#C9CED6", theme.TRUTH, theme.PROMPT_OUT, "#332288"])
 
 
 def learning(histories: Mapping[str, Sequence[dict]]) -> Picture:
     """Runs that were watched: the training loss, and the validation Dice of every look."""
-    figure, axes = canvas(1, 2, height=2.6)
+    figure, axes = theme.canvas(1, 2, height=2.6)
     left, right = axes[0]
     best = {}
     for method, history in histories.items():
-        name, colour = LABELS.get(method, method), ADAPTER.get(method, INK)
+        name, colour = LABELS.get(method, method), theme.ADAPTER.get(method, theme.INK)
         loss_line(left, history, colour, name)
         seen = {e["step"]: e["val_dice"] for e in history if "val_dice" in e}
         right.plot(list(seen), list(seen.values()), "o-", ms=4, color=colour)
@@ -47,8 +36,7 @@ def learning(histories: Mapping[str, Sequence[dict]]) -> Picture:
     title += (
         f" (the first two within {TIE})" if ends[-2:][0] > ends[-1] - TIE and len(ends) > 1 else ""
     )
-    finding(figure, title)
-    return Picture(figure, f"{title}.")
+    return titled(figure, title)
 
 
 def wrong_pixels(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -63,23 +51,22 @@ def wrong_pixels(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def blame(samples: Sequence, masks: Sequence, scores: Sequence[float]) -> Picture:
     """Masks on their images, the truth outlined; below, every wrong pixel by its kind."""
-    tile = WIDTH / len(samples)
+    tile = theme.WIDTH / len(samples)
     ratio = max(s.mask.shape[0] / s.mask.shape[1] for s in samples)
-    figure, axes = canvas(2, len(samples), height=2 * tile * ratio + 0.75)
+    figure, axes = theme.canvas(2, len(samples), height=2 * tile * ratio + 0.75)
     counts = np.zeros(5)
     for i, (sample, mask) in enumerate(zip(samples, masks, strict=True)):
         overlay(axes[0, i], sample.image, mask, sample.mask).set_title(f"Dice {scores[i]:.2f}")
         kinds = wrong_pixels(sample.mask, mask)
         axes[1, i].imshow(kinds, cmap=WRONG, vmin=0, vmax=4)
-        blank(axes[1, i])
+        theme.blank(axes[1, i])
         counts += np.bincount(kinds.ravel(), minlength=5)
     patches = [Patch(color=WRONG(i), label=n) for i, n in enumerate(("object, right", *KINDS), 1)]
     figure.legend(handles=patches, loc="outside lower left", ncols=4)
     shares = counts[2:] / max(counts[2:].sum(), 1)
     parts = ", ".join(f"{share:.0%} {kind}" for share, kind in zip(shares, KINDS, strict=True))
     title = f"The wrong pixels of the {len(samples)} lowest: {parts}"
-    finding(figure, title)
-    return Picture(figure, f"{title}. Dice: {', '.join(f'{s:.2f}' for s in scores)}.")
+    return titled(figure, title, f"Dice: {', '.join(f'{s:.2f}' for s in scores)}.")
 
 
 def symptoms(losses: Mapping[str, Sequence[float]], notes: Mapping[str, str]) -> Picture:
@@ -88,17 +75,13 @@ def symptoms(losses: Mapping[str, Sequence[float]], notes: Mapping[str, str]) ->
     Lines are means of five steps, and their ends are compared. notes: lines below every panel.
     """
     healthy, *ill = losses
-    columns = min(3, len(ill))
-    rows = -(-len(ill) // columns)
-    figure, axes = canvas(rows, columns, height=1.95 * rows + 0.5, sharey=True)
+    figure, axes = theme.grid(len(ill), min(3, len(ill)), 1.95, 0.5, sharey=True)
     top = 1.05 * max(np.max(losses[healthy]), *(min(np.max(losses[n]), 3.0) for n in ill))
     for ax, name in zip(axes.flat, ill, strict=False):
-        ax.plot(*_line(losses[healthy]), color=BASE, lw=1.2)
-        ax.plot(*_line(losses[name]), color=PREDICTION)
+        ax.plot(*_line(losses[healthy]), color=theme.BASE, lw=1.2)
+        ax.plot(*_line(losses[name]), color=theme.PREDICTION)
         ax.set(title=name, xlabel=f"step (mean of {WINDOW})\n{notes[name]}", ylim=(0, top))
         ax.set_xlim(0, len(losses[healthy]) + 1)
-    for ax in axes.flat[len(ill) :]:
-        ax.axis("off")
     for ax in axes[:, 0]:
         ax.set_ylabel("loss")
     ends = {n: _end(losses[n], losses[healthy]) for n in ill}
@@ -107,7 +90,7 @@ def symptoms(losses: Mapping[str, Sequence[float]], notes: Mapping[str, str]) ->
         f"{len(names)} {end}" + f" ({', '.join(names)})" * bool(names)
         for end, names in found.items()
     )
-    finding(figure, f"Grey, {healthy}: {notes[healthy]}".replace("\n", ", ") + f".\n{told}")
+    theme.finding(figure, f"Grey, {healthy}: {notes[healthy]}".replace("\n", ", ") + f".\n{told}")
     said = "; ".join(f"{name}: {notes[name]}".replace("\n", ", ") for name in losses)
     return Picture(figure, f"{told}. {said}.")
 

@@ -6,12 +6,13 @@ import io
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageColor
 
 from naslora_core.files import write_atomic
-from naslora_workbook.figures.theme import ADAPTER, BASE, CLASSES, PROMPT_OUT, TRUTH
+from naslora_workbook.figures.theme import ADAPTER, BASE, CLASSES, PROMPT_OUT, TRUTH, finding
 
 LIMIT = 100_000  # bytes a picture may have in a notebook
 TRIES = ((2, None), (2, 256), (2, 128), (1.5, 256), (1.5, 128), (1.5, 64), (1, 256), (1, 64))
@@ -51,6 +52,12 @@ class Picture:
 
     def __repr__(self) -> str:
         return "<Picture>"
+
+
+def titled(figure: Figure, title: str, said: str = "", at: Axes | None = None) -> Picture:
+    """The figure with its finding above it (or above the axes `at`); both sentences are its alt."""
+    finding(at or figure, title)
+    return Picture(figure, f"{title}. {said}" if said else f"{title}.")
 
 
 def _within_limit(figure: Figure) -> bytes:

@@ -7,19 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import (
-    ADAPTER,
-    BASE,
-    INK,
-    OPERATORS,
-    canvas,
-    finding,
-    operator_colours,
-)
+from naslora_workbook.figures import theme
+from naslora_workbook.figures.picture import Picture, titled
 
-ALPHA, WEIGHTS = ADAPTER["nas_lora"], BASE
-READINGS = {"projection": ("D", INK), "argmax": ("s", ALPHA)}
+ALPHA, WEIGHTS = theme.ADAPTER["nas_lora"], theme.BASE
+READINGS = {"projection": ("D", theme.INK), "argmax": ("s", ALPHA)}
 FITS = 0.01  # share of the energy that a class may leave
 
 
@@ -28,7 +20,7 @@ def turns(schedules: Sequence, ways: Mapping[str, Sequence], ends: Mapping[str, 
 
     ways: by schedule's name its points (alpha, w); ends: points to compare with, by name.
     """
-    figure, ((left, right),) = canvas(1, 2, height=3.0)
+    figure, ((left, right),) = theme.canvas(1, 2, height=3.0)
     for row, schedule in enumerate(schedules):
         moves = [s.moves_at(i)[0] for s in schedule.stages for i in range(s.steps)]
         for kind, top, colour in (("weights", 0.02, WEIGHTS), ("alpha", -0.36, ALPHA)):
@@ -39,41 +31,40 @@ def turns(schedules: Sequence, ways: Mapping[str, Sequence], ends: Mapping[str, 
     left.set_yticks(range(len(names)), names)
     left.set(xlabel="step", ylim=(len(names) - 0.4, -0.95))
     left.legend(loc="upper left", ncols=2, handlelength=1, borderpad=0)
-    for (name, way), colour in zip(ways.items(), OPERATORS[1::2], strict=False):
+    for (name, way), colour in zip(ways.items(), theme.OPERATORS[1::2], strict=False):
         right.plot(*zip(*way, strict=True), color=colour, label=name)
         right.plot(*way[-1], "o", color=colour, ms=6)
     for name, point in ends.items():
-        right.plot(*point, "*", color=INK, ms=9, zorder=5)
+        right.plot(*point, "*", color=theme.INK, ms=9, zorder=5)
         right.annotate(name, point, xytext=(-8, 3), textcoords="offset points", ha="right")
     right.set(xlabel="alpha", ylabel="weight w")
     right.legend(loc="lower right")
     title = "Alpha ends at " + ", ".join(f"{way[-1][0]:.2f} ({n})" for n, way in ways.items())
-    finding(figure, title)
-    return Picture(figure, f"{title}. Closed form: {dict(ends)}.")
+    return titled(figure, title, f"Closed form: {dict(ends)}.")
 
 
 def budgets(measured: Mapping[float, Sequence[float]], operators: int) -> Picture:
     """The winner's probability over Adam's steps, by learning rate: formula and measured dots."""
-    figure, ((ax,),) = canvas(height=2.5)
+    figure, ax = theme.chart(2.5)
     steps = np.unique(np.logspace(0, 4, 200).astype(int))
-    for (rate, way), colour in zip(measured.items(), (BASE, ALPHA), strict=False):
+    for (rate, way), colour in zip(measured.items(), (theme.BASE, ALPHA), strict=False):
         ax.plot(steps, 1 / (1 + (operators - 1) * np.exp(-2 * rate * steps)), color=colour)
         seen = [s for s in (1, 3, 10, 30, 100, 300, 1000) if s <= len(way)]
         ax.plot(seen, [way[s - 1] for s in seen], "o", color=colour, label=f"lr {rate:g}")
-    ax.axhline(1 / operators, color=INK, ls=":", lw=1)
+    ax.axhline(1 / operators, color=theme.INK, ls=":", lw=1)
     ax.text(1, 1 / operators + 0.04, "uniform")
     ax.set(xscale="log", xlabel="steps that move alpha", ylabel="winner's probability", ylim=(0, 1))
     ax.legend(loc="upper left", title="line: formula, dots: Adam")
     half = {rate: round(log(operators - 1) / (2 * rate)) for rate in measured}
     half = ", ".join(f"{n} steps at {rate:g}" for rate, n in half.items())
-    finding(ax, f"A probability of one half takes {half}")
+    theme.finding(ax, f"A probability of one half takes {half}")
     return Picture(figure, f"With {operators} operators a probability of one half takes {half}.")
 
 
 def expressions(left: Mapping[str, Mapping[str, float]], answers: Mapping[str, str]) -> Picture:
     """What every class (columns) leaves of every teacher (rows); the right answer is framed."""
     teachers, classes = list(left), list(next(iter(left.values())))
-    figure, ((ax,),) = canvas(height=3.5)
+    figure, ax = theme.chart(3.5)
     shares = np.array([[left[t][c] for c in classes] for t in teachers])
     ax.imshow(shares, cmap="Greys", vmin=0, vmax=2, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
@@ -86,16 +77,16 @@ def expressions(left: Mapping[str, Mapping[str, float]], answers: Mapping[str, s
     ax.set(xlabel="class that is fitted, cheap ones first", ylabel="planted")
     fits = (shares <= FITS).sum(1)
     title = f"{fits.min()} to {fits.max()} classes fit a teacher; the cheapest is framed"
-    finding(ax, title)
+    theme.finding(ax, title)
     return Picture(figure, f"{title}: {', '.join(f'{a} for {t}' for t, a in answers.items())}.")
 
 
 def race(result, operators: Sequence[str]) -> Picture:
     """One search: every operator's probability over the steps; below, what both readings say."""
-    figure, ((above,), (below,)) = canvas(2, 1, 3.4, sharex=True, height_ratios=(3, 1))
+    figure, ((above,), (below,)) = theme.canvas(2, 1, 3.4, sharex=True, height_ratios=(3, 1))
     ways(above, result, operators)
     above.set(xlabel="", ylabel="probability")
-    colours, steps = operator_colours(operators), [e["step"] for e in result.history]
+    colours, steps = theme.operator_colours(operators), [e["step"] for e in result.history]
     width = min(np.diff(steps), default=1)
     for row, reading in enumerate(READINGS):
         said = [colours.get(e[reading], "white") for e in result.history]
@@ -104,16 +95,15 @@ def race(result, operators: Sequence[str]) -> Picture:
     figure.legend(*above.get_legend_handles_labels(), loc="outside right center", handlelength=1)
     words = [f"{reading} says {getattr(result, reading)}" for reading in READINGS]
     title = f"The right answer is {result.cheapest}; {' and '.join(words)}"
-    finding(figure, title)
     since = result.steps_to("projection")
     told = f"Right from step {since} on" if since else "Projection does not end right"
-    return Picture(figure, f"{title}. {told}.")
+    return titled(figure, title, f"{told}.")
 
 
 def ways(ax: Axes, result, operators: Sequence[str]) -> str:
     """Draw every operator's probability, the right one bold; both readings as a title."""
     steps = [e["step"] for e in result.history]
-    for i, (name, colour) in enumerate(operator_colours(operators).items()):
+    for i, (name, colour) in enumerate(theme.operator_colours(operators).items()):
         way, width = [e["probability"][i] for e in result.history], 1.2
         if name == result.cheapest:
             name, width = f"{name} (right)", 3
@@ -128,7 +118,7 @@ def confusion(races: Sequence, field: Mapping[str, str]) -> Picture:
 
     field: receptive field by operator; operators of one field stand together, in one frame.
     """
-    figure, (axes,) = canvas(1, 2, height=3.6, sharey=True)
+    figure, (axes,) = theme.canvas(1, 2, height=3.6, sharey=True)
     names = [n for f in dict.fromkeys(field.values()) for n in field if field[n] == f]
     planted = [n for n in names if any(r.planted == n for r in races)]
     right = {}
@@ -150,8 +140,7 @@ def confusion(races: Sequence, field: Mapping[str, str]) -> Picture:
         f"Argmax finds the receptive field (frames) in {right['argmax']} of {len(races)} answers, "
         f"projection in {right['projection']}"
     )
-    finding(figure, title)
-    return Picture(figure, f"{title}.")
+    return titled(figure, title)
 
 
 def _counts(ax: Axes, counts: np.ndarray) -> None:

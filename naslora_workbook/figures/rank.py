@@ -6,18 +6,10 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import (
-    ADAPTER,
-    BASE,
-    DIVERGING,
-    PREDICTION,
-    blank,
-    canvas,
-    finding,
-)
+from naslora_workbook.figures import theme
+from naslora_workbook.figures.picture import Picture, titled
 
-KEPT, LOST = ADAPTER["lora"], "#CCCCCC"
+KEPT, LOST = theme.ADAPTER["lora"], "#CCCCCC"
 FEW, SHOWN, CORNER = 4, 32, 48  # directions in the title, bars, rows and columns of the inset
 
 
@@ -29,7 +21,10 @@ def spectrum(changes: Sequence[Tensor]) -> Picture:
     """
     random = [_random_like(c, seed) for seed, c in enumerate(changes)]
     figure, (left, right) = _two_axes(changes[0])
-    for which, colour, label in ((random, BASE, "random, same norm"), (changes, KEPT, "learned")):
+    for which, colour, label in (
+        (random, theme.BASE, "random, same norm"),
+        (changes, KEPT, "learned"),
+    ):
         for i, change in enumerate(which):
             values = torch.linalg.svdvals(change)
             style = {"color": colour, "lw": 1.1, "label": None if i else label}
@@ -38,12 +33,11 @@ def spectrum(changes: Sequence[Tensor]) -> Picture:
     left.set_ylim(bottom=0)
     left.legend(loc="upper right")
     title = _finding(changes, random)
-    finding(figure, title)
-    return Picture(figure, f"{title}. One line for each of {len(changes)} matrices.")
+    return titled(figure, title, f"One line for each of {len(changes)} matrices.")
 
 
 def _two_axes(change: Tensor):
-    figure, axes = canvas(1, 2, height=2.7)
+    figure, axes = theme.canvas(1, 2, height=2.7)
     left, right = axes[0]
     left.set(xlabel="direction", ylabel="singular value")
     right.set(xlabel="rank r, first directions kept", ylabel="share of the squared norm")
@@ -86,21 +80,20 @@ def cut(ax: Axes, change: Tensor, rank: int) -> str:
     ax.bar(shown, values[: len(shown)].tolist(), color=colours, width=1)
     ax.set(xlabel="direction", yticks=[])
     inset = ax.inset_axes((0.3, 0.42, 0.7, 0.55))
-    blank(inset)
+    theme.blank(inset)
     limit = 3 * float(change.std())
     kept = (u[:, :rank] * values[:rank]) @ v[:rank]
     corner = kept[:CORNER, :CORNER].cpu().numpy()
-    inset.imshow(corner, cmap=DIVERGING, vmin=-limit, vmax=limit, aspect="auto")
+    inset.imshow(corner, cmap=theme.DIVERGING, vmin=-limit, vmax=limit, aspect="auto")
     return f"rank {rank}: {float(_held(values)[rank - 1]):.0%} kept"
 
 
 def surviving(scores: Mapping[int, float], whole: float) -> Picture:
     """Dice over the rank at which a change was cut, with the uncut change as a line."""
-    figure, axes = canvas(height=2.5)
-    ax = axes[0, 0]
-    ax.axhline(whole, color=BASE, ls="--", lw=1, label="nothing cut")
+    figure, ax = theme.chart(2.5)
+    ax.axhline(whole, color=theme.BASE, ls="--", lw=1, label="nothing cut")
     places, label = range(len(scores)), "cut to rank r"
-    ax.plot(places, list(scores.values()), "o-", color=PREDICTION, label=label)
+    ax.plot(places, list(scores.values()), "o-", color=theme.PREDICTION, label=label)
     ax.set(xlabel="rank r of every change", ylabel="validation Dice")
     ax.set_xticks(places, list(scores))
     ax.margins(y=0.15)
@@ -109,5 +102,5 @@ def surviving(scores: Mapping[int, float], whole: float) -> Picture:
     title = f"Dice {scores[first]:.2f} at rank {first}, " + ", ".join(
         f"{scores[r]:.2f} at {r}" for r in others[:3]
     )
-    finding(ax, f"{title}; {whole:.2f} uncut")
+    theme.finding(ax, f"{title}; {whole:.2f} uncut")
     return Picture(figure, f"{title}; {whole:.2f} uncut.")

@@ -6,21 +6,13 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from naslora_workbook.figures import theme
 from naslora_workbook.figures.operators import as_array
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import (
-    ADAPTER,
-    INK,
-    OPERATORS,
-    SEQUENTIAL,
-    WIDTH,
-    canvas,
-    finding,
-)
+from naslora_workbook.figures.picture import Picture, titled
 from naslora_workbook.figures.widgets import explore
 
 LETTERS = 14  # points, of an expert's number on its window
-EXPERTS = OPERATORS[1:]
+EXPERTS = theme.OPERATORS[1:]
 
 
 def fields(rows: Mapping[str, Sequence[Tensor]]) -> Picture:
@@ -29,19 +21,21 @@ def fields(rows: Mapping[str, Sequence[Tensor]]) -> Picture:
     rows: by the kind of kernel. Drawn is the root of its share, on one scale for all.
     """
     count = len(next(iter(rows.values())))
-    figure, axes = canvas(len(rows), count, height=len(rows) * (WIDTH / count + 0.2) + 0.3)
+    figure, axes = theme.canvas(
+        len(rows), count, height=len(rows) * (theme.WIDTH / count + 0.2) + 0.3
+    )
     shares = {n: [as_array(f) / as_array(f).sum() for f in row] for n, row in rows.items()}
     owns = {n: [float(f[len(f) // 2, len(f) // 2]) for f in row] for n, row in shares.items()}
     for line, (name, row) in zip(axes, shares.items(), strict=True):
         for ax, share, own in zip(line, row, owns[name], strict=True):
-            ax.imshow(np.sqrt(share), cmap=SEQUENTIAL, vmin=0, vmax=1)
+            ax.imshow(np.sqrt(share), cmap=theme.SEQUENTIAL, vmin=0, vmax=1)
             ax.set(xticks=[], yticks=[], xlabel=f"own {own:.0%}")
         line[0].set_ylabel(name)
     for i, ax in enumerate(axes[0], 1):
         ax.set_title(f"scale {i}", loc="center")
     parts = (f"{own[0]:.0%} to {own[-1]:.0%} ({name})" for name, own in owns.items())
     title = f"A token's share in its own output, scale 1 to {count}: " + ", ".join(parts)
-    finding(figure, title)
+    theme.finding(figure, title)
     return Picture(figure, title)
 
 
@@ -59,9 +53,9 @@ def router_walk(
         at = list(places).index(place)
         _shares(axes[0], shares[at])
         for ax, (name, values) in zip(axes[1:], losses.items(), strict=True):
-            colour = ADAPTER["conv_lora" if name.startswith("top") else "nas_lora"]
+            colour = theme.ADAPTER["conv_lora" if name.startswith("top") else "nas_lora"]
             ax.plot(places, values, "o-", ms=2, lw=0.8, color=colour)
-            ax.plot(place, values[at], "o", ms=7, mfc="none", mec=INK, mew=1.5)
+            ax.plot(place, values[at], "o", ms=7, mfc="none", mec=theme.INK, mew=1.5)
             span = max(values) - min(values)
             ax.set(xlabel="angle of the router", title=f"{name}: range {span:.0e}")
             ax.ticklabel_format(useOffset=False)
@@ -77,7 +71,7 @@ def router_walk(
 def _shares(ax, shares: Sequence[float]) -> None:
     """The router's shares as bars, the largest in colour."""
     best = int(np.argmax(shares))
-    colours = [ADAPTER["conv_lora"] if i == best else "#CCCCCC" for i in range(len(shares))]
+    colours = [theme.ADAPTER["conv_lora"] if i == best else "#CCCCCC" for i in range(len(shares))]
     ax.bar(range(1, len(shares) + 1), shares, color=colours)
     ax.set(xlabel="expert", ylabel="softmax share", ylim=(0, 1))
     ax.set_xticks(range(1, len(shares) + 1))
@@ -90,8 +84,7 @@ def routes(photo: np.ndarray, chosen: Mapping[str, Tensor], window: int | None =
     window: their side in pixels where they do not divide the image (the last ones are cut off).
     """
     columns = min(3, len(chosen))
-    rows = -(-len(chosen) // columns)
-    figure, axes = canvas(rows, columns, height=rows * (WIDTH / columns - 0.3))
+    figure, axes = theme.grid(len(chosen), columns, theme.WIDTH / columns - 0.3)
     for ax in axes.flat:
         ax.axis("off")
     for ax, (name, experts) in zip(axes.flat, chosen.items(), strict=False):
@@ -103,8 +96,7 @@ def routes(photo: np.ndarray, chosen: Mapping[str, Tensor], window: int | None =
         f"In {apart} of {len(windowed)} windowed blocks, windows of one image go to different "
         "experts"
     )
-    finding(figure, title)
-    return Picture(figure, f"{title}. {_in_words(chosen)}")
+    return titled(figure, title, _in_words(chosen))
 
 
 def _route(ax, photo: np.ndarray, experts: np.ndarray, window: int | None) -> None:
@@ -122,7 +114,7 @@ def _route(ax, photo: np.ndarray, experts: np.ndarray, window: int | None) -> No
         middle = (place[0] + wide / 2, place[1] + high / 2)
         badge = {"boxstyle": "circle,pad=0.2", "fc": "white", "ec": colour, "lw": 3}
         style = {"ha": "center", "va": "center", "fontsize": LETTERS, "fontweight": "bold"}
-        ax.annotate(str(int(expert)), middle, color=INK, bbox=badge, **style)
+        ax.annotate(str(int(expert)), middle, color=theme.INK, bbox=badge, **style)
 
 
 def _in_words(chosen: Mapping[str, Tensor]) -> str:

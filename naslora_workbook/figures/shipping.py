@@ -7,38 +7,31 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from naslora_core.training.metrics import iou
+from naslora_workbook.figures import theme
 from naslora_workbook.figures.masks import overlay
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import (
-    ADAPTER,
-    BASE,
-    INK,
-    PREDICTION,
-    SEQUENTIAL,
-    blank,
-    canvas,
-    finding,
-)
+from naslora_workbook.figures.picture import Picture, titled
 
 SAME = 1e-4  # a relative error below this is rounding
-READINGS = {"projection": INK, "argmax": ADAPTER["nas_lora"]}  # as in `race`; both opaque
+READINGS = {
+    "projection": theme.INK,
+    "argmax": theme.ADAPTER["nas_lora"],
+}  # as in `race`; both opaque
 LEAST = 1e-4  # where the axis of unexplained energy begins
 
 
 def borders(errors: Mapping[str, np.ndarray]) -> Picture:
     """Relative errors `H W` of folds at every token, on one scale."""
-    figure, axes = canvas(1, len(errors), height=2.45)
+    figure, axes = theme.canvas(1, len(errors), height=2.45)
     top = max(float(np.max(e)) for e in errors.values())
     for ax, (name, error) in zip(axes[0], errors.items(), strict=True):
-        shown = ax.imshow(error, cmap=SEQUENTIAL, vmin=0, vmax=top)
-        blank(ax)
+        shown = ax.imshow(error, cmap=theme.SEQUENTIAL, vmin=0, vmax=top)
+        theme.blank(ax)
         ax.set(title=name, xlabel=f"{_wrong(error):.0%} of tokens wrong")
     figure.colorbar(shown, ax=axes, label="error / largest value")
     exact = [n for n, e in errors.items() if not _wrong(e)]
     title = f"Exact at every token: {', '.join(exact) or 'none'} ({len(exact)} of {len(errors)})"
-    finding(figure, title)
     said = "; ".join(f"{name} wrong at {_wrong(e):.0%} of tokens" for name, e in errors.items())
-    return Picture(figure, f"{title}. {said}.")
+    return titled(figure, title, f"{said}.")
 
 
 def _wrong(error) -> float:
@@ -52,9 +45,11 @@ def clock(groups: Mapping[str, Mapping[str, Sequence[float]]]) -> Picture:
     resolve. Named are the others whose median lies outside of the control's range.
     """
     rows = [(g, n, *spread) for g, named in groups.items() for n, spread in named.items()]
-    figure, axes = canvas(height=0.9 + 0.26 * len(rows))
-    ax, colours = axes[0, 0], dict(zip(groups, (PREDICTION, BASE, *ADAPTER.values()), strict=False))
-    ax.axvline(1, color=INK, lw=1)
+    figure, ax = theme.chart(0.9 + 0.26 * len(rows))
+    colours = dict(
+        zip(groups, (theme.PREDICTION, theme.BASE, *theme.ADAPTER.values()), strict=False)
+    )
+    ax.axvline(1, color=theme.INK, lw=1)
     for y, (group, _, middle, low, high) in enumerate(rows):
         ax.plot((low, high), (y, y), color=colours[group], lw=5, alpha=0.35, solid_capstyle="butt")
         ax.plot(middle, y, "o", color=colours[group], ms=5)
@@ -68,9 +63,8 @@ def clock(groups: Mapping[str, Mapping[str, Sequence[float]]]) -> Picture:
     clear = [f"{n}, {g}" for g, of in groups.items() for n in _outside(of)]
     controls = " and ".join(sorted({next(iter(of)) for of in groups.values()}))
     title = f"Medians outside of the {controls} range: {'; '.join(clear) or 'none'}"
-    finding(ax, title)
     said = "; ".join(f"{n}, {g}: {m:.2f} ({lo:.2f} to {hi:.2f})" for g, n, m, lo, hi in rows)
-    return Picture(figure, f"{title}. {said}.")
+    return titled(figure, title, f"{said}.", at=ax)
 
 
 def _outside(named: Mapping[str, Sequence[float]]) -> list[str]:
@@ -94,21 +88,23 @@ def discretised(
     """
     blocks = list(next(iter(named.values())))
     ratios = {"width_ratios": (2.1, 1)}
-    figure, axes = canvas(1, 2, height=0.9 + 0.36 * len(blocks), gridspec_kw=ratios)
+    figure, axes = theme.canvas(1, 2, height=0.9 + 0.36 * len(blocks), gridspec_kw=ratios)
     left, right = axes[0]
     for step, (reading, chosen) in enumerate(named.items()):
         for y, (operator, residual) in enumerate(chosen.values()):
             place, shown = y + 0.36 * (step - 0.5), max(residual, LEAST)
             left.barh(place, shown - LEAST, 0.3, LEAST, color=READINGS[reading])
             left.text(1.6, place, operator, va="center", fontsize=8)
-    left.axvline(tolerance, color=INK, ls=":", lw=1)
+    left.axvline(tolerance, color=theme.INK, ls=":", lw=1)
     left.set(xscale="log", xlim=(LEAST, 60), xlabel="share of the path's energy that is lost")
     left.set_yticks(range(len(blocks)), blocks)
     left.set_xticks([1e-4, 1e-3, 1e-2, 1e-1, 1], ["≤.0001", ".001", ".01", ".1", "1"])
     left.minorticks_off()
     left.invert_yaxis()
     lines = [Line2D([], [], color=c, lw=7, label=r) for r, c in READINGS.items()]
-    right.bar(range(len(dice)), list(dice.values()), color=[READINGS.get(n, BASE) for n in dice])
+    right.bar(
+        range(len(dice)), list(dice.values()), color=[READINGS.get(n, theme.BASE) for n in dice]
+    )
     for x, value in enumerate(dice.values()):
         right.text(x, value, f"{value:.3f}", ha="center", va="bottom", fontsize=8)
     right.set_xticks(range(len(dice)), dice, fontsize=8)
@@ -116,9 +112,8 @@ def discretised(
     figure.legend(handles=lines, loc="outside lower left", ncols=2)
     lost = (f"{r} {sum(v > tolerance for _, v in c.values())}" for r, c in named.items())
     title = f"Blocks (of {len(blocks)}) that lose more than {tolerance:.0%}: {', '.join(lost)}"
-    finding(figure, title)
     said = ", ".join(f"{n} {v:.3f}" for n, v in dice.items())
-    return Picture(figure, f"{title}. Dice: {said}.")
+    return titled(figure, title, f"Dice: {said}.")
 
 
 def unprompted(image, truth, found: Mapping[str, Sequence[Mapping]]) -> Picture:
@@ -127,7 +122,7 @@ def unprompted(image, truth, found: Mapping[str, Sequence[Mapping]]) -> Picture:
     Each mask has a colour; the numbers are of the mask nearest to the truth: its IoU, and SAM's
     guess of it.
     """
-    figure, axes = canvas(1, max(3, len(found)), height=2.75)
+    figure, axes = theme.canvas(1, max(3, len(found)), height=2.75)
     for ax in axes[0, len(found) :]:
         ax.axis("off")
     for ax, (name, records) in zip(axes[0], found.items(), strict=False):
@@ -141,5 +136,4 @@ def unprompted(image, truth, found: Mapping[str, Sequence[Mapping]]) -> Picture:
             real = iou(best["segmentation"], there)
             ax.set_xlabel(f"best IoU {real:.2f}, SAM says {best['predicted_iou']:.2f}")
     title = "Masks: " + ", ".join(f"{name} {len(records)}" for name, records in found.items())
-    finding(figure, title)
-    return Picture(figure, f"{title}. Each mask has a colour, the truth is outlined.")
+    return titled(figure, title, "Each mask has a colour, the truth is outlined.")

@@ -4,24 +4,17 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import torch
 from matplotlib.patches import Rectangle
 from scipy import stats
 from torch import Generator, Tensor, randn
 
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import (
-    ADAPTER,
-    BASE,
-    INK,
-    PREDICTION,
-    PROMPT_OUT,
-    blank,
-    canvas,
-    finding,
-)
+from naslora_workbook.figures import theme
+from naslora_workbook.figures.picture import Picture, titled
+from naslora_workbook.figures.tokens import attention_weights
 
-LINES = (PREDICTION, BASE, ADAPTER["fixed_conv"], INK)
-STYLES, MARKS = ("-", "--", "-", ":"), ("o", "s", "^", "v")
+LINES = (theme.PREDICTION, theme.BASE, theme.ADAPTER["fixed_conv"], theme.INK)
+DASHES, MARKS = ("-", "--", "-", ":"), ("o", "s", "^", "v")
 
 
 def support(layer: Callable, x: Tensor, at: tuple[int, int]) -> Tensor:
@@ -42,19 +35,24 @@ def supports(
 ) -> Picture:
     """The gradient support of one token under several layers, on the map with its windows."""
     seen = {name: support(layer, x, at) for name, layer in layers.items()}
-    figure, axes = canvas(1, len(seen), height=2.15)
+    figure, axes = theme.canvas(1, len(seen), height=2.15)
     for ax, (name, reached) in zip(axes[0], seen.items(), strict=True):
         ax.imshow(reached.numpy(), cmap="Blues", vmin=0, vmax=1.6)
         for i in range(len(reached) + 1):
             for line in (ax.axhline, ax.axvline):
-                line(i - 0.5, color=INK if i % window == 0 else "#DDDDDD", lw=0.5, clip_on=False)
+                line(
+                    i - 0.5,
+                    color=theme.INK if i % window == 0 else "#DDDDDD",
+                    lw=0.5,
+                    clip_on=False,
+                )
         place = (at[1] - 0.5, at[0] - 0.5)
-        ax.add_patch(Rectangle(place, 1, 1, fc="none", ec=PROMPT_OUT, lw=2))
-        blank(ax)
+        ax.add_patch(Rectangle(place, 1, 1, fc="none", ec=theme.PROMPT_OUT, lw=2))
+        theme.blank(ax)
         ax.set_title(f"{name}:\n{int(reached.sum())} tokens")
     counts = ", ".join(f"{name} {int(reached.sum())}" for name, reached in seen.items())
     *first, last = (str(int(reached.sum())) for reached in seen.values())
-    finding(figure, f"{', '.join(first)} and {last} tokens can influence one token")
+    theme.finding(figure, f"{', '.join(first)} and {last} tokens can influence one token")
     return Picture(figure, f"Tokens with a gradient on one token: {counts}.")
 
 
@@ -63,10 +61,10 @@ def drift(lines: Mapping[str, Sequence[float]], places: Sequence[int], across: S
 
     places: its token column at each step; across: the columns at which it lies in two windows.
     """
-    figure, axes = canvas(1, 2, height=2.7)
+    figure, axes = theme.canvas(1, 2, height=2.7)
     for i, (name, values) in enumerate(lines.items()):
         ax = axes[0, i // 2]  # two encoders, two operators: each pair has its own scale
-        style = {"color": LINES[i], "ls": STYLES[i], "marker": MARKS[i], "ms": 4}
+        style = {"color": LINES[i], "ls": DASHES[i], "marker": MARKS[i], "ms": 4}
         ax.plot(places, values, label=name, **style)
     for ax in axes[0]:
         ax.axvspan(min(across) - 0.5, max(across) + 0.5, color="#EEEEEE", zorder=-1, lw=0)
@@ -78,7 +76,7 @@ def drift(lines: Mapping[str, Sequence[float]], places: Sequence[int], across: S
     ends = {name: _peaks(values, places, across) for name, values in lines.items()}
     first = next(iter(ends))
     title = "{}: {:.2f} across the border, at most {:.2f} within a window"
-    finding(figure, title.format(first, *ends[first]))
+    theme.finding(figure, title.format(first, *ends[first]))
     return Picture(figure, "; ".join(title.format(n, *e) for n, e in ends.items()) + ".")
 
 
@@ -100,17 +98,17 @@ def gains(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Pi
 
     runs: encoder -> probe -> images -> one gain a seed; with their 95 % intervals.
     """
-    figure, axes = canvas(1, len(runs), height=2.9, sharey=True)
+    figure, axes = theme.canvas(1, len(runs), height=2.9, sharey=True)
     said = []
     for ax, (encoder, probes) in zip(axes[0], runs.items(), strict=True):
         for i, (probe, counts) in enumerate(probes.items()):
             found = np.array([interval(values) for values in counts.values()])
             at = np.arange(len(counts)) + 0.08 * (i - 1)
             bars = (found[:, 0] - found[:, 1], found[:, 2] - found[:, 0])
-            colour = (ADAPTER["fixed_conv"], PREDICTION, BASE)[i % 3]
+            colour = (theme.ADAPTER["fixed_conv"], theme.PREDICTION, theme.BASE)[i % 3]
             ax.errorbar(at, found[:, 0], bars, marker=MARKS[i], color=colour, label=probe, ms=5)
             said.append(f"{encoder}, {probe}: " + ", ".join(f"{m:+.3f}" for m in found[:, 0]))
-        ax.axhline(0, color=INK, lw=1)
+        ax.axhline(0, color=theme.INK, lw=1)
         ax.set_xticks(range(len(counts)), list(counts))
         ax.set(xlabel="training images", title=encoder)
     axes[0, 0].set_ylabel("AUC minus the linear probe's")
@@ -121,7 +119,7 @@ def gains(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Pi
     ends = [(n, interval(counts[n])[0]) for n in (min(counts), max(counts))]
     ends = " and ".join(f"{m:+.3f} with {n} images" for n, m in ends)
     title = f"{name.capitalize()} encoder, {probe}: {ends}"
-    finding(figure, title)
+    theme.finding(figure, title)
     return Picture(figure, "Gains over a linear probe. " + "; ".join(said) + ".")
 
 
@@ -140,3 +138,52 @@ class Verdicts(dict):
             for claim, found in self.items()
         )
         return f"<table><tr><th>hypothesis</th><th>measured</th><th>verdict</th></tr>{rows}</table>"
+
+
+STYLES = (("-", "o", theme.BASE), ("--", "s", theme.ADAPTER["lora"]))
+
+
+@torch.no_grad()
+def attention_distance(encoder, pixels: Tensor) -> list[float]:
+    """Mean distance in tokens from a token to those that it attends to, a number a block.
+
+    pixels: preprocessed images `B 3 S S`. Mean over heads, tokens and images. In a windowed block
+    no distance can exceed the window.
+    """
+    inputs: list[Tensor] = []
+    hooks = [
+        block.attn.register_forward_pre_hook(lambda _, x: inputs.append(x[0]))
+        for block in encoder.blocks
+    ]
+    encoder(pixels)
+    for hook in hooks:
+        hook.remove()
+    found = []
+    for block, windows in zip(encoder.blocks, inputs, strict=True):
+        far = _distances(*windows.shape[1:3]).to(windows)
+        means = [(attention_weights(block.attn, w[None]) * far).sum(-1).mean() for w in windows]
+        found.append(float(torch.stack(means).mean()))
+    return found
+
+
+def _distances(height: int, width: int) -> Tensor:
+    """Euclidean distances `hw hw` between the tokens of a map."""
+    place = torch.cartesian_prod(torch.arange(float(height)), torch.arange(float(width)))
+    return torch.cdist(place, place)
+
+
+def distances(lines: Mapping[str, Sequence[float]], windowed: Sequence[bool]) -> Picture:
+    """Attention distance over the blocks, a line a model; windowed: which blocks have windows."""
+    figure, ax = theme.chart(2.7)
+    for (name, values), (line, mark, colour) in zip(lines.items(), STYLES, strict=False):
+        ax.plot(range(len(values)), values, line, marker=mark, color=colour, label=name)
+    labels = [f"{i}\n{'window' if w else 'global'}" for i, w in enumerate(windowed)]
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set(xlabel="block", ylabel="distance in tokens", ylim=(0, None))
+    figure.legend(loc="outside lower left", ncols=2)
+    ax.axhline(0, color=theme.INK, lw=0.5)
+    before, after = list(lines.values())[:2]
+    most = max(abs(b - a) for a, b in zip(before, after, strict=True))
+    title = f"Adaptation changes the attention distance of a block by at most {most:.2f} tokens"
+    said = "; ".join(f"{n}: {', '.join(f'{v:.1f}' for v in of)}" for n, of in lines.items())
+    return titled(figure, title, f"By block, {said}.")

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import ADAPTER, BASE, INK, PREDICTION, canvas, finding
+from naslora_workbook.figures.picture import Picture, titled
+from naslora_workbook.figures.theme import ADAPTER, BASE, INK, PREDICTION, canvas, chart
 
 COLOURS = {"weights": BASE, "alpha": ADAPTER["nas_lora"]}
 LANES = [(kind, half) for kind in COLOURS for half in "AB"]
@@ -29,8 +29,7 @@ def timeline(schedules: Sequence) -> Picture:
     axes[0].set_yticks(range(len(LANES)), [f"{kind} on {half}" for kind, half in LANES])
     counts = ", ".join(f"{s.alpha_steps} of {s.steps} ({s.name})" for s in schedules)
     title = f"Steps that move alpha: {counts}"
-    finding(figure, title)
-    return Picture(figure, f"{title}. A and B are the halves of the training images.")
+    return titled(figure, title, "A and B are the halves of the training images.")
 
 
 def _name_stages(ax: Axes, schedule) -> None:
@@ -64,19 +63,17 @@ def controls(ranks: Mapping[str, Sequence[tuple[float, float]]]) -> Picture:
     first, total = next(iter(ranks)), len(next(iter(ranks.values())))
     parts = [f"{measure} {above[measure, first]}" for measure in ("certainty", "steadiness")]
     title = f"Above 95 % of noise, of {total} searches for a {first}: {', '.join(parts)}"
-    finding(figure, title)
     told = "; ".join(f"{kind}, {measure}: {n}" for (measure, kind), n in above.items())
-    return Picture(figure, f"{title}. {told}.")
+    return titled(figure, title, f"{told}.")
 
 
 def winner_tiles(winners: Mapping[str, Sequence[tuple]]) -> Picture:
     """`who_won` in full width; the title counts the blocks that skip and none win."""
-    figure, ((ax,),) = canvas(height=0.33 * len(winners) + 0.9)
+    figure, ax = chart(0.33 * len(winners) + 0.9)
     who_won(ax, winners)
     each = [operator for row in winners.values() for operator, _ in row]
     title = f"Skip wins {each.count('skip')} and none {each.count('none')} of {len(each)} blocks"
-    finding(figure, title)
-    return Picture(figure, f"{title}. {_told(winners)}")
+    return titled(figure, title, _told(winners))
 
 
 def who_won(ax: Axes, winners: Mapping[str, Sequence[tuple] | None]) -> str:

@@ -8,18 +8,10 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Patch
 from scipy import stats
 
+from naslora_workbook.figures import theme
 from naslora_workbook.figures.masks import overlay
 from naslora_workbook.figures.operators import as_array, in_words, plain
 from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import (
-    ADAPTER,
-    BASE,
-    INK,
-    WIDTH,
-    finding,
-    new_figure,
-    operator_colours,
-)
 
 MARGIN = 0.02  # Dice: a gain that stays inside of it is none
 
@@ -45,23 +37,23 @@ def story(
     """
     found = plain(genotype)
     blocks = len(found["blocks"])
-    tile = WIDTH / 3 * np.shape(image)[0] / np.shape(image)[1]
+    tile = theme.WIDTH / 3 * np.shape(image)[0] / np.shape(image)[1]
     heights = (tile + 0.32, 1.25 + 0.28 * (blocks + 1))
-    figure = new_figure((WIDTH, sum(heights)), "constrained")
+    figure = theme.new_figure((theme.WIDTH, sum(heights)), "constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=heights)
     _images(top.subplots(1, 3), image, truth, box, (base_mask, adapted_mask), scores)
     left, right = bottom, None
     if differences is not None:
         left, right = bottom.subfigures(1, 2, width_ratios=(2.2, 1))
     choices(left.subplots(), found, kernels)
-    names, colours = found["operators"], operator_colours(found["operators"])
+    names, colours = found["operators"], theme.operator_colours(found["operators"])
     handles = [Patch(color=colours[n]) for n in names]
     left.legend(handles, names, loc="outside lower left", ncols=3, handlelength=0.8)
     facts = [f"Dice on this image: base with a box {scores[0]:.2f}, adapted {scores[1]:.2f}"]
     if right:
         facts.insert(0, f"NAS-LoRA minus LoRA: {paired_seeds(right.subplots(), differences)}")
     title = title or facts.pop(0)
-    finding(figure, title)
+    theme.finding(figure, title)
     return Picture(figure, ". ".join([title, *facts, in_words(found["blocks"])]))
 
 
@@ -81,7 +73,7 @@ def choices(ax: Axes, genotype: dict, kernels: Mapping[str, object]) -> None:
     A kernel `r r k k` is shown as the norm of each of its taps: dark where it looks.
     """
     names, blocks = genotype["operators"], genotype["blocks"]
-    colours = operator_colours(names)
+    colours = theme.operator_colours(names)
     uniform = {"block": "before", "probability": [1 / len(names)] * len(names)}
     for row, block in enumerate([uniform, *blocks]):
         starts = np.cumsum([0, *block["probability"][:-1]])
@@ -112,7 +104,7 @@ def _tile(ax: Axes, kernel, x: float, y: float) -> None:
     norm = np.sqrt(np.linalg.norm(as_array(kernel), axis=(0, 1)))  # the root shows weak taps too
     shown = OffsetImage(norm, zoom=17 / len(norm), cmap="Greys", interpolation="nearest")
     shown.image.set_clim(0, norm.max() or 1)
-    frame = {"edgecolor": BASE, "linewidth": 0.8}
+    frame = {"edgecolor": theme.BASE, "linewidth": 0.8}
     ax.add_artist(AnnotationBbox(shown, (x, y), pad=0.05, bboxprops=frame))
 
 
@@ -120,12 +112,12 @@ def paired_seeds(ax: Axes, differences) -> str:
     """A dot a seed around the zero line, the mean as a bar; the finding in words."""
     groups = differences if isinstance(differences, Mapping) else {"": differences}
     values = [np.asarray(v, float) for v in groups.values()]
-    colour = ADAPTER["nas_lora"]
+    colour = theme.ADAPTER["nas_lora"]
     for place, each in enumerate(values):
         spread = np.linspace(-0.25, 0.25, len(each)) if len(each) > 1 else np.zeros(1)
         ax.plot(place + spread, each, "o", color=colour, ms=6, mec="white")
         ax.plot([place - 0.35, place + 0.35], [each.mean()] * 2, color=colour)
-    ax.axhline(0, color=INK, lw=1)
+    ax.axhline(0, color=theme.INK, lw=1)
     ax.set(xlim=(-0.6, len(values) - 0.4), xticks=range(len(values)), xticklabels=groups)
     ax.tick_params("x", rotation=30 if len(values) > 1 else 0, length=0)
     ax.margins(y=0.2)

@@ -85,6 +85,24 @@ def canvas(rows: int = 1, columns: int = 1, height: float = 2.5, **options):
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def chart(height: float) -> tuple[Figure, Axes]:
+    """A figure WIDTH inches wide with one pair of axes."""
+    figure, axes = canvas(height=height)
+    return figure, axes[0, 0]
+
+
+def grid(count: int, columns: int, row: float, more: float = 0, **options):
+    """A figure with `count` axes in so many columns, `row` inches high each; the rest is empty.
+
+    more: inches for title and legend. Returns the figure and all axes, `rows columns`.
+    """
+    rows = -(-count // columns)
+    figure, axes = canvas(rows, columns, height=rows * row + more, **options)
+    for ax in axes.flat[count:]:
+        ax.axis("off")
+    return figure, axes
+
+
 def finding(target: Axes | Figure, title: str) -> None:
     """Write what a reader should see, as a sentence, above axes or above the whole figure."""
     if isinstance(target, Axes):

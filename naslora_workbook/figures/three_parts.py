@@ -1,16 +1,17 @@
 """SAM's three parts as boxes and arrows, with the shapes that pass between them."""
 
-from naslora_workbook.figures.boxes import FROZEN, arrow, box
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import BASE, INK, PROMPT, canvas, finding
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
+
+from naslora_workbook.figures.picture import Picture, titled
+from naslora_workbook.figures.theme import BASE, INK, PROMPT, chart
 
 
 def three_parts(sam) -> Picture:
     """Image encoder, prompt encoder and mask decoder of a SAM: sizes, parameters, shapes."""
     encoder, prompts = sam.image_encoder, sam.prompt_encoder
     side, (h, w), c = encoder.img_size, prompts.image_embedding_size, prompts.embed_dim
-    figure, axes = canvas(height=2.9)
-    ax = axes[0, 0]
+    figure, ax = chart(2.9)
     ax.set(xlim=(-0.5, 100.5), ylim=(0, 41))
     ax.axis("off")
     box(ax, 0, 25, 18, 10, f"image\n3 × {side} × {side}", INK)
@@ -27,9 +28,8 @@ def three_parts(sam) -> Picture:
     arrow(ax, (82, 22), (87, 26))
     arrow(ax, (82, 17), (87, 12))
     title = _title(sam)
-    finding(figure, title)
     parts = f"{_encoder(encoder)}; {_decoder(sam.mask_decoder)}".replace("\n", " ")
-    return Picture(figure, f"{title}. {parts}; embedding {c} × {h} × {w}.")
+    return titled(figure, title, f"{parts}; embedding {c} × {h} × {w}.")
 
 
 def millions(module) -> str:
@@ -55,3 +55,67 @@ def _encoder(encoder) -> str:
 
 def _decoder(decoder) -> str:
     return f"mask decoder\n{millions(decoder)}\n{len(decoder.transformer.layers)} two-way\nblocks"
+
+
+FROZEN, TRAINED, DATA = "#E8E8E8", "#FDEBC8", "#FFFFFF"
+
+
+def box(
+    ax: Axes,
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    text: str,
+    edge: str = INK,
+    fill: str = DATA,
+    **words,
+) -> None:
+    """A box with text in its middle; x, y: its lower left corner; words: as `Axes.text`'s."""
+    style = "round,pad=0,rounding_size=1.2"
+    ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=style, ec=edge, fc=fill, lw=1.5))
+    words = {"ha": "center", "va": "center", "linespacing": 1.3} | words
+    ax.text(x + width / 2, y + height / 2, text, **words)
+
+
+def funnel(
+    ax: Axes, x: float, y: float, width: float, left: float, right: float, text: str, edge: str
+) -> None:
+    """A matrix that changes the width of tokens: sides `left` and `right` high, centred on y."""
+    corners = [
+        (x, y - left / 2),
+        (x, y + left / 2),
+        (x + width, y + right / 2),
+        (x + width, y - right / 2),
+    ]
+    ax.add_patch(Polygon(corners, ec=edge, fc=TRAINED, lw=1.5))
+    ax.text(x + width / 2, y, text, ha="center", va="center", linespacing=1.2)
+
+
+def arrow(
+    ax: Axes, start, end, text: str = "", at=(0, 0), colour: str = INK, head: bool = True
+) -> None:
+    """From start to end, with text centred at `at`."""
+    style = {"arrowstyle": "-|>" if head else "-", "mutation_scale": 11, "color": colour, "lw": 1.2}
+    ax.add_patch(FancyArrowPatch(start, end, shrinkA=0, shrinkB=0, **style))
+    if text:
+        ax.text(*at, text, ha="center", va="center", linespacing=1.3)
+
+
+def path(ax: Axes, points, colour: str = INK) -> None:
+    """A line with corners that ends in an arrow."""
+    for start, end in zip(points[:-2], points[1:-1], strict=True):
+        arrow(ax, start, end, colour=colour, head=False)
+    arrow(ax, points[-2], points[-1], colour=colour)
+
+
+def plus(ax: Axes, x: float, y: float) -> None:
+    """The place where two streams are added."""
+    ax.text(
+        x,
+        y,
+        "+",
+        ha="center",
+        va="center",
+        bbox={"boxstyle": "circle,pad=0.15", "fc": DATA, "ec": INK},
+    )

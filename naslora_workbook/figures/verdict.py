@@ -4,17 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from naslora_workbook.figures.picture import Picture
-from naslora_workbook.figures.theme import (
-    ADAPTER,
-    BASE,
-    INK,
-    canvas,
-    finding,
-    operator_colours,
-)
+from naslora_workbook.figures import theme
+from naslora_workbook.figures.picture import Picture, titled
 
-COLOURS = (BASE, ADAPTER["lora"], ADAPTER["nas_lora"], ADAPTER["conv_lora"])
+COLOURS = (theme.BASE, theme.ADAPTER["lora"], theme.ADAPTER["nas_lora"], theme.ADAPTER["conv_lora"])
 MARKS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
 
 
@@ -23,7 +16,7 @@ def unexplained(blocks: Mapping[str, tuple]) -> Picture:
 
     blocks: by name (argmax, a reading with `projection` and `residual`).
     """
-    figure, ((ax,),) = canvas(height=0.9 + 0.35 * len(blocks))
+    figure, ax = theme.chart(0.9 + 0.35 * len(blocks))
     rows = {
         "map of single tokens (off-centre share)": lambda a, r: r.residual["conv_1x1"],
         "class that projection names": lambda a, r: r.residual.get(r.projection, 1),
@@ -33,7 +26,7 @@ def unexplained(blocks: Mapping[str, tuple]) -> Picture:
         shares = [100 * left(*block) for block in blocks.values()]
         style = {"color": colour, "ls": "", "ms": 7, "label": label}
         ax.plot(np.maximum(shares, 1e-3), range(len(blocks)), mark, **style)
-    ax.axvline(1, color=INK, ls=":", lw=1)
+    ax.axvline(1, color=theme.INK, ls=":", lw=1)
     ax.set(xscale="log", xlabel="share of the cell's energy left unexplained, % (dots: tolerance)")
     ax.set(yticks=range(len(blocks)), yticklabels=blocks, ylim=(len(blocks) - 0.5, -0.5))
     figure.legend(loc="outside lower left", ncols=1, handlelength=1)
@@ -41,8 +34,7 @@ def unexplained(blocks: Mapping[str, tuple]) -> Picture:
     ax.minorticks_off()
     shares = [100 * r.residual["conv_1x1"] for _, r in blocks.values()]
     title = f"A map of single tokens leaves {min(shares):.1f} to {max(shares):.1f} % of a cell"
-    finding(figure, title)
-    return Picture(figure, f"{title}.")
+    return titled(figure, title)
 
 
 def worth(
@@ -56,10 +48,10 @@ def worth(
 
     correlation: of ranks within blocks, by measure; chance: how far from 0 95 % of shuffles stay.
     """
-    figure, (axes,) = canvas(1, len(measures), 3.1, sharey=True)
+    figure, (axes,) = theme.canvas(1, len(measures), 3.1, sharey=True)
     for ax, (name, values) in zip(axes, measures.items(), strict=True):
-        ax.axhline(0, color=BASE, lw=1)
-        for i, (operator, colour) in enumerate(operator_colours(operators).items()):
+        ax.axhline(0, color=theme.BASE, lw=1)
+        for i, (operator, colour) in enumerate(theme.operator_colours(operators).items()):
             style = {"color": colour, "marker": MARKS[i % len(MARKS)], "ls": "", "ms": 6}
             ax.plot(values[:, i], importance[:, i], label=operator, **style)
         ax.set(xlabel=name, title=f"rank correlation {correlation[name]:+.2f}")
@@ -70,9 +62,8 @@ def worth(
         f"{name} {'better than' if r > chance else 'worse than' if r < -chance else 'like'} chance"
         for name, r in correlation.items()
     )
-    finding(figure, title)
     said = ", ".join(f"{name} {r:+.2f}" for name, r in correlation.items())
-    return Picture(figure, f"{title}. Rank correlations: {said}; 95 % of shuffles: {chance:.2f}.")
+    return titled(figure, title, f"Rank correlations: {said}; 95 % of shuffles: {chance:.2f}.")
 
 
 def responses(waves: Sequence[float], passed: Mapping[str, Sequence]) -> Picture:
@@ -80,10 +71,10 @@ def responses(waves: Sequence[float], passed: Mapping[str, Sequence]) -> Picture
 
     waves: per token; passed: name -> strength at each of them, 1 at the longest.
     """
-    figure, ((ax,),) = canvas(height=2.5)
-    colours = (INK, *operator_colours(range(9)).values())
+    figure, ax = theme.chart(2.5)
+    colours = (theme.INK, *theme.operator_colours(range(9)).values())
     for (name, values), colour in zip(passed.items(), colours, strict=False):
-        flat = {"ls": ":"} if colour == INK else {}
+        flat = {"ls": ":"} if colour == theme.INK else {}
         ax.plot(waves, values, color=colour, label=name, **flat)
     ax.set(xlabel="waves a token", ylabel="strength, 1 for flat maps", ylim=(0, None))
     figure.legend(loc="outside right center", handlelength=1)
@@ -91,28 +82,27 @@ def responses(waves: Sequence[float], passed: Mapping[str, Sequence]) -> Picture
     told = ", ".join(f"{name} {end:.2f}" for name, end in ends.items())
     values = list(ends.values())[1:] or [1.0]
     title = f"Cells pass the shortest waves {min(values):.2f} to {max(values):.2f} times"
-    finding(figure, f"{title} as strongly as flat maps")
+    theme.finding(figure, f"{title} as strongly as flat maps")
     return Picture(figure, f"{title} as strongly as flat maps: {told}.")
 
 
 def probed(scores: Mapping[str, Sequence], gains: Mapping[str, Sequence], unit: str) -> Picture:
     """Means with 95 % intervals (mean, low, high): of each model, and of paired differences."""
-    figure, (axes,) = canvas(1, 2, 0.8 + 0.3 * max(len(scores), len(gains)))
+    figure, (axes,) = theme.canvas(1, 2, 0.8 + 0.3 * max(len(scores), len(gains)))
     for ax, rows in zip(axes, (scores, gains), strict=True):
         for y, (mean, low, high) in enumerate(rows.values()):
-            colour = COLOURS[y % len(COLOURS)] if rows is scores else INK
+            colour = COLOURS[y % len(COLOURS)] if rows is scores else theme.INK
             ax.plot((low, high), (y, y), color=colour, lw=2)
             ax.plot(mean, y, MARKS[y], color=colour, ms=7)
         ax.set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
     axes[0].set_xlabel(unit)
     axes[1].set_xlabel("difference, paired by image")
-    axes[1].axvline(0, color=BASE, lw=1)
+    axes[1].axvline(0, color=theme.BASE, lw=1)
     said = [f"{name}: {verdict(*found)}" for name, found in gains.items()]
     title = "; ".join(said)
-    finding(figure, title)
     both = (scores | gains).items()
     each = ", ".join(f"{n} {m:.3f} ({lo:.3f} to {hi:.3f})" for n, (m, lo, hi) in both)
-    return Picture(figure, f"{title}. {each}.")
+    return titled(figure, title, f"{each}.")
 
 
 def verdict(mean: float, low: float, high: float) -> str:

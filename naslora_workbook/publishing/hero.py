@@ -8,7 +8,7 @@ from naslora_core.sam import load_sam
 from naslora_core.training.evaluation import evaluate
 from naslora_core.training.fitting import fit
 from naslora_core.training.prompts import box_of, components
-from naslora_workbook.figures.front_page import front_page
+from naslora_workbook.figures.registered import front_page
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.publishing.findings import leads, verdict_title
 from naslora_workbook.research.commands import command_line

@@ -92,6 +92,6 @@ def picture_of(target, yours, tolerance: float = 1e-5):
         return None
     if any(a.size < 2 for a in arrays):
         return None
-    from naslora_workbook.figures.panels import side_by_side
+    from naslora_workbook.figures.widgets import side_by_side
 
     return side_by_side(*arrays)
