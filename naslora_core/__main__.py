@@ -29,7 +29,7 @@ def main(words: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our lines, as `head` does, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (PermissionError, FileNotFoundError) as error:
+    except OSError as error:
         print(_sentence(error), file=sys.stderr)
         return 2
 

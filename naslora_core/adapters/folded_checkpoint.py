@@ -48,6 +48,8 @@ class Report:
         return [row for row in self.rows if row.side_macs < 0]
 
     def __str__(self) -> str:
+        if not self.rows:
+            return "The encoder has no adapter: it is the base's, with what was trained beside it."
         lines = [
             f"{r.block:>5}  {r.linear:<9} {r.folded:<10}  {r.side_macs:>10}  {r.why}"
             for r in self.rows

@@ -64,7 +64,7 @@ def number_of(kind: type, least: float, open_end: bool = False, most: float = ma
 
 
 count, whole, positive = number_of(int, 1), number_of(int, 0), number_of(float, 0, open_end=True)
-share, side = number_of(float, 0, most=1), number_of(int, 16)
+share, side = number_of(float, 0, most=1), number_of(int, 16, most=8192)
 
 
 class Help(argparse.HelpFormatter):

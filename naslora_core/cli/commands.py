@@ -75,6 +75,7 @@ def methods(arguments):
     option("--tile-objects", type=share, default=0.5, help="share of pieces that hold an object"),
     option("--head", default="plain", choices=("plain", "matched"), help="matched: many classes"),
     option("--validate-every", "--watch", type=whole, default=50, metavar="STEPS", help="0: never"),
+    option("--log", choices=("csv", "tensorboard"), help="beside events.jsonl, in a folder"),
     option("--patience", type=count, metavar="N", help="stop after so many without a better one"),
     MODEL,
     BASE,

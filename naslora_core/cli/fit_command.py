@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from naslora_core.adapters import adapt
@@ -33,9 +34,36 @@ def fit(arguments: argparse.Namespace) -> None:
         precision=a.precision, loss=a.loss, accumulate=a.accumulate,
         checkpointing=a.checkpointing, early_stopping=early_stopping, augment=a.augment,
         fabric=fabric, cache=a.cache, workers=a.workers, genotype_images=a.genotype_images,
+        on_event=_logging(a.log, out),
     )  # fmt: skip
     if fabric.is_global_zero:
         _report(result, a, out)
+
+
+def _logging(kind: str | None, out: Path) -> Callable[[dict], None] | None:
+    """What gives the numbers of every step to one of Fabric's loggers, in a folder of its name.
+
+    A run that goes on begins its next version there. UserError where TensorBoard is missing.
+    """
+    if kind is None:
+        return None
+    from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
+
+    try:
+        every = {"flush_logs_every_n_steps": 1} if kind == "csv" else {}
+        logger = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}[kind](out, kind, **every)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "--log tensorboard needs TensorBoard, which is not installed; run: python -m pip "
+            "install tensorboard, or take --log csv."
+        ) from error
+
+    def log(event: dict) -> None:
+        numbers = {k: v for k, v in event.items() if isinstance(v, int | float) and k != "step"}
+        logger.log_metrics(numbers, event["step"])
+        logger.save()
+
+    return log
 
 
 def _open(a: argparse.Namespace, speaks: bool) -> Dataset:

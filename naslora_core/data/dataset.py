@@ -140,7 +140,13 @@ def check_sample(sample: Sample) -> None:
         remedy = "make one, with a mask of zeros where there is none"
         raise UserError(f"{given}; expected Sample(image, mask, name); {remedy}.")
     for part, axes, wanted in (("image", 3, "`H W 3` in 0..255"), ("mask", 2, "`H W` of classes")):
-        values = np.asarray(getattr(sample, part))
+        values = getattr(sample, part)
+        if not hasattr(values, "dtype"):
+            raise UserError(
+                f"The {part} of {sample.name} is a {type(values).__name__}; expected an array, "
+                f"uint8 {wanted}; np.asarray makes one of pictures and lists."
+            )
+        values = np.asarray(values)
         shaped = values.ndim == axes and values.size and values.shape[2:] in ((), (3,))
         if values.dtype != np.uint8 or not shaped:
             given = f"is {values.dtype} `{' '.join(map(str, values.shape))}`"

@@ -107,9 +107,9 @@ def _check_list(file: Path, key: str, entries) -> None:
 
 def _classes(data: dict) -> tuple[dict[int, str], list[str]]:
     """The categories that are classes, by id, and notes on those that are none: background, and
-    the parent of others that no object has."""
+    those without an object that others, at any depth, have above them."""
     used = {entry["category_id"] for entry in data["annotations"]}
-    parents = {c.get("supercategory") for c in data["categories"] if c["id"] in used} - {None}
+    parents = {c.get("supercategory") for c in data["categories"]} - {None}
     classes, notes = {}, []
     for one in sorted(data["categories"], key=lambda c: c["id"]):
         name = one["name"]
@@ -205,7 +205,9 @@ def draw(
 def _check_polygons(name: str, polygons: list, height: int, width: int) -> None:
     """UserError for what is no polygon in pixels of its image, or lies outside."""
     size = f"{width}x{height}"
-    for points in polygons or [[]]:
+    if not polygons:
+        raise fault(name, "has no polygon ([])", "one (not a box alone)", "draw it or remove it")
+    for points in polygons:
         numbers = points if isinstance(points, list) else []
         finite = all(isinstance(n, int | float) and np.isfinite(n) for n in numbers)
         if len(numbers) < 6 or len(numbers) % 2 or not finite:

@@ -1,11 +1,10 @@
 """List a csv of yours: one row an image, with the paths of the image and of its mask."""
 
 import csv
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from naslora_core.data.listing import Finder, Listing, attempt, short_names
+from naslora_core.data.listing import Finder, Listing, attempt, check_shared, short_names
 from naslora_core.data.mask_io import read_mask
 from naslora_core.data.splits import SHARES, Splits, among, groups_by, splits_of
 from naslora_core.errors import UserError, fault, some
@@ -86,17 +85,11 @@ def _paths(
 
 def _check_own(file: Path, images: Mapping[str, Path], masks: Mapping[str, Path]) -> None:
     """UserError for a mask that is its own image, or the mask of two images."""
-    users = defaultdict(list)
     for name, image in images.items():
-        users[masks[name].resolve()].append(name)
         if image.resolve() == masks[name].resolve():
             given = f"names {image.name} as the image and as the mask of {name}"
             raise fault(file, given, "another file in column label", "correct the row")
-    for mask, names in users.items():
-        if len(names) > 1:
-            given = f"names {mask.name} as the mask of {some(names)}"
-            remedy = "correct the rows, or copy the mask if it is right for each"
-            raise fault(file, given, "one mask an image", remedy)
+    check_shared(file, {name: masks[name] for name in images}, "correct the rows")
 
 
 def _splits(

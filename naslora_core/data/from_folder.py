@@ -9,6 +9,7 @@ from naslora_core.data.listing import (
     Listing,
     alike,
     attempt,
+    check_shared,
     check_text,
     composed,
     is_text,
@@ -37,6 +38,8 @@ def list_folder(path: str | Path, split_seed: int = 0, groups: str | None = None
         given = f"has {some(lonely)} without a mask in {root / 'masks'}{likely(lonely[0], free)}"
         remedy = "rename or add the mask, or take the image away"
         faults.append(fault(where, given, "a mask of the same name", remedy))
+    own = {name: mask for name, mask in masks.items() if name in images}
+    attempt(faults, check_shared, folders[1], own, "put the mask of each image there")
     notes = [note for folder in folders for note in _not_read(folder)]
     if unseen := sorted(masks.keys() - images.keys()):
         same = "without an image of the same name"

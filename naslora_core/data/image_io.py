@@ -105,7 +105,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
         return fault(path, f"has {pixels:.3g} megapixels ({kind})", expected, remedy)
     if isinstance(error, UnidentifiedImageError) and (bands := _bands(path)):
         given = f"does not open as an image: it is whole, but has {bands}"
-        expected = "grey, RGB or RGBA of 8 bits, or grey of 16 or 32"
+        expected = "grey, RGB or RGBA (the fourth marked as alpha) of 8 bits, or grey of 16 or 32"
         remedy = "choose the bands to show, spread them over 0..255 and save them as RGB"
         return fault(path, given, expected, remedy)
     remedy = "export it again, or remove it together with its partner"

@@ -1,12 +1,14 @@
 """Look at every image and mask once: all that a check, a dataset and a run's record need."""
 
+import filecmp
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from naslora_core.data import dataset
 from naslora_core.data.dataset import IGNORE, Sample, digest_of
@@ -15,6 +17,7 @@ from naslora_core.data.listing import Listing, attempt
 from naslora_core.data.mask_io import ColourMask, check_values, count_values, one_piece, renumber
 from naslora_core.data.splits import Print, print_of
 from naslora_core.errors import UserError, fault, some
+from naslora_core.progress import progress as shown
 
 MEGAPIXELS = 40  # from which a picture is huge
 MODES = {"L": "grey", "1": "grey", "P": "palette", "CMYK": "cmyk"}
@@ -27,8 +30,8 @@ class Look:
 
     size: of the image `H W`, upright; kinds: what is unusual (see `report.KINDS`); shares: of
     the mask's pixels, by value; one_piece: as `mask_io.one_piece` has it; print: for
-    near-duplicates; digest: of the sample; faults: by their part (image, mask, size); seconds: to
-    read both.
+    near-duplicates; digest: of the sample; mask_digest: of the mask's values; faults: by their
+    part (image, mask, size); seconds: to read both.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Look:
     one_piece: float | None = None
     print: Print | None = None
     digest: str = ""
+    mask_digest: int = 0
     faults: dict[str, UserError] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -69,7 +73,8 @@ class Inspection:
 def inspect(listing: Listing, progress: bool = False, keep: bool = True) -> Inspection:
     """Decode every image and mask once. keep: samples, as far as a split keeps them."""
     seen, room = Inspection(listing), dataset.KEEP if keep else 0
-    for name in tqdm(sorted(listing.images), "check", unit="image", disable=not progress):
+    names = sorted(listing.images)
+    for name in shown(names, "images looked at", len(names), quiet=not progress):
         one, image, values = look(listing, name)
         seen.looks[name] = one
         if not one.faults and (size := image.nbytes + values.nbytes) <= room:
@@ -114,11 +119,15 @@ def _image(listing: Listing, one: Look) -> np.ndarray:
 
 
 def _mask(listing: Listing, one: Look) -> np.ndarray:
+    mask, image = listing.masks[one.name], listing.images[one.name]
+    if isinstance(mask, Path) and filecmp.cmp(mask, image, shallow=False):
+        raise _itself(mask, image)
     values = listing.read(one.name)
     counts = count_values(values)
     if not listing.classes:
-        check_values(listing.masks[one.name], counts)
+        check_values(mask, counts)
         one.one_piece = one_piece(values)
+    one.mask_digest = zlib.crc32(np.ascontiguousarray(values))
     one.shares = {int(v): count / values.size for v, count in counts.items()}
     return values
 
@@ -132,8 +141,11 @@ def _check_pair(listing: Listing, name: str, image: np.ndarray, values: np.ndarr
         raise fault(listing.masks[name], given, "the same", listing.remedy)
     same = values.min() != values.max() and (image == values[..., None]).all()
     if same and not listing.classes:
-        remedy = "put the mask of this image in its place"
-        raise fault(listing.masks[name], f"is {file.name} itself", "its mask", remedy)
+        raise _itself(listing.masks[name], file)
+
+
+def _itself(mask: Path | str, image: Path) -> UserError:
+    return fault(mask, f"is {image.name} itself", "its mask", "put that in its place")
 
 
 def _name_classes(seen: Inspection) -> None:
@@ -142,7 +154,8 @@ def _name_classes(seen: Inspection) -> None:
     held = {name: set(one.shares) for name, one in looks.items() if one.shares}
     if listing.classes:
         seen.classes = listing.classes
-    elif len(held) == len(looks) or set().union(*held.values()) - {0}:  # else all might be empty
+    elif 0 < len(held) == len(looks) or set().union(*held.values()) - {0}:
+        # what was not read might hold the objects
         seen.classes, seen.ignore = class_names(listing, held)
 
 
@@ -169,7 +182,8 @@ def class_names(listing: Listing, held: Mapping[str, set[int]]) -> tuple[tuple[s
 def _check_train(seen: Inspection) -> None:
     """UserError where no image of train has an object, and another image has."""
     train = seen.listing.splits["train"]
-    if seen.classes and train and not any(map(seen.numbers, train)):
+    read = train and all(seen.looks[name].shares for name in train)
+    if seen.classes and read and not any(map(seen.numbers, train)):
         given = f"has no object in all {len(train)} image(s) of train"
         remedy = "correct the split, or the masks of train"
         raise fault(seen.listing.where, given, "some to learn from", remedy)

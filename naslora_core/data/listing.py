@@ -60,6 +60,18 @@ def check_text(where: Path | str, names: Iterable[str]) -> None:
         raise fault(where, given, "names that every system reads alike", "rename the files")
 
 
+def check_shared(where: Path | str, masks: Mapping[str, Path], remedy: str) -> None:
+    """UserError for one file, perhaps behind links, that is the mask of several images."""
+    users = defaultdict(list)
+    for name, mask in masks.items():
+        users[mask.resolve()].append(name)
+    for mask, names in users.items():
+        if len(names) > 1:
+            given = f"has {mask.name} as the mask of {some(names)}"
+            remedy += ", or copy the mask if it is right for each"
+            raise fault(where, given, "one mask an image", remedy)
+
+
 def composed(name: str) -> str:
     """A name with its accents in one form: macOS takes letters apart, other systems do not."""
     return unicodedata.normalize("NFC", name)
@@ -96,10 +108,13 @@ def short_names(where: Path, paths: list[str]) -> list[str]:
 
 
 def likely(name: str, files: Sequence[str]) -> str:
-    """Words that name the file that has this name in its own, or is most like it; "" for none."""
-    known = {spelling(file).rsplit("/")[-1]: file for file in files}
-    near = [key for key in known if spelling(name) in key]
-    near = near or get_close_matches(spelling(name), known, 1, 0.5)
+    """Words that name the file that has this name in its own, whose name this one has in its own,
+    or that is most like it; "" for none."""
+    known, name_ = {spelling(file).rsplit("/")[-1]: file for file in files}, spelling(name)
+    stems = {key: PurePosixPath(key).stem for key in known}
+    within = [key for key, stem in stems.items() if len(stem) > 2 and stem in name_]
+    near = [key for key in known if name_ in key] or sorted(within, key=len)[-1:]
+    near = near or get_close_matches(name_, known, 1, 0.5)
     return f" ({known[near[0]]} is the likely file of {name})" if near else ""
 
 

@@ -95,6 +95,8 @@ def check_values(path: Path | str, values: Iterable[float]) -> None:
 
 def _remedy(found: np.ndarray) -> str:
     """What to do about these values, the likely meaning first."""
+    if (odd := _odd_one(found)) is not None:
+        return f"if {odd:g} marks pixels to ignore, save it as {IGNORE}; if objects, as a class"
     if not np.isfinite(found).all() or found.min() < 0 or found.max() > 255:
         return "if these are object numbers or scores, threshold them to 0/255"
     if found.max() <= 1:
@@ -107,6 +109,13 @@ def _remedy(found: np.ndarray) -> str:
         return f"{blurred}; if its greys are classes, give class after class a number from 1"
     order = ", ".join(f"{v:g} -> {i}" for i, v in enumerate(found))
     return f"if its even steps are classes, renumber them, perhaps {order}; {blurred}"
+
+
+def _odd_one(found: np.ndarray) -> float | None:
+    """The one value beside class numbers 0, 1, 2, ... that is none, as 254 or -1 is."""
+    classes = np.isin(found, np.arange(MOST_CLASSES + 1))
+    numbered = classes.sum() > 1 and np.array_equal(found[classes], np.arange(classes.sum()))
+    return float(found[~classes][0]) if numbered and (~classes).sum() == 1 else None
 
 
 def count_values(values: np.ndarray) -> dict[float, int]:

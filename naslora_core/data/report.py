@@ -111,12 +111,26 @@ def _on_masks(seen: Inspection) -> list[str]:
             f"{some(marked, 'mask')} with 255 beside class numbers: these pixels are ignored, in "
             "loss and scores; if they are objects, give them the number of their class."
         )
+    for names in _alike(looks.values()):
+        notes.append(
+            f"{some(names, 'mask')} are the same in every pixel; right if their images show the "
+            "same objects."
+        )
     if not seen.listing.classes and objects_counted(looks.values(), len(seen.classes)):
         notes.append(
             f"The {len(seen.classes)} numbers of the masks look like object numbers: in nearly "
             "every mask nearly every number is one connected piece; save 0 and 255 if they are."
         )
     return notes
+
+
+def _alike(looks: Iterable[Look]) -> list[list[str]]:
+    """The names of masks with an object that do not differ, group by group."""
+    groups: dict[int, list[str]] = {}
+    for one in looks:
+        if one.shares.keys() - {0}:
+            groups.setdefault(one.mask_digest, []).append(one.name)
+    return [names for names in groups.values() if len(names) > 1]
 
 
 def objects_counted(looks: Iterable[Look], classes: int) -> bool:

@@ -16,14 +16,17 @@ from naslora_core.errors import fault
 OVERLAP = 0.25  # of a tile's side, shared with the next one
 OBJECTS = 0.5  # share of training tiles that hold an object, where the image has one
 MEAN = (124, 116, 104)  # SAM's mean colour, rounded
+SIDES = (16, 8192)  # pixels, the smallest and the largest tile
 FLOOR = 1e-3  # least weight: a border of the image has one tile alone
 
 
 def checked_side(side: int | None) -> int | None:
-    """The side of a tile, None for whole images; UserError for what is no number from 16."""
-    if side is None or (isinstance(side, int) and not isinstance(side, bool) and side >= 16):
+    """The side of a tile, None for whole images; UserError for what is no side in pixels."""
+    whole = isinstance(side, int) and not isinstance(side, bool)
+    if side is None or (whole and SIDES[0] <= side <= SIDES[1]):
         return side
-    raise fault("tile", f"is {side!r}", "a side in pixels", "give a whole number from 16")
+    remedy = f"give a whole number from {SIDES[0]} to {SIDES[1]}"
+    raise fault("tile", f"is {side!r}", "a side in pixels", remedy)
 
 
 def draw_tile(sample: Sample, side: int, key: Sequence[int], objects: float = OBJECTS) -> Sample:

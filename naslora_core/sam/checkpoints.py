@@ -72,7 +72,23 @@ def read_state(path: Path, expected: str | None = None) -> dict[str, torch.Tenso
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # SafetensorError, UnpicklingError, EOFError, RuntimeError, ...
-        raise UserError(_unread(path, str(error))) from error
+        raise UserError(_other(path) or _unread(path, str(error))) from error
+
+
+TEXTS = {  # how a file begins that came in the place of weights: what it is
+    b"version https://git-lfs": "a pointer of Git LFS, not the weights (git lfs pull fetches them)",
+    b"<": "a web page, not the weights",
+}
+
+
+def _other(path: Path) -> str:
+    """The sentence on a file that is a text in the place of the weights; "" for any other."""
+    with path.open("rb") as file:
+        start = file.read(64).lstrip().lower()
+    for begin, what in TEXTS.items():
+        if start.startswith(begin):
+            return f"{path.name} is {what}; expected a file of tensors; fetch it again."
+    return ""
 
 
 def _unread(path: Path, reason: str) -> str:

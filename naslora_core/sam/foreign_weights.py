@@ -39,6 +39,7 @@ HUGGING_FACE = (
 TWICE = "prompt_encoder.shared_embedding."  # Hugging Face's second name of a tensor
 OTHERS = (  # what a name in a file says of the model that it is of
     (r"image_encoder\.trunk\.|sam_mask_decoder|memory_encoder|vision_encoder\.backbone", "SAM 2"),
+    (r"^vision_encoder\.", "Hugging Face's SamModel, without the layers of its encoder"),
     (r"^detector\.|^tracker\.", "SAM 3"),
     (r"image_encoder\.patch_embed\.seq|image_encoder\.layers\.\d", "MobileSAM"),
     (r"mask_decoder\.(hf_|compress_vit_feat)", "HQ-SAM"),
@@ -81,8 +82,7 @@ def from_hugging_face(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _unwrapped(state, path: Path) -> dict[str, Tensor]:
     """The dictionary of tensors inside of wrappers."""
-    inner = next((state[w] for w in WRAPPERS if isinstance(state, dict) and w in state), None)
-    if isinstance(inner, dict):
+    if isinstance(inner := _wrapped(state), dict):
         return _unwrapped(inner, path)
     tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if _named(state) else {}
     if not tensors:
@@ -92,6 +92,15 @@ def _unwrapped(state, path: Path) -> dict[str, Tensor]:
             "of a SAM, or a dictionary that holds them as model or state_dict."
         )
     return tensors
+
+
+def _wrapped(state):
+    """What is under a usual name, or else is the only dictionary beside no tensor; or None."""
+    held = state if isinstance(state, dict) else {}
+    usual = [held[word] for word in WRAPPERS if word in held]
+    inner = [value for value in held.values() if isinstance(value, dict)]
+    bare = any(isinstance(value, Tensor) for value in held.values())
+    return usual[0] if usual else inner[0] if len(inner) == 1 and not bare else None
 
 
 def _named(state) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from naslora_core.data.dataset import IGNORE
+from naslora_core.data.dataset import IGNORE, check_sample
 from naslora_core.errors import UserError, known
 from naslora_core.training import metrics as overlap
 from naslora_core.training.metrics import ber, dice, iou, mae
@@ -112,8 +112,12 @@ def score_masks(
 
 
 def _held(samples: Sequence) -> int:
-    """The highest number in the true masks, at least 1."""
-    return max((1, *(int(s.mask.max(initial=0, where=s.mask != IGNORE)) for s in samples)))
+    """The highest number in the true masks, at least 1; UserError for what is no sample."""
+    found = 1
+    for sample in samples:
+        check_sample(sample)
+        found = max(found, int(sample.mask.max(initial=0, where=sample.mask != IGNORE)))
+    return found
 
 
 def _drawn(model, samples: Sequence) -> int:

@@ -175,13 +175,15 @@ def _check_arguments(model: nn.Module, data, early_stopping) -> None:
         )
     if not all(hasattr(data, part) for part in ("train", "val", "classes")):
         raise UserError(
-            f"The data are {data!r}; expected a Dataset: from `folder`, `csv_table`, `coco`, or "
-            "`open_data` with a path or a domain's name."
+            f"The data are {data!r:.60}; expected a Dataset: from `folder`, `csv_table`, `coco`, "
+            "or `open_data` with a path or a domain's name."
         )
     if not (early_stopping is None or isinstance(early_stopping, EarlyStopping)):
         raise UserError(
             f"early_stopping is {early_stopping!r}; expected EarlyStopping(every=...), or None."
         )
+    if not len(data.train):
+        raise UserError(f"{data.name} has no image to train on; expected one or more in train.")
     for split in (data.train, data.val):
         check_samples(split, len(data.classes))
     if len(data.classes) != model.classes:

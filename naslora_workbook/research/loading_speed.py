@@ -1,24 +1,31 @@
 """Images a second that training gets from JPEG files, by workers and size, beside decoding alone.
 
-    python -m naslora_workbook.research.loading_speed --sides 1024 4000 --workers 0 1 2
+    python -m naslora_workbook.research.loading_speed --sides 1024 3464 --out build/loading.json
 
-Decoding alone, on one thread, is the limit: what a loader adds is the resize, the flips and the way
-from process to process.
+Decoding alone, on one thread, is the limit: what a loader adds is the resize, the augmentation and
+the way from process to process. Turns are taken in one run, so that all of them have the same
+neighbours; CPU time, of this process and its workers, is the same on a busy machine.
 """
 
 import argparse
+import json
+import os
+import resource
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from naslora_core.data import Sample
+from naslora_core.files import write_atomic
 from naslora_core.training.data_loading import StepBatches
+from naslora_workbook.research.provenance import provenance
 
 SIZE = 1024  # of the model's square
+BATCH = 4
 
 
 class Files(Sequence):
@@ -46,35 +53,68 @@ def write_images(folder: Path, side: int, count: int = 8) -> Files:
     return Files(files)
 
 
-def decoding(samples: Files) -> float:
-    """Images a second of decoding alone, in this process."""
-    start = time.monotonic()
-    for i in range(len(samples)):
-        samples[i]
-    return len(samples) / (time.monotonic() - start)
+def decode(samples: Files, steps: int) -> None:
+    """Decode as many images as `steps` batches have."""
+    for i in range(steps * BATCH):
+        samples[i % len(samples)]
 
 
-def loading(samples: Files, workers: int, augment: str, batch: int = 4, steps: int = 12) -> float:
-    """Images a second over `steps` batches, after those that start the workers."""
-    every = [(i, None) for i in range(steps + 2)]
-    batches = StepBatches(samples, SIZE, batch, 0, augment).load(every, workers)
-    next(batches), next(batches)
-    start = time.monotonic()
-    return sum(len(images) for images, _ in batches) / (time.monotonic() - start)
+def load(samples: Files, workers: int, augment: str, steps: int) -> None:
+    """The batches of a training, taken as soon as they are ready."""
+    batches = StepBatches(samples, SIZE, BATCH, 0, augment)
+    for _ in batches.load([(i, None) for i in range(steps)], workers):
+        pass
+
+
+def measured(work: Callable[[int], None], steps: int) -> tuple[float, float]:
+    """Images a second, and milliseconds of CPU an image, workers' included."""
+    start, spent = time.monotonic(), _cpu_seconds()
+    work(steps)
+    images = steps * BATCH
+    return images / (time.monotonic() - start), 1000 * (_cpu_seconds() - spent) / images
+
+
+def _cpu_seconds() -> float:
+    each = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in each)
+
+
+def rows(samples: Files, workers: Sequence[int], rounds: int, steps: int) -> dict[str, dict]:
+    """Medians over turns of decoding, and of loading by augmentation and workers."""
+    jobs = {"decoding": lambda steps: decode(samples, steps)}
+    for augment in ("flips", "full"):
+        for w in workers:
+            jobs[f"{augment} {w}"] = lambda n, w=w, a=augment: load(samples, w, a, n)
+    turns = {name: [] for name in jobs}
+    for _ in range(rounds):
+        for name, work in jobs.items():
+            turns[name].append(measured(work, steps))
+    middle = {name: np.median(found, axis=0) for name, found in turns.items()}
+    return {n: {"per_second": round(s, 2), "cpu_ms": round(c, 1)} for n, (s, c) in middle.items()}
 
 
 def main() -> None:
-    """Print a row for each size and augmentation."""
+    """Print the rows of each size, and keep them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sides", nargs="+", type=int, default=[1024])
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=12, help="batches a turn")
+    parser.add_argument("--out", help="a JSON file for `pack`")
     a = parser.parse_args()
+    found, before = {}, os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         for side in a.sides:
-            samples = write_images(Path(folder), side)
-            for augment in ("flips", "full"):
-                rows = {w: round(loading(samples, w, augment), 1) for w in a.workers}
-                print(f"{side} {augment}: decoding {decoding(samples):.1f}, by workers {rows}")
+            # a large picture takes as long as several: fewer of them
+            steps = max(2, a.steps * 1024 // side)
+            found[side] = rows(write_images(Path(folder), side), a.workers, a.rounds, steps)
+            print(side, json.dumps(found[side], indent=1), flush=True)
+    if a.out:
+        words = f"--sides {' '.join(map(str, a.sides))} --rounds {a.rounds} --steps {a.steps}"
+        made = provenance(f"python -m naslora_workbook.research.loading_speed {words}")
+        busy = {"load": [round(before, 1), round(os.getloadavg()[0], 1)], "batch": BATCH}
+        record = {"rows": found, "rounds": a.rounds, **busy, "provenance": made}
+        write_atomic(a.out, json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
