@@ -160,15 +160,10 @@ def test_curves_say_how_the_runs_end(history):
     assert "between 1.00 and 1.00" in figures.losses({"lora": flat, "nas_lora": flat}).alt
 
 
-def test_story_draws_only_what_it_is_given(genotype):
+def test_choices_say_the_probabilities_of_every_block(genotype):
     kernels = {"block 0": torch.rand(2, 2, 3, 3), "block 1": torch.rand(2, 2, 5, 5)}
-    shown = (PHOTO, MASK, (40, 30, 90, 80), MASK, MASK, (0.7, 0.9))
-    picture = figures.story(*shown, genotype, kernels, [0.02, -0.01, 0.02])
-    assert "+0.010 Dice in 3 runs, -0.033 to +0.053: cannot say" in picture.alt
-    close = figures.story(*shown, genotype, kernels, [0.002, -0.001, 0.002])
-    assert "+0.001 Dice in 3 runs, -0.003 to +0.005: a tie" in close.alt
-    assert "0.70, adapted 0.90" in picture.alt
-    assert "NAS-LoRA minus" not in figures.story(*shown, genotype, kernels).alt
+    said = figures.choices(genotype, kernels, "Block 1 chose").alt
+    assert said.startswith("Block 1 chose.") and "argmax conv_3x3 (0.60)" in said
 
 
 def test_sam_figures(predictor):

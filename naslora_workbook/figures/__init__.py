@@ -1,5 +1,6 @@
 """Figures of the workbook: one theme, arrays in, a `Picture` with alt text out."""
 
+from naslora_workbook.figures.choices import choices
 from naslora_workbook.figures.click import click
 from naslora_workbook.figures.comparison import comparison, source
 from naslora_workbook.figures.curves import LivePlot, alpha_trajectories, losses
@@ -28,7 +29,6 @@ from naslora_workbook.figures.rank import cut, spectrum, surviving
 from naslora_workbook.figures.scales import fields, router_walk, routes
 from naslora_workbook.figures.shipping import borders, clock, discretised, unprompted
 from naslora_workbook.figures.space import attention_distance, distances, drift, gains, supports
-from naslora_workbook.figures.story import story
 from naslora_workbook.figures.theme import (
     ADAPTER,
     BASE,

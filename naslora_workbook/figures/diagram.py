@@ -148,7 +148,7 @@ def _nas_lora(ax: Axes, colour: str) -> None:
         ax.text(34, y, name, ha="left", va="center")
         bar = (48, y - 1.5), share * 0.4, 3
         ax.add_patch(_square(*bar, OPERATORS[i], OPERATORS[i]))
-    ax.text(77, MIDDLE + 12, "bars: softmax of\nalpha, trained", va="center")
+    ax.text(77, MIDDLE + 12, "bars: softmax of\nalpha, trained\n(an example)", va="center")
 
 
 def _folded(ax: Axes, colour: str) -> None:

@@ -52,10 +52,17 @@ SETTINGS = {
     "html_theme_options": THEME,
     "html_context": {"default_mode": "auto"},
     "html_js_files": ["plotly.min.js"],
+    "html_css_files": ["book.css"],
     "html_copy_source": False,
     "html_show_search_summary": False,  # it would fetch pages, which file:// forbids
     "suppress_warnings": ["design.card_legacy"],
 }
+
+STYLE = """\
+div.highlight pre { font-size: 12.4px; } /* 87 columns of code fit beside the contents */
+.output td, .output th { padding: 0 .6em; text-align: left; }
+@media print { div.highlight pre { white-space: pre-wrap; } }
+"""
 
 
 def publish(out: Path, lessons: list[Lesson]) -> Path:
@@ -69,6 +76,7 @@ def publish(out: Path, lessons: list[Lesson]) -> Path:
     _write_pages(notebooks, source)
     script = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
     write_atomic(source / "_static" / "plotly.min.js", script.read_bytes())
+    write_atomic(source / "_static" / "book.css", STYLE.encode())
     _build(source, book)
     for folder in (source, out / "jupyter_execute"):  # ours, and what myst-nb leaves
         shutil.rmtree(folder, ignore_errors=True)

@@ -38,7 +38,7 @@ def machine(device: str = "cpu") -> Card:
         "threads": str(torch.get_num_threads()),
     }
     card = {name: (here[name], str(there[name])) for name in WORDS}
-    used = f"{peak / 1e3:.1f} GB used"
+    used = f"{peak / 1e3:.1f} GB, the largest lesson"
     return Card(card | {"memory": (f"{memory(device) / 1e9:.0f} GB", used)})
 
 
