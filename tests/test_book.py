@@ -29,12 +29,9 @@ def test_set_up_and_imports_fold_and_other_cells_stay_open():
     assert found == [["hide-cell"], ["hide-cell"], []]
 
 
-def test_results_wait_for_the_prediction_up_to_the_next_heading():
+def test_results_wait_for_the_prediction_up_to_the_sentence_that_tells_them():
     asks = new_markdown_cell("## One\n\n> **Predict first.** How much?")
-    found = tags_of(
-        ran("0"), asks, ran("1"), new_markdown_cell("It is 1."), ran("2"),
-        new_markdown_cell("## Two"), ran("3"),
-    )  # fmt: skip
+    found = tags_of(ran("0"), asks, ran("1"), ran("2"), new_markdown_cell("It is 1."), ran("3"))
     assert found == [[], ["hide-output"], ["hide-output"], []]
 
 
@@ -56,7 +53,7 @@ def test_links_stay_in_the_book_where_their_page_is_built():
 
 
 def test_a_term_is_linked_once_and_only_in_sentences():
-    text = "## rank\n\n`rank` and $rank$; the rank, the rank. A box prompt."
+    text = "## rank\n\n`rank` and $rank$; a low-rank path, the rank, the rank. A box prompt."
     linked = text_of(text, terms=("rank", "box prompt"))
     assert linked.count("{term}") == 2
     assert "the {term}`rank <rank>`, the rank. A {term}`box prompt <box prompt>`." in linked

@@ -159,7 +159,7 @@ def roulette(ax: Axes, spins: np.ndarray, whole: float, limit: float) -> str:
     ax.hist(spins[~turned], edges, color=theme.PREDICTION)
     ax.hist(spins[turned], edges, color=theme.PROMPT_OUT)
     ax.axvline(whole, color=theme.INK, ls="--", lw=1)
-    ax.set(yticks=[], xlabel="difference of Dice")
+    ax.set(yticks=[], xlabel="difference of Dice", ylabel="share of the draws")
     ax.locator_params(axis="x", nbins=3)
     ax.spines["left"].set_visible(False)
     return f"{turned.mean():.0%} reversed"

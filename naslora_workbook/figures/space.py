@@ -51,9 +51,8 @@ def supports(
         theme.blank(ax)
         ax.set_title(f"{name}:\n{int(reached.sum())} tokens")
     counts = ", ".join(f"{name} {int(reached.sum())}" for name, reached in seen.items())
-    *first, last = (str(int(reached.sum())) for reached in seen.values())
-    theme.finding(figure, f"{', '.join(first)} and {last} tokens can influence one token")
-    return Picture(figure, f"Tokens with a gradient on one token: {counts}.")
+    said = f"Tokens with a gradient on one token: {counts}."
+    return titled(figure, "No layer inside windows uses a token beyond the border", said)
 
 
 def drift(lines: Mapping[str, Sequence[float]], places: Sequence[int], across: Sequence[int]):
@@ -72,12 +71,13 @@ def drift(lines: Mapping[str, Sequence[float]], places: Sequence[int], across: S
         ax.set(xlabel="first token column (grey: in two windows)", ylim=(-0.02 * top, 1.5 * top))
         ax.set_xticks(places[::2])
         ax.legend(loc="upper left", handlelength=3)
-    axes[0, 0].set_ylabel("relative change")
+    axes[0, 0].set(ylabel="relative change", title="encoders")
+    axes[0, 1].set_title("operators (another scale)")
     ends = {name: _peaks(values, places, across) for name, values in lines.items()}
-    first = next(iter(ends))
-    title = "{}: {:.2f} across the border, at most {:.2f} within a window"
-    theme.finding(figure, title.format(first, *ends[first]))
-    return Picture(figure, "; ".join(title.format(n, *e) for n, e in ends.items()) + ".")
+    found = "{:.2f} across the border, at most {:.2f} within a window"
+    first = found.format(*ends[next(iter(ends))])
+    said = "; ".join(f"{name}: {found.format(*end)}" for name, end in ends.items())
+    return titled(figure, f"Features of the trained encoder change by {first}", f"{said}.")
 
 
 def _peaks(values, places, across) -> tuple[float, float]:
@@ -115,12 +115,10 @@ def gains(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Pi
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower left", ncols=3, handlelength=1.5)
     name, probes = next(iter(runs.items()))
-    probe, counts = next(iter(probes.items()))
-    ends = [(n, interval(counts[n])[0]) for n in (min(counts), max(counts))]
-    ends = " and ".join(f"{m:+.3f} with {n} images" for n, m in ends)
-    title = f"{name.capitalize()} encoder, {probe}: {ends}"
-    theme.finding(figure, title)
-    return Picture(figure, "Gains over a linear probe. " + "; ".join(said) + ".")
+    most = {probe: interval(counts[max(counts)])[0] for probe, counts in probes.items()}
+    ends = ", ".join(f"{probe} {mean:+.3f}" for probe, mean in most.items())
+    title = f"{name.capitalize()} encoder, most images: {ends}"
+    return titled(figure, title, "Gains over a linear probe. " + "; ".join(said) + ".")
 
 
 class Verdicts(dict):

@@ -29,10 +29,10 @@ def token_grid(predictor, photo, token=None) -> Picture:
         window = encoder.blocks[index].window_size
         seen.append(_grid(ax, image, side, window, token))
         kind = f"windows of {window} × {window}" if window else "global"
-        ax.set_title(f"block {index}, {kind}: sees {seen[-1]} tokens")
-    title = f"A windowed block shows a token {seen[0]} of {side * side} tokens"
+        ax.set_title(f"block {index}, {kind}: {seen[-1]} tokens")
+    title = f"In a windowed block a token attends to {seen[0]} of {side * side} tokens"
     finding(figure, title)
-    return Picture(figure, f"{title}; a global block shows it {seen[1]}.")
+    return Picture(figure, f"{title}; in a global block to {seen[1]}.")
 
 
 def attention(predictor, photo, token):
@@ -177,13 +177,13 @@ def _mark(ax: Axes, token, pixels: float) -> None:
 
 PADDING = "#DDDDDD"
 GAPS = {  # step -> (whether zeros are added, tokens between two windows)
-    "1 map": (False, 0.0),
-    "2 padded": (True, 0.0),
-    "3 cut": (True, 0.5),
-    "4 windows": (True, 1.0),
-    "5 joined": (True, 0.5),
-    "6 padding off": (True, 0.0),
-    "7 map again": (False, 0.0),
+    "map": (False, 0.0),
+    "padded": (True, 0.0),
+    "cut": (True, 0.5),
+    "windows": (True, 1.0),
+    "joined": (True, 0.5),
+    "padding off": (True, 0.0),
+    "map again": (False, 0.0),
 }
 
 
@@ -201,7 +201,7 @@ def windows_and_back(photo: np.ndarray, side: int = 10, window: int = 4):
         return _draw(ax, tokens, window, step)
 
     title = "Windows move into the batch; zeros (grey) fill up the last ones"
-    few = ["1 map", "2 padded", "4 windows", "7 map again"]
+    few = ["map", "padded", "windows", "map again"]
     return explore(draw, list(GAPS), "step", title, few=few)
 
 

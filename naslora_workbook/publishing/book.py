@@ -6,7 +6,6 @@ A page is made from a copy of the executed notebook; `notebooks/` itself is neve
 import copy
 import importlib.resources
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -61,6 +60,10 @@ SETTINGS = {
 STYLE = """\
 div.highlight pre { font-size: 12.4px; } /* 87 columns of code fit beside the contents */
 .output td, .output th { padding: 0 .6em; text-align: left; }
+@media (max-width: 600px) { /* figures keep letters that can be read, and scroll */
+  div.cell_output { overflow-x: auto; }
+  div.cell_output img { max-width: none; min-width: 560px; }
+}
 @media print { div.highlight pre { white-space: pre-wrap; } }
 """
 
@@ -127,8 +130,7 @@ def page_of(notebook, built: set[str], terms: dict[str, str]):
         if cell.cell_type == "code":
             _code(cell, predicts)
             continue
-        heading = re.search(r"^#{1,3} ", cell.source, re.MULTILINE)
-        predicts = "**Predict first" in cell.source or (predicts and not heading)
+        predicts = "**Predict first" in cell.source
         cell.source = prose(cell.source, built, terms, GUIDES)
     return page
 

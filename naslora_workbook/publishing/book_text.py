@@ -77,7 +77,7 @@ def _link_terms(text: str, terms: dict[str, str]) -> str:
     parts = NOT_PROSE.split(text)  # sentences are at the even places
     for word in sorted(terms, key=len, reverse=True):
         for i in range(0, len(parts), 2):
-            found = re.search(rf"(?<!`)\b{re.escape(word)}\b", parts[i])
+            found = re.search(rf"(?<![`-])\b{re.escape(word)}\b(?!-)", parts[i])
             if found:
                 before, after = parts[i][: found.start()], parts[i][found.end() :]
                 link = f"{{term}}`{word} <{terms.pop(word)}>`"

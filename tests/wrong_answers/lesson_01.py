@@ -52,5 +52,5 @@ WRONG = [
     Wrong("1.2", "padded tokens left out", "up", (without_padded_tokens,)),
     Wrong("1.2", "FLOPs instead of multiply-adds", "apart", (flops,)),
     Wrong("1.3", "rows before columns", r"\(y, x\)", (rows_first,)),
-    Wrong("1.3", "a corner instead of the centre", "Target", (corner,)),
+    Wrong("1.3", "a corner instead of the centre", "corner", (corner,)),
 ]

@@ -29,7 +29,10 @@ def ninety_percent(*given):
 
 
 def images_only(a, b, picks, others):
-    return [np.quantile([(a - b)[:, c].mean() for _, c in picks], [0.025, 0.975])] * 2
+    gains = [(a - b)[:, images].mean() for _, images in picks]
+    pairs = zip(picks, others, strict=True)
+    apart = [a[:, first].mean() - b[:, second].mean() for (_, first), (_, second) in pairs]
+    return [np.quantile(gains, [0.025, 0.975]), np.quantile(apart, [0.025, 0.975])]
 
 
 def unpaired_first(*given):
@@ -51,8 +54,8 @@ def a_number(logits, truth, weight):
 
 
 WRONG = [
-    Wrong("3.1", "a and b swapped", "b is ahead in the mean", (swapped_models,)),
-    Wrong("3.1", "two equal models", "a tie", (equal_models,)),
+    Wrong("3.1", "a and b swapped", "order of the models", (swapped_models,)),
+    Wrong("3.1", "two equal models", "score the same", (equal_models,)),
     Wrong("3.3", "the same pick for both intervals", "unpaired", (one_pick_for_all,)),
     Wrong("3.3", "a 90 % interval", "90 %", (ninety_percent,)),
     Wrong("3.3", "images are drawn, seeds are not", "seeds", (images_only,)),

@@ -34,7 +34,8 @@ def ex_1_1(cut, restore):
         answer,
         reference,
         case,
-        hint="The windows are compared with SAM's own, then what you restore from SAM's windows.",
+        hint="Add zeros first where the map is no multiple of the window. The windows are compared "
+        "with SAM's own, then what you restore from SAM's windows.",
         mistakes={
             "The windows have the right shape but are scrambled inside: bring both window counts "
             "before both window sides with `permute` before you merge them into the batch.": (
@@ -131,6 +132,9 @@ def ex_1_3(answer):
         mistakes={
             "This is (y, x). SAM expects x, the column, before y, the row.": (
                 lambda mask: reference(mask)[::-1]
+            ),
+            "This is the upper left corner of the object's box: click at the centre.": (
+                lambda mask: np.array([places.min() for places in np.nonzero(mask)[::-1]])
             ),
         },
         proves="Your clicks hit, wherever the object lies.",

@@ -11,6 +11,8 @@ from naslora_workbook.lessons.exercises.lesson_00 import blob
 
 MEAN, POOLED = "in the mean over images", "over all pixels"
 ORDERS = {MEAN: f"a is ahead {MEAN}", POOLED: f"b is ahead {POOLED}"}
+SWAPPED = {MEAN: f"b is ahead {MEAN}", POOLED: f"a is ahead {POOLED}"}
+TIED = {name: f"a tie {name}" for name in ORDERS}
 
 
 def ex_3_1(answer):
@@ -21,6 +23,12 @@ def ex_3_1(answer):
         lambda: ORDERS,
         [()],
         hint="Over all pixels a small object hardly counts; in the mean over images it does.",
+        mistakes={
+            "The order of the models is swapped: return the truths, then a, which is ahead in the "
+            "mean over images, then b.": lambda: SWAPPED,
+            "Your two models score the same: let one fail on a large object and the other on a "
+            "small one.": lambda: TIED,
+        },
         proves="The two IoUs rank your models in opposite order: a result must say which it is.",
     )
 
