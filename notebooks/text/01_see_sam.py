@@ -67,7 +67,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from naslora_core.data import open_data
 from naslora_core.sam import SamPredictor, Segmenter, load_sam
-from naslora_core.training.ceilings import shrunk_iou
+from naslora_core.training.ceilings import ceiling, grid_of, shrunk_iou
 from naslora_core.training.metrics import dice
 from naslora_core.training.prediction import predict
 
@@ -95,7 +95,8 @@ setting
 
 # %%
 sam = load_sam(setting.model).to(setting.device)
-{name: sum(p.numel() for p in part.parameters()) for name, part in sam.named_children()}
+parts = dict(sam.named_children())
+{name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
 
 # %% [markdown]
 # Most parameters are in the image encoder. The diagram shows the shapes that pass between
@@ -126,7 +127,7 @@ photo.shape, resized.shape, tuple(pixels.shape), tuple(features.shape)
 
 # %% [markdown]
 # It does. The encoder first cuts the square into patches. It uses a convolution whose
-# stride equals its kernel size. The next cell computes the same without a convolution:
+# stride equals its kernel size. Here is the same without a convolution:
 
 # %%
 embed = sam.image_encoder.patch_embed
@@ -138,9 +139,9 @@ tuple(patches.shape), tuple(tokens.shape)
 
 # %% [markdown]
 # The results agree. So the patch embedding is one linear map: it turns all numbers of a
-# patch into one vector, the token. The map is the same for every patch. After this step the
-# model never looks inside a patch again. A learned vector for the position is added to each
-# token, and then the blocks follow.
+# patch into one vector, the token. The map is the same for every patch. From here on the
+# model works with tokens, not with pixels. A learned vector for the position is added to
+# each token, and then the blocks follow.
 
 # %% [markdown]
 # ## Windows
@@ -156,7 +157,7 @@ def influencing(block):
     """How many input tokens have a gradient on the one output token."""
     x = tokens.clone().requires_grad_()
     y = block(x)[0][token]
-    (y * torch.randn_like(y)).sum().backward()  # plain sums of channels may cancel
+    (y * torch.randn_like(y)).sum().backward()  # in plain sums channels may cancel
     return int((x.grad[0].abs().sum(-1) > 0).sum())
 
 
@@ -179,7 +180,8 @@ figures.token_grid(predictor, photo, token)
 
 # %% [markdown]
 # Thin lines separate tokens, thick lines separate windows. The black part at the bottom is
-# padding, and padding is made of tokens too. Where does the red token attend to?
+# padding, and padding is made of tokens too. On which tokens does the red token put its
+# attention weights?
 
 # %%
 figures.attention(predictor, photo, token)
@@ -187,8 +189,10 @@ figures.attention(predictor, photo, token)
 # %% [markdown]
 # In both maps the attention weights sum to 1: over one window on the left, over all tokens
 # on the right. "Spread over n tokens" means that equal weights on n tokens would have the
-# same entropy. With a running kernel, a slider moves the token along its row. The left map
-# then changes abruptly at the window's border.
+# same entropy. In the global block some weight goes to the padding in the lower right
+# corner: the model does not know that these tokens show nothing. With a running kernel, a
+# slider moves the token along its row. The left map then changes abruptly at the window's
+# border.
 #
 # How does the code keep windows apart?
 
@@ -223,12 +227,12 @@ figures.windows_and_back(photo)
 
 # %%
 def cut(x, window):
-    """Tokens `B H W C` -> windows `B·n window window C`, row by row, zero-padded."""
+    """Tokens `B H W C` -> windows `B·n window window C`, row by row, padded."""
     raise NotImplementedError("Exercise 1.1")
 
 
 def restore(windows, window, height, width):
-    """Windows `B·n window window C` -> tokens `B height width C`, padding dropped."""
+    """Windows `B·n window window C` -> tokens `B height width C`, unpadded."""
     raise NotImplementedError("Exercise 1.1")
 
 
@@ -245,7 +249,7 @@ checks.ex_1_1(cut, restore)
 # <details><summary>Hint 2</summary>
 #
 # Split H into (windows, window), and W likewise. Then move both window counts before both
-# window sides, and merge them into the batch.
+# window sides, and make one batch axis of them.
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -288,8 +292,8 @@ def multiply_adds(function, *inputs):
 
 
 def vit_b_block(window):
-    """Multiply-adds of a ViT-B block, counted without computing: 64 × 64 tokens."""
-    with torch.device("meta"):
+    """Multiply-adds of a ViT-B block on 64 × 64 tokens."""
+    with torch.device("meta"):  # shapes without numbers: counted, not computed
         block = Block(
             768, 12, use_rel_pos=True, window_size=window, input_size=(64, 64)
         )
@@ -303,13 +307,14 @@ macs = {
     "ViT-B, windowed": vit_b_block(14),
     "ViT-B, global": vit_b_block(0),
 }
-{name: f"{count / 1e6:,.0f} million" for name, count in macs.items()}
+{name: f"{count / 1e9:.3f} billion" for name, count in macs.items()}
 
 # %% [markdown]
-# In `sam_nano` a global block costs hardly more than a windowed one, because its map has
-# few tokens. In ViT-B a global block costs about 1.7 times as much. The Linears cost nearly
-# the same in both kinds of block. The difference is in two products between tokens, and
-# they grow with the square of the number of tokens.
+# In `sam_nano` a global block costs 1.2 times as much as a windowed one (0.101 and 0.085
+# billion), because its map has only 256 tokens. In ViT-B, with 4,096 tokens, it costs 1.7
+# times as much (55.2 and 32.5 billion). The Linears cost nearly the same in both kinds of
+# block. The difference is in two products between tokens, and they grow with the square of
+# the number of tokens.
 
 # %% [markdown]
 # ### Exercise 1.2 - count what windows save
@@ -323,9 +328,9 @@ macs = {
 
 # %%
 def attention_macs(side, window, dim):
-    """Multiply-adds of `q @ k.T` and `weights @ v`, all heads, side x side tokens.
+    """Multiply-adds of `q @ k.T` and `weights @ v`, side x side tokens.
 
-    window: tokens a side, 0 for the whole map; dim: channels of all heads together.
+    window: tokens a side, 0: the whole map; dim: channels of all heads together.
     """
     raise NotImplementedError("Exercise 1.2")
 
@@ -367,8 +372,10 @@ checks.ex_1_2(attention_macs)
 # %%
 height, width = photo.shape[:2]
 click = np.array([CLICK]) * [width, height]  # x, y in pixels of the photograph
-place = predictor.transform.apply_coords(click, (height, width))  # of the input
-points = [torch.tensor(x, device=sam.device)[None].float() for x in (place, [1])]
+place = predictor.transform.apply_coords(click, (height, width))  # x, y in the input
+coordinates = torch.tensor(place, device=sam.device)[None].float()  # B points 2
+labels = torch.ones(1, 1, device=sam.device)  # B points: 1 means "this"
+points = coordinates, labels
 sparse, dense = sam.prompt_encoder(points=points, boxes=None, masks=None)
 tuple(sparse.shape), tuple(dense.shape)
 
@@ -378,25 +385,22 @@ tuple(sparse.shape), tuple(dense.shape)
 # for "no mask". How much of the work does the decoder do?
 
 # %%
-positions = sam.prompt_encoder.get_dense_pe()  # where each place of the embedding is
-work = {
-    "encoder": multiply_adds(sam.image_encoder, pixels),
-    "decoder": multiply_adds(
-        sam.mask_decoder, features, positions, sparse, dense, True
-    ),
-}
-{name: f"{macs / sum(work.values()):.0%}" for name, macs in work.items()}
+positions = sam.prompt_encoder.get_dense_pe()  # a vector for each place of the map
+given = features, positions, sparse, dense, True  # True: three masks
+encoder = multiply_adds(sam.image_encoder, pixels)
+decoder = multiply_adds(sam.mask_decoder, *given)
+total = encoder + decoder
+{"encoder": f"{encoder / total:.0%}", "decoder": f"{decoder / total:.0%}"}
 
 # %% [markdown]
-# The encoder needs about 95 % of the multiply-adds, the decoder 5 %. SAM therefore encodes
-# a photograph once, and answers every click from the same embedding:
+# For one click the encoder needs about 95 % of the multiply-adds, the decoder 5 %. SAM
+# therefore encodes a photograph once, and answers every click from the same embedding. Here
+# are three clicks, and none of them runs the encoder:
 
 # %% tags=["nbval-ignore-output"]
 figures.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 
 # %% [markdown]
-# The encoder did not run between these clicks.
-#
 # ## The same model, with gradients
 # `SamPredictor` computes without gradients and decodes one image at a time. For training,
 # `Segmenter` calls the same three parts on a batch. Is it still SAM? We compare the
@@ -406,9 +410,9 @@ figures.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
 model = Segmenter(sam)
 with torch.no_grad():
     low, iou = model.decode(features, points, multimask=True)
-masks, scores, official = predictor.predict(click, np.ones(1), return_logits=True)
+_, quality, official = predictor.predict(click, np.ones(1), return_logits=True)
 gap = np.abs(low[0].cpu().numpy() - official).max()
-assert gap < 1e-4 and np.allclose(iou[0].cpu(), scores, atol=1e-4)
+assert gap < 1e-4 and np.allclose(iou[0].cpu(), quality, atol=1e-4)
 float(gap)  # of logits
 
 # %% [markdown]
@@ -426,26 +430,35 @@ figures.ambiguity(predictor, photo, click)
 # %% [markdown]
 # Here the first mask covers most of the coffee, and the second the inside of the cup. The
 # third covers far more, parts of the table too, and has a low predicted IoU. The predicted
-# IoU comes from a small head of the decoder, which never sees a
-# true mask. If you adapt the decoder to other data and leave this head unchanged, its
-# predictions are no longer valid.
+# IoU comes from a small head of the decoder. It learned in pre-training to guess the IoU
+# with the true mask; here there is no true mask, so it is a guess. If you adapt the decoder
+# to other data and leave this head unchanged, its guesses are no longer valid.
 
 # %% [markdown]
 # ## The ceiling
 # The decoder draws on a coarse grid: four mask pixels along the side of a token. The result
-# is then enlarged. Is the grid fine enough for the true outlines? To find out, shrink the
-# *true* mask to this grid, enlarge it again, and compute its IoU with the original. The
-# next cell does this for one image of each domain of the workbook:
+# is then enlarged. Is the grid fine enough for the true outlines? There are two ways to ask,
+# here for one image of each domain of the workbook. `shrunk_iou` shrinks the *true* mask to
+# the grid, enlarges it again, and computes its IoU with the original:
 
 # %%
 samples = {name: open_data(name, setting, seed=SEED).test[0] for name in DOMAINS}
-{n: round(shrunk_iou(s.mask > 0, low.shape[-1]), 3) for n, s in samples.items()}
+truths = {name: sample.mask > 0 for name, sample in samples.items()}
+grid = grid_of(model)  # 64 x 64 logits for 128 x 128 pixels
+{name: round(shrunk_iou(mask, grid.side), 3) for name, mask in truths.items()}
 
 # %% [markdown]
-# A value of .9 means that a tenth was lost on the way to the grid and back. Small and thin
-# objects lose most. Recorded results carry this number beside them. It is not a bound:
-# suitable logits can place an edge between two mask pixels. `ceilings.ceiling` fits such
-# logits to the true mask, and `evaluate` prints that bound.
+# Thin and small objects lose most: .945 for vessels means that a twentieth is lost. But
+# logits are not shares. Suitable ones place an edge between two mask pixels. `ceiling` fits
+# the best logits to the true mask:
+
+# %%
+{name: round(ceiling(mask, grid), 3) for name, mask in truths.items()}
+
+# %% [markdown]
+# This is the *resolution ceiling* of [00](00_start_here.ipynb). It is 1 here, up to rounding:
+# a grid of half the image's size could follow every outline. Whatever a model of this
+# workbook misses on these images, it does not miss for lack of resolution.
 
 # %% [markdown]
 # ### Exercise 1.3 - bug hunt: clicks that miss
@@ -515,15 +528,16 @@ checks.ex_1_3(click_fixed)
 # > **Predict first.** Nobody says what is wanted. What will SAM outline?
 
 # %%
-some = list(samples.values())[:4]
+some = [samples[name] for name in ("polyp", "vessel", "leaf", "camouflage")]
 drawn = predict(model, some)
-overlap = [dice(m > 0, sample.mask > 0) for m, sample in zip(drawn, some, strict=True)]
+pairs = zip(drawn, some, strict=True)
+overlap = [dice(mask > 0, sample.mask > 0) for mask, sample in pairs]
 figures.show_masks(
     [sample.image for sample in some],
     drawn,
     [sample.mask for sample in some],
     overlap,
-    f"Without a prompt SAM takes too much or misses: mean Dice {np.mean(overlap):.2f}",
+    "Without a prompt SAM takes too much, or misses the object",
 )
 
 # %% [markdown]
@@ -562,7 +576,7 @@ def qkv_input(block):
 # > new image embedding from SAM's?
 
 # %%
-qkv, dim, rank = windowed.attn.qkv, windows.shape[-1], 4
+dim, rank = tokens.shape[-1], 4
 down = torch.randn(rank, dim).to(windows)
 up = torch.zeros(3 * dim, rank).to(windows)
 
@@ -572,7 +586,7 @@ def add_path(module, inputs, output):
     return output + inputs[0] @ down.T @ up.T
 
 
-hook = qkv.register_forward_hook(add_path)
+hook = windowed.attn.qkv.register_forward_hook(add_path)
 change = (sam.image_encoder(pixels) - features).abs().max()
 hook.remove()
 assert change == 0
@@ -584,21 +598,22 @@ float(change)
 
 # %% tags=["nbval-ignore-output"]
 record(
-    windowed_sees=influencing(windowed),
-    global_sees=influencing(whole),
+    tokens_in_a_window=influencing(windowed),
+    tokens_in_a_global_block=influencing(whole),
     prompt_free_dice=float(np.mean(overlap)),
 )
 
 # %% [markdown]
 # ## Recap
 # *How much has SAM already computed before you click?* The whole encoder: about 95 % of
-# the multiply-adds. Your click only selects from its embedding, with the other 5 %.
+# the multiply-adds of a first click. The decoder combines your click with the embedding,
+# with the other 5 %.
 # - SAM has three parts: an image encoder, a prompt encoder, and a decoder that combines
 #   them.
 # - Windows are moved into the batch dimension. Cutting and restoring loses nothing.
 # - A token interacts with its window in most blocks, and with the whole map in a few.
-# - One click has three masks. The predicted IoU ranks them, and the shrunk mask shows how
-#   much the decoder's grid limits their outlines.
+# - One click has three masks, put in order by their predicted IoU. The decoder's grid of
+#   64 x 64 logits hardly limits their outlines here.
 # - LoRA is placed beside the fused qkv, whose input is an image with channels last. With
 #   the second matrix at zero, the output does not change.
 #
