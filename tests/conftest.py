@@ -9,6 +9,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 
 import naslora_core.sam  # noqa: F401  (heals torchvision, which torchmetrics and peft import)
+import naslora_workbook.research.methods  # noqa: F401  (registers them, as the command line does)
 
 ROOT = Path(__file__).resolve().parents[1]
 

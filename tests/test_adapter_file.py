@@ -1,6 +1,8 @@
 """One file holds the whole adapter, fits its own base, and says what is wrong with any other."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -22,8 +24,9 @@ from naslora_core.adapters import (
 )
 from naslora_core.adapters.checkpoint import FORMAT
 from naslora_core.errors import UserError
-from naslora_core.sam import Segmenter, model_hash
+from naslora_core.sam import Segmenter, load_sam, model_hash
 from naslora_core.search import operator_registry
+from naslora_workbook.research.methods import LST
 
 
 @pytest.fixture(scope="module")
@@ -139,11 +142,19 @@ def test_another_operator_set_is_refused(sam, tmp_path, monkeypatch):
     model = adapt(sam, NASLoRA(rank=2, operators=("skip", "max_pool_3x3")))
     path = save_adapter(model, tmp_path / "mine.safetensors")
     load_adapter(sam, path)
-    with pytest.raises(UserError, match="operator set"):
+    with pytest.raises(UserError, match="are [0-9a-f]{12} here"):
         load_adapter(sam, rewritten(path, lambda facts, _: facts.update(operator_hash="0")))
     monkeypatch.undo()
     with pytest.raises(UserError, match="max_pool_3x3"):
         load_adapter(sam, path)
+
+
+@pytest.mark.parametrize("method", [LST(), NASLoRA(rank=2, operators="darts")])
+def test_a_file_of_the_workbooks_methods_names_them_where_the_core_stands_alone(tmp_path, method):
+    path = save_adapter(adapt(load_sam(), method), tmp_path / "mine.safetensors")
+    code = f"import naslora_core as core; core.load_adapter(core.load_sam(), {str(path)!r})"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
+    assert "mine.safetensors" in told and "naslora_workbook.research.methods" in told
 
 
 @pytest.mark.parametrize("where", ["description", "tensor"])

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from segment_anything.modeling.image_encoder import Attention
 from torch.autograd.graph import saved_tensors_hooks
 
-from naslora_core.adapters import VPT, adapt
-from naslora_core.sam.fused_attention import FusedAttention, PromptedAttention, fuse
+from naslora_core.adapters import adapt
+from naslora_core.sam.fused_attention import FusedAttention, fuse
+from naslora_workbook.research.methods.vpt import VPT, PromptedAttention
 
 
 def official(dim, heads, size, rel_pos=True, seed=0):

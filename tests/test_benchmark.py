@@ -8,7 +8,7 @@ import torch
 from adapting import small_sam
 
 from naslora_core.__main__ import main
-from naslora_core.adapters import METHODS, adapt
+from naslora_core.adapters import adapt
 from naslora_workbook.publishing import result_tables
 from naslora_workbook.research import commands
 from naslora_workbook.research.benchmarks import method_costs
@@ -34,6 +34,7 @@ from naslora_workbook.research.benchmarks.operator_overhead import (
     overhead_text,
     removed,
 )
+from naslora_workbook.research.methods import METHODS
 
 
 def test_turns_are_taken_and_the_first_is_not_counted():

@@ -10,19 +10,18 @@ from torch.nn.functional import layer_norm, linear
 
 from naslora_core.adapters import fold
 from naslora_core.adapters.adaptation import adapt
-from naslora_core.adapters.bitfit import BitFit
-from naslora_core.adapters.bottleneck import BottleneckAdapter
 from naslora_core.adapters.decoder_only import DecoderOnly
 from naslora_core.adapters.full import Full
 from naslora_core.adapters.lora import LoRA
-from naslora_core.adapters.lst import LST
-from naslora_core.adapters.sam_adapter import SAMAdapter, high_frequencies
-from naslora_core.adapters.ssf import SSF, ScaleShift
-from naslora_core.adapters.vpt import VPT
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter, build_nano, model_hash
 from naslora_core.sam.checkpoints import BUILDERS
-from naslora_core.sam.fused_attention import PromptedAttention
+from naslora_workbook.research.methods.bitfit import BitFit
+from naslora_workbook.research.methods.bottleneck import BottleneckAdapter
+from naslora_workbook.research.methods.lst import LST
+from naslora_workbook.research.methods.sam_adapter import SAMAdapter, high_frequencies
+from naslora_workbook.research.methods.ssf import SSF, ScaleShift
+from naslora_workbook.research.methods.vpt import VPT, PromptedAttention
 
 METHODS = {
     "full": Full(),

@@ -8,12 +8,13 @@ import pytest
 import torch
 from tiny import tiny_data
 
-from naslora_core.adapters import METHODS, LoRA
+from naslora_core.adapters import LoRA
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, model_hash
 from naslora_core.training.ceilings import mask_side, shrunk_iou
 from naslora_workbook.research.compare import Setting, compare, paired
 from naslora_workbook.research.learning_rate_selection import best_rates
+from naslora_workbook.research.methods import METHODS
 
 SETTING = Setting(steps=4, batch=2)
 

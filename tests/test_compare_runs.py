@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import tiny_data
 
-from naslora_core.adapters import METHODS, DecoderOnly, adapt
+from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.search import OPERATOR_SETS
@@ -20,6 +20,7 @@ from naslora_workbook.cli import build_parser
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research import commands
 from naslora_workbook.research.compare import LOOKED_AT, RANDOM, Setting, compare
+from naslora_workbook.research.methods import METHODS
 from naslora_workbook.research.unet import width_for
 from naslora_workbook.research.variants import VARIANTS
 

@@ -8,9 +8,10 @@ from torch import nn
 
 from naslora_core.adapters import NASLoRA, NASPCLoRA, adapt, cells, fold, load_adapter, save_adapter
 from naslora_core.errors import UserError
-from naslora_core.search import OPERATOR_SETS, Cell
+from naslora_core.search import Cell
 from naslora_core.search.operator_registry import build
 from naslora_core.training.fitting import fit
+from naslora_workbook.research.methods import OPERATOR_SETS
 
 DARTS, RANK = OPERATOR_SETS["darts"], 3
 OWN = [n for n in DARTS if n.startswith("darts_")]

@@ -4,12 +4,13 @@ import pytest
 import torch
 from tiny import tiny_data
 
-from naslora_core.adapters import LST, BitFit, DecoderOnly, Full, LoRA, adapt
+from naslora_core.adapters import DecoderOnly, Full, LoRA, adapt
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.training.early_stopping import EarlyStopping
 from naslora_core.training.embedding_cache import cached_embeddings
 from naslora_core.training.fitting import fit
+from naslora_workbook.research.methods import LST, BitFit
 from naslora_workbook.research.unet import UNet
 
 QUIET = {"batch": 2, "progress": False}

@@ -10,11 +10,11 @@ import pytest
 from own import call
 from tiny import tiny_data
 
-from naslora_core.adapters import METHODS
 from naslora_core.cli import fit_command as own_images
 from naslora_core.search import Genotype, set_hash
 from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
 from naslora_core.training.fitting import FitResult
+from naslora_workbook.research.methods import METHODS
 
 DATA, FABRIC = tiny_data(classes=3), SimpleNamespace(is_global_zero=True)
 ANSWERS = {"launch": FABRIC, "open_data": DATA, "load_sam": "a SAM", "adapt": "a model"}

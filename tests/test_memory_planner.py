@@ -132,9 +132,10 @@ def test_the_command_prints_parts_and_a_proposal(capsys):
 
 @pytest.mark.gpu
 def test_peaks_on_a_gpu_are_as_measured():
-    from naslora_core.adapters import METHODS, adapt
+    from naslora_core.adapters import adapt
     from naslora_core.sam import build_nano
     from naslora_workbook.research.memory_planner import size_of, training_loss
+    from naslora_workbook.research.methods import METHODS
 
     planned = plan("sam_nano", METHODS["lora"], batch=8)
     model = adapt(build_nano().cuda().eval().requires_grad_(False), METHODS["lora"]).train()

@@ -2,9 +2,9 @@
 
 import pytest
 
-from naslora_core.adapters import METHODS
 from naslora_core.cli.method_settings import KINDS, method_of
 from naslora_core.errors import UserError
+from naslora_workbook.research.methods import METHODS
 
 
 def test_settings_of_a_method():

@@ -15,12 +15,12 @@ import torch
 from own import call, image_folder
 from PIL import Image
 
-from naslora_core.adapters import METHODS
 from naslora_core.adapters.checkpoint import open_model
 from naslora_core.cli import build_parser
 from naslora_core.data import Sample
 from naslora_core.errors import UserError
 from naslora_core.training.prediction import predict, predict_image
+from naslora_workbook.research.methods import METHODS
 
 ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
 FAST = ["--steps", "3", "--batch", "2", "--validate-every", "2", "--quiet"]

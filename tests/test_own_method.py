@@ -8,13 +8,14 @@ import torch
 from adapting import small_sam
 from torch import nn
 
-from naslora_core.adapters import LABELS, METHODS, NASLoRA, adapt, adaptation, cells, fold
+from naslora_core.adapters import NASLoRA, adapt, adaptation, cells, fold
 from naslora_core.adapters.lora import LoRALinear
 from naslora_core.cli.method_settings import method_of, told
 from naslora_core.errors import UserError
 from naslora_core.search import operator_registry
 from naslora_core.search.operator_registry import Operator, operator, set_hash
 from naslora_workbook.research.benchmarks.method_costs import as_table, measure
+from naslora_workbook.research.methods import LABELS, METHODS
 
 
 @pytest.fixture(scope="module")

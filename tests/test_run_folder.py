@@ -15,7 +15,7 @@ import pytest
 import torch
 from tiny import tiny_data
 
-from naslora_core.adapters import BitFit, DecoderOnly, adapt
+from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.errors import UserError
 from naslora_core.files import Lock, append, write_atomic
 from naslora_core.sam import build_nano
@@ -24,6 +24,7 @@ from naslora_core.training import run_folder
 from naslora_core.training.early_stopping import EarlyStopping
 from naslora_core.training.fitting import fit
 from naslora_core.training.run_folder import RunFolder, differences
+from naslora_workbook.research.methods import BitFit
 
 QUIET = {"batch": 2, "progress": False, "save_every_seconds": 0}
 

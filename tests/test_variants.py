@@ -8,9 +8,10 @@ import torch
 from adapting import random_images, shaken, small_sam
 from tiny import tiny_data
 
-from naslora_core.adapters import METHODS, adapt, cells, fold, load_adapter, save_adapter
+from naslora_core.adapters import adapt, cells, fold, load_adapter, save_adapter
 from naslora_core.search import OPERATOR_SETS
 from naslora_workbook.research.compare import KNOWN, Setting, compare
+from naslora_workbook.research.methods import METHODS
 from naslora_workbook.research.variants import VARIANTS
 from naslora_workbook.results.labels import LABELS
 

@@ -1,42 +1,27 @@
-"""Methods that adapt a frozen SAM, each in one file, under one interface.
-
-The order of the imports is the order of the methods in tables.
-"""
-# ruff: noqa: I001
+"""Methods that adapt a frozen SAM, each in one file, under one interface."""
 
 from naslora_core.adapters.adaptation import LABELS, METHODS, Adapted, adapt, method
-from naslora_core.adapters.decoder_only import DecoderOnly
-from naslora_core.adapters.full import Full
-from naslora_core.adapters.bitfit import BitFit
-from naslora_core.adapters.bottleneck import BottleneckAdapter
-from naslora_core.adapters.sam_adapter import SAMAdapter
-from naslora_core.adapters.vpt import VPT
-from naslora_core.adapters.lst import LST
-from naslora_core.adapters.ssf import SSF
-from naslora_core.adapters.lora import LoRA
+from naslora_core.adapters.checkpoint import load_adapter, save_adapter
 from naslora_core.adapters.conv_lora import ConvLoRA
-from naslora_core.adapters.fixed_conv import FixedConv
-from naslora_core.adapters.nas_lora import NASLoRA, cells
-from naslora_core.adapters.nas_pc_lora import NASPCLoRA
+from naslora_core.adapters.decoder_only import DecoderOnly
 from naslora_core.adapters.discretisation import (
     ChosenLoRA,
     choose_operators,
     discretise,
     read_genotype,
 )
-from naslora_core.adapters.checkpoint import load_adapter, save_adapter
+from naslora_core.adapters.fixed_conv import FixedConv
 from naslora_core.adapters.folded_checkpoint import Folded, load_folded
 from naslora_core.adapters.folding import fold
+from naslora_core.adapters.full import Full
+from naslora_core.adapters.lora import LoRA
+from naslora_core.adapters.nas_lora import NASLoRA, cells
+from naslora_core.adapters.nas_pc_lora import NASPCLoRA
 
 __all__ = [
     "LABELS",
-    "LST",
     "METHODS",
-    "SSF",
-    "VPT",
     "Adapted",
-    "BitFit",
-    "BottleneckAdapter",
     "ChosenLoRA",
     "ConvLoRA",
     "DecoderOnly",
@@ -46,7 +31,6 @@ __all__ = [
     "LoRA",
     "NASLoRA",
     "NASPCLoRA",
-    "SAMAdapter",
     "adapt",
     "cells",
     "choose_operators",

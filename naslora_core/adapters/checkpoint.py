@@ -5,7 +5,6 @@ folded model.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +14,9 @@ from torch import Tensor, nn
 import naslora_core
 from naslora_core.adapters import folded_checkpoint, tensor_file
 from naslora_core.adapters.adaptation import CLASSES, Adapted, Method, adapt, adapted, head_name
-from naslora_core.errors import UserError, known
+from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter, load_sam, model_hash
-from naslora_core.search.operator_registry import operator_names, set_hash
+from naslora_core.search.operator_registry import operator_names, require_operators, set_hash
 
 FORMAT, BEFORE = "naslora-adapter-4", "naslora-adapter-3"
 NEEDED = ("method", "settings", "base_name", "base_hash", "classes", "head", "seed", "version")
@@ -48,16 +47,15 @@ def metadata(model: Adapted) -> dict[str, str]:
         "seed": str(model.seed),
         "version": naslora_core.__version__,
     }
-    if names := _operators(model.method):
+    if operators := _operators(model.method):
+        names = operator_names(operators)
         facts |= {"operators": json.dumps(names), "operator_hash": set_hash(names)}
     return facts
 
 
-def _operators(method: Method) -> tuple[str, ...]:
-    """The names of a method's operators: searched, or chosen (each once); none of other methods."""
-    if hasattr(method, "operators"):
-        return operator_names(method.operators)
-    return tuple(dict.fromkeys(getattr(method, "chosen", ())))
+def _operators(method: Method) -> str | tuple[str, ...]:
+    """A method's operators, or its set: searched, or chosen (each once); none of other methods."""
+    return getattr(method, "operators", tuple(dict.fromkeys(getattr(method, "chosen", ()))))
 
 
 def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
@@ -86,7 +84,13 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
 
 def _method(facts: Mapping[str, str], path: str | Path) -> Method:
     """The method that the file describes; what it does not say takes its default."""
-    name = known(facts["method"], CLASSES, f"{path} holds the method")
+    name = facts["method"]
+    if name not in CLASSES:
+        raise UserError(
+            f"{path} holds the method {name!r}; registered are {', '.join(CLASSES)}. Import the "
+            "module that registers it first (methods for comparison: "
+            "naslora_workbook.research.methods)."
+        )
     try:
         settings = json.loads(facts["settings"])
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
@@ -98,23 +102,9 @@ def _method(facts: Mapping[str, str], path: str | Path) -> Method:
             f"does not take ({error}); load it with version {facts['version']}."
         ) from error
     if "operator_hash" in facts:
-        _require_operators(_operators(method), facts, path)
+        by_name = facts["format"] == BEFORE
+        require_operators(path, _operators(method), facts["operator_hash"], by_name)
     return method
-
-
-def _require_operators(names: tuple[str, ...], facts: Mapping[str, str], path) -> None:
-    """UserError where the operators are defined otherwise than when the file was written.
-
-    Files of before hold a hash of the operators' names alone.
-    """
-    by_name = hashlib.sha256(",".join(names).encode()).hexdigest()[:12]
-    here = by_name if facts["format"] == BEFORE else set_hash(names)
-    if here != facts["operator_hash"]:
-        raise UserError(
-            f"{path} was searched over the operator set {facts['operator_hash']} "
-            f"({facts.get('operators', 'names unknown')}), {', '.join(names)} is now {here}; "
-            "register the operators as they were when it was saved."
-        )
 
 
 def _without_temperature(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

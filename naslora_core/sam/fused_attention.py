@@ -1,4 +1,4 @@
-"""SAM's attention through any fused kernel, exactly, and with learned tokens beside the image's.
+"""SAM's attention through any fused kernel, exactly.
 
 SAM adds q R_h and q R_w to the logits, one bias for every pair of tokens. Appended to the head
 dimension they are part of the product:
@@ -8,18 +8,15 @@ so no N x N tensor has to be made or kept, and no mask has to be passed.
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.image_encoder import (
-    Attention,
-    add_decomposed_rel_pos,
-    get_rel_pos,
-)
+from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 from torch import Tensor, nn
 
 
-class Parts(nn.Module):
-    """The parts of an official `Attention` under their names, and the way through them.
+class FusedAttention(Attention):
+    """The official `Attention`, computed by `scaled_dot_product_attention` on q', k' and v.
 
-    `qkv` and `proj` are called as modules, so state dicts and what wraps them stay as they are.
+    It has the official one's parts under their names, and calls `qkv` and `proj` as modules, so
+    state dicts and what wraps them stay as they are.
     """
 
     def __init__(self, attention: Attention):
@@ -29,6 +26,12 @@ class Parts(nn.Module):
         self.use_rel_pos = attention.use_rel_pos
         if self.use_rel_pos:
             self.rel_pos_h, self.rel_pos_w = attention.rel_pos_h, attention.rel_pos_w
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`B' H W d` to `B' H W d`, a window or the whole map."""
+        q, k, v = self.heads(x)
+        q, k = self.placed(q, k, x.shape[1:3])
+        return self.join(attend(q, k, v), x.shape)
 
     def heads(self, x: Tensor) -> Tensor:
         """Channels-last `B' H W d` to queries, keys, values `3 B'*heads H*W c`."""
@@ -62,16 +65,6 @@ class Parts(nn.Module):
         return torch.cat([self.scale * q, rows, columns], -1), torch.cat([k, where], -1)
 
 
-class FusedAttention(Parts, Attention):
-    """The official `Attention`, computed by `scaled_dot_product_attention` on q', k' and v."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`B' H W d` to `B' H W d`, a window or the whole map."""
-        q, k, v = self.heads(x)
-        q, k = self.placed(q, k, x.shape[1:3])
-        return self.join(attend(q, k, v), x.shape)
-
-
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q k^T) v with v padded to the width that fused kernels ask for."""
     width = v.shape[-1]
@@ -81,40 +74,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def fuse(encoder: nn.Module) -> nn.Module:
-    """Give every block of an image encoder the fused attention, in place; adapted or not, but for
-    VPT's, which take the kind that they were made on."""
+    """Give every block of an image encoder the fused attention, in place, adapted or not; an
+    attention that a method has replaced stays as it is."""
     for block in encoder.blocks:
         if type(block.attn) is Attention:
             block.attn = FusedAttention(block.attn)
     return encoder
-
-
-class PromptedAttention(Parts):
-    """An `Attention` whose windows also attend to learned tokens `p d`; p = 0 is the official."""
-
-    why_unfoldable = "a softmax over more keys is no softmax over fewer"
-
-    def __init__(self, attention: Attention, tokens: Tensor):
-        super().__init__(attention)
-        self.tokens, self.fused = nn.Parameter(tokens), isinstance(attention, FusedAttention)
-
-    def learned(self, windows: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of the learned tokens, the same in every window: `B'*heads p c`."""
-        _, k, v = self.heads(self.tokens[None, None])
-        return k.repeat(windows, 1, 1), v.repeat(windows, 1, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`B' H W d` to `B' H W d`; a learned token has no place: its logit is s q k alone."""
-        q, k, v = self.heads(x)
-        more_k, more_v = self.learned(len(x))
-        v = torch.cat([v, more_v], 1)
-        if self.fused:
-            near, k = self.placed(q, k, x.shape[1:3])
-            k = torch.cat([k, F.pad(more_k, (0, k.shape[-1] - more_k.shape[-1]))], 1)
-            return self.join(attend(near, k, v), x.shape)
-        logits = (q * self.scale) @ k.transpose(-2, -1)
-        if self.use_rel_pos:
-            tables, size = (self.rel_pos_h, self.rel_pos_w), x.shape[1:3]
-            logits = add_decomposed_rel_pos(logits, q, *tables, size, size)
-        logits = torch.cat([logits, (q * self.scale) @ more_k.transpose(-2, -1)], -1)
-        return self.join(logits.softmax(-1) @ v, x.shape)

@@ -1,6 +1,6 @@
 """The search space, the cell, its schedule, and how a trained cell is read."""
 
-from naslora_core.search import operators, darts_operators  # noqa: F401, I001  (they register)
+from naslora_core.search import operators  # noqa: F401  (they register)
 from naslora_core.search.cell import STARTS, Cell, entropy
 from naslora_core.search.genotype import BlockChoice, Genotype
 from naslora_core.search.operator_registry import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
-from naslora_core.search.operator_registry import set_hash
+from naslora_core.search.operator_registry import require_operators
 
 SCHEMA = 2
 
@@ -72,25 +72,13 @@ class Genotype:
             genotype = Genotype(**found)
         except (KeyError, TypeError) as error:
             raise UserError(f"{path} is not a whole genotype ({error}); save one anew.") from error
-        genotype._require(path, base)
+        require_operators(path, genotype.operators, genotype.operator_hash)
+        if base is not None and genotype.base != base:
+            raise UserError(
+                f"{path} was found on the base {genotype.base or 'unnamed'}, this one is {base}; "
+                "load the base that was searched."
+            )
         return genotype
-
-    def _require(self, path: str | Path, base: str | None) -> None:
-        names = self.operators
-        try:
-            here = set_hash(names)
-        except UserError:
-            here = "not registered"
-        if self.operator_hash != here:
-            raise UserError(
-                f"{path} was searched over operators {self.operator_hash} ({', '.join(names)}), "
-                f"which are {here} here; register them as they were."
-            )
-        if base is not None and self.base != base:
-            raise UserError(
-                f"{path} was found on the base {self.base or 'unnamed'}, this one is {base}; load "
-                "the base that was searched."
-            )
 
     def distance(self, other: "Genotype") -> float:
         """Half the sum over operators of |p - q|, mean over blocks: 0 the same, 1 nothing shared.

@@ -73,6 +73,29 @@ def set_hash(names: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 
+def require_operators(
+    path, operators: str | Sequence[str], recorded: str, by_name: bool = False
+) -> None:
+    """UserError where the operators of a file are not registered, or defined otherwise than when it
+    was written.
+
+    recorded: their `set_hash`, or in files of before (by_name) a hash of their names alone.
+    """
+    try:
+        names = operator_names(operators)
+        told = hashlib.sha256(",".join(names).encode()).hexdigest()[:12]
+        here = told if by_name else set_hash(names)
+    except UserError:
+        names, here = operators, "not registered"
+    if recorded != here:
+        listed = names if isinstance(names, str) else ", ".join(names)
+        raise UserError(
+            f"{path} was searched over operators {recorded} ({listed}), which are {here} here; "
+            "register them as they were: import the module that defines them first (those of "
+            "DARTS: naslora_workbook.research.methods)."
+        )
+
+
 @cache
 def _definition(cls: type["Operator"]) -> list:
     """What an operator of rank 2 computes: its field, the shapes of its parameters, and its kernel

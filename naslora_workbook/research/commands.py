@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from naslora_core.adapters import METHODS
 from naslora_core.cli.method_settings import method_of
 from naslora_core.data import open_data
 from naslora_core.errors import UserError, known
@@ -37,6 +36,7 @@ from naslora_workbook.research.benchmarks.operator_overhead import measure_overh
 from naslora_workbook.research.compare import Setting, paired
 from naslora_workbook.research.compare import compare as run_compare
 from naslora_workbook.research.learning_rate_selection import best_rates
+from naslora_workbook.research.methods import METHODS
 from naslora_workbook.research.pretraining import pretrain as legs
 from naslora_workbook.research.pretraining.leg import Leg
 from naslora_workbook.research.pretraining.publish import publish

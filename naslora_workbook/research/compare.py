@@ -15,17 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from naslora_core.adapters import METHODS, DecoderOnly, adapt
+from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.data import content
 from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam.checkpoints import base_of
-from naslora_core.search import OPERATOR_SETS
 from naslora_core.training.ceilings import grid_of, mean_ceiling, shrunk_iou
 from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
 from naslora_core.training.evaluation import Scores, evaluate
 from naslora_core.training.fitting import fit
 from naslora_workbook.research.learning_rate_selection import rate_of
+from naslora_workbook.research.methods import METHODS, OPERATOR_SETS
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.research.unet import UNet, width_for
 from naslora_workbook.research.variants import VARIANTS

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from naslora_core.adapters import METHODS, adapt, cells, discretise
+from naslora_core.adapters import adapt, cells, discretise
 from naslora_core.adapters.discretisation import READINGS
 from naslora_core.data.transforms import to_batch
 from naslora_core.files import make_folder, write_atomic
@@ -34,6 +34,7 @@ from naslora_workbook.lessons.exercises.lesson_09 import steadiness
 from naslora_workbook.research.compare import _model as unet_or_adapted
 from naslora_workbook.research.experiment_arms import ARMS, EXPERIMENTS, Arm
 from naslora_workbook.research.experiment_operators import gains
+from naslora_workbook.research.methods import METHODS
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.research.variants import VARIANTS
 

@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTenso
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from naslora_core.adapters import METHODS, adapt
+from naslora_core.adapters import adapt
 from naslora_core.adapters.adaptation import Blocks, Method
 from naslora_core.adapters.conv_lora import shrinking, upsampling
 from naslora_core.errors import UserError, known
@@ -28,6 +28,7 @@ from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.search.cell import kernel_layout
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_workbook.research.benchmarks.measurement import whole_peak
+from naslora_workbook.research.methods import METHODS
 
 TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 ROOM = 0.9  # share of a card that a plan fills: its driver and fragments take the rest

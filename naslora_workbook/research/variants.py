@@ -6,7 +6,7 @@
 
 from naslora_core.adapters import FixedConv, NASLoRA
 from naslora_core.adapters.adaptation import Method
-from naslora_core.search import OPERATOR_SETS
+from naslora_workbook.research.methods import OPERATOR_SETS
 
 VARIANTS: dict[str, Method] = {
     "fixed_5x5": FixedConv(rank=4, side=5),

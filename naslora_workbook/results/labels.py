@@ -1,6 +1,6 @@
-"""What tables call a method: the core's methods as they register themselves, then the others."""
+"""What tables call a method: the methods as they register themselves, then the others."""
 
-from naslora_core.adapters import LABELS as METHODS
+from naslora_workbook.research.methods import LABELS as METHODS
 
 LABELS = {
     "base_boxed": "base, a box on every object",

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from naslora_core.adapters import VPT, ConvLoRA
+from naslora_core.adapters import ConvLoRA
 from naslora_workbook.lessons import checks
+from naslora_workbook.research.methods import VPT
 
 
 def ex_12_1(answer):

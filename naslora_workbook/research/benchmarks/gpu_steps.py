@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from naslora_core.adapters import METHODS, ConvLoRA, adapt
+from naslora_core.adapters import ConvLoRA, adapt
 from naslora_core.data import open_data
 from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
@@ -39,6 +39,7 @@ from naslora_workbook.research.benchmarks.measurement import (
     whole_peak,
 )
 from naslora_workbook.research.memory_planner import autocast
+from naslora_workbook.research.methods import METHODS
 from naslora_workbook.research.provenance import device_name, provenance
 
 REFERENCE = "lora"

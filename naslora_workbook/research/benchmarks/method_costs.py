@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters import METHODS, adapt, fold
+from naslora_core.adapters import adapt, fold
 from naslora_core.adapters.adaptation import Method, frozen_twin
 from naslora_core.adapters.folding import fold_blocks
 from naslora_core.adapters.nas_lora import NASLoRA, cells
@@ -21,6 +21,7 @@ from naslora_core.sam import Segmenter, build_nano
 from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.sam.sam_nano import ImageEncoderViT
 from naslora_workbook.research.benchmarks.measurement import interleaved, saved_mb, summary
+from naslora_workbook.research.methods import METHODS
 
 FLOOR, REFERENCE, VANILLA = "floor", "lora", "vanilla"
 SIZES = {"nano": 8, "vit_b": 1}  # images a batch; of ViT-B two blocks at 1024 pixels

@@ -12,7 +12,7 @@ from segment_anything.modeling.image_encoder import Block
 from torch import Tensor, nn
 
 from naslora_core.adapters.adaptation import Blocks, method, selected
-from naslora_core.adapters.encoder_wrapper import EncoderWrapper
+from naslora_workbook.research.methods.encoder_wrapper import EncoderWrapper
 
 
 class Rung(nn.Module):

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.adapters.adaptation import Blocks, method, selected
-from naslora_core.adapters.encoder_wrapper import EncoderWrapper
 from naslora_core.errors import UserError
+from naslora_workbook.research.methods.encoder_wrapper import EncoderWrapper
 
 
 def high_frequencies(x: Tensor, masked: float = 0.25) -> Tensor:
