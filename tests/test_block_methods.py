@@ -10,8 +10,7 @@ from torch.nn.functional import layer_norm, linear
 
 from naslora_core.adapters import fold
 from naslora_core.adapters.adaptation import adapt
-from naslora_core.adapters.decoder_only import DecoderOnly
-from naslora_core.adapters.full import Full
+from naslora_core.adapters.baselines import DecoderOnly, Full
 from naslora_core.adapters.lora import LoRA
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter, build_nano, model_hash

@@ -16,7 +16,7 @@ from naslora_core.adapters import (
     save_adapter,
 )
 from naslora_core.adapters.lora import LoRALinear
-from naslora_core.adapters.windows import Windows, windows_of
+from naslora_core.adapters.target_layers import Windows, windows_of
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.search import Cell

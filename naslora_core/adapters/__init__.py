@@ -1,9 +1,9 @@
 """Methods that adapt a frozen SAM, each in one file, under one interface."""
 
 from naslora_core.adapters.adaptation import LABELS, METHODS, Adapted, adapt, method
+from naslora_core.adapters.baselines import DecoderOnly, Full
 from naslora_core.adapters.checkpoint import load_adapter, save_adapter
 from naslora_core.adapters.conv_lora import ConvLoRA
-from naslora_core.adapters.decoder_only import DecoderOnly
 from naslora_core.adapters.discretisation import (
     ChosenLoRA,
     choose_operators,
@@ -11,9 +11,7 @@ from naslora_core.adapters.discretisation import (
     read_genotype,
 )
 from naslora_core.adapters.fixed_conv import FixedConv
-from naslora_core.adapters.folded_checkpoint import Folded, load_folded
-from naslora_core.adapters.folding import fold
-from naslora_core.adapters.full import Full
+from naslora_core.adapters.folding import Folded, fold, load_folded
 from naslora_core.adapters.lora import LoRA
 from naslora_core.adapters.nas_lora import NASLoRA, cells
 from naslora_core.adapters.nas_pc_lora import NASPCLoRA

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.data.tiles import OBJECTS, checked_side
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, known
 from naslora_core.sam import MaskHead, MatchedHead, Segmenter, model_hash
 
 Blocks = str | tuple[int, ...]
@@ -126,11 +126,10 @@ def adapt(
     head, for what is no method or no base, and what the method's `inject` raises.
     """
     _require_method_and_base(sam, method)
+    known(head, HEADS, "Unknown head")
     like = next(sam.parameters())
     base_hash = "meta" if like.is_meta else model_hash(sam)
     twin = frozen_twin(sam)
-    if head not in HEADS:
-        raise UserError(f"Unknown head {head!r}; choose {' or '.join(HEADS)}.")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         twin.image_encoder = method.inject(twin.image_encoder) or twin.image_encoder

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 import naslora_core
-from naslora_core.adapters import folded_checkpoint, tensor_file
+from naslora_core.adapters import folding, tensor_file
 from naslora_core.adapters.adaptation import CLASSES, Adapted, Method, adapt, adapted, head_name
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter, load_sam, model_hash
@@ -136,7 +136,7 @@ def open_model(path: str | Path, base: str | Path | None = None) -> Segmenter:
     for a file that is missing, altered, of another format, or of another base.
     """
     if kind(path) == "folded":
-        return folded_checkpoint.load_folded(path)
+        return folding.load_folded(path)
     return load_adapter(base_of(path, base), path)
 
 
@@ -151,4 +151,4 @@ def base_of(path: str | Path, base: str | Path | None = None):
 
 
 def _facts(path: str | Path) -> dict[str, str]:
-    return tensor_file.describe(path, FORMAT, BEFORE, folded_checkpoint.FORMAT)
+    return tensor_file.describe(path, FORMAT, BEFORE, folding.FORMAT)

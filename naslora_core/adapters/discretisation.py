@@ -1,11 +1,10 @@
-"""Read what a search found: both readings of every cell of an adapted model.
-
-What is left of a search after choosing: LoRA with one operator a layer.
+"""Read the operators that a search found, and keep one of them in every cell.
 
 `discretise` replaces every mixture by the nearest member of the chosen class. That loses what the
 class leaves unexplained (`Choice.residual`); `fit` with weights alone settles the rest.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,18 +15,8 @@ from torch import Tensor, nn
 from naslora_core.adapters.adaptation import Adapted, adapt, head_name, method
 from naslora_core.adapters.lora import LoRA, LoRALinear
 from naslora_core.adapters.nas_lora import NASLoRA, cells, decoders
-from naslora_core.adapters.windows import PLACES
 from naslora_core.errors import UserError, known
-from naslora_core.search import (
-    BlockChoice,
-    Cell,
-    Choice,
-    Genotype,
-    argmax,
-    entropy,
-    project,
-    set_hash,
-)
+from naslora_core.search import BlockChoice, Cell, Choice, Genotype, argmax, project, set_hash
 from naslora_core.search.cell import mix_together
 
 
@@ -81,8 +70,7 @@ def read_genotype(
         return None
     read = choose_operators(model, images, held)
     blocks = [_block(name, cell, read[name]) for name, cell in found.items()]
-    names = next(iter(found.values())).names
-    start = model.method.start
+    names, start = next(iter(found.values())).names, model.method.start
     base = f"{model.base_name} {model.base_hash[:12]}"
     return Genotype(list(names), set_hash(names), blocks, start, base=base, **circumstances)
 
@@ -90,6 +78,7 @@ def read_genotype(
 def _block(name: str, cell: Cell, choice: Choice) -> BlockChoice:
     p = cell.probabilities().detach().double()
     first, second = p.topk(2).values if len(p) > 1 else (p[0], p.new_zeros(()))
+    entropy = -torch.special.xlogy(p, p).sum() / math.log(max(len(p), 2))
     return BlockChoice(
         block=name,
         alpha=cell.arch_alpha.tolist(),
@@ -98,7 +87,7 @@ def _block(name: str, cell: Cell, choice: Choice) -> BlockChoice:
         projection=choice.projection,
         residual=choice.residual,
         margin=float(first - second),
-        entropy=float(entropy(p)),
+        entropy=float(entropy),
         off_centre=choice.off_centre,
     )
 
@@ -113,10 +102,6 @@ class ChosenLoRA(LoRA):
 
     place: str = "window"
     chosen: tuple[str, ...] = ()
-
-    def __post_init__(self):
-        super().__post_init__()
-        known(self.place, PLACES, "Unknown place")
 
     def cell(self) -> nn.Module:
         return nn.Identity()
@@ -159,55 +144,42 @@ def discretise(
             "NASLoRA."
         )
     known(reading, READINGS, "Unknown reading")
-    read = choose_operators(model, images)
-    m = model.method
+    read, m = choose_operators(model, images), model.method
     nothing = "skip" if m.start == "beside" else "none"
-    names = {label: _name(label, getattr(choice, reading)) for label, choice in read.items()}
-    names = {label: nothing if name == "none" else name for label, name in names.items()}
-    _have_classes(names, read)
-    chosen_lora = ChosenLoRA(m.rank, m.scale, m.blocks, m.linears, m.place, tuple(names.values()))
+    names = [_operator(label, c, getattr(c, reading), nothing) for label, c in read.items()]
+    chosen_lora = ChosenLoRA(m.rank, m.scale, m.blocks, m.linears, m.place, tuple(names))
     shape = model.classes, model.seed, head_name(model.head)
     chosen = adapt(sam, chosen_lora, *shape).take_input_facts(model.input_facts())
-    _same_base(chosen, model)
-    kept = chosen.adapter_state_dict()
-    for name, tensor in model.adapter_state_dict().items():  # the decoder, the head
-        if ".blocks." not in name:
-            kept[name].copy_(tensor)
-    pairs = zip(names.items(), layers_of(model), layers_of(chosen), strict=True)
-    for (label, name), old, new in pairs:
-        _take(old, new, read[label].members[name])
-    return chosen
-
-
-def _same_base(chosen, model) -> None:
     if chosen.base_hash != model.base_hash:
         raise UserError(
             f"The model was trained on the base {model.base_hash[:12]}, this SAM is "
             f"{chosen.base_hash[:12]}; give the one that it was adapted from."
         )
+    kept = chosen.adapter_state_dict()
+    for name, tensor in model.adapter_state_dict().items():  # the decoder, the head
+        if ".blocks." not in name:
+            kept[name].copy_(tensor)
+    members = (choice.members[name] for name, choice in zip(names, read.values(), strict=True))
+    for member, old, new in zip(members, layers_of(model), layers_of(chosen), strict=True):
+        # We' = into We and Wd' = out, and the operator between them
+        new.We.copy_(member.into.to(old.We) @ old.We)
+        new.Wd.copy_(member.out)
+        new.cell.operators[0].take(member.kernel)
+    return chosen
 
 
-def _name(label: str, name: str | None) -> str:
+def _operator(label: str, choice: Choice, name: str | None, nothing: str) -> str:
+    """The name that was read of a cell, `nothing` for none; UserError where it has no member."""
     if name is None:
         raise UserError(
             f"No operator explains the kernel of {label}; search a set that contains conv_5x5, or "
             'choose by reading="argmax".'
         )
+    name = nothing if name == "none" else name
+    if name not in choice.members:
+        raise UserError(
+            f"{label} chose {name!r}, which is not searched or has no known class of kernels "
+            f"({', '.join(choice.members) or 'none has one'}); search the set 'linear', or keep "
+            "the mixture."
+        )
     return name
-
-
-def _have_classes(names: dict[str, str], read: dict) -> None:
-    for label, name in names.items():
-        if name not in read[label].members:
-            known = ", ".join(read[label].members) or "none has one"
-            raise UserError(
-                f"{label} chose {name!r}, which is not searched or has no known class of kernels "
-                f"({known}); search the set 'linear', or keep the mixture."
-            )
-
-
-def _take(old: LoRALinear, new: LoRALinear, member) -> None:
-    """W_e' = into We and Wd' = out, and the operator between them."""
-    new.We.copy_(member.into.to(old.We) @ old.We)
-    new.Wd.copy_(member.out)
-    new.cell.operators[0].take(member.kernel)

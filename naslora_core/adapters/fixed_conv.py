@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from naslora_core.adapters.adaptation import method
 from naslora_core.adapters.lora import LoRA
-from naslora_core.adapters.windows import PLACES
-from naslora_core.errors import UserError, known
+from naslora_core.errors import UserError
 from naslora_core.search.operator_registry import identity
 
 
@@ -43,7 +42,6 @@ class FixedConv(LoRA):
 
     def __post_init__(self):
         super().__post_init__()
-        known(self.place, PLACES, "Unknown place")
         if self.side < 1 or self.side % 2 == 0:
             raise UserError(f"FixedConv(side={self.side}) has no centre; take 3 or 5.")
 

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.adapters.target_layers import plus_path
-from naslora_core.adapters.windows import Windows, on_map
+from naslora_core.adapters.target_layers import Windows, on_map, plus_path
 
 
 class FoldedLinear(nn.Module):

@@ -7,15 +7,23 @@ convolution needs.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from naslora_core.adapters.adaptation import Blocks, method, selected
 from naslora_core.adapters.folded_linear import FoldedLinear, Row, side_branch, trimmed
-from naslora_core.adapters.target_layers import Margins, places, plus_path
-from naslora_core.adapters.windows import Windows, on_map, windows_of
-from naslora_core.errors import UserError
+from naslora_core.adapters.target_layers import (
+    PLACES,
+    Margins,
+    Windows,
+    on_map,
+    places,
+    plus_path,
+    windows_of,
+)
+from naslora_core.errors import UserError, known
 
 
 class LoRALinear(nn.Module):
@@ -105,8 +113,10 @@ class LoRA:
     scale: float = 8.0
     blocks: Blocks = "all"
     linears: tuple[str, ...] = ("qkv",)
+    place: ClassVar[str] = "window"  # methods with a cell let it be set: "window" or "map"
 
     def __post_init__(self):
+        known(self.place, PLACES, "Unknown place")
         if self.rank < 1:
             raise UserError(f"rank={self.rank} leaves no path; take a rank of at least 1.")
 
@@ -119,12 +129,10 @@ class LoRA:
         return LoRALinear(linear, self.rank, self.scale, self.cell(), margins)
 
     def inject(self, encoder: nn.Module) -> None:
-        """Wrap the chosen Linears of every chosen block.
-
-        A method with place="map" lets its cells in windowed attention see the whole map.
-        """
+        """Wrap the chosen Linears of every chosen block; with place="map", cells in windowed
+        attention see the whole map."""
         for _, block in selected(encoder, self.blocks):
-            whole = windows_of(encoder, block) if getattr(self, "place", "") == "map" else None
+            whole = windows_of(encoder, block) if self.place == "map" else None
             for place in places(block, self.linears):
                 layer = self.wrap(place.module, place.margins())
                 layer.windows = whole if place.owner is block.attn else None

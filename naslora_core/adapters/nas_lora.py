@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from naslora_core.adapters.adaptation import method, selected
 from naslora_core.adapters.lora import LoRA, LoRALinear
 from naslora_core.adapters.target_layers import THIRDS
-from naslora_core.adapters.windows import PLACES
 from naslora_core.errors import known
 from naslora_core.search import Cell
 from naslora_core.search.cell import mix_together
@@ -33,7 +32,6 @@ class NASLoRA(LoRA):
 
     def __post_init__(self):
         super().__post_init__()
-        known(self.place, PLACES, "Unknown place")
         known(self.share, SHARES, "Unknown share")
 
     def cell(self) -> nn.Module:
@@ -59,21 +57,21 @@ def arrange_alphas(encoder: nn.Module, settings) -> None:
 
 def cells(model: nn.Module) -> dict[str, Cell]:
     """The searchable cells of a model, by block (and Linear, where it is not qkv), in order."""
-    paths = _paths(model)
-    found = ((n, m) for n, m in model.named_modules() if isinstance(m, Cell))
-    return {_label(name, paths.get(id(cell))): cell for name, cell in found}
+    return {label: cell for label, (cell, _) in _found(model).items()}
 
 
 def decoders(model: nn.Module) -> dict[str, Tensor]:
     """The columns `d r` of Wd behind each of `cells`: all, or those of the searched channels."""
-    paths = {name: _paths(model)[id(cell)] for name, cell in cells(model).items()}
+    paths = {label: path for label, (_, path) in _found(model).items()}
     return {n: p.Wd[:, getattr(p.cell, "searched", slice(None))] for n, p in paths.items()}
 
 
-def _paths(model: nn.Module) -> dict[int, LoRALinear]:
-    """The innermost path around every cell, by the cell's id."""
-    paths = [m for m in model.modules() if isinstance(m, LoRALinear) and m.cell is not None]
-    return {id(c): path for path in paths for c in path.modules() if isinstance(c, Cell)}
+def _found(model: nn.Module) -> dict[str, tuple[Cell, LoRALinear | None]]:
+    """Every cell by its label, with the innermost path around it."""
+    paths = (m for m in model.modules() if isinstance(m, LoRALinear))
+    around = {id(m): path for path in paths for m in path.modules() if isinstance(m, Cell)}
+    found = ((n, m, around.get(id(m))) for n, m in model.named_modules() if isinstance(m, Cell))
+    return {_label(name, path): (cell, path) for name, cell, path in found}
 
 
 def _label(name: str, path: LoRALinear | None) -> str:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from naslora_core.adapters.adaptation import method
 from naslora_core.adapters.lora import LoRA
 from naslora_core.adapters.nas_lora import SHARES, arrange_alphas
-from naslora_core.adapters.windows import PLACES
 from naslora_core.errors import UserError, known
 from naslora_core.search import Cell
 from naslora_core.search.operator_registry import identity
@@ -70,7 +69,6 @@ class NASPCLoRA(LoRA):
 
     def __post_init__(self):
         super().__post_init__()
-        known(self.place, PLACES, "Unknown place")
         known(self.share, SHARES, "Unknown share")
         legal = [k for k in range(1, self.rank // 2 + 1) if self.rank % k == 0]
         if self.partial not in legal:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.adapters.adaptation import Adapted
-from naslora_core.adapters.folded_checkpoint import Folded
+from naslora_core.adapters.folding import Folded
 from naslora_core.errors import UserError
 from naslora_core.files import writable, write_atomic
 from naslora_core.sam import Segmenter

@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 
 from naslora_core.adapters.checkpoint import base_of, kind, load_adapter
-from naslora_core.adapters.folded_checkpoint import load_folded
-from naslora_core.adapters.folding import fold
+from naslora_core.adapters.folding import fold, load_folded
 from naslora_core.adapters.onnx_export import difference, export_onnx
 from naslora_core.errors import UserError
 from naslora_core.files import writable

@@ -84,9 +84,11 @@ def _unwrapped(state, path: Path) -> dict[str, Tensor]:
     """The dictionary of tensors inside of wrappers."""
     if isinstance(inner := _wrapped(state), dict):
         return _unwrapped(inner, path)
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if _named(state) else {}
+    held, tensors = type(state).__name__, {}
+    if isinstance(state, dict):
+        held = ", ".join(map(str, state))[:80]
+        tensors = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
-        held = ", ".join(map(str, state))[:80] if isinstance(state, dict) else type(state).__name__
         raise UserError(
             f"{path.name} holds no tensors by name but {held or 'nothing'}; expected the weights "
             "of a SAM, or a dictionary that holds them as model or state_dict."
@@ -101,10 +103,6 @@ def _wrapped(state):
     inner = [value for value in held.values() if isinstance(value, dict)]
     bare = any(isinstance(value, Tensor) for value in held.values())
     return usual[0] if usual else inner[0] if len(inner) == 1 and not bare else None
-
-
-def _named(state) -> bool:
-    return isinstance(state, dict) and all(isinstance(name, str) for name in state)
 
 
 def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """The search space, the cell, its schedule, and how a trained cell is read."""
 
 from naslora_core.search import operators  # noqa: F401  (they register)
-from naslora_core.search.cell import STARTS, Cell, entropy
+from naslora_core.search.cell import STARTS, Cell
 from naslora_core.search.genotype import BlockChoice, Genotype
 from naslora_core.search.operator_registry import (
     OPERATOR_SETS,
@@ -35,7 +35,6 @@ __all__ = [
     "argmax",
     "bilevel",
     "budget",
-    "entropy",
     "joint",
     "operator",
     "project",

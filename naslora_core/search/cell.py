@@ -162,8 +162,3 @@ def _forget(encoder: nn.Module, *_) -> None:
     """The mixed kernels hang on a graph, and are of this forward pass alone."""
     for cell in (m for m in encoder.modules() if isinstance(m, Cell)):
         cell.mixed = None
-
-
-def entropy(p: Tensor) -> Tensor:
-    """Entropy of probabilities `n` as a share of log n; a certain one (0 log 0) counts nothing."""
-    return -torch.special.xlogy(p, p).sum() / math.log(max(len(p), 2))

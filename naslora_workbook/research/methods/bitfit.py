@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from naslora_core.adapters.adaptation import Blocks, method
-from naslora_core.adapters.full import parts
+from naslora_core.adapters.baselines import parts
 
 
 @method("bitfit", label="BitFit")

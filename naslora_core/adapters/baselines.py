@@ -1,10 +1,19 @@
-"""Full fine-tuning: every weight of the encoder."""
+"""What every comparison needs: nothing trained in the encoder, and everything."""
 
 from dataclasses import dataclass
 
 from torch import nn
 
 from naslora_core.adapters.adaptation import Blocks, method, own_parameters, selected
+
+
+@method("decoder_only", label="decoder-only")
+@dataclass(frozen=True)
+class DecoderOnly:
+    """Train the mask decoder on a frozen encoder."""
+
+    def inject(self, encoder: nn.Module) -> None:
+        """Leave the encoder as it is."""
 
 
 @method("full", label="full fine-tuning")
