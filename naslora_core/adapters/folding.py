@@ -95,7 +95,7 @@ class Folded:
 
     def save(self, path: str | Path) -> Path:
         """`.pth`: official layout, only if vanilla; `.safetensors`: with side branches; `.onnx`:
-        the encoder alone (`onnx_file`)."""
+        the encoder alone (`onnx_export`)."""
         path = Path(path)
         if path.suffix == ".pth":
             write_atomic(path, self._official())
@@ -203,8 +203,8 @@ def load_folded(path: str | Path) -> Segmenter:
     sam = BUILDERS[name]()
     if name != "sam_nano":  # as `load_sam`
         fuse(sam.image_encoder)
-    for number, linear, side, margins, windows in json.loads(facts["sides"]):
-        place = f"image_encoder.blocks.{number}.{linear}"
+    for number, path_in_block, side, margins, windows in json.loads(facts["sides"]):
+        place = f"image_encoder.blocks.{number}.{path_in_block}"
         linear = sam.get_submodule(place)
         wide, out = linear.in_features, linear.out_features - sum(margins)
         parts = torch.empty(rank, wide), torch.empty(rank, rank, side, side), torch.empty(out, rank)
