@@ -65,9 +65,8 @@ def nearest_member(op: Operator, W: Tensor, C: Tensor, side: int) -> Member:
 
 def taps(op: Operator, side: int) -> Tensor:
     """Which of the rkk columns a dense or separable operator can use, bool."""
-    mask = torch.zeros(side, side, dtype=torch.bool)
-    low, step = (side - op.side) // 2, getattr(op, "dilation", 1)
-    mask[low : side - low : step, low : side - low : step] = True
+    own = torch.zeros(op.side**2, dtype=torch.bool).index_fill(0, op.seats(), True)
+    mask = F.pad(own.view(op.side, op.side), ((side - op.side) // 2,) * 4)
     return mask.flatten().repeat(op.rank)
 
 
