@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from naslora_workbook.figures.picture import Picture
+from naslora_workbook.figures.picture import Picture, titled
 from naslora_workbook.figures.registered import interval_bar
-from naslora_workbook.figures.theme import ADAPTER, BASE, INK, canvas, finding
+from naslora_workbook.figures.theme import ADAPTER, BASE, INK, chart
 
 COLOURS = (BASE, ADAPTER["lora"], ADAPTER["nas_lora"], ADAPTER["conv_lora"], ADAPTER["fixed_conv"])
 MARKS = "osD^v"
@@ -14,7 +14,7 @@ MARKS = "osD^v"
 
 def differences(rows: Mapping[str, object], unit: str) -> Picture:
     """Intervals of differences, a row each; black where an interval excludes zero."""
-    figure, ((ax,),) = canvas(height=0.24 * len(rows) + 0.9)
+    figure, ax = chart(0.24 * len(rows) + 0.9)
     for y, interval in enumerate(rows.values()):
         interval_bar(ax, y, interval, BASE if interval.zero else INK)
     ax.axvline(0, color=INK, lw=1)
@@ -22,8 +22,7 @@ def differences(rows: Mapping[str, object], unit: str) -> Picture:
     ax.set_yticklabels(rows)
     clear = [f"{name}: {interval.words}" for name, interval in rows.items() if not interval.zero]
     title = "; ".join(clear) or f"All {len(rows)} intervals include zero: these seeds cannot tell"
-    finding(figure, title)
-    return Picture(figure, f"{title}. " + "; ".join(f"{n} {i}" for n, i in rows.items()) + ".")
+    return titled(figure, title, "; ".join(f"{n} {i}" for n, i in rows.items()) + ".")
 
 
 def over(series: Mapping[str, Mapping[object, Sequence[float]]], label: str, title: str) -> Picture:
@@ -31,7 +30,7 @@ def over(series: Mapping[str, Mapping[object, Sequence[float]]], label: str, tit
 
     Lines join means, points are seeds. The settings stand in the order of the first series.
     """
-    figure, ((ax,),) = canvas(height=2.7)
+    figure, ax = chart(2.7)
     ticks = list(next(iter(series.values())))
     for k, (name, values) in enumerate(series.items()):
         colour, mark = COLOURS[k % len(COLOURS)], MARKS[k % len(MARKS)]
@@ -42,9 +41,8 @@ def over(series: Mapping[str, Mapping[object, Sequence[float]]], label: str, tit
     ax.set_xticks(range(len(ticks)), [str(x) for x in ticks])
     ax.set(xlabel=label, ylabel="validation IoU")
     figure.legend(loc="outside right center", handlelength=1.5)
-    finding(figure, title)
     said = "; ".join(
         f"{name}: {', '.join(f'{np.mean(v):.3f} at {x}' for x, v in values.items())}"
         for name, values in series.items()
     )
-    return Picture(figure, f"{title}. Means: {said}.")
+    return titled(figure, title, f"Means: {said}.")

@@ -26,8 +26,17 @@ from naslora_workbook.research.experiment_operators import (
     VolumeNASLoRA,
     slower_decoder,
 )
+from naslora_workbook.results.records import RESULTS
 
 SEEDS = (0, 1, 2)
+REGISTERED = "protocol_2"  # results/protocol_2.yml: its test images, once it is committed
+
+
+def _registered() -> list[tuple]:
+    import yaml
+
+    asked = yaml.safe_load((RESULTS / f"{REGISTERED}.yml").read_text())
+    return [(d, asked["arms"], asked["seeds"]) for d in asked["domains"]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,8 @@ class Arm:
     gives one) and how it is trained.
 
     decoder_lr: where the decoder has a rate of its own. settle: steps of weights alone after the
-    choice, for the mixture and for either reading of it.
+    choice, for the mixture and for either reading of it. split: whose images are scored, "val", or
+    "test" in the registered experiment alone.
     """
 
     method: object
@@ -47,6 +57,7 @@ class Arm:
     images: int = 256
     steps: int = 200
     settle: int = 0
+    split: str = "val"
 
     def listener(self, model) -> Callable | None:
         """What `fit` tells of every step to."""
@@ -84,6 +95,9 @@ for _bad in (0, 3, 6, 12):  # shares 0, 1/3, 1/2, 2/3
     ARMS[f"bad{_bad}_uniform"] = Arm(_space(_names, False))
     ARMS[f"bad{_bad}_searched"] = Arm(_space(_names), "stage-wise")
     ARMS[f"bad{_bad}_joint_.1"] = Arm(_space(_names), "joint", alpha_lr=0.1)
+
+for _name in ("bad0_uniform", "bad0_joint_.1", "bad12_uniform", "bad12_joint_.1"):
+    ARMS[f"test_{_name}"] = replace(ARMS[_name], split="test")  # of `REGISTERED`
 
 for _lr in (1e-2, 3e-2):
     for _base in ("lora", "searched", "fixed_3x3"):
@@ -143,4 +157,5 @@ EXPERIMENTS = {
     "few_images": [(d, _few, SEEDS) for d in ("camouflage", "leaf")],
     "choice": [("camouflage", _priced, SEEDS), ("polyp", _priced, SEEDS)],
     "transfer": [(d, _genotypes, SEEDS) for d in ("camouflage", "polyp")],
+    REGISTERED: _registered(),
 }  # fmt: skip

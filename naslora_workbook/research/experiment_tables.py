@@ -34,6 +34,10 @@ CONTRASTS = {
     "few_images": [(f"{a}{of}", f"lora{of}") for of in ("_of_4", "_of_16", "_of_64", "_100_steps")
                    for a in FEW if a != "lora"],
     "choice": [(f"settled_price_{p}", "settled") for p in ("0.1", "1")],
+    "protocol_2": [("test_bad12_joint_.1", "test_bad12_uniform"),
+                   ("test_bad0_uniform", "test_bad12_uniform"),
+                   ("test_bad0_joint_.1", "test_bad0_uniform"),
+                   ("test_bad0_joint_.1", "test_bad12_joint_.1")],
     "transfer": [("genotype_own", f"genotype_{n}") for n in ("other", "shuffled", "random")],
 }  # fmt: skip
 

@@ -6,10 +6,11 @@
 
 A run is a domain, an arm and a seed; an arm's name means the same run in every experiment, and a
 run that is in the folder of runs or in the packed results is not made again. Only development
-domains and their validation images are read.
+domains and their validation images are read, but for `protocol_2`, which is registered.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -32,14 +33,15 @@ from naslora_core.training.fitting import fit
 from naslora_workbook.lessons.domains import domain
 from naslora_workbook.lessons.exercises.lesson_09 import steadiness
 from naslora_workbook.research.compare import _model as unet_or_adapted
-from naslora_workbook.research.experiment_arms import ARMS, EXPERIMENTS, Arm
+from naslora_workbook.research.experiment_arms import ARMS, EXPERIMENTS, REGISTERED, Arm
 from naslora_workbook.research.experiment_operators import gains
 from naslora_workbook.research.methods import METHODS
+from naslora_workbook.research.preregistration import committed
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.research.variants import VARIANTS
 
 RESULTS = Path(__file__).parents[1] / "results"
-IMAGES = {"train": 256, "val": 48, "test": 1}  # the laptop profile; the test image is never drawn
+IMAGES = {"train": 256, "val": 48, "test": 48}  # the laptop profile; an image is drawn when read
 BATCH = 8
 
 
@@ -107,7 +109,8 @@ def run(sam, job: Job) -> dict:
         model, data, schedule_of(arm), arm.steps, BATCH, arm.lr, job.seed, progress=False,
         on_event=listen, precision="bf16",
     )  # fmt: skip
-    scores = evaluate(model, data.val, None, len(data.classes), batch=16)
+    scored = getattr(data, arm.split)
+    scores = evaluate(model, scored, None, len(data.classes), batch=16)
     found = asdict(job) | _setting(arm) | _outcome(model, result, scores)
     return found | ({"after": settled(sam, model, data, arm, job.seed)} if arm.settle else {})
 
@@ -199,6 +202,7 @@ def run_all(experiment: str, folder: Path, share: str, until: str, only: list[st
 
     only: words of which each is the domain or a part of the arm's name.
     """
+    facts = registered_facts() if experiment == REGISTERED else {}
     torch.set_num_threads(1)
     sam, (first, every) = load_sam(), map(int, share.split("/"))
     wanted = [j for j in dict.fromkeys(jobs(experiment)) if all(w in j.name for w in only)]
@@ -207,10 +211,17 @@ def run_all(experiment: str, folder: Path, share: str, until: str, only: list[st
             return print(f"stopped at {until}", flush=True)
         if job.name in made(folder):
             continue
-        record = run(sam, job) | {"made": provenance(command_line())}
+        record = run(sam, job) | facts | {"made": provenance(command_line())}
         make_folder(folder / experiment)
         write_atomic(folder / experiment / f"{job.name}.json", json.dumps(record) + "\n")
         print(f"{job.name:48} iou {record['iou']:.4f}  {record['seconds']:.0f} s", flush=True)
+
+
+def registered_facts() -> dict:
+    """The digest of the registered file; UserError where it is not committed as it stands."""
+    path = RESULTS / f"{REGISTERED}.yml"
+    committed(path)
+    return {"protocol": hashlib.sha256(path.read_bytes()).hexdigest()[:12]}
 
 
 def command_line() -> str:
