@@ -62,7 +62,7 @@ ABOUT = {  # beside the decoder: what is trained | what folds into the base | wh
     "lora": "a low-rank path beside qkv | everything | the first to try, and the comparison",
     "conv_lora": "LoRA with convolution experts by scale | nothing | to compare with the paper",
     "fixed_conv": "LoRA with one 3x3 | the centre tap | local structure, without a search",
-    "nas_lora": "LoRA with searched operators | the centre tap | to learn which prior helps",
+    "nas_lora": "LoRA with searched operators | the centre tap | operators that nobody has tried",
     "nas_pc_lora": "NAS-LoRA on a part of the rank | the centre tap | a search with less memory",
 }
 
