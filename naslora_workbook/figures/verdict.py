@@ -22,10 +22,11 @@ def unexplained(blocks: Mapping[str, tuple]) -> Picture:
         "class that projection names": lambda a, r: r.residual.get(r.projection, 1),
         "class that argmax names": lambda a, r: r.residual[a],
     }
-    for (label, left), mark, colour in zip(rows.items(), "osD", COLOURS, strict=False):
+    for k, ((label, left), mark) in enumerate(zip(rows.items(), "osD", strict=True)):
         shares = [100 * left(*block) for block in blocks.values()]
-        style = {"color": colour, "ls": "", "ms": 7, "label": label}
-        ax.plot(np.maximum(shares, 1e-3), range(len(blocks)), mark, **style)
+        style = {"color": COLOURS[k], "ls": "", "ms": 7, "label": label}
+        at = np.arange(len(blocks)) + 0.15 * (k - 1)  # side by side, so that none covers another
+        ax.plot(np.maximum(shares, 1e-3), at, mark, **style)
     ax.axvline(1, color=theme.INK, ls=":", lw=1)
     ax.set(xscale="log", xlabel="share of the cell's energy left unexplained, % (dots: tolerance)")
     ax.set(yticks=range(len(blocks)), yticklabels=blocks, ylim=(len(blocks) - 0.5, -0.5))
@@ -72,10 +73,10 @@ def responses(waves: Sequence[float], passed: Mapping[str, Sequence]) -> Picture
     waves: per token; passed: name -> strength at each of them, 1 at the longest.
     """
     figure, ax = theme.chart(2.5)
-    colours = (theme.INK, *theme.operator_colours(range(9)).values())
-    for (name, values), colour in zip(passed.items(), colours, strict=False):
-        flat = {"ls": ":"} if colour == theme.INK else {}
-        ax.plot(waves, values, color=colour, label=name, **flat)
+    first, *rest = passed.items()
+    ax.plot(waves, first[1], color=theme.INK, label=first[0], ls=":")
+    for k, (name, values) in enumerate(rest):
+        ax.plot(waves, values, color=COLOURS[k % 4], marker=MARKS[k % 9], markevery=4, label=name)
     ax.set(xlabel="waves a token", ylabel="strength, 1 for flat maps", ylim=(0, None))
     figure.legend(loc="outside right center", handlelength=1)
     ends = {name: float(values[-1] / values[0]) for name, values in passed.items()}
