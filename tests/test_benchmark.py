@@ -9,8 +9,7 @@ from adapting import small_sam
 
 from naslora_core.__main__ import main
 from naslora_core.adapters import adapt
-from naslora_workbook.publishing import result_tables
-from naslora_workbook.research import commands
+from naslora_workbook.publishing import cost_tables
 from naslora_workbook.research.benchmarks import method_costs
 from naslora_workbook.research.benchmarks.measurement import (
     interleaved,
@@ -110,12 +109,12 @@ def test_memory_for_backward_is_ordered_as_the_methods_promise(rows):
 def test_the_command_keeps_its_rows_and_names_unknown_methods(
     tmp_path, monkeypatch, capsys, rows, folded
 ):
-    monkeypatch.setattr(commands, "measure_costs", lambda *a: rows)
-    monkeypatch.setattr(commands, "measure_folded", lambda *a: folded)
+    monkeypatch.setattr(method_costs, "measure", lambda *a: rows)
+    monkeypatch.setattr(method_costs, "measure_folded", lambda *a: folded)
     out = tmp_path / "bench.json"
     assert not main(["bench", "--methods", "lst", "--rounds", "1", "--out", str(out)])
     assert '"saved_mb"' in out.read_text() and '"device"' in out.read_text()
-    table = result_tables.cost_table(json.loads(out.read_text())).splitlines()
+    table = cost_tables.cost_table(json.loads(out.read_text())).splitlines()
     rows = [line for line in table if line.startswith("| L")]
     assert rows[0].startswith("| LoRA | 15,360 | ") and rows[0].endswith(" | yes | everything |")
     assert rows[1].startswith("| LST | ") and rows[1].endswith(" | yes | nothing |")

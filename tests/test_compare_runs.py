@@ -18,9 +18,9 @@ from naslora_core.training.evaluation import Scores
 from naslora_core.training.fitting import FitResult
 from naslora_workbook.cli import build_parser
 from naslora_workbook.lessons.profiles import profile
-from naslora_workbook.research import commands
 from naslora_workbook.research.compare import LOOKED_AT, RANDOM, Setting, compare
 from naslora_workbook.research.methods import METHODS
+from naslora_workbook.research.provenance import command_line
 from naslora_workbook.research.unet import width_for
 from naslora_workbook.research.variants import VARIANTS
 
@@ -121,6 +121,16 @@ def test_the_u_net_is_as_large_as_what_the_decoder_alone_trains(sam, tmp_path, t
     assert 0.7 < sum(p.numel() for p in unet.parameters()) / decoder < 1.4
 
 
+HOMES = {  # from where the command imports what it calls
+    "known_device": "naslora_core.training.distributed",
+    "load_sam": "naslora_core.sam",
+    "open_data": "naslora_core.data",
+    "best_rates": "naslora_workbook.research.learning_rate_selection",
+    "compare": "naslora_workbook.research.compare",
+    "command_line": "naslora_workbook.research.provenance",
+}
+
+
 def test_every_option_of_the_command_arrives(sam, monkeypatch, capsys):
     opened, ran, asked = [], [], {}
     dice = {"lora": 0.5, "unet": 0.75}
@@ -130,11 +140,11 @@ def test_every_option_of_the_command_arrives(sam, monkeypatch, capsys):
         "load_sam": lambda *which: asked.update(which=which) or sam,
         "best_rates": lambda folder: asked.update(tried=folder) or {"lora": 1e-2},
         "open_data": lambda *given, **named: opened.append((*given, named)) or given[0],
-        "run_compare": lambda *given: ran.append(given) or rows,
+        "compare": lambda *given: ran.append(given) or rows,
         "command_line": lambda: "these words",
     }
     for name, stand_in in stand_ins.items():
-        monkeypatch.setattr(commands, name, stand_in)
+        monkeypatch.setattr(f"{HOMES[name]}.{name}", stand_in)
     words = "compare one two --methods lora unet --seeds 7 8 --steps 3 --batch 2 --lr 1e-3 3e-3 "
     words += "--rates tried --precision bf16 --schedule joint --split val --looks 5 --model vit_b "
     words += "--checkpoint my.pth --groups ^(a) --device gpu7 --out there --tile 96 --head matched"
@@ -154,8 +164,8 @@ def test_every_option_of_the_command_arrives(sam, monkeypatch, capsys):
 
 def test_without_trials_the_command_hands_no_rates(sam, monkeypatch):
     ran = []
-    monkeypatch.setattr(commands, "load_sam", lambda *_: sam)
-    monkeypatch.setattr(commands, "run_compare", lambda *given: ran.append(given) or [])
+    monkeypatch.setattr(f"{HOMES['load_sam']}.load_sam", lambda *_: sam)
+    monkeypatch.setattr(f"{HOMES['compare']}.compare", lambda *given: ran.append(given) or [])
     arguments = build_parser().parse_args(["compare", "polyp", "--methods", "lora"])
     arguments.run(arguments)
-    assert [given[5:] for given in ran] == [(Setting(), commands.command_line(), None)]
+    assert [given[5:] for given in ran] == [(Setting(), command_line(), None)]

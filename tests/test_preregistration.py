@@ -14,7 +14,7 @@ from naslora_core.adapters.discretisation import ChosenLoRA
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_workbook.lessons.profiles import profile
-from naslora_workbook.publishing.result_tables import (
+from naslora_workbook.publishing.registered_tables import (
     chosen,
     domains_table,
     minutes,
@@ -251,18 +251,6 @@ def test_what_is_registered_is_whole():
     assert len(ran) == len(protocol.cells()) * len(protocol.methods)
 
 
-def test_shares_part_the_cells(file):
-    cells = registry.read(file).cells()
-    parts = [registry.shared(cells, f"{i}/3") for i in (1, 2, 3)]
-    assert sorted(sum(parts, [])) == sorted(cells) and max(map(len, parts)) == 2
-
-
-@pytest.mark.parametrize("share", ["0/2", "3/2", "half", "1/", "-1/2"])
-def test_a_share_that_is_none_is_told(share):
-    with pytest.raises(UserError, match="write I/N"):
-        registry.shared([], share)
-
-
 def test_unknown_domains_and_missing_images_are_told(file, monkeypatch):
     with pytest.raises(UserError, match="no domain 'mars'; choose one of camouflage, vessel"):
         registry.read(file).cells(["mars"])
@@ -276,7 +264,7 @@ def test_unknown_domains_and_missing_images_are_told(file, monkeypatch):
         ((), [("camouflage", 0), ("camouflage", 1), ("vessel", 0), ("vessel", 1)]),
         (("--only", "vessel"), [("vessel", 0), ("vessel", 1)]),
         (("--seeds", 1), [("camouflage", 1), ("vessel", 1)]),
-        (("--seeds", 1, "--share", "2/2"), [("vessel", 1)]),
+        (("--seeds", 1, "--only", "vessel"), [("vessel", 1)]),
     ],
 )
 def test_the_command_runs_the_cells_that_are_asked_for(file, monkeypatch, words, cells):
@@ -284,17 +272,15 @@ def test_the_command_runs_the_cells_that_are_asked_for(file, monkeypatch, words,
     monkeypatch.setattr(registry, "read", lambda: as_it_is)
     monkeypatch.setattr(registry, "run", lambda *given: ran.append(given[3:]))
     monkeypatch.setattr(registry, "results", lambda _: [])
-    call("protocol", "--methods", "lora", *words)
-    assert ran == [(cells, ["lora"])]
+    call("protocol", *words)
+    assert ran == [(cells,)]
     call("protocol", *words, "--verdict")
     assert len(ran) == 1
 
 
-def test_the_command_tells_a_seed_or_a_method_that_is_not_registered():
+def test_the_command_tells_a_seed_that_is_not_registered():
     with pytest.raises(UserError, match="no seed 9; choose one of 0, 1, 2, 3, 4"):
         call("protocol", "--seeds", 9)
-    with pytest.raises(UserError, match="no method 'full'; choose one of decoder_only"):
-        call("protocol", "--only", "polyp", "--methods", "full")
 
 
 def test_real_images_are_found_where_they_are_said_to_be(tmp_path, monkeypatch):

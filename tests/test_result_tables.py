@@ -3,6 +3,7 @@
 import pytest
 
 from naslora_core.errors import UserError
+from naslora_workbook.publishing import cost_tables as costs
 from naslora_workbook.publishing import result_tables as made
 from naslora_workbook.publishing import tables
 from naslora_workbook.publishing.result_tables import last_tenth, passes_to_target, steps_to_target
@@ -62,28 +63,28 @@ def test_the_last_tenth_is_told_by_domain():
 
 def test_attention_has_a_row_a_form_and_says_what_one_refuses():
     row = {"ratio": 0.5, "saved_mb": 1234.5, "output_error": 1e-7, "gradient_error": 3e-7}
-    rows = {form: row for form in made.FORMS} | {"flex": {"refused": "no backward"}}
+    rows = {form: row for form in costs.FORMS} | {"flex": {"refused": "no backward"}}
     kept = {"rows": {"windowed": rows, "global": rows}, "rounds": 3, "provenance": FROM}
-    table = made.attention("attention", kept)
+    table = costs.attention("attention", kept)
     assert "| 0.50 | 1,234 | 0.50 | 1,234 | 3e-07 |" in table and "no backward |" in table
     lines = [line for line in table.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(made.FORMS) and len({line.count("|") for line in lines}) == 1
+    assert len(lines) == 2 + len(costs.FORMS) and len({line.count("|") for line in lines}) == 1
 
 
 def test_plans_tell_their_worst_error(monkeypatch):
     rows = {"nano": [1.02, 1.0], "vit_b": [1.01, 0.9]}
-    monkeypatch.setattr(made, "measured", lambda name: {
+    monkeypatch.setattr(costs, "measured", lambda name: {
         "rows": [{"ratio": {"peak": r}} for r in rows[name.partition("plan_")[2]]],
         "provenance": FROM})  # fmt: skip
-    assert "memory 2.0%" in made.plans() and "memory 10.0%" in made.plans()
+    assert "memory 2.0%" in costs.plans() and "memory 10.0%" in costs.plans()
 
 
 def test_a_leg_is_a_row_even_where_memory_ran_out():
     leg = {"size": "vit_h_1024", "method": "nas_lora", "batch": 2, "fast": True}
     kept = {"leg": leg, "ms": 900.0, "ratio": 1.01, "images_per_second": 2.22, "peak_mb": 20480.0}
-    table = made.gpu_table([kept | {"provenance": FROM}])
+    table = costs.gpu_table([kept | {"provenance": FROM}])
     assert "| vit_h_1024 | NAS-LoRA | 2 | fast | 900 | 1.010 | 2.22 | 20.0 |" in table
-    table = made.gpu_table([{"leg": leg, "out_of_memory": True, "provenance": FROM}])
+    table = costs.gpu_table([{"leg": leg, "out_of_memory": True, "provenance": FROM}])
     assert "| fast | out of memory |" in table
 
 

@@ -1,15 +1,32 @@
-"""What is measured, compared and searched for; results go to `results/`."""
+"""What is compared, searched for and pre-trained; results go to `results/`.
+
+Only the standard library at the top; a command imports what it needs, as in `naslora_core.cli`.
+"""
 
 from __future__ import annotations
 
+import json
 from functools import partial
+from pathlib import Path
 
 from naslora_core.cli.command import command, count, option, positive, side, whole
-from naslora_core.cli.commands import BASE, DEVICE, GROUPS, METHOD, MODEL
+from naslora_core.cli.commands import BASE, DEVICE, GROUPS, MODEL
 
 command = partial(command, group="research")
 
 ROWS = option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit")
+COLUMNS = "box", "ellipse", "click", "disc", "click_best_of_3", "ceiling"
+
+
+def keep_rows(out: str | None, record: dict, device) -> None:
+    """Write a record and where it was made as JSON; nothing without a file."""
+    if not out:
+        return
+    from naslora_core.files import write_atomic
+    from naslora_workbook.research.provenance import command_line, provenance
+
+    record = record | {"provenance": provenance(command_line(), device)}
+    write_atomic(out, json.dumps(record, indent=1) + "\n")
 
 
 @command(
@@ -22,9 +39,19 @@ ROWS = option("--out", metavar="FILE", help="keep the rows as JSON, with device,
 )
 def table(arguments):
     """Print what a SAM reaches with a box and a click, beside trivial answers and the ceiling."""
-    from naslora_workbook.research.commands import table
+    from naslora_core.sam import load_sam
+    from naslora_core.training.distributed import known_device
+    from naslora_workbook.research.base_table import named_cases, score
 
-    table(arguments)
+    a, rows = arguments, {}
+    sam = load_sam(a.model, a.checkpoint).to(known_device(a.device))
+    print("".join(f"{c:>17}" for c in ("data", "objects", *COLUMNS)))
+    for name in a.images or ("scenes",):
+        name, cases = named_cases(name, a.split)
+        rows[name] = row = score(sam, cases)
+        values = "".join(f"{row[c]:>17.3f}" for c in COLUMNS)
+        print(f"{name:>17}{row['objects']:>17}{values}", flush=True)
+    keep_rows(a.out, {"split": a.split, "rows": rows}, sam.device)
 
 
 @command(
@@ -58,24 +85,46 @@ def table(arguments):
 )
 def compare(arguments):
     """Train methods at equal passes, paired by seed, and print Dice and IoU. Goes on if killed."""
-    from naslora_workbook.research.commands import compare
+    from naslora_core.data import open_data
+    from naslora_core.sam import load_sam
+    from naslora_core.training.distributed import known_device
+    from naslora_workbook.lessons.profiles import profile
+    from naslora_workbook.research import compare as comparison
+    from naslora_workbook.research.learning_rate_selection import best_rates
+    from naslora_workbook.research.provenance import command_line
 
-    compare(arguments)
+    a = arguments
+    rates = best_rates(a.rates) if a.rates else None
+    sam = load_sam(a.model, a.checkpoint).to(known_device(a.device))
+    for name in a.data:
+        data = open_data(name, profile("laptop"), groups=a.groups)
+        for lr in a.lr:
+            rest = a.schedule, a.split, a.precision, a.looks, a.tile, a.head
+            setting = comparison.Setting(a.steps, a.batch, lr, *rest)
+            how = a.methods, a.seeds, Path(a.out), setting, command_line(), rates
+            records = comparison.compare(sam, data, *how)
+            print(comparison.closing_lines(records, a.methods, sam))
 
 
 @command(
     option("--only", nargs="+", default=[], metavar="DOMAIN", help="some of its domains"),
-    option("--methods", nargs="+", default=[], metavar="NAME", help="some of its methods"),
     option("--seeds", nargs="+", type=whole, default=[], metavar="N", help="some of its seeds"),
-    option("--share", default="1/1", metavar="I/N", help="every N-th cell, from the I-th"),
     option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
     option("--verdict", action="store_true", help="run nothing, judge what is there"),
 )
 def protocol(arguments):
     """Run what is missing of the registered comparison, then judge it. Goes on if killed."""
-    from naslora_workbook.research.commands import protocol
+    from naslora_core.sam import load_sam
+    from naslora_core.training.distributed import known_device
+    from naslora_workbook.research import preregistration as registry
+    from naslora_workbook.research.provenance import command_line
 
-    protocol(arguments)
+    a, registered = arguments, registry.read()
+    cells = registered.cells(a.only, a.seeds)
+    if not a.verdict and registry.waiting(registry.results(registered), registered):
+        sam = load_sam().to(known_device(a.device))
+        registry.run(registered, sam, command_line(), cells)
+    print(registry.verdict_text(registry.results(registered), registered))
 
 
 @command(
@@ -85,9 +134,10 @@ def protocol(arguments):
 )
 def pack(arguments):
     """Pack the JSON of finished runs into naslora_workbook/results, where tables read it."""
-    from naslora_workbook.research.commands import pack
+    from naslora_workbook.results.records import pack
 
-    pack(arguments)
+    packed = pack(Path(arguments.source), arguments.name, arguments.add)
+    print(f"Packed {packed} records as {arguments.name}.")
 
 
 @command(
@@ -97,70 +147,14 @@ def pack(arguments):
 )
 def planted(arguments):
     """Plant operators, search for them, and print how often each reading finds them."""
-    from naslora_workbook.research.commands import planted
+    from naslora_core.sam import load_sam
+    from naslora_workbook.research import recovery_grid
+    from naslora_workbook.research.provenance import command_line
 
-    planted(arguments)
-
-
-@command(
-    option("--methods", nargs="+", metavar="NAME", help="default: every method"),
-    option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b")),
-    option("--rounds", type=count, default=9, metavar="N", help="turns that each method takes"),
-    option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
-    ROWS,
-)
-def bench(arguments):
-    """Time every method's step and inference beside LoRA's, and folded encoders beside vanilla."""
-    from naslora_workbook.research.commands import bench
-
-    bench(arguments)
-
-
-@command(
-    option("what", choices=("plan", "overhead"), help="which question"),
-    option("--sizes", nargs="+", default=("nano", "vit_b"), choices=("nano", "vit_b"),
-           help="of overhead"),
-    option("--rounds", type=count, default=5, metavar="N", help="turns"),
-    option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
-    ROWS,
-)  # fmt: skip
-def measure(arguments):
-    """Measure how far memory plans are off, or what operators add to a step."""
-    from naslora_workbook.research.commands import measure
-
-    measure(arguments)
-
-
-@command(
-    option("model", help="sam_nano, vit_b, vit_l or vit_h"),
-    *METHOD,
-    option("--batch", type=int, default=4, help="images a step"),
-    option("--card", type=positive, metavar="GB", help="propose what fits into so much memory"),
-)
-def plan(arguments):
-    """Predict the memory of a training step from shapes, and propose what fits a card."""
-    from naslora_core.cli.method_settings import chosen
-    from naslora_workbook.research.commands import plan
-
-    arguments.method = chosen(arguments.method)
-    plan(arguments)
-
-
-@command(
-    option("--sizes", nargs="+", default=["vit_b_1024"], metavar="NAME"),
-    option("--batches", nargs="+", type=count, default=[1, 2, 4], metavar="N"),
-    option("--methods", nargs="+", metavar="NAME", help="settings of these alone"),
-    option("--precision", default="bf16", choices=("fp32", "bf16", "fp16")),
-    option("--rounds", type=count, default=9, metavar="N", help="turns of each method and LoRA"),
-    option("--device", default="cuda", metavar="NAME", help="cuda, or cpu to try it out"),
-    option("--minutes", type=positive, default=8, metavar="M", help="no setting begins after them"),
-    option("--out", default="build/gpu", metavar="FOLDER", help="one JSON a setting, kept"),
-)
-def gpu_table(arguments):
-    """Time whole training steps of the real SAM and measure their memory. Goes on if killed."""
-    from naslora_workbook.research.commands import gpu_table
-
-    gpu_table(arguments)
+    place = "sam_nano" if arguments.inside else "cell"
+    out = Path(arguments.out or f"build/planted/{place}")
+    sam = load_sam() if arguments.inside else None
+    print(recovery_grid.table(recovery_grid.run(arguments.seeds, out, command_line(), sam)))
 
 
 @command(
@@ -176,6 +170,25 @@ def gpu_table(arguments):
 )
 def pretrain(arguments):
     """Train sam_nano on procedural scenes, going on from its state or the latest weights."""
-    from naslora_workbook.research.commands import pretrain
+    from naslora_core.errors import UserError
+    from naslora_core.training.distributed import known_device, launch, single_process
+    from naslora_workbook.research.pretraining import pretrain, publish
+    from naslora_workbook.research.pretraining.leg import Leg
+    from naslora_workbook.research.provenance import command_line
 
-    pretrain(arguments)
+    a, out = arguments, Path(arguments.out)
+    if a.publish:
+        print(publish.publish(out)["table"])
+        return
+    start = publish.published()
+    if a.scenes is None:
+        raise UserError(
+            f"--scenes is missing: the latest weights have seen {start['scenes']}; give more."
+        )
+    leg = Leg(scenes=a.scenes, decay=a.decay, batch=a.batch, lr=a.lr)
+    device = known_device(a.device)
+    fabric = (
+        single_process(device) if a.devices == 1 else launch(a.devices, accelerator=device.type)
+    )
+    start = None if (out / "state.pt").exists() else start
+    pretrain.run(leg, out, start, workers=a.workers, fabric=fabric, command=command_line())

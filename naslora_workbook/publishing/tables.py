@@ -11,6 +11,8 @@ from pathlib import Path
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
+from naslora_workbook.publishing import cost_tables as costs
+from naslora_workbook.publishing import registered_tables as registered
 from naslora_workbook.publishing import result_tables as results
 from naslora_workbook.publishing.environment import ROOT
 from naslora_workbook.publishing.findings import findings
@@ -22,14 +24,14 @@ RESULTS: dict[str, Callable[[], str]] = {
     "figure": results.figure,
     "findings": findings,
     "base": results.base_table,
-    "registered": results.registered_table,
-    "costs": results.cost_table,
+    "registered": registered.registered_table,
+    "costs": costs.cost_table,
     "development": results.development_table,
     "curves": results.curves_table,
     "planted": results.planted_table,
     "photographs": results.photograph_table,
-    "domains": results.domains_table,
-    "scale": results.scale_table,
+    "domains": registered.domains_table,
+    "scale": costs.scale_table,
 }
 PAGES = {
     "README.md": "notebooks/",

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from naslora_core.data import open_data
 from naslora_core.sam import SamPredictor
 from naslora_core.training.ceilings import mask_side, shrunk_iou
 from naslora_core.training.metrics import iou
 from naslora_core.training.prompts import box_of, centre_click, components
+from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research.pretraining.scenes import scene
 
 SCENE_SEED, SCENE_COUNT, PER_SCENE = 777_001, 500, 3  # never trained on
@@ -45,6 +47,14 @@ def component_cases(samples: Iterable) -> Iterable[Case]:
         objects = sorted(sum(parts, []), key=lambda m: -m.sum())[:PER_IMAGE]
         if objects:
             yield Case(sample.image, np.stack(objects))
+
+
+def named_cases(name: str, split: str) -> tuple[str, Iterable[Case]]:
+    """A name for the table and its cases: "scenes", a drawn domain, or a folder's split."""
+    if name == "scenes":
+        return name, scene_cases()
+    data = open_data(name, profile("laptop"))
+    return data.name, component_cases(getattr(data, split))
 
 
 def ellipse(mask: np.ndarray) -> np.ndarray:

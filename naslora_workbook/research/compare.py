@@ -20,10 +20,11 @@ from naslora_core.data import content
 from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam.checkpoints import base_of
-from naslora_core.training.ceilings import grid_of, mean_ceiling, shrunk_iou
+from naslora_core.training.ceilings import grid_of, mask_side, mean_ceiling, shrunk_iou
 from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
 from naslora_core.training.evaluation import Scores, evaluate
 from naslora_core.training.fitting import fit
+from naslora_core.training.memory import peak_mb
 from naslora_workbook.research.learning_rate_selection import rate_of
 from naslora_workbook.research.methods import METHODS, OPERATOR_SETS
 from naslora_workbook.research.provenance import provenance
@@ -245,6 +246,17 @@ def line(record: dict) -> str:
         f"dice {mean['dice']:.3f}  iou {mean['iou']:.3f} (ceiling {reach:.3f})  "
         f"{seconds:6.1f} s"
     )
+
+
+def closing_lines(records: Sequence[dict], methods: Sequence[str], sam) -> str:
+    """The grid and memory of a comparison, then each method against the first, seed by seed."""
+    side, first = mask_side(sam), methods[0]
+    lines = [f"ceiling: of masks of {side} x {side}; peak {peak_mb(sam.device):.0f} MB"]
+    for method in methods[1:]:
+        each = paired(records, method, first)
+        numbers = ", ".join(f"{d:+.3f}" for d in each)
+        lines.append(f"{method} - {first}, dice by seed: {numbers}; mean {each.mean():+.3f}")
+    return "\n".join(lines)
 
 
 def paired(records: Sequence[dict], method: str, against: str, metric: str = "dice") -> np.ndarray:

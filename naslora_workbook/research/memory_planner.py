@@ -4,7 +4,7 @@
 
 The step runs on tensors that have shapes and no values (PyTorch's fake tensors), and every
 operation is watched: what it allocates, and when that is freed. What a kernel takes for itself
-while it runs is not seen. `measure plan` compares plans with measured peaks.
+while it runs is not seen. A test compares plans with measured peaks.
 """
 
 import copy
@@ -27,20 +27,9 @@ from naslora_core.sam.checkpointing import checkpointed
 from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.search.cell import kernel_layout
 from naslora_core.training.losses import cross_entropy_dice
-from naslora_workbook.research.benchmarks.measurement import whole_peak
-from naslora_workbook.research.methods import METHODS
 
 TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 ROOM = 0.9  # share of a card that a plan fills: its driver and fragments take the rest
-CASES = (  # compared with measured steps: method, batch, precision, checkpointing, blocks
-    ("lora", 1, "fp32", False, "all"),
-    ("lora", 8, "fp32", False, "late-2"),
-    ("lora", 8, "fp32", True, "all"),
-    ("nas_lora", 4, "bf16", False, "all"),
-    ("conv_lora", 4, "fp32", False, "all"),
-    ("full", 4, "fp32", False, "all"),
-    ("lst", 8, "fp32", False, "all"),
-)
 
 
 @dataclass(frozen=True)
@@ -59,6 +48,11 @@ class Footprint:
     def peak(self) -> int:
         """Bytes alive at once, at the worst moment of any step after the first."""
         return self.weights + self.states + self.working
+
+    def __str__(self) -> str:
+        parts = {"weights": self.weights, "AdamW": self.states, "gradients": self.gradients}
+        parts |= {"kept for backward": self.kept, "largest moment beside weights": self.working}
+        return ", ".join(f"{name} {size / 1e9:.3f} GB" for name, size in parts.items())
 
 
 def footprint(module: nn.Module, forward: Callable[[nn.Module], Tensor], device="cpu") -> Footprint:
@@ -268,24 +262,3 @@ def _split(found: Plan, room: float) -> Plan:
         smaller = plan(found.model, found.method, fewer, found.precision, found.checkpointing)
         found = replace(smaller, accumulate=whole // fewer)
     return found
-
-
-def compare_peaks(
-    model: str, method: str, batch: int, precision: str, checkpointing: bool, blocks: str
-) -> dict:
-    """Planned and measured peak bytes of a training step, and their ratio."""
-    case = dict(locals())
-    chosen = METHODS[method] if blocks == "all" else placed(METHODS[method], blocks)
-    planned = plan(model, chosen, batch, precision, checkpointing).peak
-    adapted = adapt(_built(model), chosen).train()
-    optimiser = torch.optim.AdamW(adapted.trainable().values())
-
-    def step():
-        training_loss(adapted, batch, precision, checkpointing).backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-
-    step()  # the optimiser's states are there from now on
-    measured = whole_peak(adapted, optimiser, step)
-    peaks = {"predicted": planned, "measured": measured, "ratio": round(planned / measured, 4)}
-    return case | {name: {"peak": value} for name, value in peaks.items()}

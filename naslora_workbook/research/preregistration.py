@@ -96,20 +96,6 @@ class Protocol:
             known(seed, self.seeds, "The protocol has no seed")
         return list(product(domains or self.domains, seeds or self.seeds))
 
-    def asked(self, methods: Sequence[str] = ()) -> Sequence[str]:
-        """The methods named, all where none is; UserError for one it does not have."""
-        for method in methods:
-            known(method, self.methods, "The protocol has no method")
-        return methods or self.methods
-
-
-def shared(cells: Sequence[tuple[str, int]], share: str) -> list[tuple[str, int]]:
-    """Every N-th cell from the I-th for a share "I/N" of N jobs side by side."""
-    first, _, jobs = share.partition("/")
-    if not (first.isdigit() and jobs.isdigit() and 1 <= int(first) <= int(jobs)):
-        raise UserError(f"--share {share} is no share; write I/N with I from 1 to N, as in 2/4.")
-    return list(cells[int(first) - 1 :: int(jobs)])
-
 
 def read(path: Path = FILE) -> Protocol:
     """The protocol of a file; UserError where it is no YAML or has other keys."""
@@ -170,17 +156,14 @@ def run(
     sam,
     command: str,
     cells: Sequence[tuple[str, int]],
-    methods: Sequence[str] = (),
     path: Path = FILE,
     out: Path = NEW,
 ) -> None:
-    """Run what is missing of `cells`, all methods or those named.
+    """Run what is missing of `cells`, all methods.
 
-    Raises UserError before anything runs where a method is not the protocol's, where a test domain
-    is among the cells and the file is not committed, where images are missing, or where a record
-    was made under another protocol.
+    Raises UserError before anything runs where a test domain is among the cells and the file is not
+    committed, where images are missing, or where a record was made under another protocol.
     """
-    chosen = protocol.asked(methods)
     if any(name in protocol.test for name, _ in cells):
         committed(path)
     places = {name: located(name) for name, _ in cells}
@@ -189,7 +172,8 @@ def run(
     rates, facts = _rates(protocol), {"protocol": protocol.digest}
     for name, seed in cells:
         data = open_data(places[name], profile("laptop"))
-        compare(sam, data, chosen, [seed], out, protocol.setting, command, rates, facts, packed)
+        how = protocol.setting, command, rates, facts, packed
+        compare(sam, data, protocol.methods, [seed], out, *how)
 
 
 def _rates(protocol: Protocol) -> dict[str, float]:

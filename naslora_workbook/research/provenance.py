@@ -15,6 +15,11 @@ import naslora_core
 CODE = ("naslora_core", "naslora_workbook", "notebooks/text", ":!naslora_workbook/results")
 
 
+def command_line() -> str:
+    """The words of this call, as a reader would type them."""
+    return " ".join(["python -m naslora_core", *sys.argv[1:]])
+
+
 def provenance(command: str, device: str | torch.device = "cpu") -> dict[str, str | int]:
     """The facts that stand beside every recorded result; device: where it was computed."""
     return {

@@ -1,6 +1,6 @@
 """What convolving adapters add to LoRA's step, and how much of Conv-LoRA's part NAS-LoRA removes.
 
-    python -m naslora_core measure overhead
+    python -m naslora_core overhead
 
 Against Conv-LoRA as released, and against the fastest that we can write (`removed_share`).
 """

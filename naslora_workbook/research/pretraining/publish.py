@@ -10,7 +10,7 @@ from safetensors.torch import save
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_core.sam import build_nano
-from naslora_core.sam.checkpoints import manifest
+from naslora_core.sam.checkpoints import manifest, read_state
 from naslora_workbook.research.base_table import SCENE_COUNT, SCENE_SEED, scene_cases, score
 from naslora_workbook.research.pretraining.weights import NEXT, latest
 
@@ -51,6 +51,14 @@ def publish(out: Path, target: Path = NEXT) -> dict:
     lines = ",\n".join(json.dumps(event) for event in curve)
     write_atomic(target / "sam_nano_curve.json", f"[\n{lines}\n]\n")
     return card
+
+
+def published() -> dict:
+    """Where a leg starts: the tensors of the latest weights, and what they have cost so far."""
+    facts = manifest(latest())
+    state = read_state(latest() / "sam_nano.safetensors", facts["sha256"])
+    start = {"tensors": {k: v.float() for k, v in state.items()}}
+    return start | {"scenes": facts["scenes_seen"], "minutes": facts["training_minutes"]}
 
 
 def _earlier(scenes: int) -> list[dict]:
