@@ -10,8 +10,19 @@ import pytest
 
 import naslora_core.sam  # noqa: F401  (heals torchvision, which torchmetrics and peft import)
 import naslora_workbook.research.methods  # noqa: F401  (registers them, as the command line does)
+from naslora_workbook.publishing.checks import SLOW_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items):
+    """What one process runs: a file, or of the lessons one. Those that take minutes begin first."""
+    slow = [f"test_{name}" for name in SLOW_FILES]
+    items.sort(key=lambda item: item.path.stem not in slow)
+    for item in items:
+        lesson = getattr(item, "callspec", None) and item.callspec.params.get("ran")
+        group = lesson.name if lesson else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)

@@ -20,19 +20,17 @@ from naslora_workbook.research.benchmarks.measurement import (
 from naslora_workbook.research.benchmarks.method_costs import (
     FLOOR,
     FOLDED,
-    VANILLA,
-    measure,
-    measure_folded,
-)
-from naslora_workbook.research.benchmarks.method_costs import folded as folded_encoder
-from naslora_workbook.research.benchmarks.operator_overhead import (
     NINE,
     PATHS,
     THREE,
+    VANILLA,
+    measure,
+    measure_folded,
     measure_overhead,
     overhead_text,
     removed,
 )
+from naslora_workbook.research.benchmarks.method_costs import folded as folded_encoder
 from naslora_workbook.research.methods import METHODS
 
 

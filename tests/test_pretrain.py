@@ -20,7 +20,7 @@ from naslora_workbook.cli import build_parser
 from naslora_workbook.research.pretraining import pretrain, publish
 from naslora_workbook.research.pretraining.leg import Examples, Leg, batches, learning_rate
 from naslora_workbook.research.pretraining.loss import mask_loss, soft_iou
-from naslora_workbook.research.pretraining.optimiser import Optimisers
+from naslora_workbook.research.pretraining.pretrain import Optimisers
 from naslora_workbook.research.provenance import provenance
 
 SEEN = (0, 800, 8_000, 15_000, 15_990)

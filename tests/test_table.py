@@ -15,7 +15,7 @@ from naslora_core.sam import build_nano, load_sam
 from naslora_core.training import ceilings, metrics, prompts
 from naslora_core.training.prediction import predict_boxed
 from naslora_workbook.research import base_table as table
-from naslora_workbook.research.pretraining import drawn_prompts
+from naslora_workbook.research.pretraining import leg
 from naslora_workbook.research.unet import UNet
 
 
@@ -33,8 +33,8 @@ def test_box_and_click_of_a_square():
 
 def test_prompts_are_drawn_half_precise_half_loose():
     rng, truth = np.random.default_rng(0), square()
-    boxes = np.stack([drawn_prompts.drawn_box(rng, truth) for _ in range(400)])
-    clicks = np.stack([drawn_prompts.drawn_click(rng, truth) for _ in range(400)]).astype(int)
+    boxes = np.stack([leg.drawn_box(rng, truth) for _ in range(400)])
+    clicks = np.stack([leg.drawn_click(rng, truth) for _ in range(400)]).astype(int)
     tight = (boxes == prompts.box_of(truth)).all(1)
     assert 160 < tight.sum() < 240 and np.abs(boxes[~tight] - prompts.box_of(truth)).mean() < 2
     assert truth[clicks[:, 1], clicks[:, 0]].all()
@@ -43,9 +43,9 @@ def test_prompts_are_drawn_half_precise_half_loose():
 
 def test_a_correction_click_falls_on_an_error_and_knows_its_side():
     rng, truth = np.random.default_rng(0), square()
-    (x, y), label = drawn_prompts.correction_click(rng, np.zeros_like(truth), truth)
+    (x, y), label = leg.correction_click(rng, np.zeros_like(truth), truth)
     assert truth[int(y), int(x)] and label == 1
-    (x, y), label = drawn_prompts.correction_click(rng, np.ones_like(truth), truth)
+    (x, y), label = leg.correction_click(rng, np.ones_like(truth), truth)
     assert not truth[int(y), int(x)] and label == 0
 
 

@@ -54,12 +54,12 @@ def bench(arguments):
 def overhead(arguments):
     """Measure what convolving adapters add to LoRA's step, and how much of it NAS-LoRA removes."""
     from naslora_core.training.distributed import known_device
-    from naslora_workbook.research.benchmarks import operator_overhead
+    from naslora_workbook.research.benchmarks import method_costs as costs
 
     device, rows = str(known_device(arguments.device)), {}
     for size in arguments.sizes:
-        rows[size] = operator_overhead.measure_overhead(size, arguments.rounds, device)
-        print(f"{size}: {operator_overhead.overhead_text(rows[size])}", flush=True)
+        rows[size] = costs.measure_overhead(size, arguments.rounds, device)
+        print(f"{size}: {costs.overhead_text(rows[size])}", flush=True)
         keep_rows(arguments.out, {"rounds": arguments.rounds, "rows": rows}, device)
 
 

@@ -1,4 +1,4 @@
-"""Click on a photograph and get a mask."""
+"""Click on a photograph and get a mask: from a kernel, or from masks kept in the page."""
 
 import base64
 import html
@@ -15,6 +15,8 @@ from naslora_workbook.figures.theme import PREDICTION, PROMPT, WIDTH, chart
 from naslora_workbook.figures.widgets import is_baked, is_live, panel
 
 PLACES = ((0.5, 0.5), (0.3, 0.4), (0.7, 0.6))  # of the clicks on a static page, as x, y shares
+ACROSS = 9  # clicks from left to right
+SIDE = 160  # pixels of a mask's longer side
 
 
 def click(predict, image, places=PLACES):
@@ -110,10 +112,6 @@ _SEND = (  # shares of width and height, and the time, so that the same place co
     "t.dispatchEvent(new Event('input',{bubbles:true}));"
     "t.dispatchEvent(new Event('change',{bubbles:true}))"
 )
-
-
-ACROSS = 9  # clicks from left to right
-SIDE = 160  # pixels of a mask's longer side
 
 
 class BakedClicks:

@@ -1,4 +1,4 @@
-"""Training as curves: losses of several runs, and the way of every operator's probability."""
+"""Training as curves: losses, the way of every operator's probability, a plot that is redrawn."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from naslora_workbook.figures.widgets import is_live
 from naslora_workbook.results.labels import LABELS
 
 TIE = 0.01  # losses this close are called the same
+EVERY = 1.0  # seconds between two drawings
 
 
 def losses(histories: Mapping[str, Sequence[dict]]) -> Picture:
@@ -97,9 +98,6 @@ def shade_stages(ax: Axes, history: Sequence[dict]) -> None:
     moved = [e["step"] for e in history if "alpha" in e.get("moved", "")]
     if moved:
         ax.axvspan(moved[0], moved[-1], color="#EEEEEE", zorder=-1, lw=0, label="alpha moves")
-
-
-EVERY = 1.0  # seconds between two drawings
 
 
 class LivePlot:

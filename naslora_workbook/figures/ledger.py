@@ -17,6 +17,8 @@ NEW, MOVED, NOTHING = theme.ADAPTER["lora"], theme.PREDICTION, "#F4F4F4"
 PLOTLY = "application/vnd.plotly.v1+json"
 COLOURS = {LABELS[name]: colour for name, colour in theme.ADAPTER.items()}
 NONE_AT = 600  # where a logarithmic axis shows zero parameters
+SIZE = 8  # points of the letters
+SIDES = tuple((x, y) for y in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5) for x in (1, -1))
 
 
 def touched(counts: Mapping[str, Mapping[str, tuple[int, bool]]], places: Sequence[str]) -> Picture:
@@ -188,10 +190,6 @@ def rates(tried: Mapping[str, Mapping[float, float]], title: str) -> Picture:
     ax.set_xlabel("learning rate; * chosen")
     figure.colorbar(shown, ax=ax, label="IoU of one seed")
     return titled(figure, title, "Rows are methods, columns learning rates.")
-
-
-SIZE = 8  # points of the letters
-SIDES = tuple((x, y) for y in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5) for x in (1, -1))
 
 
 def beside(ax: Axes, points: Mapping[str, tuple[float, float]], bold: Collection[str] = ()) -> None:

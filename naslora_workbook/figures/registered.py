@@ -1,4 +1,4 @@
-"""The registered comparison on one page: the subject's lead over each rival, and by domain."""
+"""The registered comparison: its verdict over all rivals and by domain, and the README's figure."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Place in an encoder: what reaches a token, a slide across windows, what neighbours are worth."""
+"""Place in an encoder: what reaches a token, what neighbours are worth, how far blocks attend."""
 
 import html
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +15,7 @@ from naslora_workbook.figures.tokens import attention_weights
 
 LINES = (theme.PREDICTION, theme.BASE, theme.ADAPTER["fixed_conv"], theme.INK)
 DASHES, MARKS = ("-", "--", "-", ":"), ("o", "s", "^", "v")
+STYLES = (("-", "o", theme.BASE), ("--", "s", theme.ADAPTER["lora"]))
 
 
 def support(layer: Callable, x: Tensor, at: tuple[int, int]) -> Tensor:
@@ -136,9 +137,6 @@ class Verdicts(dict):
             for claim, found in self.items()
         )
         return f"<table><tr><th>hypothesis</th><th>measured</th><th>verdict</th></tr>{rows}</table>"
-
-
-STYLES = (("-", "o", theme.BASE), ("--", "s", theme.ADAPTER["lora"]))
 
 
 @torch.no_grad()

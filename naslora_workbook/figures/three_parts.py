@@ -1,10 +1,12 @@
-"""SAM's three parts as boxes and arrows, with the shapes that pass between them."""
+"""SAM's three parts; the boxes, arrows and trapezoids that all diagrams are drawn with."""
 
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
 
 from naslora_workbook.figures.picture import Picture, titled
 from naslora_workbook.figures.theme import BASE, INK, PROMPT, chart
+
+FROZEN, TRAINED, DATA = "#E8E8E8", "#FDEBC8", "#FFFFFF"
 
 
 def three_parts(sam) -> Picture:
@@ -55,9 +57,6 @@ def _encoder(encoder) -> str:
 
 def _decoder(decoder) -> str:
     return f"mask decoder\n{millions(decoder)}\n{len(decoder.transformer.layers)} two-way\nblocks"
-
-
-FROZEN, TRAINED, DATA = "#E8E8E8", "#FDEBC8", "#FFFFFF"
 
 
 def box(

@@ -1,4 +1,4 @@
-"""What a token can see and what it looks at: windows on the image, attention as a map."""
+"""What a token can see and what it looks at: windows, the way into them and back, attention."""
 
 import numpy as np
 import torch
@@ -12,6 +12,17 @@ from naslora_workbook.figures.masks import overlay
 from naslora_workbook.figures.picture import Picture, titled
 from naslora_workbook.figures.theme import INK, PROMPT_OUT, blank, canvas, finding
 from naslora_workbook.figures.widgets import explore, is_baked, is_live
+
+PADDING = "#DDDDDD"
+GAPS = {  # step -> (whether zeros are added, tokens between two windows)
+    "map": (False, 0.0),
+    "padded": (True, 0.0),
+    "cut": (True, 0.5),
+    "windows": (True, 1.0),
+    "joined": (True, 0.5),
+    "padding off": (True, 0.0),
+    "map again": (False, 0.0),
+}
 
 
 def token_grid(predictor, photo, token=None) -> Picture:
@@ -173,18 +184,6 @@ def _mark(ax: Axes, token, pixels: float) -> None:
     at = (column * pixels - 0.5, row * pixels - 0.5)
     ax.add_patch(Rectangle(at, pixels, pixels, fc="none", ec="white", lw=3.5))
     ax.add_patch(Rectangle(at, pixels, pixels, fc="none", ec=PROMPT_OUT, lw=2))
-
-
-PADDING = "#DDDDDD"
-GAPS = {  # step -> (whether zeros are added, tokens between two windows)
-    "map": (False, 0.0),
-    "padded": (True, 0.0),
-    "cut": (True, 0.5),
-    "windows": (True, 1.0),
-    "joined": (True, 0.5),
-    "padding off": (True, 0.0),
-    "map again": (False, 0.0),
-}
 
 
 def windows_and_back(photo: np.ndarray, side: int = 10, window: int = 4):

@@ -17,6 +17,7 @@ from naslora_workbook.figures.picture import Picture
 from naslora_workbook.figures.theme import DIVERGING, WIDTH, blank, canvas, finding, new_figure
 
 STATIC = "NASLORA_STATIC"
+COLUMNS = 4  # side by side at most
 
 
 def is_live() -> bool:
@@ -113,9 +114,6 @@ def frames(
     """Every value's picture in one piece of HTML, moved by mouse or arrow keys, offline."""
     pages = [single(draw, value, label, axes, height=height).html for value in values]
     return Frames(pages, list(map(text, values)), describe(label, values))
-
-
-COLUMNS = 4  # side by side at most
 
 
 def panel(

@@ -11,7 +11,6 @@ from naslora_workbook.publishing.environment import ROOT
 
 SLOW_FILES = (  # of the tests: they execute lessons, start a browser, or build the package
     "notebooks_run",
-    "notebooks_outputs",
     "browser",
     "widgets",
     "house_workbook",
@@ -26,9 +25,11 @@ BUILT = ("build/workbook", "build/screenshots", ".pytest_cache", ".ruff_cache", 
 def run_tests(more: list[str], fast: bool = False) -> int:
     """ruff, then pytest in two processes of one thread each; exit status of the first failure.
 
-    fast: without executing lessons, starting a browser, or installing.
+    fast: without executing lessons, starting a browser, or installing. tests/conftest.py says what
+    stays together in a process, and what begins first.
     """
-    pytest = ["pytest", "-n", "2", "--dist", "loadfile", *(FAST if fast else ()), *more]
+    pytest = ["pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+    pytest += [*(FAST if fast else ()), *more]
     return _module("ruff", "check", ".") or _module(*pytest, OMP_NUM_THREADS="1")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from naslora_workbook.publishing.result_tables import Records, source, table
 from naslora_workbook.research.benchmarks.gpu_steps import removed
-from naslora_workbook.research.benchmarks.operator_overhead import PATHS, shares_text, spread
+from naslora_workbook.research.benchmarks.method_costs import PATHS, shares_text, spread
 from naslora_workbook.results.labels import LABELS
 from naslora_workbook.results.records import measured, recorded
 

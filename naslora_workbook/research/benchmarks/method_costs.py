@@ -1,10 +1,13 @@
-"""What a method costs in the encoder, beside LoRA's: step, inference, memory for backward.
+"""What a method costs in the encoder, beside LoRA's: step, inference, memory for backward; what
+convolving adds to LoRA's step, and how much of Conv-LoRA's part NAS-LoRA removes.
 
     python -m naslora_core bench
+    python -m naslora_core overhead
 
 The floor is a frozen forward with the backward to its input, which no method that lives inside the
 encoder can avoid. Folded encoders are timed beside the vanilla one; a pointwise fold has the
-vanilla encoder's own modules, so its ratio is 1 up to the noise of the measurement.
+vanilla encoder's own modules, so its ratio is 1 up to the noise of the measurement. Conv-LoRA is
+timed as released, and as the fastest that we can write (`removed_share`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +16,19 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters import adapt, fold
+from naslora_core.adapters import ConvLoRA, LoRA, NASLoRA, adapt, fold
 from naslora_core.adapters.adaptation import Method, frozen_twin
 from naslora_core.adapters.folding import fold_blocks
-from naslora_core.adapters.nas_lora import NASLoRA, cells
+from naslora_core.adapters.nas_lora import cells
 from naslora_core.sam import Segmenter, build_nano
 from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.sam.sam_nano import ImageEncoderViT
-from naslora_workbook.research.benchmarks.measurement import interleaved, saved_mb, summary
+from naslora_workbook.research.benchmarks.measurement import (
+    interleaved,
+    removed_share,
+    saved_mb,
+    summary,
+)
 from naslora_workbook.research.methods import METHODS
 
 FLOOR, REFERENCE, VANILLA = "floor", "lora", "vanilla"
@@ -30,6 +38,16 @@ FOLDED = {  # the widest operator that is left decides what a block costs
     "3x3 beside": NASLoRA(operators=("conv_3x3",)),
     "5x5 beside": NASLoRA(),
     "5x5 on the map": NASLoRA(place="map"),
+}
+NOISE = 0.02  # an overhead below it is none that a share could be taken of
+NINE, THREE = "nas_lora", "nas_lora of 3 operators"
+RIVALS = {"released": "conv_lora, released", "fastest": "conv_lora, fast"}
+PATHS = {
+    REFERENCE: LoRA(rank=4),
+    RIVALS["released"]: ConvLoRA(dispatch="released"),
+    RIVALS["fastest"]: ConvLoRA(dispatch="fast"),
+    NINE: NASLoRA(rank=4),
+    THREE: NASLoRA(rank=4, operators=("skip", "conv_3x3", "conv_5x5")),
 }
 
 
@@ -185,3 +203,47 @@ def parameters(size: str, name: str) -> int:
         sam = BUILDERS[size]()
     trained = adapt(sam, METHODS[name]).trainable().items()
     return sum(p.numel() for n, p in trained if n.startswith("sam.image_encoder"))
+
+
+def measure_overhead(size: str, rounds: int, device: str = "cpu") -> dict[str, dict]:
+    """A row a path: milliseconds of a step of the encoder, and its ratio to LoRA's, in turns."""
+    sam = build(size).to(device)
+    images = blank(sam.image_encoder, SIZES[size], device)
+    work = {n: partial(step, encoder_with(sam, m), images, n) for n, m in PATHS.items()}
+    times = interleaved(work, rounds, device)
+    return {name: summary(times[name], times[REFERENCE]) for name in PATHS}
+
+
+def removed(rows: Mapping[str, Mapping], way: str) -> float | None:
+    """Share of a Conv-LoRA's overhead that NAS-LoRA removes; None where that is below NOISE."""
+    nas, conv = rows[NINE]["ratio"], rows[RIVALS[way]]["ratio"]
+    return removed_share(conv, nas) if conv - 1 > NOISE else None
+
+
+def overhead_text(rows: Mapping[str, Mapping]) -> str:
+    """Ratios with their spread, then what is removed."""
+    others = (f"{name} {spread(row)}" for name, row in rows.items() if name != REFERENCE)
+    return "; ".join([*others, shares_text(rows)])
+
+
+def shares_text(rows: Mapping[str, Mapping]) -> str:
+    """The shares that are removed, and what nine operators cost beside three."""
+    parts = [
+        f"of the median overhead of the {way} Conv-LoRA NAS-LoRA removes {share:.0%}"
+        + (", but their spreads overlap" if _overlap(rows, way) else "")
+        if (share := removed(rows, way)) is not None
+        else f"the {way} Conv-LoRA adds less than {NOISE:.0%}, nothing to remove"
+        for way in RIVALS
+    ]
+    nine = rows[NINE]["ratio"] / rows[THREE]["ratio"]
+    return "; ".join([*parts, f"nine operators take {nine:.2f} of three's time"])
+
+
+def spread(row: Mapping) -> str:
+    """A ratio, with the lowest and the highest of its turns."""
+    low, high = row["spread"]
+    return f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _overlap(rows: Mapping[str, Mapping], way: str) -> bool:
+    return rows[RIVALS[way]]["spread"][0] < rows[NINE]["spread"][1]

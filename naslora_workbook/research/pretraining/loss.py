@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from naslora_core.sam.mask_head import run_decoder
-from naslora_workbook.research.pretraining.drawn_prompts import correction_click
+from naslora_workbook.research.pretraining.leg import correction_click
 
 
 def mask_loss(logits: Tensor, truth: Tensor) -> Tensor:
