@@ -1,21 +1,15 @@
 """Pre-training is a function of (seed, sample): killed legs go on, and losses are what they say."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from own import call
-from safetensors.torch import load_file
 
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.sam.checkpoints import read_state
-from naslora_core.training.distributed import single_process
 from naslora_workbook.cli import build_parser
 from naslora_workbook.research.pretraining import pretrain, publish
 from naslora_workbook.research.pretraining.leg import Examples, Leg, batches, learning_rate
@@ -25,12 +19,6 @@ from naslora_workbook.research.provenance import provenance
 
 SEEN = (0, 800, 8_000, 15_000, 15_990)
 SMALL = Leg(scenes=8, batch=2, clicks=2, boxes=1, warmup=4, decay=0.5, correct_every=2)
-
-
-@pytest.fixture
-def quiet(monkeypatch):
-    """No validation between, float32 everywhere."""
-    monkeypatch.setattr(pretrain, "bf16_pays", lambda: False)
 
 
 def test_examples_depend_on_their_index_alone():
@@ -68,10 +56,10 @@ def test_the_command_asks_how_many_scenes(tmp_path):
     assert not (tmp_path / "leg").exists()
 
 
-def test_a_leg_that_was_cut_equals_one_that_was_not(tmp_path, quiet):
+def test_a_leg_that_was_cut_equals_one_that_was_not(tmp_path):
     whole = torch.load(pretrain.run(SMALL, tmp_path / "a", every=1), weights_only=True)
     trainer = pretrain.Trainer(SMALL, _made(tmp_path / "b"))
-    for batch, _ in zip(batches(SMALL, 0, 128, trainer.fabric), range(3), strict=False):  # cools
+    for batch, _ in zip(batches(SMALL, 0, 128), range(3), strict=False):  # cools
         trainer.update(batch)
     trainer.save()
     again = torch.load(pretrain.run(SMALL, tmp_path / "b", every=1), weights_only=True)
@@ -96,7 +84,12 @@ def test_muon_turns_matrices_by_orthogonal_steps_and_adamw_takes_the_rest():
         assert torch.allclose(step[name].abs(), torch.ones_like(step[name]), atol=1e-4)
 
 
-def test_a_legs_weight_decay_reaches_both_optimisers(tmp_path, quiet):
+def test_batches_go_on_behind_what_was_seen_and_are_whole():
+    keys = [b["key"].tolist() for b in batches(SMALL, 3, 128, workers=0)]
+    assert keys == [[3, 4], [5, 6]]
+
+
+def test_a_legs_weight_decay_reaches_both_optimisers(tmp_path):
     optimisers = pretrain.Trainer(replace(SMALL, weight_decay=0.5), tmp_path).optimisers
     groups = [group for optimiser in optimisers.both for group in optimiser.param_groups]
     assert [group["weight_decay"] for group in groups] == [0.5, 0.5]
@@ -108,44 +101,12 @@ def test_a_legs_weight_decay_reaches_both_optimisers(tmp_path, quiet):
     assert shrunk == pytest.approx([0.95] * 6)
 
 
-def test_a_leg_that_adamw_began_is_refused(tmp_path, quiet):
-    trainer = pretrain.Trainer(SMALL, tmp_path)
-    trainer.save()
-    state = torch.load(tmp_path / "state.pt", weights_only=True)
-    torch.save(state | {"optimiser": {}}, tmp_path / "state.pt")
-    with pytest.raises(UserError, match="begun with AdamW alone.*--out another folder"):
-        pretrain.Trainer(SMALL, tmp_path)
-
-
-def test_a_new_leg_starts_from_published_weights(tmp_path, quiet):
+def test_a_new_leg_starts_from_published_weights(tmp_path):
     tensors = build_nano().state_dict()
     start = {"tensors": tensors, "scenes": 6, "minutes": 1.5}
     trainer = pretrain.Trainer(SMALL, _made(tmp_path), start)
     assert trainer.seen == trainer.begin == 6 and trainer.minutes == 1.5
     assert all(torch.equal(v, tensors[k]) for k, v in trainer.sam.state_dict().items())
-
-
-def test_processes_share_a_batch_and_see_together_what_one_sees(tmp_path):
-    def keys(rank, world, seen=2):
-        fabric = SimpleNamespace(global_rank=rank, world_size=world, device=torch.device("cpu"))
-        return [b["key"].tolist() for b in batches(SMALL, seen, 128, fabric, workers=0)]
-
-    alone, shares = keys(0, 1), [keys(rank, 2) for rank in (0, 1)]
-    assert alone == [[2, 3], [4, 5], [6, 7]]
-    assert [sorted(a + b) for a, b in zip(*shares, strict=True)] == alone
-    with pytest.raises(UserError, match="A batch of 2 has no 3 equal shares; take a multiple of 3"):
-        keys(0, 3)
-
-
-def test_two_processes_average_to_the_gradients_of_one(tmp_path):
-    found = []
-    for devices in ("1", "2"):
-        words = [Path(__file__).with_name("leg.py"), tmp_path / devices, devices]
-        subprocess.run([sys.executable, *map(str, words)], check=True, timeout=300)
-        found.append(load_file(tmp_path / devices))
-    one, two = found
-    assert one.keys() == two.keys() and max(g.abs().max() for g in one.values()) > 1e-2
-    assert all(torch.allclose(one[k], two[k], atol=1e-5, rtol=1e-3) for k in one)
 
 
 def test_publishing_writes_weights_that_match_their_manifest(tmp_path, monkeypatch):
@@ -173,7 +134,7 @@ def test_publishing_writes_weights_that_match_their_manifest(tmp_path, monkeypat
         publish.publish(tmp_path, target)
 
 
-def test_a_loss_that_is_not_finite_leaves_the_last_good_state(tmp_path, quiet, monkeypatch):
+def test_a_loss_that_is_not_finite_leaves_the_last_good_state(tmp_path, monkeypatch):
     pretrain.run(replace(SMALL, scenes=4), tmp_path, every=1)
     before = (tmp_path / "state.pt").read_bytes()
     monkeypatch.setattr(pretrain, "step_loss", lambda *_: torch.tensor(torch.nan))
@@ -191,7 +152,7 @@ def test_a_leg_that_cannot_train_is_refused(wrong):
         pretrain.Leg(**{"scenes": 8} | wrong)
 
 
-def test_a_leg_that_is_behind_its_weights_is_refused(tmp_path, quiet):
+def test_a_leg_that_is_behind_its_weights_is_refused(tmp_path):
     start = {"tensors": build_nano().state_dict(), "scenes": 8, "minutes": 1.5}
     with pytest.raises(UserError, match="has nothing to do: the weights have seen 8"):
         pretrain.run(SMALL, tmp_path, start)
@@ -201,30 +162,13 @@ def test_a_leg_that_is_behind_its_weights_is_refused(tmp_path, quiet):
         pretrain.run(SMALL, tmp_path / "nearly", nearly)
 
 
-def test_a_later_leg_that_was_cut_keeps_its_rates_and_its_precision(tmp_path, quiet):
+def test_a_later_leg_that_was_cut_keeps_its_rates(tmp_path):
     start = {"tensors": build_nano().state_dict(), "scenes": 4, "minutes": 1.5}
     trainer = pretrain.Trainer(SMALL, _made(tmp_path), start)
-    trainer.update(next(batches(SMALL, 4, 128, trainer.fabric, workers=0)))
-    trainer.bf16 = True
+    trainer.update(next(batches(SMALL, 4, 128, workers=0)))
     trainer.save()
     again = pretrain.Trainer(SMALL, tmp_path, start)
-    assert (again.begin, again.seen, again.bf16) == (4, 6, True)
-    state = torch.load(tmp_path / "state.pt", weights_only=True)
-    del state["begin"], state["bf16"]  # as of a leg that began before they were kept
-    torch.save(state, tmp_path / "state.pt")
-    older = pretrain.Trainer(SMALL, tmp_path)
-    assert (older.begin, older.seen, older.bf16) == (0, 6, False)
-
-
-def test_a_folder_keeps_its_facts_where_nothing_can_be_trained(tmp_path, quiet):
-    (tmp_path / "provenance.json").write_text("{}")
-    with pytest.raises(UserError, match="A batch of 2 has no 3 equal shares"):
-        SMALL.share(3)
-    fabric = single_process(torch.device("cpu"))
-    three = SimpleNamespace(device=fabric.device, broadcast=fabric.broadcast, world_size=3)
-    with pytest.raises(UserError, match="A batch of 2 has no 3 equal shares"):
-        pretrain.run(SMALL, tmp_path, fabric=three)
-    assert (tmp_path / "provenance.json").read_text() == "{}"
+    assert (again.begin, again.seen) == (4, 6)
 
 
 def _made(folder):
@@ -234,9 +178,7 @@ def _made(folder):
 
 @pytest.mark.gpu
 def test_a_leg_runs_on_a_gpu_and_its_weights_load_without_one(tmp_path):
-    path = pretrain.run(
-        SMALL, tmp_path, every=1, fabric=single_process(torch.device("cuda")), workers=2
-    )
+    path = pretrain.run(SMALL, tmp_path, every=1, device="cuda", workers=2)
     state = torch.load(path, weights_only=True, map_location="cpu")
     assert all(torch.isfinite(v).all() for v in state.values())
     scenes = [json.loads(x)["scenes"] for x in (tmp_path / "log.jsonl").open()]
@@ -252,5 +194,5 @@ def test_the_command_hands_its_words_to_the_leg(monkeypatch, tmp_path):
     leg = given.pop("leg")
     assert (leg.scenes, leg.decay, leg.batch, leg.lr) == (500_000, 1.0, 64, 1e-3)
     assert given.pop("command")
-    assert given.pop("fabric").device == torch.device("cpu")
+    assert given.pop("device") == torch.device("cpu")
     assert given == {"workers": 3}

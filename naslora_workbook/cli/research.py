@@ -164,14 +164,13 @@ def planted(arguments):
     option("--batch", type=count, default=16, help="scenes a step"),
     option("--lr", type=positive, default=6e-4, help="learning rate before it falls"),
     option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
-    option("--devices", type=count, default=1, metavar="N", help="processes that share a batch"),
-    option("--workers", type=count, default=1, metavar="N", help="of each, processes that draw"),
+    option("--workers", type=count, default=1, metavar="N", help="processes that draw scenes"),
     option("--publish", action="store_true", help="make weights/next of the cooled leg"),
 )
 def pretrain(arguments):
     """Train sam_nano on procedural scenes, going on from its state or the latest weights."""
     from naslora_core.errors import UserError
-    from naslora_core.training.distributed import known_device, launch, single_process
+    from naslora_core.training.distributed import known_device
     from naslora_workbook.research.pretraining import pretrain, publish
     from naslora_workbook.research.pretraining.leg import Leg
     from naslora_workbook.research.provenance import command_line
@@ -186,9 +185,6 @@ def pretrain(arguments):
             f"--scenes is missing: the latest weights have seen {start['scenes']}; give more."
         )
     leg = Leg(scenes=a.scenes, decay=a.decay, batch=a.batch, lr=a.lr)
-    device = known_device(a.device)
-    fabric = (
-        single_process(device) if a.devices == 1 else launch(a.devices, accelerator=device.type)
-    )
     start = None if (out / "state.pt").exists() else start
-    pretrain.run(leg, out, start, workers=a.workers, fabric=fabric, command=command_line())
+    how = {"workers": a.workers, "device": known_device(a.device), "command": command_line()}
+    pretrain.run(leg, out, start, **how)

@@ -1,7 +1,7 @@
 """What a leg of pre-training shows: how many scenes, which prompts, at which learning rate.
 
-Sample i is a function of (seed, i), so any number of processes, started and killed at will, see
-together what one process would have seen.
+Sample i is a function of (seed, i), so a leg that is killed and goes on sees what it would have
+seen.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class Leg:
     scenes: int
     decay: float = 0.1
     correct_every: int = 4  # every so many steps a correction follows clicks or boxes, in turn
-    batch: int = 16  # of all processes together
+    batch: int = 16
     clicks: int = 4  # of a scene's masks, so many get a click
     boxes: int = 4
     lr: float = 6e-4
@@ -38,14 +38,6 @@ class Leg:
                 f"A leg of scenes={self.scenes}, batch={self.batch}, decay={self.decay} trains "
                 "nothing; scenes and batch count from 1, decay is a share above 0, at most 1."
             )
-
-    def share(self, n: int) -> int:
-        """Scenes of a batch for each of n processes; UserError where they do not divide it."""
-        if self.batch % n:
-            raise UserError(
-                f"A batch of {self.batch} has no {n} equal shares; take a multiple of {n}."
-            )
-        return self.batch // n
 
 
 class Examples(Dataset):
@@ -80,12 +72,12 @@ def learning_rate(seen: int, leg: Leg, begin: int = 0) -> float:
     return leg.lr * min(1, (seen - begin + leg.batch) / leg.warmup, max(left, 0) / leg.decay)
 
 
-def batches(leg: Leg, seen: int, size: int, fabric, workers: int = 1) -> Iterator[dict]:
-    """This process' share of every whole batch after the first `seen` scenes: every n-th scene."""
-    n, whole = fabric.world_size, (leg.scenes - seen) // leg.batch * leg.batch
-    mine = range(seen + fabric.global_rank, seen + whole, n)
-    how = {"num_workers": workers, "pin_memory": fabric.device.type == "cuda"}
-    return iter(DataLoader(Examples(leg, size), leg.share(n), sampler=mine, **how))
+def batches(leg: Leg, seen: int, size: int, workers: int = 1) -> Iterator[dict]:
+    """Every whole batch after the first `seen` scenes; workers: processes that draw them."""
+    rest = range(seen, seen + (leg.scenes - seen) // leg.batch * leg.batch)
+    pinned = torch.cuda.is_available()
+    how = {"num_workers": workers, "pin_memory": pinned}
+    return iter(DataLoader(Examples(leg, size), leg.batch, sampler=rest, **how))
 
 
 def loose_box(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:

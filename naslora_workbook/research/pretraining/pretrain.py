@@ -5,8 +5,8 @@
 
 The learning rate is constant after a warm-up and falls to zero over the last `decay` of a leg, so
 every leg ends in a usable checkpoint. A killed leg goes on from its state, as does a longer one; in
-an empty folder a leg begins with the latest published weights. On a CPU one process a core
-(`--devices 2`) trains faster than one with as many threads: each takes its share of every batch.
+an empty folder a leg begins with the latest published weights. A GPU
+computes in bf16, a CPU in float32.
 """
 
 import io
@@ -23,44 +23,24 @@ from torch.optim import AdamW, Optimizer
 from naslora_core.errors import UserError
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam.sam_nano import build_nano
-from naslora_core.training.distributed import average_gradients, single_process
 from naslora_workbook.research.base_table import scene_cases, score
 from naslora_workbook.research.pretraining.leg import Leg, batches, learning_rate
 from naslora_workbook.research.pretraining.loss import step_loss
 from naslora_workbook.research.provenance import provenance
 
 VALIDATION_SEED = 555_001
-
-
-def bf16_pays(size: int = 512, repeats: int = 20) -> bool:
-    """Whether this processor multiplies bfloat16 matrices faster than float32."""
-
-    def seconds(dtype) -> float:
-        a = torch.randn(size, size, dtype=dtype)
-        _ = a @ a
-        start = time.perf_counter()
-        for _ in range(repeats):
-            _ = a @ a
-        return time.perf_counter() - start
-
-    return seconds(torch.bfloat16) < 0.8 * seconds(torch.float32)
+POSITION = "begin", "seen", "minutes"  # of a leg: scenes at its start and now, and its time
 
 
 class Trainer:
-    """Model, optimisers and position of a leg; `state.pt` in `out` holds them.
+    """Model, optimisers and position of a leg; `state.pt` in `out` holds them."""
 
-    fabric: from `devices.launch`, for several processes or a GPU.
-    """
-
-    def __init__(self, leg: Leg, out: Path, start: dict | None = None, fabric=None):
+    def __init__(self, leg: Leg, out: Path, start: dict | None = None, device: str = "cpu"):
         torch.manual_seed(leg.seed)
         self.leg, self.out, self.begin, self.seen = leg, out, 0, 0  # scenes: at its start, now
-        self.fabric = fabric or single_process(torch.device("cpu"))
-        self.device = self.fabric.device
+        self.device, self.minutes = torch.device(device), 0.0
         self.sam = build_nano().train().to(self.device)
         self.optimisers = Optimisers(self.sam, leg.lr, leg.weight_decay)
-        bf16 = self.device.type != "cpu" or bf16_pays()
-        self.bf16, self.minutes = self.fabric.broadcast(bf16), 0.0  # the same in all processes
         self._restore(start)
 
     def _restore(self, start: dict | None) -> None:
@@ -69,8 +49,7 @@ class Trainer:
             state = torch.load(path, weights_only=True, map_location="cpu")
             self.sam.load_state_dict(state["sam"])
             self.optimisers.load_state_dict(state["optimiser"])
-            self.begin, self.bf16 = state.get("begin", 0), state.get("bf16", self.bf16)
-            self.seen, self.minutes = state["seen"], state["minutes"]
+            self.begin, self.seen, self.minutes = (state[k] for k in POSITION)
         elif start:
             self.sam.load_state_dict(start["tensors"])
             self.begin = self.seen = start["scenes"]
@@ -79,13 +58,13 @@ class Trainer:
     def save(self) -> None:
         """Write the state, whole or not at all."""
         state = {"sam": self.sam.state_dict(), "optimiser": self.optimisers.state_dict()}
-        state |= {k: getattr(self, k) for k in ("begin", "seen", "minutes", "bf16")}
+        state |= {k: getattr(self, k) for k in POSITION}
         _write(self.out / "state.pt", state)
 
     def update(self, batch: dict[str, Tensor]) -> float:
         rate = learning_rate(self.seen, self.leg, self.begin)
         batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type != "cpu"):
             loss = step_loss(self.sam, batch, self._corrected())
         if not torch.isfinite(loss):
             raise UserError(
@@ -94,7 +73,6 @@ class Trainer:
             )
         self.sam.zero_grad()
         loss.backward()
-        average_gradients(self.fabric, [p for p in self.sam.parameters() if p.grad is not None])
         torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
         self.optimisers.step(rate)
         self.seen += self.leg.batch
@@ -111,47 +89,44 @@ def run(
     start: dict | None = None,
     every: int = 200,
     workers: int = 1,
-    fabric=None,
+    device: str | torch.device = "cpu",
     command: str = "python -m naslora_core pretrain",
 ) -> Path:
     """Train one leg, logging to `out/log.jsonl`; the cooled weights are `out/cooled.pt`, and where
     they were made `out/provenance.json`. UserError where the weights have seen as many scenes.
 
-    workers: processes that draw scenes, for each that trains; a GPU wants one for each core.
+    workers: processes that draw scenes; a GPU wants one for each core.
     """
     make_folder(out)
-    trainer = Trainer(leg, out, start, fabric)
+    trainer = Trainer(leg, out, start, device)
     trainer.log = out / "log.jsonl"
-    leg.share(trainer.fabric.world_size)
     left = trainer.seen + leg.batch <= leg.scenes
     if not left and not trainer.log.exists():
         raise UserError(
             f"A leg up to {leg.scenes} scenes has nothing to do: the weights have seen "
             f"{trainer.seen}; give --scenes a larger number."
         )
-    if left and trainer.fabric.is_global_zero:
+    if left:
         facts = json.dumps(provenance(command, trainer.device), indent=1)
         write_atomic(out / "provenance.json", facts + "\n")
         (out / "cooled.pt").unlink(missing_ok=True)  # of a shorter leg
     _train(trainer, every, workers)
-    if trainer.fabric.is_global_zero:
-        _write(out / "cooled.pt", trainer.sam.state_dict())
+    _write(out / "cooled.pt", trainer.sam.state_dict())
     return out / "cooled.pt"
 
 
 def _train(trainer: Trainer, every: int, workers: int) -> None:
-    """All steps that are left; every so many, the first process saves and reports."""
+    """All steps that are left; every so many, the state is saved and reported."""
     losses, clock = [], time.monotonic()
     leg, size = trainer.leg, trainer.sam.image_encoder.img_size
-    for batch in batches(leg, trainer.seen, size, trainer.fabric, workers):
+    for batch in batches(leg, trainer.seen, size, workers):
         losses.append(trainer.update(batch))
         last = trainer.seen + leg.batch > leg.scenes
         if trainer.seen // leg.batch % every and not last:
             continue
         trainer.minutes += (time.monotonic() - clock) / 60
         clock = time.monotonic()
-        if trainer.fabric.is_global_zero:
-            _report(trainer, losses)
+        _report(trainer, losses)
         losses = []
 
 
@@ -207,11 +182,5 @@ class Optimisers:
         return [optimiser.state_dict() for optimiser in self.both]
 
     def load_state_dict(self, states: list[dict]) -> None:
-        """UserError for the state of a leg that an earlier version began, with AdamW alone."""
-        if not isinstance(states, list):
-            raise UserError(
-                "This leg was begun with AdamW alone, by an earlier version; begin a new one: give "
-                "--out another folder."
-            )
         for optimiser, state in zip(self.both, states, strict=True):
             optimiser.load_state_dict(state)
