@@ -52,7 +52,7 @@ def test_borders_count_the_tokens_that_are_wrong():
     ring = np.ones((8, 8))
     ring[1:-1, 1:-1] = 0
     alt = figures.borders({"one": np.zeros((8, 8)), "two": ring}).alt
-    assert "Exact at every token: one (1 of 2)" in alt and "two wrong at 44% of tokens" in alt
+    assert "Exact at every token, of 2 folds: one" in alt and "two wrong at 44% of tokens" in alt
 
 
 def test_the_clock_names_only_medians_that_its_control_cannot_explain():

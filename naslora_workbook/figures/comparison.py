@@ -24,7 +24,8 @@ def comparison(records: Sequence[dict], metric: str = "dice", title: str | None 
     for x, method, row in zip(places, methods, table, strict=True):
         ax.scatter([x] * len(seeds), row, s=36, color=ADAPTER.get(method, BASE), zorder=3)
     _base(ax, records, metric, places[-1])
-    ax.set(xticks=places, ylabel=f"{_split(records)} {metric}", xlim=(-0.5, len(methods) - 0.2))
+    unit = {"dice": "Dice", "iou": "IoU"}.get(metric, metric)
+    ax.set(xticks=places, ylabel=f"{_split(records)} {unit}", xlim=(-0.5, len(methods) - 0.2))
     means = np.nanmean(table, 1)  # of four digits: differences of them round as the title's do
     ax.set_xticklabels(
         [f"{LABELS.get(m, m)}\nmean {v:.4f}" for m, v in zip(methods, means, strict=True)]

@@ -18,8 +18,8 @@ from naslora_workbook.figures.three_parts import (
 
 TITLES = {
     "block": "A transformer block: one Linear, qkv, feeds the attention",
-    "lora": "LoRA: a narrow path beside the frozen qkv, trained token by token",
-    "fixed_conv": "Fixed 3×3: inside the path, tokens now see their neighbours",
+    "lora": "LoRA: a narrow path beside the frozen qkv; it treats each token alone",
+    "fixed_conv": "Fixed 3×3: inside the path, a token now uses its neighbours",
     "conv_lora": "Conv-LoRA: a router sends each window to one of eight experts",
     "nas_lora": "NAS-LoRA: a cell mixes operators, each weighted by its probability",
     "folded": "Folded: the centre goes into W0, the neighbours stay a narrow branch",

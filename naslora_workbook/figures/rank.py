@@ -66,7 +66,7 @@ def _finding(changes: Sequence[Tensor], random: Sequence[Tensor]) -> str:
     ]
     most = min(changes[0].shape)
     learned, noise = (f"{share:.0%}" for share in shares)
-    return f"{FEW} of {most} directions hold {learned} of the change, {noise} of noise"
+    return f"{FEW} of {most} directions hold {learned} of the change, {noise} of a random matrix"
 
 
 def cut(ax: Axes, change: Tensor, rank: int) -> str:
@@ -96,7 +96,7 @@ def surviving(scores: Mapping[int, float], whole: float) -> Picture:
     ax.plot(places, list(scores.values()), "o-", color=theme.PREDICTION, label=label)
     ax.set(xlabel="rank r of every change", ylabel="validation Dice")
     ax.set_xticks(places, list(scores))
-    ax.margins(y=0.15)
+    ax.set_ylim(0, 1.15 * max(whole, *scores.values()))
     ax.legend(loc="lower right")
     first, *others = scores
     title = f"Dice {scores[first]:.2f} at rank {first}, " + ", ".join(

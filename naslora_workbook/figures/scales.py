@@ -33,10 +33,14 @@ def fields(rows: Mapping[str, Sequence[Tensor]]) -> Picture:
         line[0].set_ylabel(name)
     for i, ax in enumerate(axes[0], 1):
         ax.set_title(f"scale {i}", loc="center")
-    parts = (f"{own[0]:.0%} to {own[-1]:.0%} ({name})" for name, own in owns.items())
-    title = f"A token's share in its own output, scale 1 to {count}: " + ", ".join(parts)
+    first = next(iter(owns.values()))
+    title = (
+        f"The larger the scale, the smaller the neighbourhood: a token's own share is "
+        f"{first[0]:.0%} at scale 1 and {first[-1]:.0%} at scale {count}"
+    )
     theme.finding(figure, title)
-    return Picture(figure, title)
+    parts = (f"{name} {own[0]:.0%} to {own[-1]:.0%}" for name, own in owns.items())
+    return Picture(figure, f"{title}. By kernel, first to last scale: {'; '.join(parts)}.")
 
 
 def router_walk(
@@ -57,7 +61,7 @@ def router_walk(
             ax.plot(places, values, "o-", ms=2, lw=0.8, color=colour)
             ax.plot(place, values[at], "o", ms=7, mfc="none", mec=theme.INK, mew=1.5)
             span = max(values) - min(values)
-            ax.set(xlabel="angle of the router", title=f"{name}: range {span:.0e}")
+            ax.set(xlabel="angle of the router, radians", title=f"{name}: range {span:.4f}")
             ax.ticklabel_format(useOffset=False)
             ax.locator_params(axis="y", nbins=4)
         axes[1].set_ylabel("task loss")
@@ -100,16 +104,14 @@ def routes(photo: np.ndarray, chosen: Mapping[str, Tensor], window: int | None =
 
 
 def _route(ax, photo: np.ndarray, experts: np.ndarray, window: int | None) -> None:
-    """One block: its windows over the photo, each in its expert's colour with its number."""
+    """One block: its windows over the photo, each with its expert's number in a coloured ring."""
     side, count = photo.shape[0], experts.shape[0]
     each = window if window and count > 1 else side / count
-    ax.imshow(photo, alpha=0.7)
+    ax.imshow(photo)
     for (row, column), expert in np.ndenumerate(experts):
         colour = EXPERTS[(int(expert) - 1) % len(EXPERTS)]
         place = (column * each, row * each)
         wide, high = (min(each, side - at) for at in place)
-        fill = {"facecolor": colour, "alpha": 0.3, "edgecolor": "none"}
-        ax.add_patch(Rectangle(place, wide, high, **fill))
         ax.add_patch(Rectangle(place, wide, high, facecolor="none", edgecolor="white", lw=1.5))
         middle = (place[0] + wide / 2, place[1] + high / 2)
         badge = {"boxstyle": "circle,pad=0.2", "fc": "white", "ec": colour, "lw": 3}

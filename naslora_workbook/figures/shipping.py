@@ -29,7 +29,7 @@ def borders(errors: Mapping[str, np.ndarray]) -> Picture:
         ax.set(title=name, xlabel=f"{_wrong(error):.0%} of tokens wrong")
     figure.colorbar(shown, ax=axes, label="error / largest value")
     exact = [n for n, e in errors.items() if not _wrong(e)]
-    title = f"Exact at every token: {', '.join(exact) or 'none'} ({len(exact)} of {len(errors)})"
+    title = f"Exact at every token, of {len(errors)} folds: {', '.join(exact) or 'none'}"
     said = "; ".join(f"{name} wrong at {_wrong(e):.0%} of tokens" for name, e in errors.items())
     return titled(figure, title, f"{said}.")
 
@@ -96,7 +96,8 @@ def discretised(
             left.barh(place, shown - LEAST, 0.3, LEAST, color=READINGS[reading])
             left.text(1.6, place, operator, va="center", fontsize=8)
     left.axvline(tolerance, color=theme.INK, ls=":", lw=1)
-    left.set(xscale="log", xlim=(LEAST, 60), xlabel="share of the path's energy that is lost")
+    left.set(xscale="log", xlim=(LEAST, 60))
+    left.set_xlabel("share of the path's energy that is lost (dotted: 1 %)", loc="left")
     left.set_yticks(range(len(blocks)), blocks)
     left.set_xticks([1e-4, 1e-3, 1e-2, 1e-1, 1], ["≤.0001", ".001", ".01", ".1", "1"])
     left.minorticks_off()
@@ -134,6 +135,6 @@ def unprompted(image, truth, found: Mapping[str, Sequence[Mapping]]) -> Picture:
         best = max(records, key=lambda r: iou(r["segmentation"], there), default=None)
         if best is not None:
             real = iou(best["segmentation"], there)
-            ax.set_xlabel(f"best IoU {real:.2f}, SAM says {best['predicted_iou']:.2f}")
+            ax.set_xlabel(f"best IoU {real:.2f}, predicted {best['predicted_iou']:.2f}")
     title = "Masks: " + ", ".join(f"{name} {len(records)}" for name, records in found.items())
     return titled(figure, title, "Each mask has a colour, the truth is outlined.")
