@@ -68,6 +68,23 @@ def by_a_corner(layer, x):
     return by_a_change(layer, x, 0, torch.randn_like(x[:, 0, 0]))
 
 
+def by_a_flat_map(layer, x):
+    if fate(layer, x) == "nothing":
+        return "nothing"
+    flat = torch.ones_like(x)
+    same = torch.allclose(layer(flat[:, :1, :1]), layer(flat)[:, 3:4, 3:4], atol=1e-6)
+    return "everything" if same else "a side branch"
+
+
+def by_a_shift(layer, x):
+    """Add one constant to the whole map, and look whether the output moves by W 1."""
+    if fate(layer, x) == "nothing":
+        return "nothing"
+    moved = layer(x + 1) - layer(x)
+    same = torch.allclose(moved, moved[:, :1, :1].expand_as(moved), atol=1e-6)
+    return "everything" if same else "a side branch"
+
+
 def hasty(layer, folded, x):
     return (layer(x) - folded(x)).abs().max()
 
@@ -97,6 +114,8 @@ WRONG = [
     Wrong("11.2", "linear by a factor", "not linear", (by_a_factor,)),
     Wrong("11.2", "a constant change", "sum to zero", (by_a_constant,)),
     Wrong("11.2", "a token in a corner", "corner is not enough", (by_a_corner,)),
+    Wrong("11.2", "a flat map", "flat map is not enough", (by_a_flat_map,)),
+    Wrong("11.2", "the whole map shifted", "sum to zero", (by_a_shift,)),
     Wrong("11.3", "train mode", "in eval mode", (hasty,)),
     Wrong("11.3", "left in eval mode", "stayed in eval mode", (left_in_eval,)),
     Wrong("11.3", "always train mode", "always return to train mode", (always_training,)),

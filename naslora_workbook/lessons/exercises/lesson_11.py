@@ -89,6 +89,7 @@ def ex_11_2(answer):
         proves="You read what folds from what a layer does, whatever it is made of.",
         mistakes={
             NOT_LINEAR: _linear_anyway,
+            FLAT_MAP: _flat_map,
         }
         | {
             sentence: partial(_asked, partial(_poked, at=at, random=random))
@@ -110,6 +111,16 @@ def _linear_anyway(layer: nn.Module, x: Tensor) -> str:
 
 
 @torch.no_grad()
+def _flat_map(layer: nn.Module, x: Tensor) -> str:
+    """The answer of someone who compares a flat map with one of its tokens alone."""
+    if fate(layer, x) == NOTHING:
+        return NOTHING
+    flat, at = torch.ones_like(x), x.shape[1] // 2
+    alone, inside = layer(flat[:, :1, :1]), layer(flat)[:, at : at + 1, at : at + 1]
+    return EVERYTHING if torch.allclose(alone, inside, atol=1e-6) else BESIDE
+
+
+@torch.no_grad()
 def _asked(answer, layer: nn.Module, x: Tensor):
     return answer(layer, x)
 
@@ -122,6 +133,10 @@ def fate(layer: nn.Module, x: Tensor) -> str:
 NOT_LINEAR = (
     "This layer is not linear. Doubling does not show it (a ReLU passes), nor any factor (a median "
     "passes), nor the sign (tanh passes): add two different inputs."
+)
+FLAT_MAP = (
+    "A flat map is not enough: a 3 x 3 whose taps sum to zero gives nothing on it. Change one "
+    "token by random numbers."
 )
 POKES = {
     "A constant change is not enough: a kernel whose taps sum to zero over the channels does "
@@ -152,7 +167,7 @@ class Mystery(nn.Module):
     def __init__(self, map_, d: int = 6, rank: int = 3):
         super().__init__()
         self.base, self.map = nn.Linear(d, 8), map_
-        We = torch.randn(rank, d)
+        We = torch.randn(rank, d).double()  # in float32 the next line would be inexact
         We += 1 - We.mean(1, keepdim=True)  # a constant added to x is one in z, for every channel
         self.We, self.Wd = nn.Parameter(We), nn.Parameter(torch.randn(8, rank))
         self.double().requires_grad_(False)
@@ -170,11 +185,13 @@ def mysteries(seed: int) -> dict[str, nn.Module]:
         glance = F.pad(torch.randn(3, 3, 1, 1), (0, 2, 1, 1))  # the left neighbour alone
         mirrored = glance.flip(-1)
         balanced = torch.randn(3, 1, 3, 3) * torch.tensor([1.0, -2, 1]).view(1, 3, 1, 1)
+        edge = torch.randn(3, 3, 1, 1) * torch.tensor([[0.0, 1, 0], [-1, 0, 1], [0, -1, 0]])
         maps = {
             "skip": nn.Identity(),
             "conv_1x1": lambda z: F.conv2d(z, kernels[1].to(z)),
             "conv_5x5": lambda z: F.conv2d(z, kernels[5].to(z), padding=2),
             "zero over channels": lambda z: F.conv2d(z, balanced.to(z), padding=1),
+            "zero over places": lambda z: F.conv2d(z, edge.to(z), padding=1),
             "one direction": lambda z: F.conv2d(z, glance.to(z), padding=1),
             "the other direction": lambda z: F.conv2d(z, mirrored.to(z), padding=1),
             "relu": F.relu,
