@@ -61,7 +61,7 @@ def router_walk(
             ax.plot(places, values, "o-", ms=2, lw=0.8, color=colour)
             ax.plot(place, values[at], "o", ms=7, mfc="none", mec=theme.INK, mew=1.5)
             span = max(values) - min(values)
-            ax.set(xlabel="angle of the router, radians", title=f"{name}: range {span:.4f}")
+            ax.set(xlabel="angle, radians", title=f"{name}: range {span:.4f}")
             ax.ticklabel_format(useOffset=False)
             ax.locator_params(axis="y", nbins=4)
         axes[1].set_ylabel("task loss")
