@@ -25,14 +25,14 @@
 # Needs [07](07_mix_operators.ipynb).
 
 # %% [markdown]
-# **The question:** what of an adapted SAM remains in the file that you ship, what does it cost, and who
-# can load it?
+# **The question:** when you ship an adapted SAM, which parts of the adapter remain, what do they cost, and
+# who can load the file?
 #
 # **You will build** a fold by hand, from one Linear to a checkpoint that `segment_anything` loads.
 #
 # **You will be able to**
 # - fold a low-rank path, and the centre tap of a spatial one;
-# - tell an exact fold from one that is wrong at borders only;
+# - distinguish an exact fold from one that is wrong at borders only;
 # - say when "no inference cost" is true, in multiply-adds and in milliseconds on a GPU;
 # - decide by the measured loss between keeping a mixture and choosing one operator;
 # - choose the file, and know who can load it.
@@ -94,7 +94,7 @@ from naslora_core.search.operator_registry import identity
 # ## What each setting decides
 # `PROFILE` chooses model and data. The trainings are short, because folding is algebra and holds for
 # every adapter. `SEED` draws images and starts. `RANK` is the r of every path. `DATA` has *one* class,
-# because an official checkpoint has no place for more.
+# because an official checkpoint cannot hold more.
 
 # %%
 setting = profile(PROFILE)
@@ -134,8 +134,8 @@ mixture_dice = test_dice(spatial)
 {"spatial": round(mixture_dice, 3), "pointwise": round(test_dice(pointwise), 3)}
 
 # %% [markdown]
-# This is test Dice of two adapters that will be folded. It is no comparison: the second had half of the
-# steps.
+# This is the test Dice of the two adapters that we shall fold. It does not compare them: the second had
+# half of the steps.
 #
 # ## What folds: linear, token by token
 # LoRA is $y = W_0 x + b + s\,W_d W_e x$. Both terms multiply the same $x$, so the one matrix
@@ -192,7 +192,7 @@ with torch.no_grad():
     K, maps = mixed(first.cell), first.cell.mix_maps(z)  # nine maps, then their sum
 assert torch.allclose(K, first.cell.kernel(), atol=1e-6)
 assert torch.allclose(same_size(z, K), maps, atol=1e-5)
-tuple(K.shape)
+{"shape of the mixed kernel": tuple(K.shape)}
 
 # %% [markdown]
 # One convolution equals nine, borders included, because the added taps are zero. Two similar shortcuts
@@ -223,8 +223,9 @@ def error(folded, true):
 figures.borders({name: error(*maps) for name, maps in cases.items()})
 
 # %% [markdown]
-# Each picture is a window. The shortcuts fail at its frame, so a test on the *middle* of an image passes
-# all three. For this reason our pool counts its padding, and separable operators pad once.
+# Each picture is a window of 8 x 8 tokens. The two shortcuts are wrong at the border only, so a test on
+# the *middle* of an image passes all three. For this reason our pool counts its padding, and separable
+# operators pad once.
 #
 # ## Split the kernel
 # Only the centre tap $K_c$ of K acts on single tokens, and it folds: $W = W_0 + s\,W_d K_c W_e$. The
@@ -287,13 +288,11 @@ assert torch.allclose(whole.weight, folded_weight, atol=1e-5)
 {"spatial": type(half).__name__, "pointwise": type(whole).__name__}
 
 # %%
+models = {"spatial": (spatial, folded), "pointwise": (pointwise, shipped)}
 gaps = {}
 with torch.no_grad():
-    for name, fold_, model in (
-        ("spatial", folded, spatial),
-        ("pointwise", shipped, pointwise),
-    ):
-        gap = fold_.model(images).masks - model(images).masks
+    for name, (adapted, result) in models.items():
+        gap = result.model(images).masks - adapted(images).masks
         gaps[name] = gap.abs().max().item()
 assert max(gaps.values()) < 1e-3
 {f"largest gap in logits, {name}": f"{gap:.0e}" for name, gap in gaps.items()}
@@ -303,9 +302,9 @@ assert max(gaps.values()) < 1e-3
 # again. The spatial one has a class of ours in every block. Who can load which?
 #
 # ## A file for everybody
-# `segment_anything` reads a `.pth` with the names and shapes of the official model. Build that model from
-# its own classes, load the file, and let its own `SamPredictor` draw: without a prompt, as in training,
-# and with a click.
+# `segment_anything` reads a `.pth` with the names and shapes of the official model. We build that model
+# from its own classes, load the file, and predict with its own `SamPredictor`: without a prompt, as in
+# training, and with a click.
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -315,12 +314,10 @@ plain.load_state_dict(torch.load(official, weights_only=True))
 predictor = SamPredictor(plain)
 packages = {type(m).__module__.split(".")[0] for m in plain.modules()}
 assert packages == {"segment_anything", "torch"}
-packages
+{"packages whose classes are used": sorted(packages)}
 
 
 # %%
-
-
 def vanilla(image, **prompt):
     """SamPredictor's mask logits `S S` of one image `3 S S`."""
     predictor.set_image(image.permute(1, 2, 0).byte().numpy())
@@ -371,10 +368,10 @@ except UserError as refusal:
 answer
 
 # %% [markdown]
-# It is refused, and the message names the blocks. It goes into a `.safetensors` with its branches. The
-# paper claims no added inference cost. **That is true where every remaining operator is pointwise. Where
-# one is spatial, a branch stays.** We cannot say which case is theirs: the list of operators is in no
-# text that we could read. How much does a branch cost?
+# The model is refused, and the message names the blocks. It can be saved as a `.safetensors` with its
+# branches. The paper claims no added inference cost. **That is true where every remaining operator is
+# pointwise. Where one is spatial, a branch stays.** We cannot say which case is theirs: the texts that we
+# could read give no list of operators. How much does a branch cost?
 #
 # ## The cost in multiply-adds
 # The qkv has $d \cdot 3d$ multiply-adds a token. The branch has $r\,(d + 3d)$ for $W_e$ and $W_d$, and
@@ -426,10 +423,12 @@ for precision, rows in recorded["rows"].items():
 Rows(table)
 
 # %% [markdown]
-# Recorded on an H200: the whole encoder of ViT-B, 4 images of 1024 pixels, 9 turns. In bf16 the branch costs 6 % of
-# the encoder's time, in fp32 1 %. That is far more than its multiply-adds. The reason is memory traffic
-# and launches. A GPU reads and writes every intermediate map, and starts each small operation by itself.
-# Count the numbers that pass through memory for each token:
+# Recorded on one H200 with fused attention: the whole encoder of ViT-B, 4 images of 1024 pixels, the
+# median of 9 turns. The pointwise model has exactly the modules of the vanilla one. With the branch the
+# encoder takes 6 % longer in bf16, and 1 % longer in fp32. In bf16 that is far more than its share of the
+# multiply-adds. A likely reason is memory traffic and launches: a GPU reads and writes every intermediate
+# map, and each small operation is launched by itself. Count the numbers that pass through memory for each
+# token:
 
 
 # %%
@@ -444,9 +443,9 @@ def traffic(d, r=RANK):
 traffic(768)
 
 # %% [markdown]
-# The branch moves about three times as many numbers as the qkv itself, although it multiplies 0.7 % as
-# much. This is a count, not a profile; a kernel that fuses the branch with the qkv would avoid most of
-# it. Now on this machine, and from two other records:
+# The branch moves about three times as many numbers as the qkv itself, although it has 0.7 % of its
+# multiply-adds. This is a count and no profile of the run. A kernel that fuses the branch with the qkv
+# would avoid most of this traffic. Now the time on this machine, and from two other records:
 
 # %% tags=["nbval-ignore-output"]
 encoders = {
@@ -477,14 +476,16 @@ for place, rows in clocks.items():
 figures.clock({"here": here} | earlier)
 
 # %% [markdown]
-# The pointwise rows have exactly the vanilla modules, so their range shows what this clock cannot
-# resolve. A spatial row shows a cost only where its *median* lies outside of that range. For two blocks on
-# the GPU that is the cell *on the map*, which works across windows: 1.09. On the processor the encoder's
-# own work takes so long that the branch cannot be seen.
+# Dots are medians, bars go from the lowest to the highest of all turns. The pointwise rows have exactly the
+# vanilla modules, so their bar shows which differences this measurement cannot resolve. A spatial row
+# shows a cost only where its *median* lies outside of that bar. In the records this is so for one row:
+# two blocks on the GPU with the cell *on the map*, which works across windows: 1.09. On the processor no
+# recorded median lies outside. The two rows *here* change from run to run, most of all on a machine that
+# does other work at the same time.
 
 # %% [markdown]
 # ## Keep the mixture, or discretise?
-# A fold keeps the mixture as it is, exactly. To remove the branch, one operator must replace the mixture.
+# A fold keeps the mixture exactly. To remove the branch, one operator must replace the mixture.
 #
 # > **Predict first.** Which reading loses more? Will the Dice show it?
 
@@ -500,9 +501,9 @@ for reading in ("projection", "argmax"):
 figures.discretised(named, dice)
 
 # %% [markdown]
-# The dotted line is a loss of one percent of the path's output. Projection stays left of it by
-# definition; argmax has no such bound. The Dice may not show the loss: there are few test images, and the
-# training was short. What is gained?
+# The dotted line is a loss of one per cent of the energy of the path's output. Projection stays left of it
+# by definition; argmax has no such bound. The Dice may not show the loss: there are few test images, and
+# the training was short. What remains after a fold of each?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -513,7 +514,11 @@ def remains(model):
     free = sum(row.side_macs == 0 for row in rows)
     macs = sum(row.side_macs for row in rows)
     ending = ".pth" if result.vanilla else ".safetensors"
-    return {"blocks without a branch": free, "MACs": macs, "file": ending}
+    return {
+        "blocks without a branch": free,
+        "multiply-adds a token": macs,
+        "file": ending,
+    }
 
 
 candidates = {"mixture": spatial} | chosen | {"searched pointwise": pointwise}
@@ -523,8 +528,8 @@ Rows({name: remains(model) for name, model in candidates.items()})
 # A block with `skip` or `conv_1x1` has no branch. `sep_conv_3x3` keeps nearly all of the branch,
 # `sep_conv_5x5` all of it. Where projection removes a branch, the block hardly used its neighbours. Where
 # it removes none, keep the mixture: the cost is nearly the same, and nothing is lost. Where argmax removes
-# a branch, look above at what it lost. To ship a `.pth` for certain, search among pointwise operators from
-# the start.
+# a branch, the figure above shows what it lost. If you need a `.pth`, search among pointwise operators
+# from the start.
 #
 # ### Exercise 11.2 - what will fold?
 # Difficulty 3 of 5 ·
@@ -532,8 +537,9 @@ Rows({name: remains(model) for name, model in candidates.items()})
 # 12 minutes ·
 # use `torch.allclose`, `x.clone()`, `torch.zeros_like`
 #
-# A layer maps `B H W d` to `B H W o` and treats all places alike. You may call it, not open it. Can a fold
-# take "everything", all but "a side branch", or "nothing"?
+# A layer maps `B H W d` to `B H W o` and treats all places alike. You may call it, but not read its
+# parameters. Does folding it leave nothing beside W0 ("everything" folds), leave "a side branch", or is
+# "nothing" folded?
 
 
 # %%
@@ -555,7 +561,8 @@ checks.ex_11_2(fate)
 # <details><summary>Hint 2</summary>
 #
 # Change one token in the middle of the map by *random* numbers, and see which outputs change. A constant
-# is not enough: a kernel whose taps sum to zero over the channels does not react to it.
+# is not enough: a kernel whose taps sum to zero over the channels does not react to it. Nor is a flat
+# map: a 3 x 3 whose taps sum to zero over the places does not react to that.
 # </details>
 #
 # <details><summary>Solution and why</summary>
@@ -578,9 +585,8 @@ checks.ex_11_2(fate)
 
 # %% [markdown]
 # ## What does not fold at all
-# Conv-LoRA's gate reads the whole window and chooses an expert; a GELU follows. The map depends on the
-# input in another way than by one kernel, so nothing folds. `fold` reports it and leaves the adapter as
-# it was:
+# Conv-LoRA's gate averages the whole window and chooses an expert; a GELU follows. So the output is not a
+# linear function of the input, and nothing folds. `fold` reports it and does not change the adapter:
 
 # %%
 stuck = fold(adapt(sam, ConvLoRA(), seed=SEED)).report
@@ -609,7 +615,8 @@ layer = dropped(np.random.default_rng(SEED)).train()
 right = copy.deepcopy(layer.base)
 right.weight += layer.scale * layer.Wd @ layer.We
 tokens = torch.randn(2, 3, 3, 6, dtype=torch.float64, generator=draw)
-[fold_gap(layer, right, tokens).item() > 0.1 for _ in range(3)]
+large = [fold_gap(layer, right, tokens).item() > 0.1 for _ in range(3)]
+{"gap above 0.1 in three calls": large}
 
 # %% [markdown]
 # The fold is right. What is wrong with the comparison?
@@ -674,9 +681,10 @@ direct = {"segmentation": mask, "area": mask.sum(), "predicted_iou": out.iou.ite
 figures.unprompted(photos[0], truths[0].numpy(), found | {"no prompt": [direct]})
 
 # %% [markdown]
-# The masks equal those of the adapted model one by one, so the fold is exact here, too. They need not be
-# good. We trained *one* mask, without a prompt. The generator clicks, reads the three other masks, and
-# relies on a predicted IoU that was not trained again (below each picture, beside the true one).
+# The folded model's masks equal those of the adapted model one by one, so the fold is exact here, too.
+# They are not good masks, and the reason is not the fold. We trained *one* mask, without a prompt. The
+# generator clicks, uses SAM's three other masks, and ranks them by a predicted IoU that was not trained
+# again. Below each picture stand that prediction and the true IoU of the best mask.
 
 # %% [markdown]
 # ## Three files
@@ -736,12 +744,12 @@ record(
 
 # %% [markdown]
 # ## Recap
-# *What remains, what does it cost, who can load it?* Of a pointwise adapter only other numbers in the same
-# places remain: it costs nothing, and everybody loads it. Of a spatial one a side branch remains: 0.7 %
-# of the qkv's multiply-adds on ViT-B, but 6 % of the encoder's time on an H200 in bf16.
+# *What remains, what does it cost, who can load it?* A pointwise adapter changes only the values of the
+# weights: it costs nothing, and `segment_anything` loads it. A spatial one leaves a side branch. On ViT-B
+# the branch has 0.7 % of the qkv's multiply-adds, but takes 6 % of the encoder's time on an H200 in bf16.
 # - A path that is linear and uses one token is a matrix: $W_0 + s\,W_d K W_e$.
 # - Linear operators mix to one kernel, borders included. Its centre tap folds, the rest does not.
-# - Keeping the mixture loses nothing. Choosing one operator loses something: print the gap.
+# - Keeping the mixture loses nothing. Choosing one operator loses a share of the path's output: print it.
 # - A gate or an activation does not fold. Compare a fold in `eval()`.
 
 # %% [markdown]
