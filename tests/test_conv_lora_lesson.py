@@ -69,7 +69,7 @@ def test_a_path_that_reshapes_is_found_even_if_only_on_the_way_back():
 
 def test_figures_say_what_they_show():
     centre = F.pad(torch.ones(1, 1), (1, 1, 1, 1))
-    assert "11% to 100% (any)" in figures.fields({"any": [torch.ones(3, 3), 5 * centre]}).alt
+    assert "any 11% to 100%" in figures.fields({"any": [torch.ones(3, 3), 5 * centre]}).alt
     losses = {"top-1": [1.0, 1.0, 2.0], "softmax": [1.0, 2.0, 3.0]}
     walked = figures.router_walk([0.0, 1.0, 2.0], [[0.5, 0.5]] * 3, losses)
     assert "top-1 1 of 2, softmax 0 of 2" in walked.alt

@@ -15,7 +15,13 @@ def solved(tmp_path, monkeypatch):
     monkeypatch.setenv("NASLORA_SOLVED", str(tmp_path / "solved.json"))
 
 
-SPATIAL = ("conv_5x5", "zero over channels", "one direction", "the other direction")
+SPATIAL = (
+    "conv_5x5",
+    "zero over channels",
+    "zero over places",
+    "one direction",
+    "the other direction",
+)
 
 
 def folded_tap(W0, We, Wd, K, s):
