@@ -14,8 +14,8 @@
 # %% [markdown]
 # # 13 · Train on your own images
 #
-# > From a folder of pictures to masks: checked before training, interrupted in the middle, measured
-# > fairly, shipped as one file. And the usual causes of a bad training, each produced on purpose.
+# > From a folder of pictures to masks: you check the data, train, interrupt the run, measure each class
+# > and ship one file. Then you produce the usual causes of a bad training on purpose.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/main/notebooks/13_your_own_images.ipynb)
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/naslora/nas-lora-workbook/main?urlpath=lab/tree/notebooks/13_your_own_images.ipynb)
@@ -25,8 +25,8 @@
 # Needs [02](02_adapt_end_to_end.ipynb), [03](03_train_and_measure.ipynb).
 
 # %% [markdown]
-# **The question:** my images, my classes, my machine: what do I do, which method do I start with, and what
-# do I try when it does not work?
+# **The question:** I have my own images, my own classes and my own machine. What do I do, with which
+# method do I start, and what do I try when it does not work?
 #
 # **You will build** a segmenter of several classes from a folder of files, by Python and by five commands
 # of a shell.
@@ -34,8 +34,8 @@
 # **You will be able to**
 # - read what `check` reports about your data, and what it cannot know;
 # - interrupt a training at any moment and end with the same bits;
-# - say whether class, place or size is wrong in a bad mask;
-# - tell the usual causes of a bad training apart by what each looks like;
+# - say whether a bad mask misses objects, draws where nothing is, or confuses classes;
+# - recognise the usual causes of a bad training;
 # - load one file, and use it without a prompt, with a box, or with a click.
 #
 # | you need | where | minutes |
@@ -355,10 +355,12 @@ message
 
 # %% [markdown]
 # ## Which method first
-# **Start with LoRA.** It trains few numbers, folds into the base without a trace, and over eight registered
-# domains no method of its family was surely better (lesson [12](12_compare_everything.ipynb)). Run
-# *decoder-only* beside it: the difference shows what the encoder's adapter brings. The *fixed 3x3* is the
-# next candidate; it uses neighbours without a search. Try NAS-LoRA after these two.
+# **Start with LoRA.** It trains few parameters, and it folds into the base without a branch. Over eight
+# registered domains no method of its family had an interval above LoRA's score
+# (lesson [12](12_compare_everything.ipynb)). Run *decoder-only* beside it: the difference shows what the
+# adapter in the encoder adds. The *fixed 3x3* is the next candidate, because it uses neighbours without a
+# search. Try NAS-LoRA after these two. If memory allows, try full fine-tuning, too: on the small model and
+# the two drawn domains of lesson 12 it scored higher than LoRA.
 #
 # `EarlyStopping` measures the validation images, and saves the best state as `best.safetensors`.
 
@@ -375,25 +377,44 @@ runs = {n: train(m, out=n, **small) for n, m in methods.items()}
 figures.learning({name: run.history for name, run in runs.items()})
 
 # %% [markdown]
-# Left: does the training loss fall? Right: are images better that no step has used? Where the right curves
-# still rise at the end, train longer first. This is one seed and one short run. It cannot rank the
-# adapters.
+# Left: does the training loss fall? Right: does the Dice rise on images that no step has used? Where the
+# right curves still rise at the end, train longer first. The three adapters lie close together. This is one
+# seed and one short run, and cannot rank them.
 #
-# ## Several classes, one token each
-# SAM's decoder draws one mask from one *mask token*. For C classes the head has C tokens, each a copy of
-# SAM's. Every token gives a map of logits, background is the logit 0, and a pixel takes the class of the
-# largest. With one class this equals SAM's sigmoid.
+# ## Several classes: which head
+# SAM's decoder draws one mask from one *mask token*. There are two common ways to draw several classes.
 #
-# `adapt(..., head="matched")` is the other common head, as in Conv-LoRA and Mask2Former. Ten tokens are free
-# to choose a class. Each gives a mask and a class, or "nothing". In training every class of the image is
-# assigned to the token that fits it best (the Hungarian method), and only that token learns it. Use it
-# when one class falls into several very different shapes. It needs more steps, because tokens must first
-# divide the classes among themselves.
+# **The plain head** (`head="plain"`, the default) has one token for each of C classes, each a copy of SAM's.
+# Every token gives a map of logits. Background is the logit 0, and a pixel takes the class of the largest.
+# With one class this equals SAM's sigmoid. The model starts with SAM's own masks, and the loss compares
+# every token with the mask of its class.
+#
+# **The matched head** (`head="matched"`, in a shell `--head matched`) has ten tokens or more, and none belongs
+# to a class. Each token gives a mask and a probability for every class and for "nothing". Conv-LoRA and
+# Mask2Former draw this way. One training step does the following:
+# 1. Every class that the image shows is one target: its mask.
+# 2. The cost of each pair (token, target) says how badly the token's mask and class fit the target.
+# 3. The Hungarian method finds the assignment of tokens to targets with the lowest total cost.
+# 4. An assigned token is trained to draw its target and to name its class. All others are trained to say
+#    "nothing".
+#
+# To predict, every class gets a score in every pixel: the sum over all tokens of (probability of the class)
+# times (mask). The pixel takes the class with the highest score, or background where none is above one half.
+#
+# | | plain | matched |
+# |---|---|---|
+# | start | SAM's own mask for every class | new tokens and a new class layer |
+# | what a token learns | always the same class | the class that it was assigned |
+# | loss | cross-entropy and Dice, or another `--loss` | fixed: 10 class + 5 cross-entropy + 5 Dice |
+#
+# Start with the plain head, because it starts from SAM's masks. Consider the matched head if each image shows
+# few of many classes, or if you compare with Conv-LoRA's published setting. Its tokens must first divide the
+# classes among themselves, so allow it more steps. We have not recorded a comparison of the two heads.
 
 # %% [markdown]
 # ## Where is it wrong?
-# Masks have each image's own size. One mean over all classes hides errors, so look at each class, beside
-# the *ceiling* of the decoder's coarse grid:
+# Masks have each image's own size. One mean over all classes hides errors, so look at each class. The
+# *ceiling* is the best score that masks of the decoder's coarse grid could have:
 
 # %% tags=["nbval-ignore-output"]
 best = {name: open_model(home / name / "best.safetensors") for name in methods}
@@ -419,8 +440,9 @@ Rows(table)
 # %% [markdown]
 # A class near 0 beside a ceiling near 1 was not learned, and a mean over classes would hide it.
 #
-# The same images before and after. The base gets no prompt, then a box around every object, whose class is
-# given, too. The trained models get no prompt:
+# The same images before and after. Truth has yellow outlines, dashed for the second class. Masks of the
+# first class are blue, those of the second pink. The base gets no prompt, then a box around every object
+# (green), whose class is given, too. The trained models get no prompt:
 
 # %% tags=["nbval-ignore-output"]
 base = Segmenter(sam)
@@ -445,9 +467,19 @@ figures.blame(*([x[i] for i in worst] for x in (mine.test, lora.masks, lora.dice
 
 # %% [markdown]
 # Each colour has another remedy. *Another class*: the two look alike at this size, or labels are
-# inconsistent. *Missed*, if thin or small: compare with the ceiling, then cut your images into tiles. If
-# whole plants on green ground are missed: train longer, and add such images. *Drawn in vain*: add images of
-# that background.
+# inconsistent. *Missed*, if thin or small: use tiles (below). If whole plants on green ground are missed:
+# train longer, and add such images. *Drawn in vain* (where nothing is): add images of that background.
+#
+# ## Large images: tiles
+# Every image is resized to the model's input, here 128 pixels, and masks are drawn on a grid of half of that.
+# In a photograph of 2,000 pixels an object of 10 pixels is then smaller than one cell of the grid. A *tile* is
+# a square piece of the image, used at its own scale. Training draws random tiles, half of which contain an
+# object. Prediction covers the image with tiles that overlap by a quarter, and averages their logits smoothly.
+#
+# The ceiling shows before any training whether you need tiles: `evaluate` prints it. No training at this input
+# size can score much higher. If it is well below 1, use tiles: `adapt(..., tile=512)`, or `--tile 512` in a
+# shell. A tile shows less of the surroundings, and prediction takes as many passes as there are tiles. So take
+# the largest side whose ceiling is high enough.
 
 # %% [markdown]
 # ## When the loss does not fall
@@ -479,8 +511,8 @@ causes = {name: (mine, rate) for name, rate in rates.items()}
 causes |= {name: (given(mask_of), 2e-3) for name, mask_of in ill_masks.items()}
 
 # %% [markdown]
-# The last fault occurs in training loops of one's own: the optimiser holds the base's tensors, or was made
-# before `adapt`. Everything runs, and no trained tensor moves.
+# The last fault occurs in loops that people write themselves: the optimiser got the base's tensors, or was
+# made before `adapt`. Everything runs without an error, and no trained tensor changes.
 
 
 # %%
@@ -510,7 +542,7 @@ curve = {"first loss": flat[0], "lowest": min(flat), "highest": max(flat)}
 
 # %% [markdown]
 # Every batch has other images, so the loss varies about its first value. The curve alone looks like a rate
-# that is too low. The sure test is one line: which tensors moved after a step? None. Now the others.
+# that is too low. The certain test is one line: which tensors changed after a step? None. Now the others.
 #
 # > **Predict first.** Which of the faulty runs ends with a *lower* loss than the correct one?
 
@@ -534,10 +566,11 @@ line = "Dice {:.2f} as given, {:.2f} in truth\ndraws {:.0%} of the pixels"
 figures.symptoms(losses, {name: line.format(*row) for name, row in verdicts.items()})
 
 # %% [markdown]
-# The dangerous faults are those whose score *as given* is good. Shifted numbers make an *easy* task, because
-# background is most of every image; the loss is low, too. Among mostly empty masks, a model that draws
-# nothing is right most of the time, and two empty masks agree perfectly. No curve names the cause. `check`'s
-# columns of empty masks and of foreground do, and so do five masks that somebody looks at.
+# At the rate x 200 the loss is above the axis, so its panel shows only the correct run. The dangerous faults
+# are those whose score *as given* is good. Shifted numbers make an *easy* task, because background is most
+# of every image; the loss is low, too. Among mostly empty masks, a model that draws nothing is right most of
+# the time, and two empty masks agree perfectly. No curve names the cause. The columns of `check` for empty
+# masks and for foreground show it, and so does a look at five masks.
 #
 # | what you see | likely cause | what to do |
 # |---|---|---|
@@ -561,8 +594,8 @@ answer = predict_image(model, sample.image)
 answer.shape == picture.shape[:2], sorted(np.unique(answer).tolist())
 
 # %% [markdown]
-# The mask has the picture's size and holds class numbers. `predict_image` also takes `box=(x0, y0, x1, y1)`
-# or `click=(x, y)`, in the picture's own pixels, *x before y*.
+# The mask has the picture's size, and its values are class numbers. `predict_image` also takes
+# `box=(x0, y0, x1, y1)` or `click=(x, y)`, in the picture's own pixels, *x before y*.
 #
 # > **Predict first.** The decoder was trained without any prompt. Does a box around one object still mean
 # > "only this"?
@@ -613,10 +646,10 @@ figures.show_masks(
 )
 
 # %% [markdown]
-# The last picture is the control: the base, which was trained on prompts, with the same boxes. Where a share
-# is near the first one, training has taught the decoder to draw the classes whatever the prompt is. That is
-# so for the click. The box still has some effect, but much of what is drawn lies outside of it. If you need
-# both, keep both: base and adapter share their weights in memory.
+# The last picture is the control: the base, which was trained on prompts, with the same boxes. The click has
+# the same share as no prompt: the trained decoder draws the classes whatever is clicked. The box still has
+# some effect, but much of what is drawn lies outside of it. If you need prompts and classes, keep both
+# models: base and adapter share their weights in memory.
 #
 # ### Exercise 13.3 - a bug hunt: the click that landed elsewhere
 # Difficulty 3 of 5 ·
@@ -664,8 +697,8 @@ checks.ex_13_3(place)
 
 # %% [markdown]
 # ## The same from a shell
-# Five commands, from data to a file for prediction. Each is run here by the code that the shell runs, in the
-# folder that holds `mine/`; `--help` lists all options.
+# Five commands lead from data to a file for prediction. Each is run here by the code that the shell runs, in
+# the folder that contains `mine/`; `--help` lists all options.
 
 
 # %%
@@ -735,9 +768,9 @@ eight, _ = to_batch(mine.train[:8], setting.image_size)
 }
 
 # %% [markdown]
-# Each has its price. *accumulate* (small batches, added up) takes a little more time. *checkpointing* (compute
-# again what is not stored) takes a third more. *bf16* loses some digits. *late-4* does not adapt the early
-# blocks. If memory runs out, the error message names these settings. On a GPU:
+# Each has a cost. *accumulate* (small batches, added up) takes a little more time. *checkpointing* (compute
+# again what is not stored) adds one forward pass to each step. *bf16* loses some digits. *late-4* does not
+# adapt the early blocks. If memory runs out, the error message names these settings. On a GPU:
 #
 # ```bash
 # python -m naslora_core fit mine --model vit_b --batch 8 --accumulate 8 --precision bf16 \
@@ -758,12 +791,13 @@ record(
 
 # %% [markdown]
 # ## Recap
-# *What do I do, which method first, and what if it does not work?* Check the data, train LoRA with decoder-only
-# beside it, look at the worst masks. A good curve needs as much checking as a bad one.
+# *What do I do, which method first, and what if it does not work?* Check the data. Train LoRA, and
+# decoder-only for comparison. Look at the worst masks. A good curve needs as much checking as a bad one.
 # - `check` names every file that would stop a training. A twin in two splits is only a note.
 # - A run with an `out` can be interrupted at any moment and ends with the same bits.
-# - Scores by class beside a ceiling, and wrong pixels by kind, say what to improve.
-# - Most faults look different. By their scores, shifted numbers and empty masks look like success.
+# - Scores by class beside a ceiling, and wrong pixels by kind, show what to improve.
+# - Start with the plain head and whole images. Use tiles if the ceiling is low.
+# - Most faults look different. Shifted numbers and empty masks have good scores.
 
 # %% [markdown]
 # ## In practice
@@ -781,10 +815,10 @@ record(
 #   for all of deep learning.
 #
 # ## The end of the workbook
-# Lesson [00](00_start_here.ipynb) asked what a model that outlines whatever you click on lacks for one special
-# kind of image, and how little must be trained to add it. It does not know *which* outlines are wanted. A
-# retrained decoder learns a part of that, an adapter of few numbers more. A search can choose the operator in
-# the adapter. For the operators of this workbook, no gain of searching over a fixed choice has been shown.
+# Lesson [00](00_start_here.ipynb) asked what SAM lacks for one special kind of image, and how little must be
+# trained to add it. SAM does not know *which* outlines are wanted. A retrained decoder learns a part of that.
+# An adapter with few parameters learns more. A search can choose the operator in the adapter. For the
+# operators of this workbook, no gain of searching over a fixed choice has been shown.
 #
 # It is open whether this holds for SAM's real size and its official weights, and for images that only you
 # have.
