@@ -67,13 +67,14 @@ def test_the_timeline_counts_the_steps_that_move_alpha():
 def test_controls_count_what_lies_above_the_noise():
     ranks = {"planted": [(40.0, 99.0), (97.0, 100.0)], "permuted": [(10.0, 96.0)]}
     alt = controls(ranks).alt
-    assert "of 2 searches for a planted: certainty 1, steadiness 2" in alt
+    assert "planted 1 and 2 of 2, permuted 0 and 1 of 1" in alt
     assert "permuted, certainty: 0" in alt
 
 
-def test_tiles_count_skip_and_none():
+def test_tiles_tell_every_winner():
     won = {"a": [("skip", 0.5), ("conv_3x3", 0.4)], "b": [("skip", 0.9), ("none", 0.3)]}
-    assert "Skip wins 2 and none 1 of 4 blocks" in winner_tiles(won).alt
+    alt = winner_tiles(won, "Skip wins 2 of 4").alt
+    assert alt == "Skip wins 2 of 4. a: skip 0.50, conv_3x3 0.40; b: skip 0.90, none 0.30."
 
 
 def test_operators_without_numbers_are_told_from_those_that_learn():

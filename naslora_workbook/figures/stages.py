@@ -52,27 +52,27 @@ def controls(ranks: Mapping[str, Sequence[tuple[float, float]]]) -> Picture:
     figure, (axes,) = canvas(1, 2, 0.42 * len(ranks) + 1.3, sharey=True)
     rng, above = np.random.default_rng(0), {}
     for k, (ax, measure) in enumerate(zip(axes, ("certainty", "steadiness"), strict=True)):
-        ax.axvspan(95, 101, color=NOISE, lw=0)
+        ax.axvspan(95, 103, color=NOISE, lw=0)
         for y, (kind, values) in enumerate(ranks.items()):
             shares = np.array([pair[k] for pair in values])
             ax.plot(shares, y + rng.uniform(-0.22, 0.22, len(shares)), "o", color=COLOURS["alpha"])
             above[measure, kind] = int((shares > 95).sum())
-        ax.set(xlabel=f"{measure}: rank among noise searches, %", xlim=(-2, 101))
+        ax.set(xlabel=f"{measure}: rank among noise searches, %", xlim=(-2, 103))
     axes[0].set_yticks(range(len(ranks)), list(ranks))
     axes[0].set_ylim(len(ranks) - 0.5, -0.5)
-    first, total = next(iter(ranks)), len(next(iter(ranks.values())))
-    parts = [f"{measure} {above[measure, first]}" for measure in ("certainty", "steadiness")]
-    title = f"Above 95 % of noise, of {total} searches for a {first}: {', '.join(parts)}"
+    parts = [
+        f"{kind} {above['certainty', kind]} and {above['steadiness', kind]} of {len(values)}"
+        for kind, values in ranks.items()
+    ]
+    title = f"Above 95 % of noise by certainty and by steadiness: {', '.join(parts)}"
     told = "; ".join(f"{kind}, {measure}: {n}" for (measure, kind), n in above.items())
     return titled(figure, title, f"{told}.")
 
 
-def winner_tiles(winners: Mapping[str, Sequence[tuple]]) -> Picture:
-    """`who_won` in full width; the title counts the blocks that skip and none win."""
+def winner_tiles(winners: Mapping[str, Sequence[tuple]], title: str) -> Picture:
+    """`who_won` in full width, under a title."""
     figure, ax = chart(0.33 * len(winners) + 0.9)
     who_won(ax, winners)
-    each = [operator for row in winners.values() for operator, _ in row]
-    title = f"Skip wins {each.count('skip')} and none {each.count('none')} of {len(each)} blocks"
     return titled(figure, title, _told(winners))
 
 
