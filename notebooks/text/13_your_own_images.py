@@ -208,9 +208,8 @@ assert len(spoilt.faults) == 4 and len(spoilt.notes) > len(report.notes)
 spoilt
 
 # %% [markdown]
-# Each fault names a file and a remedy. The twin in another split is only a note: the files are whole, and
-# training would run. But the test score would be too high, without any error message (lesson 03 measured
-# by how much). Read the notes, too.
+# Each fault names a file and a remedy. The twin in another split is only a note, because training would run.
+# But the test score would be too high (lesson 03 measured by how much). Read the notes, too.
 #
 # ### Exercise 13.1 - colours to class numbers
 # Difficulty 2 of 5 ·
@@ -332,8 +331,8 @@ saved = torch.load(home / "cut" / "state.pt", weights_only=True)["step"]
 # %% [markdown]
 # Here the state was saved at every step. By default it is saved every 30 seconds, and the steps since
 # then are done again. Call the same line again, and it continues from there. Weights, alpha and the
-# optimiser's state return. Seed and step alone decide about images and flips, so the end should equal
-# that of an undisturbed run in every bit.
+# optimiser's state return. Seed and step alone decide about images and flips, so the end should have
+# the same bits as an undisturbed run.
 
 # %%
 train(NASLoRA(rank=4), out="cut", **short)
@@ -359,8 +358,8 @@ message
 # registered domains no method of its family had an interval above LoRA's score
 # (lesson [12](12_compare_everything.ipynb)). Run *decoder-only* beside it: the difference shows what the
 # adapter in the encoder adds. The *fixed 3x3* is the next candidate, because it uses neighbours without a
-# search. Try NAS-LoRA after these two. If memory allows, try full fine-tuning, too: on the small model and
-# the two drawn domains of lesson 12 it scored higher than LoRA.
+# search. Try NAS-LoRA after these two. If memory allows, try full fine-tuning, too: on the two drawn domains
+# of lesson 12 it scored higher than LoRA.
 #
 # `EarlyStopping` measures the validation images, and saves the best state as `best.safetensors`.
 
@@ -378,43 +377,30 @@ figures.learning({name: run.history for name, run in runs.items()})
 
 # %% [markdown]
 # Left: does the training loss fall? Right: does the Dice rise on images that no step has used? Where the
-# right curves still rise at the end, train longer first. The three adapters lie close together. This is one
-# seed and one short run, and cannot rank them.
+# right curves still rise at the end, train longer. One seed and one short run cannot rank the adapters.
 #
 # ## Several classes: which head
-# SAM's decoder draws one mask from one *mask token*. There are two common ways to draw several classes.
+# SAM's decoder draws one mask from one *mask token*. There are two common heads for several classes.
 #
-# **The plain head** (`head="plain"`, the default) has one token for each of C classes, each a copy of SAM's.
-# Every token gives a map of logits. Background is the logit 0, and a pixel takes the class of the largest.
-# With one class this equals SAM's sigmoid. The model starts with SAM's own masks, and the loss compares
-# every token with the mask of its class.
+# **The plain head** (the default) has one token for each class, a copy of SAM's. Each gives a map of logits.
+# Background is the logit 0, and a pixel takes the class of the largest. With one class this equals SAM's
+# sigmoid.
 #
-# **The matched head** (`head="matched"`, in a shell `--head matched`) has ten tokens or more, and none belongs
-# to a class. Each token gives a mask and a probability for every class and for "nothing". Conv-LoRA and
-# Mask2Former draw this way. One training step does the following:
-# 1. Every class that the image shows is one target: its mask.
-# 2. The cost of each pair (token, target) says how badly the token's mask and class fit the target.
-# 3. The Hungarian method finds the assignment of tokens to targets with the lowest total cost.
-# 4. An assigned token is trained to draw its target and to name its class. All others are trained to say
-#    "nothing".
+# **The matched head** (`head="matched"`, in a shell `--head matched`), as in Conv-LoRA and Mask2Former, has ten
+# tokens or more, and none belongs to a class. Each gives a mask, and a probability for every class and for
+# "nothing". In a training step every class in the image is one target. The Hungarian method assigns tokens to
+# targets so that masks and classes fit best in total. An assigned token learns its target's mask and class,
+# all others learn "nothing". To predict, a class scores in each pixel the sum over tokens of (its probability)
+# times (mask). The highest score above one half wins, otherwise the pixel is background.
 #
-# To predict, every class gets a score in every pixel: the sum over all tokens of (probability of the class)
-# times (mask). The pixel takes the class with the highest score, or background where none is above one half.
-#
-# | | plain | matched |
-# |---|---|---|
-# | start | SAM's own mask for every class | new tokens and a new class layer |
-# | what a token learns | always the same class | the class that it was assigned |
-# | loss | cross-entropy and Dice, or another `--loss` | fixed: 10 class + 5 cross-entropy + 5 Dice |
-#
-# Start with the plain head, because it starts from SAM's masks. Consider the matched head if each image shows
-# few of many classes, or if you compare with Conv-LoRA's published setting. Its tokens must first divide the
-# classes among themselves, so allow it more steps. We have not recorded a comparison of the two heads.
+# Start with the plain head, because it starts from SAM's own masks. Consider the matched head if each image
+# shows few of many classes. Its tokens are new and must first divide the classes among themselves, so allow
+# more steps. We have recorded no comparison of the two.
 
 # %% [markdown]
 # ## Where is it wrong?
-# Masks have each image's own size. One mean over all classes hides errors, so look at each class. The
-# *ceiling* is the best score that masks of the decoder's coarse grid could have:
+# One mean over all classes hides errors, so look at each class. The *ceiling* is the best score that masks of
+# the decoder's coarse grid could have:
 
 # %% tags=["nbval-ignore-output"]
 best = {name: open_model(home / name / "best.safetensors") for name in methods}
@@ -438,8 +424,6 @@ for name, dice in rows.items():
 Rows(table)
 
 # %% [markdown]
-# A class near 0 beside a ceiling near 1 was not learned, and a mean over classes would hide it.
-#
 # The same images before and after. Truth has yellow outlines, dashed for the second class. Masks of the
 # first class are blue, those of the second pink. The base gets no prompt, then a box around every object
 # (green), whose class is given, too. The trained models get no prompt:
@@ -472,14 +456,12 @@ figures.blame(*([x[i] for i in worst] for x in (mine.test, lora.masks, lora.dice
 #
 # ## Large images: tiles
 # Every image is resized to the model's input, here 128 pixels, and masks are drawn on a grid of half of that.
-# In a photograph of 2,000 pixels an object of 10 pixels is then smaller than one cell of the grid. A *tile* is
-# a square piece of the image, used at its own scale. Training draws random tiles, half of which contain an
-# object. Prediction covers the image with tiles that overlap by a quarter, and averages their logits smoothly.
-#
-# The ceiling shows before any training whether you need tiles: `evaluate` prints it. No training at this input
-# size can score much higher. If it is well below 1, use tiles: `adapt(..., tile=512)`, or `--tile 512` in a
-# shell. A tile shows less of the surroundings, and prediction takes as many passes as there are tiles. So take
-# the largest side whose ceiling is high enough.
+# In a photograph of 2,000 pixels, an object of 10 pixels is smaller than one cell of this grid. A *tile* is a
+# square piece of the image, used at its own scale. Training draws random tiles, half of which contain an
+# object. Prediction covers the image with overlapping tiles, and averages their logits.
+# The ceiling shows before any training whether tiles can gain something.
+# `evaluate` prints the ceiling of your images. If it is well below 1, use `adapt(..., tile=512)`, or `--tile 512`
+# in a shell. A tile shows less of its surroundings, and costs one pass. So take the largest side that suffices.
 
 # %% [markdown]
 # ## When the loss does not fall
@@ -541,8 +523,8 @@ curve = {"first loss": flat[0], "lowest": min(flat), "highest": max(flat)}
 {n: round(x, 2) for n, x in curve.items()} | {"tensors that moved": len(moved)}
 
 # %% [markdown]
-# Every batch has other images, so the loss varies about its first value. The curve alone looks like a rate
-# that is too low. The certain test is one line: which tensors changed after a step? None. Now the others.
+# The curve alone looks like a rate that is too low. The certain test is: which tensors changed after a step?
+# None. Now the other faults.
 #
 # > **Predict first.** Which of the faulty runs ends with a *lower* loss than the correct one?
 
@@ -568,19 +550,18 @@ figures.symptoms(losses, {name: line.format(*row) for name, row in verdicts.item
 # %% [markdown]
 # At the rate x 200 the loss is above the axis, so its panel shows only the correct run. The dangerous faults
 # are those whose score *as given* is good. Shifted numbers make an *easy* task, because background is most
-# of every image; the loss is low, too. Among mostly empty masks, a model that draws nothing is right most of
-# the time, and two empty masks agree perfectly. No curve names the cause. The columns of `check` for empty
-# masks and for foreground show it, and so does a look at five masks.
+# of every image. With mostly empty masks, a model that draws nothing is mostly right. No curve names the
+# cause. The columns of `check` for empty masks and foreground do, and so do five masks that you look at.
 #
 # | what you see | likely cause | what to do |
 # |---|---|---|
-# | a flat loss that varies about its first value | nothing moves, or hardly | list what changed after one step; make the optimiser after `adapt`, from `model.trainable()` |
+# | a flat loss that varies about its first value | no trained tensor changes | make the optimiser after `adapt`, from `model.trainable()` |
 # | the loss hardly falls | learning rate too low, too few steps | ten times the rate, on a few dozen steps |
-# | the loss rises sharply (here off the axis) and ends far above the correct run | learning rate too high | a tenth of it |
-# | after a few steps a plateau above the correct run; nothing drawn, or the same everywhere | masks of other images, or mirrored or turned | draw ten training images with their masks |
+# | the loss ends far above the correct run | learning rate too high | a tenth of it |
+# | a plateau above the correct run; nothing drawn | masks of other images, or mirrored ones | draw ten training images with their masks |
 # | the loss falls fast, the score is high, masks cover the background | numbers shifted or swapped | the foreground column of `check`; renumber |
-# | the loss jumps, then falls; almost nothing is drawn, the mean Dice looks fine | most masks empty | count empty masks; score the others alone |
-# | training loss falls, validation turns | too few images | `augment="full"`, `EarlyStopping(patience=...)`, fewer adapted blocks ([03](03_train_and_measure.ipynb)) |
+# | almost nothing is drawn, the mean Dice is high | most masks empty | count empty masks; score the others alone |
+# | the training loss falls, the validation Dice too | too few images | `augment="full"`, `EarlyStopping(patience=...)` |
 
 # %% [markdown]
 # ## One file, five lines
@@ -647,9 +628,8 @@ figures.show_masks(
 
 # %% [markdown]
 # The last picture is the control: the base, which was trained on prompts, with the same boxes. The click has
-# the same share as no prompt: the trained decoder draws the classes whatever is clicked. The box still has
-# some effect, but much of what is drawn lies outside of it. If you need prompts and classes, keep both
-# models: base and adapter share their weights in memory.
+# the same share as no prompt: the trained decoder draws the classes whatever is clicked. The box has some
+# effect. If you need prompts and classes, keep both models: they share the base's weights in memory.
 #
 # ### Exercise 13.3 - a bug hunt: the click that landed elsewhere
 # Difficulty 3 of 5 ·
@@ -697,8 +677,8 @@ checks.ex_13_3(place)
 
 # %% [markdown]
 # ## The same from a shell
-# Five commands lead from data to a file for prediction. Each is run here by the code that the shell runs, in
-# the folder that contains `mine/`; `--help` lists all options.
+# Five commands lead from data to a file for prediction. Each runs here as in a shell; `--help` lists all
+# options.
 
 
 # %%
@@ -725,8 +705,8 @@ shell("python -m naslora_core predict run/best.safetensors mine/images --out mas
 shell("python -m naslora_core export run/best.safetensors mine.safetensors")
 
 # %% [markdown]
-# The masks are in `masks/`. A row for each image and the worst images are in `scores/`. `open_model` loads the
-# exported file like any other. A csv or a COCO json can replace the folder everywhere.
+# The masks are in `masks/`, the scores and the worst images in `scores/`. `open_model` loads the exported file.
+# A csv or a COCO json can replace the folder.
 
 # %% [markdown]
 # ## Bigger
@@ -768,18 +748,16 @@ eight, _ = to_batch(mine.train[:8], setting.image_size)
 }
 
 # %% [markdown]
-# Each has a cost. *accumulate* (small batches, added up) takes a little more time. *checkpointing* (compute
-# again what is not stored) adds one forward pass to each step. *bf16* loses some digits. *late-4* does not
-# adapt the early blocks. If memory runs out, the error message names these settings. On a GPU:
+# Each has a cost. *accumulate* adds up small batches, which takes a little longer. *checkpointing* computes
+# again what is not stored: one more forward pass. *bf16* loses digits. *late-4* leaves out early blocks. If
+# memory runs out, the error message names these settings. On a GPU:
 #
 # ```bash
 # python -m naslora_core fit mine --model vit_b --batch 8 --accumulate 8 --precision bf16 \
 #     --checkpointing --set blocks=late-4
-# python -m naslora_core fit mine --model vit_b --batch 8 --devices 4 --precision bf16
 # ```
-# The second line uses four GPUs, each for a fourth of the batch. Gradients are averaged, so the run equals that
-# of one GPU up to rounding. Neither line was run for this lesson; recorded GPU runs are on the
-# [results page](../naslora_workbook/results/README.md).
+# With `--devices 4`, four GPUs take a fourth of the batch each. These lines were not run for this lesson;
+# recorded GPU runs are on the [results page](../naslora_workbook/results/README.md).
 
 # %% tags=["nbval-ignore-output"]
 record(
@@ -802,7 +780,6 @@ record(
 # %% [markdown]
 # ## In practice
 # - Begin with twenty images that you have looked at yourself. Most mistakes are in the data.
-# - Label the test images with more care than the training images.
 # - `compare` measures over seeds which method is worth its price on *your* images
 #   ([12](12_compare_everything.ipynb)).
 #
@@ -811,16 +788,12 @@ record(
 # ## Further reading
 # - [nnU-Net](https://arxiv.org/abs/1809.10486): what careful data handling alone achieves.
 # - [Metrics reloaded](https://arxiv.org/abs/2206.01653): which score your task deserves.
-# - [A recipe for training neural networks](https://karpathy.github.io/2019/04/25/recipe/): the same checks,
-#   for all of deep learning.
+# - [A recipe for training neural networks](https://karpathy.github.io/2019/04/25/recipe/): more such checks.
 #
 # ## The end of the workbook
-# Lesson [00](00_start_here.ipynb) asked what SAM lacks for one special kind of image, and how little must be
-# trained to add it. SAM does not know *which* outlines are wanted. A retrained decoder learns a part of that.
-# An adapter with few parameters learns more. A search can choose the operator in the adapter. For the
-# operators of this workbook, no gain of searching over a fixed choice has been shown.
-#
-# It is open whether this holds for SAM's real size and its official weights, and for images that only you
-# have.
+# Lesson [00](00_start_here.ipynb) asked what SAM lacks for one special kind of image. SAM does not know *which*
+# outlines are wanted. A retrained decoder learns a part of that, and an adapter with few parameters learns
+# more. For the operators of this workbook, no gain of searching over a fixed choice has been shown. Whether
+# this holds for SAM's official weights and for your images is open.
 #
 # [<- 12](12_compare_everything.ipynb) | [index](README.md)
