@@ -111,9 +111,9 @@ def _on_masks(seen: Inspection) -> list[str]:
             f"{some(marked, 'mask')} with 255 beside class numbers: these pixels are ignored, in "
             "loss and scores; if they are objects, give them the number of their class."
         )
-    for names in _alike(looks.values()):
+    if again := _alike(looks.values()):
         notes.append(
-            f"{some(names, 'mask')} are the same in every pixel; right if their images show the "
+            f"{some(again, 'mask')} are in every pixel as another image's; right if both show the "
             "same objects."
         )
     if not seen.listing.classes and objects_counted(looks.values(), len(seen.classes)):
@@ -124,13 +124,11 @@ def _on_masks(seen: Inspection) -> list[str]:
     return notes
 
 
-def _alike(looks: Iterable[Look]) -> list[list[str]]:
-    """The names of masks with an object that do not differ, group by group."""
-    groups: dict[int, list[str]] = {}
-    for one in looks:
-        if one.shares.keys() - {0}:
-            groups.setdefault(one.mask_digest, []).append(one.name)
-    return [names for names in groups.values() if len(names) > 1]
+def _alike(looks: Iterable[Look]) -> list[str]:
+    """The names of masks with an object that are as one before them."""
+    held = [one for one in looks if one.shares.keys() - {0}]
+    first_of = {one.mask_digest: one.name for one in reversed(held)}
+    return [one.name for one in held if first_of[one.mask_digest] != one.name]
 
 
 def objects_counted(looks: Iterable[Look], classes: int) -> bool:
