@@ -17,6 +17,7 @@ from naslora_workbook.publishing import result_tables as results
 from naslora_workbook.publishing.environment import ROOT
 from naslora_workbook.publishing.findings import findings
 from naslora_workbook.publishing.lesson import Lesson, lessons
+from naslora_workbook.publishing.own_image_tables import TABLES
 from naslora_workbook.results.records import measured
 
 RESULTS_PAGE = "naslora_workbook/results/README.md"
@@ -32,6 +33,7 @@ RESULTS: dict[str, Callable[[], str]] = {
     "photographs": results.photograph_table,
     "domains": registered.domains_table,
     "scale": costs.scale_table,
+    **TABLES,
 }
 PAGES = {
     "README.md": "notebooks/",
