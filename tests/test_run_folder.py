@@ -97,8 +97,9 @@ def test_a_file_that_may_not_be_read_is_named(sam, folder, name, monkeypatch):
 
     monkeypatch.setattr(Path, "read_bytes", refusing(reading))
     monkeypatch.setattr(torch, "load", refusing(loading))
-    with pytest.raises(UserError, match=f"{name} cannot be read .Permission denied"):
+    with pytest.raises(UserError, match=f"{name} cannot be read .Permission denied") as caught:
         go(sam, folder)
+    assert "delete" not in str(caught.value)
 
 
 def test_a_state_of_another_run_is_not_resumed(sam, folder, tmp_path):

@@ -201,8 +201,9 @@ def _damaged(file: Path, why) -> UserError:
 
 
 def _read_json(file: Path) -> dict:
+    held = read(file)
     try:
-        found = json.loads(read(file))
+        found = json.loads(held)
     except ValueError as error:
         raise _damaged(file, f"no JSON: {error}") from error
     if not isinstance(found, dict):
