@@ -165,6 +165,19 @@ def test_a_path_that_the_system_refuses_is_one_sentence(words, capsys):
     assert "(File name too long); expected a path" in told and "Traceback" not in told
 
 
+@pytest.mark.parametrize("part", ["images", "masks"])
+def test_a_picture_that_may_not_be_read_is_told_so(tmp_path, monkeypatch, part):
+    root, opened = make(tmp_path), Image.open
+
+    def refusing(file, **how):
+        if "p3" in str(file) and part in str(file):
+            raise PermissionError(13, "Permission denied", str(file))
+        return opened(file, **how)
+
+    monkeypatch.setattr(Image, "open", refusing)
+    assert "export it again" not in refused(folder, root, "p3.png cannot be read (Permission")
+
+
 @pytest.mark.parametrize("side", [8, 8193, 100_000, "128"])
 def test_a_tile_that_no_memory_holds_is_refused(side):
     with pytest.raises(UserError, match="from 16 to 8192"):

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from naslora_core.errors import UserError, fault
+from naslora_core.files import not_read
 
 STRIP = 2048  # rows of a picture that are converted at once
 ENDINGS = (
@@ -53,6 +54,8 @@ def open_picture(path: Path) -> Picture:
             return _open(path)
     except UserError:
         raise
+    except PermissionError as error:
+        raise not_read(path, error) from error
     except Exception as error:  # on a broken file Pillow raises almost anything
         raise _unreadable(path, error) from error
 
