@@ -12,29 +12,17 @@ __version__ = "0.1.0"
 watch_torchvision()
 
 _ROOMS = {
-    "naslora_core.sam": ("load_sam",),
-    "naslora_core.data": ("folder", "csv_table", "coco", "check", "open_data"),
-    "naslora_core.adapters": (
-        "adapt",
-        "fold",
-        "save_adapter",
-        "load_adapter",
-        "METHODS",
-        "ConvLoRA",
-        "DecoderOnly",
-        "FixedConv",
-        "Full",
-        "LoRA",
-        "NASLoRA",
-        "NASPCLoRA",
-    ),
-    "naslora_core.adapters.checkpoint": ("open_model",),
-    "naslora_core.training.fitting": ("fit",),
-    "naslora_core.training.evaluation": ("evaluate",),
-    "naslora_core.training.prediction": ("predict", "predict_image"),
-    "naslora_core.training.early_stopping": ("EarlyStopping",),
+    "naslora_core.sam": "load_sam",
+    "naslora_core.data": "folder csv_table coco check open_data",
+    "naslora_core.adapters": "adapt fold save_adapter load_adapter METHODS ConvLoRA DecoderOnly "
+    "FixedConv Full LoRA NASLoRA NASPCLoRA",
+    "naslora_core.adapters.checkpoint": "open_model",
+    "naslora_core.training.fitting": "fit",
+    "naslora_core.training.evaluation": "evaluate",
+    "naslora_core.training.prediction": "predict predict_image",
+    "naslora_core.training.early_stopping": "EarlyStopping",
 }
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 __all__ = sorted([*_HOME, "__version__"])
 

@@ -65,6 +65,8 @@ def _run(words: list[str]) -> int:
                 enter(words)
             import_module("naslora_workbook.lessons.domains")  # registers the drawn domains
             import_module("naslora_workbook.research.methods")  # and methods for comparison
+            if getattr(arguments, "metrics", None):  # and those of structure
+                import_module("naslora_workbook.research.structure_metrics")
     if told := limit_threads():
         print(told, file=sys.stderr)
     return arguments.run(arguments, *([rest] if arguments.takes_more else [])) or 0

@@ -17,8 +17,7 @@ def allowed_cpus(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) ->
     """CPUs that the affinity and the cgroup's quota (version 1 or 2) leave, at least 1."""
     here = getattr(os, "sched_getaffinity", None)
     cpus = len(here(0)) if here else os.cpu_count() or 1
-    quotas = [quota for folder in _folders(root, own) for quota in (_v2(folder), _v1(folder))]
-    return max(1, math.ceil(min(cpus, *quotas)))
+    return max(1, math.ceil(min(cpus, *map(_quota, _folders(root, own)))))
 
 
 def _folders(root: Path, own: Path) -> list[Path]:
@@ -34,21 +33,20 @@ def _folders(root: Path, own: Path) -> list[Path]:
     return found
 
 
-def _v2(folder: Path) -> float:
-    """cpu.max is "QUOTA PERIOD" in microseconds, or "max PERIOD"."""
-    quota, _, period = _read(folder / "cpu.max").partition(" ")
-    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else math.inf
-
-
-def _v1(folder: Path) -> float:
-    """cpu.cfs_quota_us of cpu.cfs_period_us; -1: no limit."""
-    quota, period = (_read(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
-    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else math.inf
+def _quota(folder: Path) -> float:
+    """CPUs of one cgroup: cpu.max has "QUOTA PERIOD" in microseconds (version 2), or two files have
+    them (version 1); "max" and -1 are no limit."""
+    files = ("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    for names in files:
+        words = " ".join(map(_read, (folder / name for name in names))).split()
+        if len(words) == 2 and all(word.isdigit() for word in words):
+            return int(words[0]) / int(words[1])
+    return math.inf
 
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text().strip()
+        return file.read_text()
     except OSError:
         return ""
 

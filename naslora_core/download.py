@@ -4,7 +4,6 @@ naslora fetch vit_b        # into the cache
 naslora fetch kvasir_seg --out data/ --unpack
 """
 
-import hashlib
 import logging
 import os
 import shutil
@@ -13,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from naslora_core.errors import UserError, known
+from naslora_core.errors import UserError, fault, known
 from naslora_core.files import make_folder, write_atomic
 
 PLACES = Path(__file__).parent / "data_manifests", Path(__file__).parents[1] / "data_manifests"
@@ -64,20 +63,27 @@ def fetch(what: str | Entry, folder: str | Path | None = None, progress: bool = 
     Its size, md5 and sha256 are checked, as far as the manifest or the first download has them.
     UserError for a name that no manifest has, and with every address and what went wrong there.
     """
-    item = what if isinstance(what, Entry) else _entry(what)
+    import pooch
+
+    pooch.get_logger().setLevel(logging.WARNING)
+    item = what
+    if not isinstance(what, Entry):
+        found = entries()
+        item = found[known(what, found, "No manifest names")]
     path = Path(folder or cache()) / item.file
     if path.exists():
         return _checked(item, path)
     make_folder(path.parent)
     if item.bytes and (free := shutil.disk_usage(path.parent).free) < 1.05 * item.bytes:
-        raise UserError(
-            f"{item.file} has {item.bytes / 1e6:.0f} MB, {path.parent} has {free / 1e6:.0f} MB "
-            "free; make room, or name another folder."
-        )
+        given = f"has {free / 1e6:.0f} MB free"
+        remedy = "make room, or name another folder"
+        raise fault(path.parent, given, f"{item.bytes / 1e6:.0f} MB for {item.file}", remedy)
     failures = []
     for url in (address for address in (item.url, *item.mirrors) for _ in range(ATTEMPTS)):
         try:
-            return _download(item, url, path, progress)
+            get = pooch.HTTPDownloader(progressbar=progress, timeout=PATIENCE)
+            pooch.retrieve(url, None, path.name, path.parent, downloader=get)
+            return _checked(item, path)
         except Exception as error:  # of requests, pooch, the system: all mean "not this one"
             failures.append(f"{url} ({type(error).__name__}: {str(error)[:160]})")
             path.unlink(missing_ok=True)
@@ -87,41 +93,21 @@ def fetch(what: str | Entry, folder: str | Path | None = None, progress: bool = 
     )
 
 
-def _entry(name: str) -> Entry:
-    found = entries()
-    return found[known(name, found, "No manifest names")]
-
-
-def _download(item: Entry, url: str, path: Path, progress: bool) -> Path:
-    import pooch
-
-    pooch.get_logger().setLevel(logging.WARNING)
-    get = pooch.HTTPDownloader(progressbar=progress, timeout=PATIENCE)
-    pooch.retrieve(url, None, path.name, path.parent, downloader=get)
-    return _checked(item, path)
-
-
 def _checked(item: Entry, path: Path) -> Path:
     """The file, with its sha256 kept beside it; UserError where it is not the one it should be."""
+    from pooch import file_hash
+
     beside = path.with_name(f"{path.name}.sha256")
     first = beside.read_text().split()[0] if beside.exists() else None
     for kind, wanted in (("md5", item.md5), ("sha256", item.sha256), ("sha256", first)):
-        if wanted and file_hash(path, kind) != wanted:
-            raise UserError(
-                f"{path} does not have the {kind} {wanted[:12]}... that it should: truncated or "
-                "altered; delete it, and fetch it again."
-            )
+        if wanted and file_hash(str(path), kind) != wanted:
+            remedy = "it is truncated or altered; delete it, and fetch it again"
+            raise fault(path, f"has another {kind}", f"{wanted[:12]}...", remedy)
     if item.bytes and (size := path.stat().st_size) != item.bytes:
         raise UserError(f"{path} has {size} bytes, the manifest says {item.bytes}; fetch it again.")
     if first is None:
-        write_atomic(beside, f"{file_hash(path)}  {path.name}\n")
+        write_atomic(beside, f"{file_hash(str(path))}  {path.name}\n")
     return path
-
-
-def file_hash(path: Path, kind: str = "sha256") -> str:
-    """Hex digest of a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def unpack(archive: str | Path, folder: str | Path) -> Path:
@@ -140,16 +126,3 @@ def unpack(archive: str | Path, folder: str | Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         raise UserError(f"{archive} does not unpack ({error}); fetch it again.") from error
     return folder
-
-
-def command(arguments) -> None:
-    """What `naslora fetch` does: list the entries, or fetch one."""
-    if not arguments.name:
-        for item in entries().values():
-            size = f"{item.bytes / 1e6:.0f} MB" if item.bytes else "size unknown"
-            print(f"{item.name:>13}  {size:>12}  {item.licence}; {item.citation}")
-        return
-    path = fetch(arguments.name, arguments.out)
-    print(path)
-    if arguments.unpack:
-        print(unpack(path, path.with_suffix("")))

@@ -15,9 +15,13 @@ class UserError(ValueError):
     """
 
     def __init__(self, sentence: str, kind: str = ""):
-        # the name of a file may be no text, and would print nowhere
-        super().__init__(sentence.encode(errors="backslashreplace").decode())
+        super().__init__(printable(sentence))
         self.kind = kind
+
+
+def printable(text: str) -> str:
+    """A text that every terminal prints: the name of a file may be no UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def fault(where: Path | str, given: str, expected: str, remedy: str) -> UserError:

@@ -2,12 +2,14 @@
 
 import os
 import secrets
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, fault
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 def write_atomic(path: str | Path, content: bytes | str | Callable[[BinaryIO], None]) -> None:
@@ -25,10 +27,8 @@ def write_atomic(path: str | Path, content: bytes | str | Callable[[BinaryIO], N
 
 def not_written(path: Path, error: OSError) -> UserError:
     """The sentence for a file that could not be written."""
-    return UserError(
-        f"{path} could not be written ({error.strerror or error}); what was there before is "
-        "kept; make room, or name another place."
-    )
+    given = f"could not be written ({error.strerror or error}); what was there before is kept"
+    return UserError(f"{path} {given}; make room, or name another place.")
 
 
 def _write_aside(path: Path, content) -> None:
@@ -67,10 +67,8 @@ def read(path: str | Path) -> bytes:
 
 def not_read(path: str | Path, error: OSError) -> UserError:
     """The sentence for a file that could not be read."""
-    return UserError(
-        f"{path} cannot be read ({error.strerror or error}); expected a file that you may read; "
-        "correct its name or its permissions."
-    )
+    given, remedy = f"cannot be read ({error.strerror or error})", "correct its name or permissions"
+    return fault(path, given, "a file that you may read", remedy)
 
 
 def make_folder(path: str | Path) -> Path:
@@ -79,10 +77,8 @@ def make_folder(path: str | Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be made a folder ({error.strerror}); expected a new name or a folder; "
-            "name another."
-        ) from error
+        given = f"cannot be made a folder ({error.strerror})"
+        raise fault(path, given, "a new name or a folder", "name another") from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise UserError(f"{path} cannot be written to; name another folder.")
     return path
@@ -123,62 +119,22 @@ def kind_of(path: Path) -> str:
     return next((what for sign, what in KINDS.items() if start.startswith(sign)), "another file")
 
 
-class Lock:
-    """A file that one thread of one process holds until `release`, or until the process ends.
+def hold(path: Path) -> "FileLock":
+    """A lock file that is held until `release`, or until this process ends.
 
-    UserError where another holds it. Where the file system knows no locks, none is taken.
+    UserError where another thread or process holds it. Where the file system knows no locks, none
+    is taken.
     """
+    from filelock import FileLock, Timeout
 
-    _held: set[Path] = set()
-    _guard = threading.Lock()
-
-    def __init__(self, path: Path):
-        self.path = path.resolve()
-        with self._guard:  # a second open of the file would end the lock of the first
-            if self.path in self._held:
-                raise self._taken()
-            self.file = self._open()
-            self._held.add(self.path)
-
-    def release(self) -> None:
-        """Let others take it."""
-        with self._guard:
-            self.file.close()
-            self._held.discard(self.path)
-
-    def _open(self):
-        try:
-            file = self.path.open("a")
-        except OSError as error:
-            raise not_written(self.path, error) from error
-        try:
-            _lock(file)
-        except BlockingIOError as error:
-            file.close()
-            raise self._taken() from error
-        return file
-
-    def _taken(self) -> UserError:
-        return UserError(
-            f"{self.path.parent} is in use by another run; wait until it ends, or choose another "
-            "`out`."
-        )
-
-
-def _lock(file) -> None:
-    """BlockingIOError where another process holds the file."""
+    lock = FileLock(path, timeout=0, thread_local=False)
     try:
-        import fcntl  # not flock: a forked process would hold its lock, too
-    except ImportError:
-        import msvcrt
-
-        try:
-            return msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            raise BlockingIOError from error
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
-        raise BlockingIOError from error
-    except OSError:  # a network share without locks
+        lock.acquire()
+    except Timeout as error:
+        remedy = "wait until it ends, or choose another `out`"
+        raise fault(path.parent, "is in use by another run", "one run a folder", remedy) from error
+    except NotImplementedError:  # a network share without locks
         pass
+    except OSError as error:
+        raise not_written(path, error) from error
+    return lock

@@ -1,10 +1,9 @@
 """Let torchvision import beside a torch without its compiled operators.
 
-PyPI's Linux torchvision is built for CUDA. Beside a CPU-only torch its operators do not load, and
-`import torchvision` stops at `operator torchvision::nms does not exist`. `segment_anything` needs
-three functions of torchvision, and of its compiled operators only `nms`. `import naslora_core`
-therefore watches for the first import of torchvision, whoever makes it; on that error, and on no
-other, the missing operators are declared, `nms` gets a plain PyTorch body, and torchvision is
+PyPI's Linux torchvision is built for CUDA; beside a CPU-only torch, `import torchvision` stops at
+`operator torchvision::nms does not exist`. `import naslora_core` watches for the first import of
+torchvision, whoever makes it; on that error, and on no other, the missing operators are declared,
+`nms` (all that `segment_anything` needs of them) gets a plain PyTorch body, and torchvision is
 imported again. Nothing is imported here before that.
 """
 
@@ -74,18 +73,13 @@ def define_operators() -> None:
 def greedy_nms(boxes, scores, iou_threshold: float):
     """Indices of the boxes (`N 4`, xyxy) kept by greedy suppression, best score first."""
     import torch
+    from torchvision.ops import box_iou
 
     order = scores.argsort(descending=True, stable=True)
     keep = []
     while order.numel():
         best, rest = order[0], order[1:]
         keep.append(best)
-        order = rest[~(_iou_with(boxes[best], boxes[rest]) > iou_threshold)]  # 0/0 suppresses none
+        iou = box_iou(boxes[best][None], boxes[rest])[0]
+        order = rest[~(iou > iou_threshold)]  # 0/0 suppresses none
     return torch.stack(keep) if keep else order
-
-
-def _iou_with(box, boxes):
-    low, high = box[:2].maximum(boxes[:, :2]), box[2:].minimum(boxes[:, 2:])
-    inter = (high - low).clamp(min=0).prod(-1)
-    area = (box[2:] - box[:2]).prod()
-    return inter / (area + (boxes[:, 2:] - boxes[:, :2]).prod(-1) - inter)

@@ -15,7 +15,7 @@ from tiny import tiny_data  # noqa: E402
 from naslora_core import adapt  # noqa: E402
 from naslora_core.sam import build_nano  # noqa: E402
 from naslora_core.search.schedule import Schedule, Stage  # noqa: E402
-from naslora_core.training.distributed import launch, single_process  # noqa: E402
+from naslora_core.training.devices import launch, single_process  # noqa: E402
 from naslora_core.training.loop import TrainingRun  # noqa: E402
 from naslora_core.training.losses import structure  # noqa: E402
 from naslora_workbook.research.methods import METHODS  # noqa: E402

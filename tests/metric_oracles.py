@@ -22,7 +22,7 @@ import numpy as np
 import scipy
 
 from naslora_core.training.metrics import mae
-from naslora_core.training.structure_metrics import e_measure, s_measure, weighted_f
+from naslora_workbook.research.structure_metrics import e_measure, s_measure, weighted_f
 
 KEPT = Path(__file__).with_suffix(".json")
 OURS = {"mae": mae, "s_measure": s_measure, "weighted_f": weighted_f, "e_measure": e_measure}

@@ -8,8 +8,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from naslora_core.adapters import LoRA, adapt
 from naslora_core.sam import build_nano
 from naslora_core.sam.checkpointing import checkpointed
+from naslora_core.training.devices import INPUTS
 from naslora_core.training.fitting import fit
-from naslora_core.training.memory import INPUTS
 from naslora_workbook.research.methods import METHODS
 from naslora_workbook.research.variants import VARIANTS
 

@@ -122,7 +122,7 @@ def test_the_u_net_is_as_large_as_what_the_decoder_alone_trains(sam, tmp_path, t
 
 
 HOMES = {  # from where the command imports what it calls
-    "known_device": "naslora_core.training.distributed",
+    "known_device": "naslora_core.training.devices",
     "load_sam": "naslora_core.sam",
     "open_data": "naslora_core.data",
     "best_rates": "naslora_workbook.research.learning_rate_selection",

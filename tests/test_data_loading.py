@@ -17,7 +17,7 @@ from naslora_core.sam import build_nano
 from naslora_core.search.schedule import Schedule, Stage
 from naslora_core.training import data_loading
 from naslora_core.training.data_loading import StepBatches, batch_indices, default_workers
-from naslora_core.training.distributed import single_process
+from naslora_core.training.devices import single_process
 from naslora_core.training.fitting import fit
 from naslora_core.training.loop import TrainingRun
 from naslora_core.training.losses import named_loss

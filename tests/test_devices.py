@@ -14,10 +14,15 @@ from tiny import tiny_data
 from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA, NASLoRA, adapt
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
-from naslora_core.training.distributed import known_device, launch, single_process
+from naslora_core.training.devices import (
+    known_device,
+    launch,
+    out_of_memory,
+    peak_mb,
+    single_process,
+)
 from naslora_core.training.fitting import fit
 from naslora_core.training.losses import LOSSES
-from naslora_core.training.memory import out_of_memory, peak_mb
 
 
 def apart(a, b) -> float:
@@ -96,11 +101,11 @@ def test_a_batch_that_cannot_be_cut_is_refused(batch, parts):
 
 def test_running_out_of_memory_names_the_knobs_in_order(monkeypatch):
     model = adapt(build_nano(), LoRA(rank=2))
-    told = str(out_of_memory(model, 8, 1, "fp32"))
+    told = str(out_of_memory(model, 8, 8, "fp32"))
     order = [told.index(word) for word in ("accumulate=8", "bf16", "late-4")]
     assert order == sorted(order) and "about 12%" in told and "about 67%" in told
-    shared = str(out_of_memory(model, 8, 1, "fp32", processes=2))
-    assert "with 4 image(s)" in shared and "accumulate=4 " in shared  # 8 would be refused
+    shared = str(out_of_memory(model, 4, 4, "fp32"))
+    assert "with 4 image(s)" in shared and "accumulate=4 " in shared
 
     def full(*images):
         raise torch.OutOfMemoryError("no more")

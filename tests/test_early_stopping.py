@@ -55,7 +55,8 @@ def test_best_is_what_did_best_on_validation_images_and_last_what_came_last(
     result = fit(model, tiny_data(), steps=7, out=tmp_path, **how)
     scores = {e["step"]: e[VALIDATION_DICE] for e in result.history if VALIDATION_DICE in e}
     assert scores == {2: 0.2, 4: 0.6, 6: 0.4, 7: 0.1}  # the last step is validated, too
-    assert asked == 4 * [(["val0", "val1", "val2"], {"classes": 1, "batch": 1})]
+    given = {"classes": 1, "batch": 1, "keep_masks": False}
+    assert asked == 4 * [(["val0", "val1", "val2"], given)]
     best_file, last_file = (load_file(tmp_path / f"{n}.safetensors") for n in ("best", "last"))
     returned = result.model.adapter_state_dict()
     for found, wanted in ((best_file, states[1]), (returned, states[1]), (last_file, states[3])):

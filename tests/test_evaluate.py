@@ -1,5 +1,7 @@
 """Known masks get known scores at native size; the box-prompted base is SamPredictor."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,11 @@ from naslora_core.adapters import LoRA, NASLoRA, adapt
 from naslora_core.data import Sample
 from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, Segmenter, build_nano, load_sam
-from naslora_core.training import predict, score_masks
+from naslora_core.training import evaluation, predict, score_masks
 from naslora_core.training.evaluation import METRICS, evaluate
 from naslora_core.training.prediction import native_logits, predict_image
 from naslora_core.training.prompts import box_of
+from naslora_workbook.research import structure_metrics  # noqa: F401  (enters its metrics)
 
 
 @pytest.fixture(scope="module")
@@ -145,11 +148,29 @@ def test_asked_for_metrics_are_those_of_the_native_probabilities(sam, classes):
     for i, logits in enumerate(native_logits(model, samples)):
         p, truth = logits.softmax(0).numpy(), samples[i].mask
         for name in ("mae", "s_measure", "weighted_f", "e_measure"):
-            each = [METRICS[name](p[c], truth == c) for c in range(1, classes + 1)]
+            each = [METRICS[name].score(p[c], truth == c) for c in range(1, classes + 1)]
             assert scores.more[name][i] == np.mean(each)
     plain = evaluate(model, samples, classes=classes)
     assert plain.mean.keys() == {"dice", "iou"} and np.array_equal(plain.dice, scores.dice)
     assert all(np.array_equal(a, b) for a, b in zip(plain.masks, scores.masks, strict=True))
+
+
+def test_scores_without_masks_hold_one_batch_of_them(sam, monkeypatch):
+    """As a validation scores them: a mask is gone before that of the batch after the next."""
+    model, samples, alive, most = adapt(sam, LoRA()), squares(6), [], []
+    drawn = evaluation.label_maps
+
+    def watched(*given):
+        for mask in drawn(*given):
+            alive.append(weakref.ref(mask))
+            most.append(sum(one() is not None for one in alive))
+            yield mask
+
+    monkeypatch.setattr(evaluation, "label_maps", watched)
+    scores = evaluate(model, samples, batch=1, keep_masks=False)
+    assert scores.masks == [] and len(scores.dice) == 6 and max(most) <= 2
+    whole = evaluate(model, samples, batch=1)
+    assert len(whole.masks) == 6 == max(most) and np.array_equal(whole.dice, scores.dice)
 
 
 def test_a_prompted_sam_is_judged_by_its_masks(sam):

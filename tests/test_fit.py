@@ -22,7 +22,7 @@ from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, model_hash
 from naslora_core.search import Schedule, Stage
 from naslora_core.training.data_loading import batch_indices
-from naslora_core.training.distributed import single_process
+from naslora_core.training.devices import single_process
 from naslora_core.training.fitting import fit
 
 QUIET = {"batch": 2, "progress": False}
@@ -82,6 +82,15 @@ def test_events_tell_stage_and_alpha_and_the_genotype_its_circumstances(sam):
     assert [e["stage"] for e in result.history] == ["warm-up"] * 2 + ["search"] * 5 + ["settle"] * 3
     assert len(result.history[0]["alpha"]) == 6 and len(result.history[0]["alpha"][0]) == 9
     assert (result.genotype.schedule, result.genotype.seed) == ("stage-wise", 3)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "split"),
+    [("stage-wise", "train"), ("joint", "train"), ("bilevel", "train, half B")],
+)
+def test_a_genotype_names_the_images_that_moved_alpha(sam, schedule, split):
+    model = adapt(sam, NASLoRA(rank=2, blocks=(5,)))
+    assert fit(model, tiny_data(), schedule, steps=2, **QUIET).genotype.split == split
 
 
 def test_a_genotype_is_read_from_the_first_training_images(sam, monkeypatch):

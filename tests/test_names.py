@@ -20,11 +20,11 @@ def rename(old, new) -> None:
         pytest.skip("this file system takes UTF-8 only")
 
 
-@pytest.mark.parametrize("count", [4, 1])
-def test_a_file_whose_name_is_not_utf8_is_one_fault(tmp_path, count):
-    root = make(tmp_path / "mine", count)
-    rename(root / "images/p0.png", root / "images" / f"{LATIN}.png")
-    with pytest.raises(UserError, match=r"images has 1 name\(s\) \('im.udce9\.png'\).*rename"):
+def test_a_file_whose_name_is_not_utf8_is_one_fault(tmp_path):
+    root = make(tmp_path / "mine", 4)
+    for kind in ("images", "masks"):
+        rename(root / kind / "p0.png", root / kind / f"{LATIN}.png")
+    with pytest.raises(UserError, match=r"1 name\(s\) \(im.udce9\).*rename"):
         folder(root)
     report = check(root, progress=False)
     assert sum("UTF-8" in fault for fault in report.faults) == 1
@@ -35,7 +35,7 @@ def test_a_path_that_is_not_utf8(tmp_path):
     rename(make(tmp_path / "mine", 3), tmp_path / LATIN)
     report = check(tmp_path / LATIN, progress=False)
     assert "udce9" in report.faults[0] and str(report).encode()
-    with pytest.raises(UserError, match="The path of your data has 1 name"):
+    with pytest.raises(UserError, match=r"1 name\(s\) \(.*udce9"):
         open_data(str(tmp_path / LATIN), profile())
 
 

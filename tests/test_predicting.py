@@ -11,7 +11,7 @@ from PIL import Image
 from tiny import tiny_data
 
 from naslora_core.adapters import DecoderOnly, adapt, save_adapter
-from naslora_core.cli import drawing
+from naslora_core.cli import predict_command
 from naslora_core.cli.evaluate_command import as_trained
 from naslora_core.errors import UserError
 from naslora_core.sam import load_sam
@@ -59,23 +59,13 @@ def test_an_overlay_is_half_image_half_colour_and_takes_little_memory(classes):
     image = rng.integers(0, 256, (300, 400, 3), np.uint8)
     mask = rng.integers(0, classes + 1, (300, 400)).astype(np.uint8)
     tracemalloc.start()
-    over = drawing.overlaid(image, mask)
+    over = predict_command.overlaid(image, mask)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert np.array_equal(over[mask == 0], image[mask == 0]) and peak < 30 * mask.size
     for label in range(1, classes + 1):
-        colour = np.array(drawing.COLOURS[(label - 1) % len(drawing.COLOURS)])
+        colour = np.array(predict_command.COLOURS[(label - 1) % len(predict_command.COLOURS)])
         assert np.abs(over[mask == label] - (image[mask == label] + colour) / 2).max() <= 1
-
-
-def test_an_outline_is_the_rim_of_each_class_and_a_sheet_holds_every_picture():
-    image, mask = np.zeros((40, 60, 3), np.uint8), np.zeros((40, 60), np.uint8)
-    mask[10:20, 10:20], mask[10:20, 20:30] = 1, 2
-    yellow = (drawing.outlined(image, mask) == drawing.OUTLINE).all(-1)
-    assert yellow[10, 10:30].all() and yellow[15, [10, 19, 20, 29]].all()
-    assert yellow.sum() == 2 * (4 * 10 - 4) and not yellow[11:19, 11:19].any()
-    sheet = drawing.sheet([image] * 5, ["a", "b", "\u4e2d", "d", "e"])
-    assert sheet.width >= 4 * drawing.SIDE and sheet.height >= 2 * drawing.SIDE
 
 
 @pytest.mark.parametrize("broken", ["cut", "text", "deep"])

@@ -7,7 +7,7 @@ from tiny import tiny_data
 
 from naslora_core.adapters import NASLoRA, adapt
 from naslora_core.search import Schedule, Stage
-from naslora_core.training.distributed import single_process
+from naslora_core.training.devices import single_process
 from naslora_core.training.loop import TrainingRun
 
 FIRST = Stage("first", 30, "both", lr=0.1, alpha_lr=0.2)

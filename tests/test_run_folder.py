@@ -17,7 +17,7 @@ from tiny import tiny_data
 
 from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.errors import UserError
-from naslora_core.files import Lock, append, write_atomic
+from naslora_core.files import append, write_atomic
 from naslora_core.sam import build_nano
 from naslora_core.search.schedule import weights_only
 from naslora_core.training import run_folder
@@ -178,22 +178,22 @@ def test_another_thread_may_not_begin_the_same_run(sam, tmp_path):
 
 
 def test_another_process_may_not_hold_the_lock_and_a_killed_one_leaves_it(tmp_path):
-    hold = "import sys, time; from pathlib import Path; from naslora_core.files import Lock\n"
-    hold += "lock = Lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    hold = "import sys, time; from pathlib import Path; from naslora_core.files import hold\n"
+    hold += "lock = hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     process = subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path / "lock")], stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
     )  # fmt: skip
     assert process.stdout.readline().strip() == b"held"
     with pytest.raises(UserError, match="in use"):
-        Lock(tmp_path / "lock")
+        hold(tmp_path / "lock")
     process.kill()
     process.wait()
-    lock = Lock(tmp_path / "lock")
+    lock = hold(tmp_path / "lock")
     with pytest.raises(UserError, match="in use"):
-        Lock(tmp_path / "lock")
+        hold(tmp_path / "lock")
     lock.release()
-    Lock(tmp_path / "lock").release()
+    hold(tmp_path / "lock").release()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no umask there")

@@ -12,8 +12,8 @@ from naslora_core.data.transforms import (
     SAM_MEAN,
     flips,
     longest_shape,
-    resize_longest_pad,
     resize_mask,
+    resized,
     to_batch,
     to_native,
 )
@@ -103,7 +103,7 @@ def test_antialiasing_averages_where_skipping_would_alias():
 @few
 @given(SIDES, SIDES, st.integers(4, 64))
 def test_longest_side_and_pad_fills_one_side_and_pads_with_nothing(height, width, size):
-    image, mask = resize_longest_pad(sample(height, width), size)
+    image, mask = resized(sample(height, width), size)
     h, w = longest_shape((height, width), size)
     assert max(h, w) == size and image.shape == (1, 3, size, size) and mask.shape[1:] == (size,) * 2
     padding = torch.cat([image[..., h:, :].flatten(2), image[..., :h, w:].flatten(2)], -1)

@@ -10,7 +10,7 @@ import torch
 from naslora_core import NASLoRA, adapt, fit
 from naslora_core.data import Dataset, Sample
 from naslora_core.sam.fused_attention import fuse
-from naslora_core.training.memory import peak_mb
+from naslora_core.training.devices import peak_mb
 from segment_anything import build_sam_vit_b
 import numpy as np
 torch.manual_seed(0)

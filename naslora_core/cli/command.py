@@ -72,8 +72,7 @@ class Help(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         told, value = action.help or "", action.default
-        said = "default" in told or not told
-        if said or value in (None, argparse.SUPPRESS, []) or value is False:
+        if not told or "default" in told or value in (None, False, argparse.SUPPRESS, []):
             return told
         value = " ".join(map(str, value)) if isinstance(value, list) else value
         return f"{told} (default: {value})"

@@ -101,14 +101,12 @@ def fit(arguments):
     option("file", help="an adapter or a folded model; or sam_nano, vit_b, ... with true boxes"),
     option("--split", default="test", choices=("train", "val", "test"), help="that is scored"),
     option("--metrics", nargs="*", default=[], metavar="NAME", help="s_measure, e_measure, ..."),
-    option(
-        "--worst", type=whole, default=4, metavar="N", help="images named, and drawn with --out"
-    ),
+    option("--worst", type=whole, default=4, metavar="N", help="images that are named"),
     option("--batch", type=count, default=16, help="images held at once; with boxes, one"),
     DEVICE,
     BASE,
     GROUPS,
-    option("--out", metavar="FOLDER", help="keep scores.csv, a row an image, and worst.png"),
+    option("--out", metavar="FOLDER", help="keep scores.csv, a row an image"),
 )
 def evaluate(arguments):
     """Score a trained model on one split, at the images' own sizes."""
@@ -153,6 +151,15 @@ def export(arguments):
 )
 def fetch(arguments):
     """Download SAM's checkpoints or an image set, verified, once."""
-    from naslora_core.download import command
+    from pathlib import Path
 
-    command(arguments)
+    from naslora_core.download import entries, fetch, unpack
+
+    if not arguments.name:
+        for item in entries().values():
+            size = f"{item.bytes / 1e6:.0f} MB" if item.bytes else "size unknown"
+            print(f"{item.name:>13}  {size:>12}  {item.licence}; {item.citation}")
+        return
+    print(path := Path(fetch(arguments.name, arguments.out)))
+    if arguments.unpack:
+        print(unpack(path, path.with_suffix("")))

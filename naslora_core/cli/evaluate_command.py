@@ -3,12 +3,10 @@
 import argparse
 import csv
 import io
-from pathlib import Path
 
 import numpy as np
 
 from naslora_core.adapters.checkpoint import open_model
-from naslora_core.cli import drawing
 from naslora_core.cli.command import first_note
 from naslora_core.data import Dataset, open_data, with_classes
 from naslora_core.data.image_io import allow_large_pictures
@@ -16,13 +14,13 @@ from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import load_sam
 from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.training.ceilings import grid_of, mean_ceiling
-from naslora_core.training.distributed import known_device
+from naslora_core.training.devices import known_device
 from naslora_core.training.evaluation import Scores
 from naslora_core.training.evaluation import evaluate as score
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    """Print the scores of one split; with `out`, keep a row an image and the worst as pictures."""
+    """Print the scores of one split; with `out`, keep a row an image."""
     a = arguments
     prompt = "box" if a.file in BUILDERS else None
     model = load_sam(a.file, a.checkpoint) if prompt else open_model(a.file, a.checkpoint)
@@ -41,11 +39,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
         f"{mean_ceiling(samples, grid):>14.3f}  the best IoU that masks of {grid.side} x "
         f"{grid.side} could have (ceiling)"
     )
-    order = np.argsort(scores.dice)[: a.worst]
-    if len(order):
+    if len(order := np.argsort(scores.dice)[: a.worst]):
         print("worst: " + ", ".join(f"{scores.names[i]} {scores.dice[i]:.2f}" for i in order))
     if out:
-        _keep(scores, samples, order, out)
+        write_atomic(out / "scores.csv", _rows(scores))
+        print(f"Wrote {out / 'scores.csv'}.")
 
 
 def as_trained(data: Dataset, model) -> Dataset:
@@ -65,22 +63,6 @@ def _tell(scores: Scores, data: Dataset, split: str, count: int) -> None:
     for name, value in scores.overall.items():
         more = ", the background a class" if name == "miou" else ""
         print(f"{name:>12}  {value:.3f}  over all pixels{more}")
-
-
-def _keep(scores: Scores, samples, order: np.ndarray, out: Path) -> None:
-    """Write the rows, then the worst images: the mask in colour, the border of the truth."""
-    write_atomic(out / "scores.csv", _rows(scores))
-    if not len(order):
-        print(f"Wrote {out / 'scores.csv'}.")
-        return
-    shown = [
-        drawing.outlined(drawing.overlaid(samples[int(i)].image, scores.masks[i]), truth)
-        for i, truth in ((i, samples[int(i)].mask) for i in order)
-    ]
-    captions = [f"{scores.names[i]}: Dice {scores.dice[i]:.2f}" for i in order]
-    sheet = drawing.sheet(shown, captions)
-    write_atomic(out / "worst.png", drawing.png(sheet, "naslora evaluate"))
-    print(f"Wrote {out / 'scores.csv'} and {out / 'worst.png'}.")
 
 
 def _rows(scores: Scores) -> str:

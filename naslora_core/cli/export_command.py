@@ -6,7 +6,7 @@ from pathlib import Path
 from naslora_core.adapters.checkpoint import base_of, kind, load_adapter
 from naslora_core.adapters.folding import fold, load_folded
 from naslora_core.adapters.onnx_export import difference, export_onnx
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, fault
 from naslora_core.files import writable
 from naslora_core.sam import Segmenter
 
@@ -21,8 +21,12 @@ def export(arguments: argparse.Namespace) -> None:
         print(folded.report)
         folded.save(out)
         model = folded.model
+    elif out.suffix == ".onnx":
+        model = load_folded(arguments.file)
+        export_onnx(model, out)
     else:
-        model = _encoder_alone(arguments.file, out)
+        given, remedy = "is folded already", "name an .onnx file to write"
+        raise fault(arguments.file, given, "an adapter, for that ending", remedy)
     print(f"Wrote {out}, {out.stat().st_size / 2**20:.1f} MB.")
     if out.suffix == ".onnx":
         print(f"Largest difference of onnxruntime from PyTorch: {difference(model, out):.1e}.")
@@ -36,10 +40,8 @@ def _free(out: Path, file: Path) -> Path:
     if out.resolve() == file.resolve():
         raise UserError(f"{out} is the file to export, and would be lost; name another to write.")
     if out.exists() and not out.is_dir() and not _ours(out):
-        raise UserError(
-            f"{out} is there already and is no folded model; export replaces only its own "
-            ".safetensors; name another file, or remove that one."
-        )
+        given, expected = "is there already", "a new name, or a folded model of ours"
+        raise fault(out, given, expected, "name another file, or remove that one")
     return writable(out)
 
 
@@ -63,11 +65,3 @@ def _how_to_feed(model: Segmenter, out: Path) -> str:
         "so masks of images that are not square differ. Squeeze them to a square first, or train "
         "with --resize pad.\n"
     )
-
-
-def _encoder_alone(file: str, out: Path) -> Segmenter:
-    if out.suffix != ".onnx":
-        raise UserError(f"{file} is folded already; all that can be made of it is an .onnx file.")
-    model = load_folded(file)
-    export_onnx(model, out)
-    return model

@@ -11,9 +11,9 @@ from naslora_core.cli.command import first_note
 from naslora_core.cli.method_settings import method_of
 from naslora_core.data import Dataset, open_data
 from naslora_core.data.image_io import allow_large_pictures
-from naslora_core.errors import UserError
+from naslora_core.errors import fault
 from naslora_core.sam import load_sam
-from naslora_core.training.distributed import launch
+from naslora_core.training.devices import launch
 from naslora_core.training.early_stopping import EarlyStopping, best_validation, validation_scores
 from naslora_core.training.fitting import fit as train
 
@@ -78,10 +78,9 @@ def _open(a: argparse.Namespace, speaks: bool) -> Dataset:
 
 def _early_stopping(a: argparse.Namespace) -> EarlyStopping | None:
     if not a.validate_every and a.patience is not None:
-        raise UserError(
-            f"--patience {a.patience} counts validations, and --validate-every 0 makes none; give "
-            "--validate-every the steps between two, or leave --patience out."
-        )
+        given = "counts validations, and --validate-every 0 makes none"
+        remedy = "give --validate-every, or leave --patience out"
+        raise fault(f"--patience {a.patience}", given, "steps between two of them", remedy)
     return EarlyStopping(a.validate_every, a.patience) if a.validate_every else None
 
 

@@ -34,10 +34,9 @@ def method_of(name: str, settings: list[str]):
     for setting in settings:
         key, sign, value = setting.partition("=")
         if not sign or key not in fields_of:
-            raise UserError(
-                f"--set {setting} is no setting of {name}; write NAME=VALUE with one of "
-                f"{', '.join(sorted(fields_of)) or 'none: it has no settings'}."
-            )
+            choices = ", ".join(sorted(fields_of)) or "none: it has no settings"
+            raise UserError(f"--set {setting} is no setting of {name}; write NAME=VALUE with one "
+                            f"of {choices}.")  # fmt: skip
         given[key] = _fitting(setting, literal(value), f"{name}'s {key}", getattr(method, key))
     return replace(method, **given)
 

@@ -1,6 +1,7 @@
 """What `naslora predict` does: masks of pictures, as PNG."""
 
 import argparse
+import io
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -8,17 +9,18 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from tqdm.auto import tqdm
 
 from naslora_core.adapters.checkpoint import open_model
-from naslora_core.cli.drawing import overlaid, png
 from naslora_core.data.image_io import ENDINGS, allow_large_pictures, read_image
-from naslora_core.errors import UserError, first
+from naslora_core.errors import UserError, fault, first, some
 from naslora_core.files import make_folder, write_atomic
-from naslora_core.training.distributed import known_device
+from naslora_core.training.devices import known_device
 from naslora_core.training.prediction import predict_image
 
 SOFTWARE = "naslora_core predict"  # what our PNGs say of themselves: they alone are replaced
+COLOURS = ((30, 144, 255), (204, 121, 167), (0, 158, 115), (230, 159, 0))  # of class 1, 2, ...
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -52,10 +54,26 @@ def predict(arguments: argparse.Namespace) -> None:
 def _write(model, image: np.ndarray, at: Path, a: argparse.Namespace) -> None:
     mask = predict_image(model, image, box=a.box, click=a.click)
     several = getattr(model.head, "classes", 1) > 1
-    write_atomic(at.with_name(f"{at.name}.png"), png(mask if several else mask * 255, SOFTWARE))
+    _save(mask if several else mask * 255, at.with_name(f"{at.name}.png"))
     if a.overlay:
-        over = png(overlaid(image, mask), SOFTWARE)
-        write_atomic(at.with_name(f"{at.name}_overlay.png"), over)
+        _save(overlaid(image, mask), at.with_name(f"{at.name}_overlay.png"))
+
+
+def _save(picture: np.ndarray, path: Path) -> None:
+    """Write a PNG that says which program wrote it."""
+    buffer, words = io.BytesIO(), PngInfo()
+    words.add_text("Software", SOFTWARE)
+    Image.fromarray(picture).save(buffer, "PNG", pnginfo=words)
+    write_atomic(path, buffer.getvalue())
+
+
+def overlaid(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The image with its mask in colour, half and half, uint8 `H W 3`."""
+    over = image // 2
+    over[mask == 0] = image[mask == 0]
+    for label in range(1, int(mask.max()) + 1):
+        over[mask == label] += np.array(COLOURS[(label - 1) % len(COLOURS)], np.uint8) // 2
+    return over
 
 
 def _meaning(model) -> str:
@@ -80,35 +98,27 @@ def pictures(names: list[str]) -> Iterator[Path]:
         if path.is_dir():
             found = [f for f in found if f.suffix.lower() in ENDINGS and f.name[0] != "."]
         if not found:
-            raise UserError(
-                f"{name} is no file and no folder with pictures; expected files ending in "
-                f"{', '.join(ENDINGS)}; check the path."
-            )
+            expected = f"files ending in {', '.join(ENDINGS)}"
+            raise fault(name, "is no file and no folder with pictures", expected, "check the path")
         yield from found
 
 
 def _apart(files: list[Path], out: Path, overlay: bool) -> None:
     """Two pictures of one name, or a mask over an image or over another's mask, would lose one."""
-    names = Counter(f.stem for f in files)
-    twice = sorted(name for name, count in names.items() if count > 1)
-    if twice:
-        raise UserError(f"Several images are called {twice[0]}; predict them into two folders.")
-    taken = sorted(n for n in names if overlay and f"{n}_overlay" in names)
-    if taken:
-        raise UserError(
-            f"The overlay of {taken[0]} would be the mask of {taken[0]}_overlay; predict them into "
-            "two folders."
-        )
+    written = Counter(f.stem for f in files)
+    if overlay:
+        written.update(f"{f.stem}_overlay" for f in files)
+    if twice := sorted(name for name, count in written.items() if count > 1):
+        given = f"of {first(twice)} would be written twice"
+        raise fault("The mask or overlay", given, "other names", "predict them into two folders")
     if any(f.parent.resolve() == out.resolve() for f in files):
-        raise UserError(f"{out} holds the images themselves; name another folder with --out.")
-    written = [*names, *(f"{n}_overlay" for n in names if overlay)]
+        remedy = "name another folder with --out"
+        raise fault(out, "holds the images themselves", "a folder for masks", remedy)
     there = (out / f"{name}.png" for name in written)
-    foreign = [path.name for path in there if path.exists() and not _ours(path)]
-    if foreign:
-        raise UserError(
-            f"{out} holds {len(foreign)} picture(s) ({first(foreign)}) that predict did not write, "
-            "perhaps masks drawn by hand; name another folder with --out, or take them away."
-        )
+    if foreign := [path.name for path in there if path.exists() and not _ours(path)]:
+        given = f"holds {some(foreign, 'picture')} that predict did not write"
+        remedy = "name another folder with --out, or take them away"
+        raise fault(out, given, "none, for they may be drawn by hand", remedy)
 
 
 def _ours(path: Path) -> bool:

@@ -19,7 +19,7 @@ from naslora_core.data.from_csv import list_csv
 from naslora_core.data.from_folder import list_folder
 from naslora_core.data.image_io import read_image
 from naslora_core.data.inspection import inspect
-from naslora_core.data.listing import Listing, check_text
+from naslora_core.data.listing import Listing
 from naslora_core.data.mask_io import read_mask
 from naslora_core.data.report import Report, notes_on, report_on
 from naslora_core.data.splits import SHARES
@@ -72,7 +72,6 @@ def coco(
 
 def list_data(path: str | Path, groups: str | None = None) -> Listing:
     """What the path lists, by its ending."""
-    check_text("The path of your data", [str(path)])
     kind = KINDS.get(Path(path).suffix.lower(), list_folder)
     return (list_folder if Path(path).is_dir() else kind)(path, groups=groups)
 

@@ -10,9 +10,7 @@ from naslora_core.data.listing import (
     alike,
     attempt,
     check_shared,
-    check_text,
     composed,
-    is_text,
     likely,
     spelling,
 )
@@ -74,10 +72,8 @@ def _files(where: Path, faults: list[UserError]) -> dict[str, Path]:
     files = [file for file in sorted(where.iterdir()) if _kind(file) in ENDINGS]
     if not files:
         raise _no_picture(where)
-    readable = [file for file in files if is_text(file.name)]
-    attempt(faults, check_text, where, [file.name for file in files])
     found: dict[str, Path] = {}
-    for file in readable:
+    for file in files:
         if other := found.get(composed(file.stem)):
             given = f"and {other.name} share one name"
             faults.append(fault(file, given, "one file a name", "rename one"))

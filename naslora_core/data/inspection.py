@@ -15,7 +15,7 @@ from naslora_core.data.dataset import IGNORE, Sample, digest_of
 from naslora_core.data.image_io import open_picture, spread
 from naslora_core.data.listing import Listing, attempt
 from naslora_core.data.mask_io import ColourMask, check_values, count_values, one_piece, renumber
-from naslora_core.data.splits import Print, print_of
+from naslora_core.data.splits import print_of
 from naslora_core.errors import UserError, fault, some
 from naslora_core.progress import progress as shown
 
@@ -39,7 +39,7 @@ class Look:
     kinds: set[str] = field(default_factory=set)
     shares: dict[int, float] = field(default_factory=dict)
     one_piece: float | None = None
-    print: Print | None = None
+    print: np.ndarray | None = None
     digest: str = ""
     mask_digest: int = 0
     faults: dict[str, UserError] = field(default_factory=dict)
@@ -80,6 +80,7 @@ def inspect(listing: Listing, progress: bool = False, keep: bool = True) -> Insp
         if not one.faults and (size := image.nbytes + values.nbytes) <= room:
             room, seen.kept[name] = room - size, (image, values)
     found = list(listing.faults)
+    attempt(found, _check_text, listing)
     attempt(found, _name_classes, seen)
     attempt(found, _check_train, seen)
     seen.faults = (*map(str, found), *_one_a_kind(seen.looks.values()))
@@ -146,6 +147,14 @@ def _check_pair(listing: Listing, name: str, image: np.ndarray, values: np.ndarr
 
 def _itself(mask: Path | str, image: Path) -> UserError:
     return fault(mask, f"is {image.name} itself", "its mask", "put that in its place")
+
+
+def _check_text(listing: Listing) -> None:
+    """UserError for names that are not UTF-8: Python holds what it could not read as surrogates."""
+    names = [str(listing.where), *listing.images]
+    if odd := [name for name in names if name != name.encode(errors="replace").decode()]:
+        given, expected = f"has {some(odd, 'name')} that are not UTF-8", "names that are"
+        raise fault(listing.where, given, expected, "rename the files")
 
 
 def _name_classes(seen: Inspection) -> None:

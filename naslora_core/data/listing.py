@@ -3,7 +3,7 @@
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import islice
@@ -23,8 +23,7 @@ class Listing:
     """images: the file of each name; masks: how a message names its mask; read: its values `H W`;
     splits: names; where: all masks, as a message names them; faults: found so far; remedy: for a
     mask of another size; classes: their names, or none where masks say it; notes: sentences for
-    every reader; covered: class -> names of images in which later objects hide one of it, filled
-    while masks are read.
+    every reader.
     """
 
     name: str
@@ -37,7 +36,6 @@ class Listing:
     remedy: str = "save the mask at the image's size (nearest neighbour)"
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    covered: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def attempt(faults: list[UserError], function: Callable, *arguments):
@@ -46,18 +44,6 @@ def attempt(faults: list[UserError], function: Callable, *arguments):
         return function(*arguments)
     except UserError as error:
         faults.append(error)
-
-
-def is_text(name: str) -> bool:
-    """Whether a name was read as UTF-8; what was not holds surrogates."""
-    return not any(0xD800 <= ord(character) < 0xE000 for character in name)
-
-
-def check_text(where: Path | str, names: Iterable[str]) -> None:
-    """UserError for names that are not UTF-8."""
-    if odd := [name for name in names if not is_text(name)]:
-        given = f"has {some(odd, 'name')} that are not UTF-8"
-        raise fault(where, given, "names that every system reads alike", "rename the files")
 
 
 def check_shared(where: Path | str, masks: Mapping[str, Path], remedy: str) -> None:
@@ -93,9 +79,8 @@ def alike(names: Iterable[str]) -> dict[str, str]:
 def short_names(where: Path, paths: list[str]) -> list[str]:
     """A name a path: without folder and ending if that tells them apart, else with more of it.
 
-    Raises UserError for a path that is there twice, and for one that is not UTF-8.
+    Raises UserError for a path that is there twice.
     """
-    check_text(where, paths)
     files = [PurePosixPath(path.replace("\\", "/")) for path in paths]
     if twice := sorted(str(file) for file, count in Counter(files).items() if count > 1):
         raise fault(where, f"lists {some(twice)} twice", "each image once", "remove the others")

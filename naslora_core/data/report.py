@@ -9,7 +9,7 @@ import numpy as np
 from naslora_core.data.dataset import IGNORE
 from naslora_core.data.inspection import MEGAPIXELS, Inspection, Look
 from naslora_core.data.splits import near_pairs
-from naslora_core.errors import first, some
+from naslora_core.errors import first, printable, some
 
 COLUMNS = ("part", "images", "size (min / median / max)", "empty", "foreground (median, range)")
 FEW_CLASSES = 8  # up to so many, numbers are taken for classes unless every mask counts from 1
@@ -52,7 +52,7 @@ class Report:
             lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
         for title, sentences in {"Faults:": self.faults, "Notes:": self.notes}.items():
             lines += [title, *(f"  - {one}" for one in sentences)] if sentences else []
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
@@ -146,13 +146,8 @@ def objects_counted(looks: Iterable[Look], classes: int) -> bool:
 
 
 def _on_classes(seen: Inspection) -> list[str]:
-    """Which classes are covered, which no mask has, and which of the others none of train has."""
+    """Which classes no mask has, and which of the others none of train has."""
     listing, notes, count = seen.listing, [], len(seen.classes)
-    for name, images in listing.covered.items():
-        notes.append(
-            f"{len(images)} object(s) of class {name} are covered whole by later ones "
-            f"({first(sorted(set(images)))}); list the smaller objects later in {listing.where}."
-        )
     everywhere = set().union(*map(seen.numbers, seen.looks))
     train = listing.splits["train"]
     learnt = set().union(*map(seen.numbers, train)) if train else everywhere
@@ -174,7 +169,7 @@ def _on_splits(seen: Inspection) -> list[str]:
     if used and (left := sorted(looks.keys() - used)):
         notes.append(f"{some(left)} in no split; they are not used.")
     prints = {
-        split: {name: looks[name].print for name in names if looks[name].print}
+        split: {n: looks[n].print for n in names if looks[n].print is not None}
         for split, names in splits.items()
     }
     if pairs := near_pairs(prints):

@@ -80,7 +80,7 @@ def to_batch(
 ) -> tuple[Tensor, Tensor]:
     """Images `B 3 size size` float32 in 0..255 and masks `B size size` uint8.
 
-    resize: "square" squeezes them, "pad" keeps their shape (see `resize_longest_pad`). Images are
+    resize: "square" squeezes them, "pad" keeps their shape (see `resized`). Images are
     resized with antialiasing, masks by the nearest pixel, so labels stay exact.
     augment_keys: one tuple of integers a sample, e.g. (seed, step, index); it alone decides which
     of the two flips are made, so a resumed run draws the same. augment="full" crops and turns each
@@ -95,7 +95,8 @@ def to_batch(
         samples = [draw_tile(s, tile[0], key, tile[1]) for s, key in pairs]
     if known(augment, AUGMENTS, "augment is") == "full" and augment_keys:
         samples = [crop(s, key) for s, key in zip(samples, augment_keys, strict=True)]
-    pairs = [_resized(s, size, resize) for s in samples]
+    known(resize, RESIZES, "resize is")
+    pairs = [resized(s, size, resize) for s in samples]
     images, masks = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     for i, key in enumerate(augment_keys or ()):
         axes, (h, w) = flips(key), filled(samples[i].mask.shape, size, resize)
@@ -104,12 +105,6 @@ def to_batch(
         if augment == "full":
             images[i, :, :h, :w] = recolour(images[i, :, :h, :w], key)
     return images, masks
-
-
-def _resized(sample: Sample, size: int, resize: str) -> tuple[Tensor, Tensor]:
-    if known(resize, RESIZES, "resize is") == "pad":
-        return resize_longest_pad(sample, size)
-    return resize_image(sample.image, (size, size)), resize_mask(sample.mask, (size, size))
 
 
 def filled(shape: tuple[int, int], size: int, resize: str) -> tuple[int, int]:
@@ -144,12 +139,10 @@ def longest_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
     return max(1, int(shape[0] * scale + 0.5)), max(1, int(shape[1] * scale + 0.5))
 
 
-def resize_longest_pad(sample: Sample, size: int) -> tuple[Tensor, Tensor]:
-    """SAM's way: image `1 3 size size` and mask `1 size size`, padded at the right and bottom.
-
-    The image is padded with SAM's mean colour, the mask with background.
-    """
-    h, w = longest_shape(sample.mask.shape, size)
+def resized(sample: Sample, size: int, resize: str = "pad") -> tuple[Tensor, Tensor]:
+    """Image `1 3 size size` and mask `1 size size`, squeezed, or in SAM's way padded at the right
+    and bottom: the image with SAM's mean colour, the mask with background."""
+    h, w = filled(sample.mask.shape, size, resize)
     image = torch.tensor(SAM_MEAN).view(1, 3, 1, 1).repeat(1, 1, size, size)
     mask = torch.zeros(1, size, size, dtype=torch.uint8)
     image[..., :h, :w] = resize_image(sample.image, (h, w))

@@ -33,7 +33,7 @@ class BlockChoice:
 class Genotype:
     """The operators of every searched block, and the circumstances of the search.
 
-    base: name and hash of the SAM that was adapted; split: the images that the readings used.
+    base: name and hash of the SAM that was adapted; split: the images that moved alpha.
     """
 
     operators: list[str]

@@ -71,8 +71,8 @@ class StepBatches(Dataset):
         """
         workers = min(workers, len(steps)) if _can_fork() else 0
         loader = DataLoader(
-            self, batch_size=None, sampler=steps, num_workers=workers, collate_fn=_as_it_is,
-            pin_memory=pin, generator=torch.Generator(),  # else it draws from the global one
+            self, batch_size=None, sampler=steps, num_workers=workers, pin_memory=pin,
+            collate_fn=lambda batch: batch, generator=torch.Generator(),  # not the global one
             multiprocessing_context="fork" if workers else None,
         )  # fmt: skip
         try:
@@ -87,10 +87,6 @@ class StepBatches(Dataset):
                 f"A process that prepares images ended ({error}), mostly for lack of memory or of "
                 f"/dev/shm; take fewer than {workers} workers, or 0 for none."
             ) from error
-
-
-def _as_it_is(batch):
-    return batch
 
 
 def batch_indices(count: int, half: str | None, step: int, batch: int, seed: int) -> list[int]:

@@ -7,7 +7,7 @@ for a model that alpha was fitted to would be judged by its own answers.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from naslora_core.errors import UserError
+from naslora_core.errors import fault
 
 VALIDATION_DICE = "val_dice"  # the event's key
 
@@ -23,10 +23,9 @@ class EarlyStopping:
 
     def __post_init__(self):
         if self.every < 1 or (self.patience is not None and self.patience < 1):
-            raise UserError(
-                f"EarlyStopping got every={self.every}, patience={self.patience}; both count "
-                "steps and validations from 1; leave `early_stopping` out to never validate."
-            )
+            given = f"got every={self.every}, patience={self.patience}"
+            remedy = "leave `early_stopping` out to never validate"
+            raise fault("EarlyStopping", given, "steps and validations from 1", remedy)
 
     def validate(
         self, model, data, step: int, batch: int = 16, last: bool = False
@@ -34,14 +33,15 @@ class EarlyStopping:
         """Mean validation Dice at this step as a part of its event; {} between two validations.
 
         The last step of a run is validated, too, so that a short run has a best model.
-        batch: images held at once, no more than a training step holds, for memory is short there.
+        batch: images held at once, with their masks: no more than a training step holds, for
+        memory is short there.
         """
         if not len(data.val) or (step % self.every and not last):
             return {}
         from naslora_core.training.evaluation import evaluate
 
         part = data.val[: self.images or len(data.val)]
-        scores = evaluate(model, part, classes=len(data.classes), batch=batch)
+        scores = evaluate(model, part, classes=len(data.classes), batch=batch, keep_masks=False)
         return {VALIDATION_DICE: round(scores.mean["dice"], 5)}
 
     def should_stop(self, history: Sequence[dict]) -> bool:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from naslora_core.errors import UserError
+from naslora_core.errors import fault
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import model_hash
 
@@ -25,15 +25,11 @@ def check_cacheable(model: nn.Module, augment: str) -> None:
     encoder = getattr(getattr(model, "sam", None), "image_encoder", None)
     if encoder is None or any(p.requires_grad for p in encoder.parameters()):
         name = type(getattr(model, "method", model)).__name__
-        raise UserError(
-            f"{name} trains in the image encoder, so that no embedding could be kept; take "
-            "DecoderOnly, or leave the cache out."
-        )
+        given, remedy = "trains in the image encoder", "take DecoderOnly, or leave the cache out"
+        raise fault(name, given, "a frozen encoder, whose embeddings can be kept", remedy)
     if augment != "flips":
-        raise UserError(
-            f"A cache needs the same pixels again and augment={augment!r} draws others every time; "
-            "take augment='flips' (four views an image), or leave the cache out."
-        )
+        given, remedy = "draws other pixels every time", "take that, or leave the cache out"
+        raise fault(f"augment={augment!r}", given, "'flips', four views an image", remedy)
 
 
 @contextmanager
@@ -57,7 +53,8 @@ def cached_embeddings(model: nn.Module, folder: str | Path | None) -> Iterator[N
         if found is None:
             with torch.no_grad():
                 found = forward(image[None])[0]
-            _write(folder / name, found)
+            content = save({"embedding": found.cpu().contiguous()})
+            write_atomic(folder / name, zlib.crc32(content).to_bytes(4, "big") + content)
         return found.to(image.device)
 
     encoder.forward = lambda images: torch.stack([embed(image) for image in images.detach()])
@@ -65,11 +62,6 @@ def cached_embeddings(model: nn.Module, folder: str | Path | None) -> Iterator[N
         yield
     finally:
         del encoder.forward
-
-
-def _write(file: Path, embedding: Tensor) -> None:
-    content = save({"embedding": embedding.cpu().contiguous()})
-    write_atomic(file, zlib.crc32(content).to_bytes(4, "big") + content)
 
 
 def _read(file: Path) -> Tensor | None:

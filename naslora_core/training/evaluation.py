@@ -1,7 +1,8 @@
 """Scores of masks at native resolution, image by image and over a whole set."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,16 +11,23 @@ from naslora_core.errors import UserError, known
 from naslora_core.training import metrics as overlap
 from naslora_core.training.metrics import ber, dice, iou, mae
 from naslora_core.training.prediction import label_maps, labels, native_logits, predict_boxed
-from naslora_core.training.structure_metrics import e_measure, s_measure, weighted_f
 
-OF_MASKS = {"dice": dice, "iou": iou, "ber": ber}
-OF_PROBABILITIES = {
-    "mae": mae,
-    "s_measure": s_measure,
-    "weighted_f": weighted_f,
-    "e_measure": e_measure,
+
+class Metric(NamedTuple):
+    """score: of a class in one image, by what was drawn and the boolean truth; of: "masks",
+    "probabilities" (of the pixels that are not ignored), or "pictures" of probabilities `H W`,
+    where an ignored pixel counts as background that was found."""
+
+    score: Callable[[np.ndarray, np.ndarray], float]
+    of: str
+
+
+METRICS = {  # the workbook enters those of structure
+    "dice": Metric(dice, "masks"),
+    "iou": Metric(iou, "masks"),
+    "ber": Metric(ber, "masks"),
+    "mae": Metric(mae, "probabilities"),
 }
-METRICS = OF_MASKS | OF_PROBABILITIES
 ALWAYS = ("dice", "iou")
 
 
@@ -73,25 +81,28 @@ def evaluate(
     classes: int | None = None,
     metrics: Sequence[str] = ALWAYS,
     batch: int = 16,
+    keep_masks: bool = True,
 ) -> Scores:
     """Scores of a Segmenter without a prompt, or of a Sam with prompt="box" on every object.
 
     classes: how many are scored, 1..C; what lies above is background. None: those that the model
     draws, with a box those that the true masks hold. metrics: names of METRICS, beside Dice and
     IoU, which always come; those of probabilities get the model's, and of a prompted Sam its
-    masks; batch: images held at once. UserError for an unknown name, and where no number of
-    classes is given and the masks hold more than the model draws.
+    masks; batch: images held at once. keep_masks: in `Scores.masks`, which else stays empty.
+    UserError for an unknown name, and where no number of classes is given and the masks hold more
+    than the model draws.
     """
-    _known(metrics)
+    for metric in metrics:
+        known(metric, METRICS, "Unknown metric")
     if prompt == "box":
         return score_masks(predict_boxed(model, samples), samples, classes, metrics)
     classes = classes or _drawn(model, samples)
-    if any(metric in OF_PROBABILITIES for metric in metrics):
+    if all(METRICS[metric].of == "masks" for metric in metrics):
+        found = ((mask, None) for mask in label_maps(model, samples, batch))
+    else:
         logits = native_logits(model, samples, batch)
         found = ((labels(x), x.softmax(0)[1:].numpy()) for x in logits)
-    else:
-        found = ((mask, None) for mask in label_maps(model, samples, batch))
-    return _scores(found, samples, classes, metrics)
+    return _scores(found, samples, classes, metrics, keep_masks)
 
 
 def score_masks(
@@ -105,7 +116,8 @@ def score_masks(
     classes: how many are scored; None: those that the true masks hold. A metric of probabilities
     takes the masks as certain: 0 and 1.
     """
-    _known(metrics)
+    for metric in metrics:
+        known(metric, METRICS, "Unknown metric")
     classes = classes or _held(samples)
     found = ((m, [m == c for c in range(1, classes + 1)]) for m in masks)
     return _scores(found, samples, classes, metrics)
@@ -131,41 +143,34 @@ def _drawn(model, samples: Sequence) -> int:
     return drawn
 
 
-def _known(metrics: Sequence[str]) -> None:
-    for metric in metrics:
-        known(metric, METRICS, "Unknown metric")
-
-
-def _scores(found: Iterable, samples: Sequence, classes: int, metrics: Sequence[str]) -> Scores:
+def _scores(
+    found: Iterable, samples: Sequence, classes: int, metrics: Sequence[str], keep: bool = True
+) -> Scores:
     """found: label map `H W` and probabilities `C H W` of one sample after another."""
     rows, masks, counts = [], [], np.zeros((classes + 1, classes + 1), np.int64)
     for (mask, p), sample in zip(found, samples, strict=True):
         seen = sample.mask != IGNORE
-        rows.append(_row(mask, p, sample.mask, seen, classes, (*ALWAYS, *metrics)))
-        masks.append(mask)
-        counts = counts + overlap.confusion(mask[seen], sample.mask[seen], classes)
+        row = {name: [] for name in (*ALWAYS, *metrics)}
+        for c in range(1, classes + 1):
+            for name, values in row.items():
+                drawn = mask == c if METRICS[name].of == "masks" else np.asarray(p[c - 1])
+                values.append(_score(METRICS[name], drawn, sample.mask == c, seen))
+        rows.append(row)
+        masks += [mask] * keep
+        counts += overlap.confusion(mask[seen], sample.mask[seen], classes)
     each = {name: _means(rows, name, _occurring(counts)) for name in (*ALWAYS, *metrics)}
     basic = each.pop("dice"), each.pop("iou")
     return Scores([s.name for s in samples], *basic, masks, each, counts)
 
 
+def _score(metric: Metric, drawn: np.ndarray, truth: np.ndarray, seen: np.ndarray) -> float:
+    if metric.of == "pictures":
+        return metric.score(np.where(seen, drawn, 0), truth)
+    return metric.score(drawn[seen], truth[seen])
+
+
 def _occurring(counts: np.ndarray) -> list[int]:
     return [c for c, pixels in enumerate(counts.sum(1)) if c and pixels]
-
-
-def _row(mask, p, truth, seen, classes: int, metrics: Sequence[str]) -> dict[str, list[float]]:
-    """Every metric of one image, class by class; those of structure take an ignored pixel for
-    background that was found, the others leave it out."""
-    row, every = {}, range(1, classes + 1)
-    for name in metrics:
-        if name in OF_MASKS:
-            row[name] = overlap.per_class(OF_MASKS[name], mask[seen], truth[seen], classes)
-        elif name == "mae":
-            row[name] = [mae(np.asarray(p[c - 1])[seen], truth[seen] == c) for c in every]
-        else:
-            of = OF_PROBABILITIES[name]
-            row[name] = [of(np.where(seen, p[c - 1], 0), truth == c) for c in every]
-    return row
 
 
 def _means(rows: Sequence[dict], name: str, occurring: Sequence[int]) -> np.ndarray:

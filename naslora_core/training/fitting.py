@@ -18,17 +18,16 @@ from naslora_core.adapters import read_genotype
 from naslora_core.data import check_samples, content
 from naslora_core.data.tiles import draw_tile
 from naslora_core.data.transforms import AUGMENTS, to_batch
-from naslora_core.errors import UserError, known
+from naslora_core.errors import UserError, fault, known
 from naslora_core.progress import progress as shown
 from naslora_core.search import Genotype
 from naslora_core.search.schedule import Schedule, Stage, budget, named_schedule
 from naslora_core.training.data_loading import default_workers
-from naslora_core.training.distributed import single_process
+from naslora_core.training.devices import peak_mb, single_process
 from naslora_core.training.early_stopping import EarlyStopping, is_best
 from naslora_core.training.embedding_cache import cached_embeddings, check_cacheable
 from naslora_core.training.loop import TrainingRun, alphas
 from naslora_core.training.losses import DEFAULT, named_loss
-from naslora_core.training.memory import peak_mb
 from naslora_core.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -93,27 +92,25 @@ def fit(
     change when memory runs out.
     """
     _check_arguments(model, data, early_stopping)
-    model.class_names = tuple(data.classes)
-    criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
-    schedule = named_schedule(schedule, steps, lr, bool(alphas(model)))
     known(augment, AUGMENTS, "augment is")
     if cache:
         check_cacheable(model, augment)
     fabric = fabric or single_process(next(model.parameters()).device, precision)
     _check_batch(batch, accumulate, fabric.world_size)
+    criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
     run = TrainingRun(
-        model, data.train, schedule, batch, seed, criterion, fabric, accumulate, precision,
-        checkpointing, augment,
+        model, data.train, named_schedule(schedule, steps, lr, bool(alphas(model))), batch, seed,
+        criterion, fabric, accumulate, precision, checkpointing, augment,
     )  # fmt: skip
-    given = {"steps": steps, "loss": loss, "early_stopping": _settings(early_stopping)}
-    settings = given | _circumstances(run, data) if out else {}
+    model.class_names = tuple(data.classes)
+    settings = {"steps": steps, "loss": loss, "early_stopping": _settings(early_stopping)}
+    settings = settings | _circumstances(run, data) if out else {}
     folder = RunFolder(out, settings, _defaults(run, early_stopping), fabric, save_every_seconds)
-    workers = default_workers(fabric.device) if workers is None else workers
+    show = progress and fabric.is_global_zero
     try:
         folder.restore(run)
         run.check_same_step()
         with cached_embeddings(model, cache):
-            show = progress and fabric.is_global_zero
             _train(run, data, folder, show, on_event, early_stopping, workers)
         folder.finish(run)
     finally:
@@ -121,8 +118,35 @@ def fit(
     if run.best is not None:
         run.load_tensors(run.best)
     seconds = run.history[-1]["seconds"] if run.history else 0.0
-    genotype = _genotype(run, data, genotype_images, progress and fabric.is_global_zero)
-    return FitResult(model, genotype, run.history, seconds)
+    return FitResult(model, _genotype(run, data, genotype_images, show), run.history, seconds)
+
+
+def _check_arguments(model: nn.Module, data, early_stopping) -> None:
+    """UserError for what cannot be trained together: another model, data, other classes."""
+    if not hasattr(model, "trainable"):
+        given, remedy = "has nothing to train", "give that"
+        raise fault(f"A {type(model).__name__}", given, "what `adapt` returns", remedy)
+    if not all(hasattr(data, part) for part in ("train", "val", "classes")):
+        remedy = "make one by `folder`, `csv_table`, `coco` or `open_data`"
+        raise fault("The data", f"are {data!r:.60}", "a Dataset", remedy)
+    if not len(data.train):
+        raise fault(data.name, "has no image to train on", "one or more in train", "add some")
+    if not (early_stopping is None or isinstance(early_stopping, EarlyStopping)):
+        given, expected = f"is {early_stopping!r}", "EarlyStopping(every=...), or None"
+        raise fault("early_stopping", given, expected, "give one of them")
+    for split in (data.train, data.val):
+        check_samples(split, len(data.classes))
+    if (count := len(data.classes)) != model.classes:
+        given = f"has {count} foreground classes, the model draws {model.classes}"
+        raise fault(data.name, given, "as many", f"adapt with classes={count}")
+
+
+def _check_batch(batch: int, accumulate: int, processes: int) -> None:
+    if accumulate < 1 or batch < 1 or batch % (accumulate * processes):
+        raise UserError(
+            f"A batch of {batch} cannot be cut into {accumulate} equal part(s) on {processes} "
+            f"process(es); take a batch that is a multiple of {max(accumulate, 1) * processes}."
+        )
 
 
 def _circumstances(run: TrainingRun, data) -> dict[str, object]:
@@ -167,60 +191,21 @@ def _defaults(run: TrainingRun, early_stopping) -> dict:
     return plain | nested | {"schedule": usual(Schedule) | {"stages": usual(Stage)}}
 
 
-def _check_arguments(model: nn.Module, data, early_stopping) -> None:
-    """UserError for what cannot be trained together: another model, data, other classes."""
-    if not hasattr(model, "trainable"):
-        raise UserError(
-            f"A {type(model).__name__} has nothing to train; expected what `adapt` returns."
-        )
-    if not all(hasattr(data, part) for part in ("train", "val", "classes")):
-        raise UserError(
-            f"The data are {data!r:.60}; expected a Dataset: from `folder`, `csv_table`, `coco`, "
-            "or `open_data` with a path or a domain's name."
-        )
-    if not (early_stopping is None or isinstance(early_stopping, EarlyStopping)):
-        raise UserError(
-            f"early_stopping is {early_stopping!r}; expected EarlyStopping(every=...), or None."
-        )
-    if not len(data.train):
-        raise UserError(f"{data.name} has no image to train on; expected one or more in train.")
-    for split in (data.train, data.val):
-        check_samples(split, len(data.classes))
-    if len(data.classes) != model.classes:
-        raise UserError(
-            f"{data.name} has {len(data.classes)} foreground classes, the model draws "
-            f"{model.classes}; adapt with classes={len(data.classes)}."
-        )
-
-
-def _check_batch(batch: int, accumulate: int, processes: int) -> None:
-    if accumulate < 1 or batch < 1 or batch % (accumulate * processes):
-        raise UserError(
-            f"A batch of {batch} cannot be cut into {accumulate} equal part(s) on {processes} "
-            f"process(es); take a batch that is a multiple of {max(accumulate, 1) * processes}."
-        )
-
-
 def _train(
-    run: TrainingRun, data, folder: RunFolder, show: bool, on_event, early_stopping, workers: int
+    run: TrainingRun, data, folder: RunFolder, show: bool, on_event, early_stopping, workers
 ) -> None:
     """Every step that is left; its event goes to the folder and to the listener."""
-    total = run.schedule.steps
     start = time.monotonic() - (run.history[-1]["seconds"] if run.history else 0)
     if show and run.alphas:
         print(budget(run.schedule, len(run.alphas[0])))
-    bar = shown(run.remaining_steps(), "fit", total, run.step, quiet=not show)
-    batches = run.batches(workers)
+    bar = shown(run.remaining_steps(), "fit", run.schedule.steps, run.step, quiet=not show)
+    batches = run.batches(default_workers(run.fabric.device) if workers is None else workers)
     run.model.train()
     try:
         for stage, done in bar:
             if early_stopping and early_stopping.should_stop(run.history):
                 break
-            with run.naming_memory():
-                event = run.train_step(stage, done, *next(batches))
-                if early_stopping:
-                    how = run.step, run.micro_batch, run.step == total
-                    event |= early_stopping.validate(run.model, data, *how)
+            event = _step(run, data, stage, done, batches, early_stopping)
             event["seconds"] = round(time.monotonic() - start, 3)
             memory = f"{peak_mb(run.fabric.device):.0f} MB"
             bar.set_postfix(stage=stage.name, loss=event["loss"], peak=memory, refresh=False)
@@ -234,6 +219,16 @@ def _train(
         batches.close()
         run.model.eval()
         run.unfreeze()
+
+
+def _step(run: TrainingRun, data, stage: Stage, done: int, batches, early_stopping) -> dict:
+    """The event of one step, with its validation where there is one."""
+    with run.naming_memory():
+        event = run.train_step(stage, done, *next(batches))
+        if early_stopping:
+            last = run.step == run.schedule.steps
+            event |= early_stopping.validate(run.model, data, run.step, run.micro_batch, last)
+    return event
 
 
 def _genotype(run: TrainingRun, data, images: int | None, show: bool) -> Genotype | None:
@@ -250,4 +245,12 @@ def _genotype(run: TrainingRun, data, images: int | None, show: bool) -> Genotyp
         part = [draw_tile(s, model.tile, (run.seed, i)) for i, s in enumerate(part)]
     batch, _ = to_batch(part, model.image_size, resize=model.resize)
     how = {"schedule": run.schedule.name, "data": data.name, "seed": run.seed}
+    how["split"] = _trained_on(run.schedule)
     return read_genotype(model, batch.to(run.fabric.device), run.micro_batch, **how)
+
+
+def _trained_on(schedule: Schedule) -> str:
+    """The images that moved alpha: all of train, or the half that stages of turns leave to it."""
+    halves = {half for stage in schedule.stages for moves, half in map(stage.moves_at, (0, 1))
+              if "alpha" in moves}  # fmt: skip
+    return "train, half B" if halves == {"B"} else "train"

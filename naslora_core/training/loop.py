@@ -11,8 +11,7 @@ from naslora_core.errors import UserError
 from naslora_core.sam.checkpointing import checkpointed
 from naslora_core.search.schedule import Schedule, Stage
 from naslora_core.training.data_loading import Batch, StepBatches, batch_indices
-from naslora_core.training.distributed import average_gradients
-from naslora_core.training.memory import naming_the_remedy
+from naslora_core.training.devices import average_gradients, naming_the_remedy
 
 
 def alphas(model: nn.Module) -> list[nn.Parameter]:
@@ -57,8 +56,8 @@ class TrainingRun:
 
     def tensors(self) -> dict[str, Tensor]:
         """What an adapter file would hold; of a U-Net every parameter."""
-        model = self.model
-        named = model.adapter_state_dict() if hasattr(model, "base_hash") else model.trainable()
+        adapted = hasattr(self.model, "base_hash")
+        named = self.model.adapter_state_dict() if adapted else self.model.trainable()
         return {name: tensor.detach() for name, tensor in named.items()}
 
     @torch.no_grad()
@@ -107,8 +106,8 @@ class TrainingRun:
 
     def naming_memory(self) -> AbstractContextManager[None]:
         """Inside, a lack of memory becomes a UserError with what to change."""
-        held = self.model, self.batch, self.accumulate, self.precision
-        return naming_the_remedy(*held, self.checkpointing, self.fabric.world_size)
+        images = self.micro_batch, self.micro_batch * self.accumulate
+        return naming_the_remedy(self.model, *images, self.precision, self.checkpointing)
 
     def train_step(self, stage: Stage, done: int, images: Tensor, masks: Tensor) -> dict:
         """Move what the stage moves at its step `done` by one batch; the event of this step.

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from naslora_core.data.dataset import IGNORE
 from naslora_core.errors import UserError, known
-from naslora_core.training.matching import CERTAIN, matched_loss
+from naslora_core.training.matching import CERTAIN, matched_loss, soft_dice
+
+OVER = (0, 2, 3)  # the whole batch, class by class
 
 
 def with_background(logits: Tensor) -> Tensor:
@@ -23,9 +25,11 @@ def with_background(logits: Tensor) -> Tensor:
 
 
 def without_ignored(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits `B C h w` and labels `B h w` whose ignored pixels are background beyond doubt, and
-    the share of the other pixels: a sum gains nothing from an ignored pixel, and has no gradient
-    there; a mean over all pixels, divided by the share, is the mean over the others."""
+    """Logits `B C h w` (float32 or more) and labels `B h w` whose ignored pixels are background
+    beyond doubt, and the share of the other pixels: a sum gains nothing from an ignored pixel, and
+    has no gradient there; a mean over all pixels, divided by the share, is the mean over the
+    others."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     ignored = labels == IGNORE
     share = (~ignored).float().mean().clamp_min(1 / labels.numel())
     logits = logits.masked_fill(ignored[:, None], CERTAIN)
@@ -38,11 +42,11 @@ def cross_entropy_dice(logits: Tensor, labels: Tensor) -> Tensor:
     logits: `B N h w`, background is the logit 0; labels: `B h w` in 0..N. With N = 1 the first
     term is binary cross-entropy, for softmax over (0, m) is the sigmoid of m.
     """
-    logits, labels, share = without_ignored(_at_least_float32(logits), labels)
+    logits, labels, share = without_ignored(logits, labels)
     logits = with_background(logits)
     truth = _one_hot(labels, logits)
-    p = logits.softmax(1)[:, 1:]
-    return F.cross_entropy(logits, labels.long()) / share + _dice(p, truth[:, 1:])
+    dice = soft_dice(logits.softmax(1)[:, 1:], truth[:, 1:], OVER).mean()
+    return F.cross_entropy(logits, labels.long()) / share + 1 - dice
 
 
 def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
@@ -50,10 +54,10 @@ def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
 
     logits `B C h w`, labels `B h w`. With one class it is `cross_entropy_dice`.
     """
-    logits, labels, share = without_ignored(_at_least_float32(logits), labels)
+    logits, labels, share = without_ignored(logits, labels)
     m, truth = against_rest(logits, labels)
     cross = F.binary_cross_entropy_with_logits(m, truth) / share
-    return cross + _dice(m.sigmoid(), truth)
+    return cross + 1 - soft_dice(m.sigmoid(), truth, OVER).mean()
 
 
 def balanced_bce(logits: Tensor, labels: Tensor) -> Tensor:
@@ -62,7 +66,7 @@ def balanced_bce(logits: Tensor, labels: Tensor) -> Tensor:
     logits `B C h w`, labels `B h w`. A pixel weighs the batch's share of the other side, counted
     for each class. So a batch that shows one side only has loss 0 and teaches nothing.
     """
-    logits, labels, counted = without_ignored(_at_least_float32(logits), labels)
+    logits, labels, counted = without_ignored(logits, labels)
     m, truth = against_rest(logits, labels)
     share = truth.mean((0, 2, 3), keepdim=True) / counted  # 1 C 1 1, of the object
     weight = torch.where(truth > 0, 1 - share, share)
@@ -79,7 +83,7 @@ def structure(logits: Tensor, labels: Tensor, window: int = 31, factor: float = 
     as background, so an object that touches the border has a boundary there.
     """
     seen = (labels != IGNORE)[:, None]
-    logits, labels, _ = without_ignored(_at_least_float32(logits), labels)
+    logits, labels, _ = without_ignored(logits, labels)
     m, truth = against_rest(logits, labels)
     weight = boundary_weight(truth, window, factor) * seen
     cross = F.binary_cross_entropy_with_logits(m, truth, reduction="none")
@@ -90,19 +94,10 @@ def boundary_weight(truth: Tensor, window: int = 31, factor: float = 5.0) -> Ten
     """1 + factor * |mean of the window - truth|, for truth `B C h w` of 0 and 1 (floats)."""
     if window % 2 == 0 or window < 1:
         raise UserError(f"The window is {window} pixels; take an odd number, e.g. {window + 1}.")
-    near = _line_sums(_line_sums(truth, window, -1), window, -2) / window**2
+    half = window // 2
+    rows = F.avg_pool2d(truth, (1, window), 1, (0, half))  # outside counts as 0
+    near = F.avg_pool2d(rows, (window, 1), 1, (half, 0))
     return 1 + factor * (near - truth).abs()
-
-
-def _line_sums(x: Tensor, window: int, dim: int) -> Tensor:
-    """Sums of `window` values around each along one of the last two axes, 0 outside.
-
-    As differences of running sums: exact for counts, at the same cost for every window.
-    """
-    lead, rest = window // 2 + 1, window // 2
-    sides = (lead, rest) if dim == -1 else (0, 0, lead, rest)
-    total, size = F.pad(x, sides).cumsum(dim), x.shape[dim]
-    return total.narrow(dim, window, size) - total.narrow(dim, 0, size)
 
 
 def against_rest(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,7 +105,6 @@ def against_rest(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
     The sigmoid of the first is the softmax over background and classes; one class keeps its logit.
     """
-    logits = _at_least_float32(logits)
     every = with_background(logits)
     truth = _one_hot(labels, every)[:, 1:]
     if logits.shape[1] == 1:
@@ -121,17 +115,6 @@ def against_rest(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def _one_hot(labels: Tensor, like: Tensor) -> Tensor:
     return F.one_hot(labels.long(), like.shape[1]).movedim(-1, 1).to(like.dtype)
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
-def _dice(p: Tensor, truth: Tensor) -> Tensor:
-    """1 - soft Dice of each class over the whole batch, mean over classes."""
-    over = (0, 2, 3)
-    shared = 2 * (p * truth).sum(over) + 1
-    return (1 - shared / (p.sum(over) + truth.sum(over) + 1)).mean()
 
 
 def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:

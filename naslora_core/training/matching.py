@@ -19,32 +19,26 @@ CERTAIN = -30.0  # a logit whose sigmoid is 0 in float32
 NOTHING = 0.1  # weight of the class "nothing" (DETR)
 
 
-def matched_loss(
-    masks: Tensor,
-    classes: Tensor,
-    labels: Tensor,
-    class_cost: float = CLASS_COST,
-    by_image: bool = False,
-) -> Tensor:
+def matched_loss(masks: Tensor, classes: Tensor, labels: Tensor) -> Tensor:
     """10 class + 5 BCE + 5 Dice over the cheapest matching, a scalar.
 
     masks: `B N h w` logits; classes: `B N C+1` logits, the last "nothing"; labels: `B H W` in 0..C.
-    by_image: average the mask terms in each image first, not over all matched masks of the batch.
     """
     masks, classes = masks.float(), classes.float()
     masks, labels = _without_ignored(masks, labels)
     count = classes.shape[-1] - 1
     truth = F.one_hot(labels.long(), count + 1).movedim(-1, 1)[:, 1:].float()  # B C H W
     truth = F.interpolate(truth, masks.shape[-2:], mode="area")
-    image, token, target = match(masks, classes, truth, class_cost)
+    image, token, target = match(masks, classes, truth)
     wanted = torch.full(classes.shape[:2], count, device=masks.device)
     wanted[image, token] = target
     weight = torch.tensor([1.0] * count + [NOTHING], device=masks.device)
     chosen = CLASS * F.cross_entropy(classes.flatten(0, 1), wanted.flatten(), weight)
-    pairs = masks[image, token], truth[image, target]  # M h w
-    each = MASK * _cross(*pairs) + DICE * _dice(*pairs)
-    share = len(masks) * image.bincount(minlength=1)[image] if by_image else max(1, len(each))
-    return chosen + (each / share).sum() + 0 * masks.sum()  # a NaN shows without a match, too
+    found, wanted = masks[image, token], truth[image, target]  # M h w
+    cross = F.binary_cross_entropy_with_logits(found, wanted, reduction="none").mean((1, 2))
+    each = MASK * cross + DICE * (1 - soft_dice(found.sigmoid(), wanted, (1, 2)))
+    mean = each.sum() / max(1, len(each))
+    return chosen + mean + 0 * masks.sum()  # a NaN shows without a match, too
 
 
 def _without_ignored(masks: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,9 +49,7 @@ def _without_ignored(masks: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def match(
-    masks: Tensor, classes: Tensor, truth: Tensor, class_cost: float = CLASS_COST
-) -> tuple[Tensor, Tensor, Tensor]:
+def match(masks: Tensor, classes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The cheapest pairs of every image as (image, token, class), each `M`.
 
     masks `B N h w`, classes `B N C+1`, truth `B C h w`; a class without a pixel takes no token.
@@ -68,7 +60,7 @@ def match(
     # BCE(m, t) = softplus(m) - m t
     cross = F.softplus(m).mean(-1)[..., None] - torch.einsum("bnp,bcp->bnc", m, t) / m.shape[-1]
     dice = 1 - (2 * shared + 1) / (p.sum(-1)[..., None] + t.sum(-1)[:, None] + 1)
-    cost = MASK * cross + DICE * dice - class_cost * classes.softmax(-1)[..., :-1]  # B N C
+    cost = MASK * cross + DICE * dice - CLASS_COST * classes.softmax(-1)[..., :-1]  # B N C
     cost = cost.nan_to_num()  # the run reports a loss that is not finite
     read = torch.cat([cost, t.any(-1)[:, None].to(cost)], 1).cpu().numpy()
     found = [_cheapest(b, one[:-1], one[-1] > 0) for b, one in enumerate(read)]
@@ -81,13 +73,6 @@ def _cheapest(image: int, cost: np.ndarray, present: np.ndarray) -> np.ndarray:
     return np.stack([np.full_like(token, image), token, np.flatnonzero(present)[column]])
 
 
-def _cross(logits: Tensor, truth: Tensor) -> Tensor:
-    """Mean binary cross-entropy over the last two dimensions, broadcast over the others."""
-    # BCE(m, t) = softplus(m) - m t
-    return (F.softplus(logits) - logits * truth).mean((-2, -1))
-
-
-def _dice(logits: Tensor, truth: Tensor) -> Tensor:
-    p = logits.sigmoid()
-    shared = 2 * (p * truth).sum((-2, -1)) + 1
-    return 1 - shared / (p.sum((-2, -1)) + truth.sum((-2, -1)) + 1)
+def soft_dice(p: Tensor, truth: Tensor, over: tuple[int, ...]) -> Tensor:
+    """Soft Dice of probabilities and truth over some dimensions, 1 where both are empty."""
+    return (2 * (p * truth).sum(over) + 1) / (p.sum(over) + truth.sum(over) + 1)

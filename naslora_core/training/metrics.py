@@ -37,11 +37,6 @@ def mae(probability: np.ndarray, truth: np.ndarray) -> float:
     return float(np.abs(probability.astype(np.float64) - truth).mean())
 
 
-def per_class(score, prediction: np.ndarray, truth: np.ndarray, classes: int) -> list[float]:
-    """`score` of every foreground class 1..classes of two label maps `H W`."""
-    return [score(prediction == c, truth == c) for c in range(1, classes + 1)]
-
-
 def confusion(prediction: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
     """Pixels of two label maps `H W`, counted: `C+1 C+1`, a row a true class, 0 is background.
 

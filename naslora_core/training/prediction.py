@@ -45,16 +45,16 @@ def _in_strips(model, samples: Sequence, batch: int) -> Iterator[Iterable[torch.
         return
     for start in range(0, len(samples), batch):
         part = [samples[i] for i in range(start, min(start + batch, len(samples)))]
-        for one, sample in zip(_square_logits(model, part), part, strict=True):
+        for one, sample in zip(_square_logits(model, part, model.resize), part, strict=True):
             yield [with_background(to_native(one[None], sample.mask.shape, model.resize))[0]]
 
 
 @torch.no_grad()
-def _square_logits(model, samples: Sequence[Sample], resize: str | None = None) -> torch.Tensor:
+def _square_logits(model, samples: Sequence[Sample], resize: str, **prompt) -> torch.Tensor:
     """Logits `B N S S` on the CPU, at the model's input size, of a model at rest."""
-    images, _ = to_batch(samples, model.image_size, resize=resize or model.resize)
+    images, _ = to_batch(samples, model.image_size, resize=resize)
     was_training = model.training
-    logits = model.eval()(images.to(next(model.parameters()).device)).masks.float().cpu()
+    logits = model.eval()(images.to(next(model.parameters()).device), **prompt).masks.float().cpu()
     model.train(was_training)
     return logits
 
@@ -110,17 +110,14 @@ def predict_image(model, image: np.ndarray, box=None, click=None) -> np.ndarray:
     return _prompted(model, sample, box, click, model.resize)
 
 
-@torch.no_grad()
 def _prompted(model, sample: Sample, box, click, resize: str) -> np.ndarray:
-    batch, _ = to_batch([sample], model.image_size, resize=resize)
-    shape = sample.mask.shape
-    boxes = _inside(box, shape, model, resize) if box is not None else None
-    points = None
+    shape, prompt = sample.mask.shape, {}
+    if box is not None:
+        prompt["boxes"] = _inside(box, shape, model, resize)
     if click is not None:
-        points = _inside(click, shape, model, resize)[:, None], torch.ones(1, 1, dtype=torch.int)
-    was_training = model.training
-    logits = model.eval()(batch, points=points, boxes=boxes).masks.float()
-    model.train(was_training)
+        place = _inside(click, shape, model, resize)[:, None]
+        prompt["points"] = place, torch.ones(1, 1, dtype=torch.int)
+    logits = _square_logits(model, [sample], resize, **prompt)
     return labels(with_background(to_native(logits, shape, resize))[0])
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 
 from naslora_core.adapters import Adapted, save_adapter
-from naslora_core.errors import UserError
-from naslora_core.files import Lock, append, make_folder, not_read, read, write_atomic
+from naslora_core.errors import UserError, fault
+from naslora_core.files import append, hold, make_folder, not_read, read, write_atomic
 
 FORMAT = 2  # of run.json; 1 held settings as Python's repr
 OURS = ("state.pt", "events.jsonl", "best.safetensors", "last.safetensors", "genotype.json")
 LEAST_SHARE = 20  # a state that took a second to save is next saved 20 s later at the soonest
+ANEW = "choose another `out`, or delete the folder to begin anew"
 
 
 class RunFolder:
@@ -60,29 +61,23 @@ class RunFolder:
     def _begin(self, settings: dict, defaults: dict) -> None:
         """Begin the folder, or refuse one that another run began."""
         file = make_folder(self.path) / "run.json"
-        self._lock = Lock(self.path / ".lock")
-        if file.exists():
-            return self._check_same(_read_json(file), settings, defaults)
-        if found := [name for name in OURS if (self.path / name).exists()]:
-            raise UserError(
-                f"{self.path} holds {', '.join(found)} and no run.json that says of which run; "
-                "choose another `out`, or move these files away."
+        self._lock = hold(self.path / ".lock")
+        if not file.exists():
+            if found := [name for name in OURS if (self.path / name).exists()]:
+                given = f"holds {', '.join(found)} and no run.json"
+                remedy = "choose another `out`, or move these files away"
+                raise fault(self.path, given, "one that says of which run they are", remedy)
+            digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+            return write_atomic(
+                file, json.dumps({"format": FORMAT, "id": digest} | settings, indent=1)
             )
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-        write_atomic(file, json.dumps({"format": FORMAT, "id": digest} | settings, indent=1))
-
-    def _check_same(self, found: dict, settings: dict, defaults: dict) -> None:
-        if found.get("format") != FORMAT:
-            raise UserError(
-                f"{self.path / 'run.json'} was written by another version of this package (format "
-                f"{found.get('format', 1)}, here {FORMAT}); choose another `out`, or delete the "
-                "folder to begin anew."
-            )
+        found = _read_json(file)
+        if (version := found.get("format", 1)) != FORMAT:
+            given = f"was written by another version of this package (format {version})"
+            raise fault(file, given, f"format {FORMAT}", ANEW)
         if changed := differences(found, settings, defaults):
-            raise UserError(
-                f"{self.path} holds a run with {', '.join(changed)}; start it as it was, choose "
-                "another `out`, or delete the folder to begin anew."
-            )
+            given = f"holds a run with {', '.join(changed)}"
+            raise fault(self.path, given, "the same settings", f"start it as it was, {ANEW}")
 
     def restore(self, run) -> None:
         """Put a saved state back into `run`, if there is one; else it begins with an empty log.
@@ -93,17 +88,14 @@ class RunFolder:
             return
         file, log = self.path / "state.pt", self.path / "events.jsonl"
         if file.exists():
-            state = _read_state(file)
-            if state.get("run") != self.run_id:
-                raise _damaged(file, "it is the state of another run")
-            _load(run, state, file)
+            _load(run, file, self.run_id)
         lines = read(log).decode(errors="replace").splitlines()[: run.step] if log.exists() else []
+        if len(lines) < run.step:
+            raise _damaged(log, f"it has {len(lines)} steps, the state {run.step}")
         try:
             run.history = [json.loads(line) for line in lines]
         except ValueError as error:
             raise _damaged(log, error) from error
-        if len(lines) < run.step:
-            raise _damaged(log, f"it has {len(lines)} steps, the state {run.step}")
         if self._writes:
             write_atomic(log, "".join(line + "\n" for line in lines))
 
@@ -114,10 +106,9 @@ class RunFolder:
         if best:
             self._save_adapter(run.model, "best")
         append(self.path / "events.jsonl", json.dumps(event) + "\n")
-        since = time.monotonic() - self._saved
-        if self.save_every == 0 or (
-            since > max(self.save_every, LEAST_SHARE * self._cost) and self._done()
-        ):
+        due = time.monotonic() - self._saved > max(self.save_every, LEAST_SHARE * self._cost)
+        done = self._pending is None or self._pending.done()
+        if self.save_every == 0 or (due and done):
             self._save_state(run)
 
     def finish(self, run) -> None:
@@ -134,26 +125,21 @@ class RunFolder:
             self._lock.release()
             self._lock = None
 
-    def _done(self) -> bool:
-        return self._pending is None or self._pending.done()
-
     def _save_state(self, run) -> None:
         """Copy the state now, write it beside the next steps; an error of the last one is raised
         here."""
         if self._pending:
             self._pending.result()
         self._saved = time.monotonic()
-        state = _on_cpu(
-            {
-                "run": self.run_id,
-                "tensors": run.tensors(),
-                "best": run.best,
-                "optimiser": run.optimiser.state_dict(),
-                "precision": run.fabric.strategy.precision.state_dict(),
-                "step": run.step,
-            }
-        )
-        self._pending: Future = self._thread.submit(self._write_state, state)
+        state = {
+            "run": self.run_id,
+            "tensors": run.tensors(),
+            "best": run.best,
+            "optimiser": run.optimiser.state_dict(),
+            "precision": run.fabric.strategy.precision.state_dict(),
+            "step": run.step,
+        }
+        self._pending: Future = self._thread.submit(self._write_state, _on_cpu(state))
 
     def _write_state(self, state: dict) -> None:
         write_atomic(self.path / "state.pt", lambda file: torch.save(state, file))
@@ -168,36 +154,33 @@ def differences(found: dict, wanted: dict, defaults: dict) -> list[str]:
     """Which settings differ, with both values; one that an older file lacks has its default."""
     changed = []
     for name, new in wanted.items():
-        old, usual = found.get(name, defaults.get(name)), defaults.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            if differences(old, new, usual if isinstance(usual, dict) else {}):
-                changed.append(f"another {name}")
-        elif _is_list_of_dicts(old) and _is_list_of_dicts(new) and len(old) == len(new):
-            pairs = zip(old, new, strict=True)
-            if any(differences(a, b, usual or {}) for a, b in pairs):
-                changed.append(f"another {name}")
-        elif old != new:
+        usual = defaults.get(name)
+        old = found.get(name, usual)
+        if _filled(old, usual) != _filled(new, usual):
             changed.append(_sentence(name, old, new))
     return changed
 
 
-def _is_list_of_dicts(value) -> bool:
-    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+def _filled(value, usual):
+    """A setting with its defaults wherever it has dicts, itself or as parts of a list."""
+    if isinstance(value, list):
+        return [_filled(one, usual) for one in value]
+    if isinstance(value, dict) and isinstance(usual, dict):
+        return {key: _filled(one, usual.get(key)) for key, one in (usual | value).items()}
+    return value
 
 
 def _sentence(name: str, old, new) -> str:
     """A setting's two values, or its name alone where they are long or mean nothing."""
     if name == "content":
         return "other pictures or masks"
-    values = f"{name} {old}, not {new}"
-    return values if len(values) < 60 else f"another {name}"
+    values, nested = f"{name} {old}, not {new}", isinstance(old, dict) and isinstance(new, dict)
+    return f"another {name}" if nested or len(values) >= 60 else values
 
 
 def _damaged(file: Path, why) -> UserError:
-    return UserError(
-        f"{file} is damaged ({why}); the run cannot go on from it: delete {file.parent} to begin "
-        "anew, or choose another `out`."
-    )
+    remedy = f"delete {file.parent} to begin anew, or choose another `out`"
+    return fault(file, f"is damaged ({why})", "one that the run can go on from", remedy)
 
 
 def _read_json(file: Path) -> dict:
@@ -211,26 +194,24 @@ def _read_json(file: Path) -> dict:
     return found
 
 
-def _read_state(file: Path) -> dict:
+def _load(run, file: Path, run_id: str) -> None:
+    """Put the state of a file into the run; UserError for one that is damaged or another run's."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch warns of in a torn file
             state = torch.load(file, weights_only=True, map_location="cpu")
-        return state if isinstance(state, dict) else {}
+        same = state.get("run") == run_id
+        if same:
+            run.load_tensors(state["tensors"])
+            run.optimiser.load_state_dict(state["optimiser"])
+            run.fabric.strategy.precision.load_state_dict(state["precision"])
+            run.step, run.best = state["step"], state["best"]
     except (PermissionError, FileNotFoundError) as error:
         raise not_read(file, error) from error
     except Exception as error:  # a torn file fails in many ways
-        raise _damaged(file, str(error).partition("\n")[0] or type(error).__name__) from error
-
-
-def _load(run, state: dict, file: Path) -> None:
-    try:
-        run.load_tensors(state["tensors"])
-        run.optimiser.load_state_dict(state["optimiser"])
-        run.fabric.strategy.precision.load_state_dict(state["precision"])
-        run.step, run.best = state["step"], state["best"]
-    except (KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise _damaged(file, f"{type(error).__name__}: {error}") from error
+        raise _damaged(file, f"{type(error).__name__}: {error}".partition("\n")[0]) from error
+    if not same:
+        raise _damaged(file, "it is the state of another run")
 
 
 def _on_cpu(value):

@@ -25,7 +25,7 @@ PROCESSOR = option("--device", default="cpu", metavar="NAME", help="cpu or cuda"
 def bench(arguments):
     """Time every method's step and inference beside LoRA's, and folded encoders beside vanilla."""
     from naslora_core.errors import known
-    from naslora_core.training.distributed import known_device
+    from naslora_core.training.devices import known_device
     from naslora_workbook.research.benchmarks import method_costs as costs
     from naslora_workbook.research.methods import METHODS
 
@@ -53,7 +53,7 @@ def bench(arguments):
 )
 def overhead(arguments):
     """Measure what convolving adapters add to LoRA's step, and how much of it NAS-LoRA removes."""
-    from naslora_core.training.distributed import known_device
+    from naslora_core.training.devices import known_device
     from naslora_workbook.research.benchmarks import method_costs as costs
 
     device, rows = str(known_device(arguments.device)), {}

@@ -40,7 +40,7 @@ def keep_rows(out: str | None, record: dict, device) -> None:
 def table(arguments):
     """Print what a SAM reaches with a box and a click, beside trivial answers and the ceiling."""
     from naslora_core.sam import load_sam
-    from naslora_core.training.distributed import known_device
+    from naslora_core.training.devices import known_device
     from naslora_workbook.research.base_table import named_cases, score
 
     a, rows = arguments, {}
@@ -87,7 +87,7 @@ def compare(arguments):
     """Train methods at equal passes, paired by seed, and print Dice and IoU. Goes on if killed."""
     from naslora_core.data import open_data
     from naslora_core.sam import load_sam
-    from naslora_core.training.distributed import known_device
+    from naslora_core.training.devices import known_device
     from naslora_workbook.lessons.profiles import profile
     from naslora_workbook.research import compare as comparison
     from naslora_workbook.research.learning_rate_selection import best_rates
@@ -115,7 +115,7 @@ def compare(arguments):
 def protocol(arguments):
     """Run what is missing of the registered comparison, then judge it. Goes on if killed."""
     from naslora_core.sam import load_sam
-    from naslora_core.training.distributed import known_device
+    from naslora_core.training.devices import known_device
     from naslora_workbook.research import preregistration as registry
     from naslora_workbook.research.provenance import command_line
 
@@ -170,7 +170,7 @@ def planted(arguments):
 def pretrain(arguments):
     """Train sam_nano on procedural scenes, going on from its state or the latest weights."""
     from naslora_core.errors import UserError
-    from naslora_core.training.distributed import known_device
+    from naslora_core.training.devices import known_device
     from naslora_workbook.research.pretraining import pretrain, publish
     from naslora_workbook.research.pretraining.leg import Leg
     from naslora_workbook.research.provenance import command_line

@@ -24,7 +24,7 @@ from naslora_core.training.ceilings import grid_of, mask_side, mean_ceiling, shr
 from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
 from naslora_core.training.evaluation import Scores, evaluate
 from naslora_core.training.fitting import fit
-from naslora_core.training.memory import peak_mb
+from naslora_core.training.devices import peak_mb
 from naslora_workbook.research.learning_rate_selection import rate_of
 from naslora_workbook.research.methods import METHODS, OPERATOR_SETS
 from naslora_workbook.research.provenance import provenance

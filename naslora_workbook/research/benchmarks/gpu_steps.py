@@ -29,7 +29,7 @@ from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import fuse
 from naslora_core.sam.checkpoints import BUILDERS
-from naslora_core.training.distributed import known_device
+from naslora_core.training.devices import known_device
 from naslora_core.training.fitting import fit
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_workbook.research.benchmarks.measurement import (

@@ -1,13 +1,15 @@
 """S-measure, weighted F and mean E-measure: what polyps and camouflage are judged by.
 
 They take probabilities `H W` in 0..1 and a boolean truth `H W`, at the image's own size, and give
-a number, higher is better. Probabilities are taken as they are; tools of the field stretch every
-image to 0..1 first, which flatters a model that is nowhere sure. Two empty masks score what each
-docstring says.
+a number, higher is better. Importing this file enters them in `evaluation.METRICS`. Probabilities
+are taken as they are; tools of the field stretch every image to 0..1 first, which flatters a model
+that is nowhere sure. Two empty masks score what each docstring says.
 """
 
 import numpy as np
 from scipy import ndimage
+
+from naslora_core.training.evaluation import METRICS, Metric
 
 EPS = np.spacing(1)  # as the published code has it, so that numbers agree to the last digits
 LEVELS = 256  # of the E-measure's thresholds
@@ -101,3 +103,7 @@ def _at_least(levels: np.ndarray) -> np.ndarray:
 
 def _alignment(a: np.ndarray, b: float) -> np.ndarray:
     return (2 * a * b / (a**2 + b**2 + EPS) + 1) ** 2 / 4
+
+
+for _score in (s_measure, weighted_f, e_measure):
+    METRICS[_score.__name__] = Metric(_score, "pictures")
