@@ -178,10 +178,10 @@ def test_another_thread_may_not_begin_the_same_run(sam, tmp_path):
 
 
 def test_another_process_may_not_hold_the_lock_and_a_killed_one_leaves_it(tmp_path):
-    hold = "import sys, time; from pathlib import Path; from naslora_core.files import hold\n"
-    hold += "lock = hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    code = "import sys, time; from pathlib import Path; from naslora_core.files import hold\n"
+    code += "lock = hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     process = subprocess.Popen(
-        [sys.executable, "-c", hold, str(tmp_path / "lock")], stdout=subprocess.PIPE,
+        [sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
     )  # fmt: skip
     assert process.stdout.readline().strip() == b"held"

@@ -72,7 +72,8 @@ class Help(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         told, value = action.help or "", action.default
-        if not told or "default" in told or value in (None, False, argparse.SUPPRESS, []):
+        none = value is False or value in (None, argparse.SUPPRESS, [])
+        if not told or "default" in told or none:
             return told
         value = " ".join(map(str, value)) if isinstance(value, list) else value
         return f"{told} (default: {value})"

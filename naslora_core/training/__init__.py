@@ -1,4 +1,4 @@
-"""Losses, metrics, the stage-wise trainer, evaluation, and the pre-training of the small model."""
+"""Train an adapted SAM, predict with it, and score its masks."""
 
 from naslora_core.training.evaluation import Scores, evaluate, score_masks
 from naslora_core.training.fitting import FitResult, fit
