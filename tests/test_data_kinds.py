@@ -280,7 +280,7 @@ def test_a_whole_tiff_of_other_bands_is_told_what_it_is(tmp_path, bands, bits, k
     root = make(tmp_path, 4)
     (root / "images/p1.png").unlink()
     tiff(root / "images/p1.tif", bands, bits, kind)
-    refused(folder, root, "p1.tif", "RGBA in 8 bits", "other bands")
+    refused(folder, root, "p1.tif", f"{bands} band(s) of {bits} bits")
 
 
 @pytest.mark.parametrize("side", [15_000, 30_000])

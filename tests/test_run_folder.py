@@ -17,7 +17,7 @@ from tiny import tiny_data
 
 from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.errors import UserError
-from naslora_core.files import append, write_atomic
+from naslora_core.files import append, hold, write_atomic
 from naslora_core.sam import build_nano
 from naslora_core.search.schedule import weights_only
 from naslora_core.training import run_folder

@@ -53,10 +53,9 @@ def _logging(kind: str | None, out: Path) -> Callable[[dict], None] | None:
         every = {"flush_logs_every_n_steps": 1} if kind == "csv" else {}
         logger = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}[kind](out, kind, **every)
     except ModuleNotFoundError as error:
-        raise UserError(
-            "--log tensorboard needs TensorBoard, which is not installed; run: python -m pip "
-            "install tensorboard, or take --log csv."
-        ) from error
+        remedy = "run: python -m pip install tensorboard, or take --log csv"
+        given = "needs TensorBoard, which is not installed"
+        raise fault("--log tensorboard", given, "it", remedy) from error
 
     def log(event: dict) -> None:
         numbers = {k: v for k, v in event.items() if isinstance(v, int | float) and k != "step"}

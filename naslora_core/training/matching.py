@@ -12,10 +12,10 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from naslora_core.data.dataset import IGNORE
+from naslora_core.training.losses import CERTAIN, soft_dice
 
 CLASS, MASK, DICE = 10.0, 5.0, 5.0  # weights of the loss
 CLASS_COST = 2.0  # of a class in the assignment, as Mask2Former has it; masks and Dice as above
-CERTAIN = -30.0  # a logit whose sigmoid is 0 in float32
 NOTHING = 0.1  # weight of the class "nothing" (DETR)
 
 
@@ -71,8 +71,3 @@ def _cheapest(image: int, cost: np.ndarray, present: np.ndarray) -> np.ndarray:
     """Rows image, token, class of one image's cheapest pairs, `3 M`."""
     token, column = linear_sum_assignment(cost[:, present])
     return np.stack([np.full_like(token, image), token, np.flatnonzero(present)[column]])
-
-
-def soft_dice(p: Tensor, truth: Tensor, over: tuple[int, ...]) -> Tensor:
-    """Soft Dice of probabilities and truth over some dimensions, 1 where both are empty."""
-    return (2 * (p * truth).sum(over) + 1) / (p.sum(over) + truth.sum(over) + 1)
