@@ -42,7 +42,7 @@ def test_no_worst_image_is_named_where_none_is_asked_for(root, tmp_path, capsys)
 
 
 def test_the_worst_are_named_worst_first(root, tmp_path, capsys, monkeypatch):
-    def score(model, samples, *_):
+    def score(model, samples, *_, **__):
         """Nothing of the second image, half of the first, all of the others."""
         masks = [s.mask for s in samples]
         rows = np.flatnonzero(masks[0].any(1))

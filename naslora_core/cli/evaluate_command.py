@@ -32,7 +32,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     data = data if prompt else as_trained(data, model)
     samples, out = getattr(data, a.split), make_folder(a.out) if a.out else None
     how = prompt, len(data.classes), a.metrics, a.batch
-    scores = score(model.to(known_device(a.device)), samples, *how)
+    scores = score(model.to(known_device(a.device)), samples, *how, keep_masks=False)
     _tell(scores, data, a.split, len(samples))
     grid = grid_of(model)
     print(
