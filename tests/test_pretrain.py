@@ -10,10 +10,6 @@ from own import call
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.sam.checkpoints import read_state
-<<<<<<< HEAD
-=======
-from naslora_core.training.devices import single_process
->>>>>>> 6b8ff52 (Score validations without keeping masks, and name the images that moved alpha)
 from naslora_workbook.cli import build_parser
 from naslora_workbook.research.pretraining import pretrain, publish
 from naslora_workbook.research.pretraining.leg import Examples, Leg, batches, learning_rate

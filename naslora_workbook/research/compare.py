@@ -21,10 +21,10 @@ from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam.checkpoints import base_of
 from naslora_core.training.ceilings import grid_of, mask_side, mean_ceiling, shrunk_iou
+from naslora_core.training.devices import peak_mb
 from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
 from naslora_core.training.evaluation import Scores, evaluate
 from naslora_core.training.fitting import fit
-from naslora_core.training.devices import peak_mb
 from naslora_workbook.research.learning_rate_selection import rate_of
 from naslora_workbook.research.methods import METHODS, OPERATOR_SETS
 from naslora_workbook.research.provenance import provenance

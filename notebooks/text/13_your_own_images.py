@@ -85,6 +85,15 @@ from naslora_workbook.lessons.headline import record
 from naslora_workbook.results.labels import LABELS
 
 # %%
+from naslora_core.data import Sample, to_batch
+from naslora_core.data.image_io import read_image
+from naslora_core.errors import UserError
+from naslora_core.sam import Segmenter
+from naslora_core.sam.checkpointing import checkpointed
+from naslora_core.training.ceilings import ceiling, grid_of
+from naslora_core.training.evaluation import score_masks
+
+# %%
 from naslora_core import (
     DecoderOnly,
     EarlyStopping,
@@ -101,15 +110,6 @@ from naslora_core import (
     open_model,
     predict,
 )
-
-# %%
-from naslora_core.data import Sample, to_batch
-from naslora_core.data.image_io import read_image
-from naslora_core.errors import UserError
-from naslora_core.sam import Segmenter
-from naslora_core.sam.checkpointing import checkpointed
-from naslora_core.training.ceilings import ceiling, grid_of
-from naslora_core.training.evaluation import score_masks
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_core.training.metrics import global_dice
 from naslora_core.training.prediction import predict_image

@@ -23,10 +23,6 @@ from torch.optim import AdamW, Optimizer
 from naslora_core.errors import UserError
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam.sam_nano import build_nano
-<<<<<<< HEAD
-=======
-from naslora_core.training.devices import average_gradients, single_process
->>>>>>> 6b8ff52 (Score validations without keeping masks, and name the images that moved alpha)
 from naslora_workbook.research.base_table import scene_cases, score
 from naslora_workbook.research.pretraining.leg import Leg, batches, learning_rate
 from naslora_workbook.research.pretraining.loss import step_loss
