@@ -76,8 +76,8 @@ class RunFolder:
             given = f"was written by another version of this package (format {version})"
             raise fault(file, given, f"format {FORMAT}", ANEW)
         if changed := differences(found, settings, defaults):
-            given = f"holds a run with {', '.join(changed)}"
-            raise fault(self.path, given, "the same settings", f"start it as it was, {ANEW}")
+            given = f"{self.path} holds a run with {', '.join(changed)}"
+            raise UserError(f"{given}; start it as it was, {ANEW}.")
 
     def restore(self, run) -> None:
         """Put a saved state back into `run`, if there is one; else it begins with an empty log.
