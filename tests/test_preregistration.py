@@ -136,15 +136,13 @@ def test_every_cell_is_compared_as_registered(file, sam, tmp_path, monkeypatch):
     commit(file)
     protocol, cells = registry.read(file), [("camouflage", 1), ("vessel", 0)]
     registry.run(protocol, sam, "a command", cells, path=file, out=tmp_path / "out")
-    registry.run(protocol, sam, "", cells[:1], ["lora"], path=file, out=tmp_path / "out")
     rates, facts = registry._rates(protocol), {"protocol": protocol.digest}
-    assert opened == [(n, profile("laptop")) for n in ("camouflage", "vessel", "camouflage")]
+    assert opened == [(n, profile("laptop")) for n in ("camouflage", "vessel")]
     assert rates.keys() >= set(protocol.methods) and protocol.setting == Setting(2, 2)
     out, setting, both = tmp_path / "out", protocol.setting, ("decoder_only", "lora")
     assert ran == [
         (sam, "camouflage", both, [1], out, setting, "a command", rates, facts, []),
         (sam, "vessel", both, [0], out, setting, "a command", rates, facts, []),
-        (sam, "camouflage", ["lora"], [1], out, setting, "", rates, facts, []),
     ]
 
 
