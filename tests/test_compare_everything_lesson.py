@@ -1,16 +1,10 @@
 """Lesson 12: its figures say what was put in, its checks tell the faults that they hunt."""
 
-from itertools import combinations
-
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 from lessons import LESSONS, exercises, read
-from matplotlib.text import Text
 
-from naslora_workbook.figures import ledger, registered
-from naslora_workbook.figures.ledger import beside
-from naslora_workbook.figures.theme import canvas
+from naslora_workbook.figures import evidence, ledger, registered
 from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.lesson_12 import counted, reported, runs
 from naslora_workbook.research.benchmarks.method_costs import parameters
@@ -75,37 +69,16 @@ def test_intervals_above_are_counted():
     assert "better than LoRA: 1 of 2 on polyp" in picture.alt
 
 
-def test_the_live_scatter_is_a_plotly_figure_with_a_picture_beside_it():
-    prices = {"decoder-only": {"numbers": 0, "step": 0.4}, "LoRA": {"numbers": 15360, "step": 1.0}}
-    scores = {"polyp": {"decoder-only": 0.2, "LoRA": 0.5}}
-    front = {"polyp": ["LoRA", "decoder-only"]}
-    live = ledger.bargains(prices, scores, front, {"polyp": {"U-Net": 0.4}})
-    figure = go.Figure(live._repr_mimebundle_()[ledger.PLOTLY])
-    assert list(figure.data[0].x) == [ledger.NONE_AT, 15360]
-    assert [b.label for b in figure.layout.updatemenus[0].buttons] == ["numbers", "step"]
-    assert live._repr_png_()[1]["alt"].startswith("Methods that no other")
-
-
-def test_names_beside_points_cover_nothing():
-    figure, ((ax,),) = canvas(height=3)
-    ax.set(xlim=(0, 1), ylim=(0, 1))
-    ax.plot([0.2, 0.8], [0.5, 0.5])
-    beside(ax, {f"name {i}": (0.5 + 0.01 * i, 0.5 + 0.02 * i) for i in range(6)}, bold=["name 2"])
-    figure.draw_without_rendering()
-    boxes = [Text.get_window_extent(t) for t in ax.texts]  # without the joining line
-    assert len(boxes) == 6 and not any(a.overlaps(b) for a, b in combinations(boxes, 2))
-    line = ax.lines[0].get_path().transformed(ax.transData)
-    assert not any(line.intersects_bbox(box, filled=False) for box in boxes)
-
-
-def test_rates_say_what_they_were_given():
-    tried = {"LoRA": {0.003: 0.5, 0.01: 0.0}, "LST": {0.003: 0.1}}
-    assert ledger.rates(tried, "a title").alt.startswith("a title")
-
-
 def test_the_registered_leads_are_drawn_and_told():
     row = {"all": Interval(0.1, 0.0, 0.2), "test": Interval(0.2, 0.1, 0.3)}
     row |= {"polyp": Interval(0.0, -0.1, 0.1), "vessel": Interval(0.2, 0.1, 0.3)}
     picture = registered.leads({"LoRA": row}, {"a": True, "b": False}, ("vessel",), "LoRA")
     assert picture.alt.startswith("1 of 2 claims of the goal hold. NAS-LoRA minus each rival")
     assert "LoRA +0.100 (+0.000 to +0.200), test domains +0.200" in picture.alt
+
+
+def test_differences_name_what_excludes_zero_and_curves_their_means():
+    rows = {"a": Interval(0.2, 0.1, 0.3), "b": Interval(0.0, -0.1, 0.1)}
+    assert evidence.differences(rows, "IoU").alt.startswith("a: better. a +0.200")
+    alt = evidence.over({"LoRA": {4: [0.1, 0.3], 256: [0.6]}}, "images", "More is better").alt
+    assert alt == "More is better. Means: LoRA: 0.200 at 4, 0.600 at 256."
