@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,6 +177,19 @@ def test_a_picture_that_may_not_be_read_is_told_so(tmp_path, monkeypatch, part):
 
     monkeypatch.setattr(Image, "open", refusing)
     assert "export it again" not in refused(folder, root, "p3.png cannot be read (Permission")
+
+
+def test_a_split_file_that_may_not_be_read_is_not_called_malformed(tmp_path, monkeypatch):
+    root, reading = make(tmp_path), Path.read_bytes
+    (root / "split.json").write_text("{}")
+
+    def refusing(file):
+        if file.name == "split.json":
+            raise PermissionError(13, "Permission denied", str(file))
+        return reading(file)
+
+    monkeypatch.setattr(Path, "read_bytes", refusing)
+    assert "malformed" not in refused(folder, root, "split.json cannot be read (Permission")
 
 
 @pytest.mark.parametrize("side", [8, 8193, 100_000, "128"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -9,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from naslora_core.errors import UserError
-from naslora_core.files import kind_of, write_atomic
+from naslora_core.files import kind_of, not_read, write_atomic
 from naslora_core.sam.checkpoints import raw
 
 
@@ -58,6 +59,8 @@ def describe(path: str | Path, *formats: str) -> dict[str, str]:
         with safe_open(path, "pt") as file:
             facts = file.metadata() or {}
     except (OSError, SafetensorError) as error:
+        if not os.access(path, os.R_OK):
+            raise not_read(path, PermissionError(13, "Permission denied")) from error
         raise UserError(
             f"{path} is {kind_of(path)} and does not read as one of ours ({error}); expected an "
             "adapter (`fit` leaves best.safetensors in its --out folder) or a folded model, whole."

@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 
 from naslora_core.data.listing import alike, composed, spelling
 from naslora_core.errors import fault, some
+from naslora_core.files import read
 
 Splits = dict[str, list[str]]
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
@@ -107,12 +108,13 @@ def read_splits(file: Path, names: Collection[str]) -> Splits | None:
     """
     if not file.exists():
         return None
+    held = read(file)
     try:
-        found = json.loads(file.read_text(encoding="utf-8-sig"))
+        found = json.loads(held.decode("utf-8-sig"))
         splits = {s: found[s] for s in SHARES}
         if not all(isinstance(ids, list) for ids in splits.values()):
             raise TypeError("a split is not a list")
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         remedy = "correct it, or delete it for a split by hash"
         raise fault(file, f"is malformed ({error!r:.90})", LISTS, remedy) from error
     known, spelt = {composed(name): name for name in names}, alike(names)

@@ -17,7 +17,7 @@ from naslora_workbook.publishing import result_tables as results
 from naslora_workbook.publishing.environment import ROOT
 from naslora_workbook.publishing.findings import findings
 from naslora_workbook.publishing.lesson import Lesson, lessons
-from naslora_workbook.publishing.own_image_tables import TABLES
+from naslora_workbook.publishing.loading_table import loading_table
 from naslora_workbook.results.records import measured
 
 RESULTS_PAGE = "naslora_workbook/results/README.md"
@@ -33,7 +33,7 @@ RESULTS: dict[str, Callable[[], str]] = {
     "photographs": results.photograph_table,
     "domains": registered.domains_table,
     "scale": costs.scale_table,
-    **TABLES,
+    "loading": loading_table,
 }
 PAGES = {
     "README.md": "notebooks/",
