@@ -672,7 +672,6 @@ Rows(table)
 # next to zero. The plain start is worse on polyp. `bilevel` is worse on both domains; its weights get half of
 # the steps, so this is not the order alone. For all others three seeds cannot tell. No margin was
 # registered, so nothing is called equal: with alpha frozen the difference is between -.013 and +.004.
-# Lesson 12 asks the same on eight domains.
 
 # %% [markdown]
 # ## Symptoms
@@ -762,12 +761,10 @@ record(
 # - The test of evidence is to permute the labels: a winner that stays was not chosen by the labels.
 # - Recorded, skip wins 23 of 36 blocks at rate .001 and `none` 20 of 36 at .003 (three seeds, two
 #   domains). The winner follows the volume that training wants; a gain of its own does not replace it.
-# - Orders, starts and places are compared by three seeds on two domains; for most, that cannot tell.
 
 # %% [markdown]
 # ## In practice
 # - Run two seeds, and one with permuted masks, before you read any genotype.
-# - A search that equals uniform alpha is no failure: the mixture, one cheap kernel, may be what helps.
 # - To give alpha better gradients raise the steps first, then the batch, the rate last.
 #
 # **Try it on your own data:** set `DATA` to a folder with `images/` and `masks/`; or set `ALPHA_LR` to
