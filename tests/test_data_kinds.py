@@ -33,6 +33,7 @@ from naslora_core.data import (
     Dataset,
     Sample,
     Split,
+    check,
     check_samples,
     coco,
     content,
@@ -92,7 +93,7 @@ def test_masks_are_renumbered_as_the_model_numbers_them_and_ignored_pixels_stay(
     assert changed.classes == ("crop", "weed") and sample.mask[5, 8] == 1
 
 
-# --- COCO: background, parents, crowds ---
+# --- COCO: background, parents, crowds, covered objects ---
 
 
 @pytest.mark.parametrize("name", ["Background", "__background__"])
@@ -131,6 +132,19 @@ def test_objects_that_a_brush_wrote_as_crowds_are_drawn(tmp_path, packed):
     found = coco(write_coco(make(tmp_path), data))
     assert noted(found, "4 object(s)", "iscrowd")
     assert all(np.array_equal(one.mask, square(1)) for one in every(found).values())
+
+
+@pytest.mark.parametrize("images", [1, 10])
+def test_objects_that_later_ones_cover_are_named(tmp_path, images):
+    data = instances()
+    whole = [annotation(60 + i, 100 + i, 9, box(0, 0, 40, 24)) for i in range(images)]
+    report = check(write_coco(make(tmp_path), data | {"annotations": data["annotations"] + whole}),
+                   progress=False)  # fmt: skip
+    assert any(f"{images} object(s) of class crop" in note for note in report.notes)
+    part = [annotation(60, 100, 9, box(8, 0, 40, 24))]
+    report = check(write_coco(tmp_path, data | {"annotations": data["annotations"] + part}),
+                   progress=False)  # fmt: skip
+    assert not any("covered" in note for note in report.notes)
 
 
 # --- masks: lossy files, ignored pixels, the alpha channel, blurred edges ---

@@ -55,6 +55,8 @@ def test_evaluate_prints_means_and_keeps_a_row_an_image(images, trained, tmp_pat
     mean = np.mean([float(r["dice"]) for r in rows])
     assert f"{mean:.3f}  mean of images" in said and "worst: square" in said
     assert rows[0].keys() == {"image", "dice", "iou", "mae"}
+    with Image.open(tmp_path / "scores" / "worst.png") as picture:
+        assert picture.width >= 256
     call("evaluate", images, "sam_nano", "--split", "val")
     assert "over all pixels" in capsys.readouterr().out
 

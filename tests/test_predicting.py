@@ -11,7 +11,7 @@ from PIL import Image
 from tiny import tiny_data
 
 from naslora_core.adapters import DecoderOnly, adapt, save_adapter
-from naslora_core.cli import predict_command
+from naslora_core.cli import drawing, predict_command
 from naslora_core.cli.evaluate_command import as_trained
 from naslora_core.errors import UserError
 from naslora_core.sam import load_sam
@@ -59,12 +59,12 @@ def test_an_overlay_is_half_image_half_colour_and_takes_little_memory(classes):
     image = rng.integers(0, 256, (300, 400, 3), np.uint8)
     mask = rng.integers(0, classes + 1, (300, 400)).astype(np.uint8)
     tracemalloc.start()
-    over = predict_command.overlaid(image, mask)
+    over = drawing.overlaid(image, mask)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert np.array_equal(over[mask == 0], image[mask == 0]) and peak < 30 * mask.size
     for label in range(1, classes + 1):
-        colour = np.array(predict_command.COLOURS[(label - 1) % len(predict_command.COLOURS)])
+        colour = np.array(drawing.COLOURS[(label - 1) % len(drawing.COLOURS)])
         assert np.abs(over[mask == label] - (image[mask == label] + colour) / 2).max() <= 1
 
 

@@ -101,7 +101,7 @@ def fit(arguments):
     option("file", help="an adapter or a folded model; or sam_nano, vit_b, ... with true boxes"),
     option("--split", default="test", choices=("train", "val", "test"), help="that is scored"),
     option("--metrics", nargs="*", default=[], metavar="NAME", help="s_measure, e_measure, ..."),
-    option("--worst", type=whole, default=4, metavar="N", help="images that are named"),
+    option("--worst", type=whole, default=4, metavar="N", help="images that are named and drawn"),
     option("--batch", type=count, default=16, help="images held at once; with boxes, one"),
     DEVICE,
     BASE,

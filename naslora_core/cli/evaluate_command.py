@@ -7,8 +7,9 @@ import io
 import numpy as np
 
 from naslora_core.adapters.checkpoint import open_model
+from naslora_core.cli import drawing
 from naslora_core.cli.command import first_note
-from naslora_core.data import Dataset, open_data, with_classes
+from naslora_core.data import Dataset, Sample, open_data, with_classes
 from naslora_core.data.image_io import allow_large_pictures
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import load_sam
@@ -20,7 +21,7 @@ from naslora_core.training.evaluation import evaluate as score
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    """Print the scores of one split; with `out`, keep a row an image."""
+    """Print the scores of one split; with `out`, keep a row an image and the worst as pictures."""
     a = arguments
     prompt = "box" if a.file in BUILDERS else None
     model = load_sam(a.file, a.checkpoint) if prompt else open_model(a.file, a.checkpoint)
@@ -39,11 +40,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
         f"{mean_ceiling(samples, grid):>14.3f}  the best IoU that masks of {grid.side} x "
         f"{grid.side} could have (ceiling)"
     )
-    if len(order := np.argsort(scores.dice)[: a.worst]):
+    order = np.argsort(scores.dice)[: a.worst]
+    if len(order):
         print("worst: " + ", ".join(f"{scores.names[i]} {scores.dice[i]:.2f}" for i in order))
     if out:
         write_atomic(out / "scores.csv", _rows(scores))
         print(f"Wrote {out / 'scores.csv'}.")
+    if out and len(order):
+        write_atomic(out / "worst.png", _worst(model, [samples[int(i)] for i in order], *how[:2]))
+        print(f"Wrote {out / 'worst.png'}: the mask in colour, the border of the truth in yellow.")
 
 
 def as_trained(data: Dataset, model) -> Dataset:
@@ -63,6 +68,17 @@ def _tell(scores: Scores, data: Dataset, split: str, count: int) -> None:
     for name, value in scores.overall.items():
         more = ", the background a class" if name == "miou" else ""
         print(f"{name:>12}  {value:.3f}  over all pixels{more}")
+
+
+def _worst(model, samples: list[Sample], prompt: str | None, classes: int) -> bytes:
+    """A sheet of images, their masks drawn again, since the scoring keeps none."""
+    again = score(model, samples, prompt, classes)
+    shown = [
+        drawing.outlined(drawing.overlaid(sample.image, mask), sample.mask)
+        for sample, mask in zip(samples, again.masks, strict=True)
+    ]
+    captions = [f"{n}: Dice {d:.2f}" for n, d in zip(again.names, again.dice, strict=True)]
+    return drawing.png(drawing.sheet(shown, captions), "naslora evaluate")
 
 
 def _rows(scores: Scores) -> str:

@@ -1,7 +1,6 @@
 """What `naslora predict` does: masks of pictures, as PNG."""
 
 import argparse
-import io
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -9,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from tqdm.auto import tqdm
 
 from naslora_core.adapters.checkpoint import open_model
+from naslora_core.cli.drawing import overlaid, png
 from naslora_core.data.image_io import ENDINGS, allow_large_pictures, read_image
 from naslora_core.errors import UserError, fault, first, some
 from naslora_core.files import make_folder, write_atomic
@@ -20,7 +19,6 @@ from naslora_core.training.devices import known_device
 from naslora_core.training.prediction import predict_image
 
 SOFTWARE = "naslora_core predict"  # what our PNGs say of themselves: they alone are replaced
-COLOURS = ((30, 144, 255), (204, 121, 167), (0, 158, 115), (230, 159, 0))  # of class 1, 2, ...
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -60,20 +58,7 @@ def _write(model, image: np.ndarray, at: Path, a: argparse.Namespace) -> None:
 
 
 def _save(picture: np.ndarray, path: Path) -> None:
-    """Write a PNG that says which program wrote it."""
-    buffer, words = io.BytesIO(), PngInfo()
-    words.add_text("Software", SOFTWARE)
-    Image.fromarray(picture).save(buffer, "PNG", pnginfo=words)
-    write_atomic(path, buffer.getvalue())
-
-
-def overlaid(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image with its mask in colour, half and half, uint8 `H W 3`."""
-    over = image // 2
-    over[mask == 0] = image[mask == 0]
-    for label in range(1, int(mask.max()) + 1):
-        over[mask == label] += np.array(COLOURS[(label - 1) % len(COLOURS)], np.uint8) // 2
-    return over
+    write_atomic(path, png(picture, SOFTWARE))
 
 
 def _meaning(model) -> str:

@@ -49,10 +49,13 @@ def list_coco(
     split_file = file.with_name("split.json")
     splits = attempt(faults, file_splits, file, split_file, files, split_seed, groups)
     files = {name: found for name, found in files.items() if found.is_file()}
-    numbers = {category: number for number, category in enumerate(classes, 1)}
+    covered: dict[str, list[str]] = defaultdict(list)
 
     def read(name: str) -> np.ndarray:
-        return draw(file, entries[name], objects[entries[name]["id"]], numbers)
+        labels, hidden = draw(file, entries[name], objects[entries[name]["id"]], list(classes))
+        for category in hidden:
+            covered[classes[category]].append(name)
+        return labels
 
     return Listing(
         name=file.stem,
@@ -65,6 +68,7 @@ def list_coco(
         remedy="correct width and height in the json, or export it for upright images",
         classes=tuple(classes.values()),
         notes=tuple(notes),
+        covered=covered,
     )
 
 
@@ -172,22 +176,30 @@ def _place(folder: Path, paths: list[str]) -> Finder:
     return Finder(whole.pop()) if len(whole) == 1 else usual[0]
 
 
-def draw(file: Path, image: dict, objects: list[dict], numbers: Mapping[int, int]) -> np.ndarray:
-    """The label map `H W` uint8 of one image; later objects lie over earlier ones.
+def draw(
+    file: Path, image: dict, objects: list[dict], categories: list[int]
+) -> tuple[np.ndarray, list[int]]:
+    """The label map `H W` uint8 of one image (number n is the n-th category; later objects over
+    earlier ones), and the categories of objects that later ones cover whole.
 
-    numbers: of the classes by category. Raises UserError, naming the annotation, for a shape that
-    is malformed or outside the image.
+    Raises UserError, naming the annotation, for a shape that is malformed or outside the image.
     """
     from pycocotools.coco import COCO
 
     coco = COCO()
     coco.imgs = {image["id"]: image}
-    labels = np.zeros((image["height"], image["width"]), np.uint8)
-    for entry in objects:
+    above = np.zeros((image["height"], image["width"]), np.int32)  # the object on top, from 1
+    drawn = []
+    for number, entry in enumerate(objects, 1):
         check = _check_runs if isinstance(entry["segmentation"], dict) else _check_polygons
-        check(f"{file}: {entry['name']}", entry["segmentation"], *labels.shape)
-        labels[coco.annToMask(entry) > 0] = numbers[entry["category_id"]]
-    return labels
+        check(f"{file}: {entry['name']}", entry["segmentation"], *above.shape)
+        mask = coco.annToMask(entry).astype(bool)
+        above[mask] = number
+        drawn += [number] * bool(mask.any())
+    numbers = [0, *(categories.index(entry["category_id"]) + 1 for entry in objects)]
+    hidden = sorted(set(drawn) - set(np.unique(above).tolist()))
+    labels = np.array(numbers, np.uint8)[above]
+    return labels, [objects[number - 1]["category_id"] for number in hidden]
 
 
 def _check_polygons(name: str, polygons: list, height: int, width: int) -> None:

@@ -3,7 +3,7 @@
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import islice
@@ -23,7 +23,8 @@ class Listing:
     """images: the file of each name; masks: how a message names its mask; read: its values `H W`;
     splits: names; where: all masks, as a message names them; faults: found so far; remedy: for a
     mask of another size; classes: their names, or none where masks say it; notes: sentences for
-    every reader.
+    every reader; covered: class -> names of images in which later objects hide one of it, filled
+    while masks are read.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Listing:
     remedy: str = "save the mask at the image's size (nearest neighbour)"
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    covered: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def attempt(faults: list[UserError], function: Callable, *arguments):

@@ -146,8 +146,13 @@ def objects_counted(looks: Iterable[Look], classes: int) -> bool:
 
 
 def _on_classes(seen: Inspection) -> list[str]:
-    """Which classes no mask has, and which of the others none of train has."""
+    """Which classes are covered, which no mask has, and which of the others none of train has."""
     listing, notes, count = seen.listing, [], len(seen.classes)
+    for name, images in listing.covered.items():
+        notes.append(
+            f"{len(images)} object(s) of class {name} are covered whole by later ones "
+            f"({first(sorted(set(images)))}); list the smaller objects later in {listing.where}."
+        )
     everywhere = set().union(*map(seen.numbers, seen.looks))
     train = listing.splits["train"]
     learnt = set().union(*map(seen.numbers, train)) if train else everywhere
