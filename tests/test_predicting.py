@@ -11,7 +11,7 @@ from PIL import Image
 from tiny import tiny_data
 
 from naslora_core.adapters import DecoderOnly, adapt, save_adapter
-from naslora_core.cli import drawing, predict_command
+from naslora_core.cli import drawing
 from naslora_core.cli.evaluate_command import as_trained
 from naslora_core.errors import UserError
 from naslora_core.sam import load_sam
