@@ -14,7 +14,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,12 +28,13 @@ from naslora_workbook.lessons.exercises.lesson_09 import steadiness
 from naslora_workbook.research import operator_recovery as planted
 from naslora_workbook.research import recovery_in_sam as planted_sam
 from naslora_workbook.research.experiment_findings import FIELD, deaf, entropies
-from naslora_workbook.research.experiments import RESULTS, _origin
 from naslora_workbook.research.operator_recovery import PLANTS, Garden
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.research.recovery_in_sam import Bed, Tail
+from naslora_workbook.results.records import experiments, keep, recorded
 
 # noise is the inverse of the teacher's strength in the bare cell
+NAME = "experiment_power"  # of its records
 CELL = [  # 16 maps of 16 x 16 a step average much of it out
     {"noise": n, "steps": s} for s in (100, 300, 1000) for n in (0.1, 4.0, 40.0)
 ]
@@ -84,7 +84,7 @@ def _record(name: str, seed: int, place: str, answer: str, read, way: np.ndarray
     }  # fmt: skip
 
 
-def run(where: str, folder: Path, seeds: list[int]) -> None:
+def run(where: str, seeds: list[int]) -> None:
     """Every search of a grid that the packed results lack; they are added at once."""
     torch.set_num_threads(1)
     sam = load_sam() if where == "inside" else None
@@ -114,8 +114,7 @@ def _search(where, sam, samples, point: dict, name: str, seed: int) -> list[dict
 
 
 def packed() -> list[dict]:
-    path = RESULTS / "experiment_power.jsonl"
-    return [json.loads(line) for line in path.open()] if path.exists() else []
+    return recorded(NAME) if NAME in experiments() else []
 
 
 def _key(record: dict) -> tuple:
@@ -124,14 +123,8 @@ def _key(record: dict) -> tuple:
 
 def add(setting: dict, records: list[dict]) -> None:
     """Append records to the packed results, with where they were made."""
-    table = RESULTS / "provenance_experiments.json"
-    origins = json.loads(table.read_text()) if table.exists() else {}
-    made = _origin(origins, provenance(f"python -m {__spec__.name} {setting['where']}"))
-    table.write_text(json.dumps(origins, indent=1) + "\n")
-    with (RESULTS / "experiment_power.jsonl").open("a") as file:
-        for record in records:
-            line = {"setting": setting} | record | {"made": made}
-            file.write(json.dumps(line, separators=(",", ":")) + "\n")
+    made = provenance(f"python -m {__spec__.name} {setting['where']}")
+    keep(NAME, [{"setting": setting} | r | {"provenance": made} for r in records], add=True)
 
 
 def table() -> Iterator[str]:
@@ -168,4 +161,4 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=("cell", "inside", "table"))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     a = parser.parse_args()
-    print("\n".join(table())) if a.what == "table" else run(a.what, RESULTS, a.seeds)
+    print("\n".join(table())) if a.what == "table" else run(a.what, a.seeds)

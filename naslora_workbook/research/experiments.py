@@ -39,8 +39,8 @@ from naslora_workbook.research.methods import METHODS
 from naslora_workbook.research.preregistration import committed
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.research.variants import VARIANTS
+from naslora_workbook.results.records import RESULTS, experiments, keep, recorded
 
-RESULTS = Path(__file__).parents[1] / "results"
 IMAGES = {"train": 256, "val": 48, "test": 48}  # the laptop profile; an image is drawn when read
 BATCH = 8
 
@@ -66,9 +66,8 @@ def jobs(experiment: str) -> Iterator[Job]:
 
 def packed() -> dict[str, dict]:
     """Every run of all packed results, by name."""
-    lines = (line for path in RESULTS.glob("experiment_*.jsonl") for line in path.open())
-    found = (json.loads(line) for line in lines)
-    return {f"{r['domain']}-{r['arm']}-{r['seed']}": r for r in found if "arm" in r}
+    names = [name for name in experiments() if name.startswith("experiment_")]
+    return {_name(run): run for name in names for run in recorded(name) if "arm" in run}
 
 
 def made(folder: Path) -> dict[str, dict]:
@@ -211,7 +210,7 @@ def run_all(experiment: str, folder: Path, share: str, until: str, only: list[st
             return print(f"stopped at {until}", flush=True)
         if job.name in made(folder):
             continue
-        record = run(sam, job) | facts | {"made": provenance(command_line())}
+        record = run(sam, job) | facts | {"provenance": provenance(command_line())}
         make_folder(folder / experiment)
         write_atomic(folder / experiment / f"{job.name}.json", json.dumps(record) + "\n")
         print(f"{job.name:48} iou {record['iou']:.4f}  {record['seconds']:.0f} s", flush=True)
@@ -230,32 +229,17 @@ def command_line() -> str:
 
 
 def pack(experiment: str, folder: Path) -> None:
-    """One JSON line a run into the results, those packed before kept; provenance apart."""
-    path = RESULTS / f"experiment_{experiment}.jsonl"
-    table = RESULTS / "provenance_experiments.json"
-    origins = json.loads(table.read_text()) if table.exists() else {}
-    kept = [json.loads(line) for line in path.open()] if path.exists() else []
-    lines = {_name(r): r for r in kept}
-    for run_path in sorted((folder / experiment).glob("*.json")):
-        record = json.loads(run_path.read_text())
-        lines[_name(record)] = record | {"made": _origin(origins, record.pop("made"))}
-    text = "".join(json.dumps(lines[k], separators=(",", ":")) + "\n" for k in sorted(lines))
-    write_atomic(path, text)
-    write_atomic(table, json.dumps(origins, indent=1) + "\n")
-    print(f"{path.name}: {len(lines)} runs, {path.stat().st_size} bytes")
+    """One JSON line a run into the results; those packed before are kept."""
+    name = f"experiment_{experiment}"
+    fresh = [json.loads(p.read_text()) for p in sorted((folder / experiment).glob("*.json"))]
+    kept = recorded(name) if name in experiments() else []
+    runs = {_name(run): run for run in (*kept, *fresh)}
+    keep(name, [runs[key] for key in sorted(runs)])
+    print(f"{name}: {len(runs)} runs")
 
 
 def _name(record: dict) -> str:
     return "-".join(str(record[k]) for k in ("domain", "arm", "seed"))
-
-
-def _origin(origins: dict, made: dict) -> str:
-    """The id of a provenance in the table, entered where it is new."""
-    for key, known in origins.items():
-        if known == made:
-            return key
-    origins[key := f"e{len(origins)}"] = made
-    return key
 
 
 def main() -> None:

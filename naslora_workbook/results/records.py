@@ -26,7 +26,7 @@ def recorded(name: str, folder: Path = RESULTS) -> list[dict]:
 
     folder: where the files lie. UserError where nothing is recorded under this name.
     """
-    table = {line["id"]: line for line in _table(folder)} | _experiments_table(folder)
+    table = {line["id"]: line for line in _table(folder)}
     found = [_whole(line, table) for line in _lines(folder, name)]
     if not found:
         names = ", ".join(experiments(folder))
@@ -66,7 +66,7 @@ def keep(name: str, records: Sequence[Mapping], folder: Path = RESULTS, add: boo
     part = name.partition("/")[2]
     for record in (*old, *records):
         line = ({"part": part} if part else {}) | dict(record)
-        if "images" in line:
+        if isinstance(line.get("images"), Mapping):  # a number says how many were trained on
             line["scores"] = _put(arrays, name, line.pop("images"))
         given = line.pop("provenance")
         line["provenance"] = _id(given)
@@ -112,19 +112,13 @@ def _lines(folder: Path, name: str) -> list[dict]:
 
 def _whole(line: dict, table: Mapping[str, dict]) -> dict:
     """A line with its provenance in full."""
-    record = {k: v for k, v in line.items() if k not in ("part", "made")}
-    provenance = table[line["made"] if "made" in line else record.pop("provenance")]
+    record = {k: v for k, v in line.items() if k != "part"}
+    provenance = table[record.pop("provenance")]
     return record | {"provenance": {k: v for k, v in provenance.items() if k != "id"}}
 
 
 def _table(folder: Path) -> list[dict]:
     return _read_lines(folder / "provenance.jsonl")
-
-
-def _experiments_table(folder: Path) -> dict[str, dict]:
-    """Where the runs of `research.experiments` were made, which name it in `made`."""
-    path = folder / "provenance_experiments.json"
-    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _read_lines(path: Path) -> list[dict]:
