@@ -64,7 +64,7 @@ def test_every_option_reaches_what_it_is_for(asked, tmp_path):
             "lr": 3e-4, "seed": 5, "out": tmp_path, "progress": False, "precision": "bf16",
             "loss": "bce_dice", "accumulate": 3, "checkpointing": True,
             "early_stopping": EarlyStopping(9, 4), "augment": "full", "fabric": FABRIC,
-            "cache": "kept", "workers": 2, "genotype_images": 3,
+            "cache": "kept", "workers": 2, "genotype_images": 3, "on_event": None,
         },
     }  # fmt: skip
 

@@ -134,5 +134,5 @@ def test_an_image_may_show_more_classes_than_there_were_tokens():
 
 
 def test_an_unknown_head_is_refused_with_the_choices():
-    with pytest.raises(UserError, match="'many'.*plain or matched"):
+    with pytest.raises(UserError, match="'many'.*plain, matched"):
         adapt(small_sam(), LoRA(), head="many")
