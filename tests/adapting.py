@@ -60,7 +60,7 @@ def register_max_pool(monkeypatch):
     """An operator that no kernel can express, for the length of one test."""
     monkeypatch.setattr(registry, "REGISTRY", dict(registry.REGISTRY))
 
-    @operator("max_pool_3x3")
+    @operator("max_of_3x3")
     class MaxPool(Operator):
         side = 3
 

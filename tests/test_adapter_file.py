@@ -139,13 +139,13 @@ def test_a_description_with_a_fact_missing(sam, saved):
 
 def test_another_operator_set_is_refused(sam, tmp_path, monkeypatch):
     register_max_pool(monkeypatch)
-    model = adapt(sam, NASLoRA(rank=2, operators=("skip", "max_pool_3x3")))
+    model = adapt(sam, NASLoRA(rank=2, operators=("skip", "max_of_3x3")))
     path = save_adapter(model, tmp_path / "mine.safetensors")
     load_adapter(sam, path)
     with pytest.raises(UserError, match="are [0-9a-f]{12} here"):
         load_adapter(sam, rewritten(path, lambda facts, _: facts.update(operator_hash="0")))
     monkeypatch.undo()
-    with pytest.raises(UserError, match="max_pool_3x3"):
+    with pytest.raises(UserError, match="max_of_3x3"):
         load_adapter(sam, path)
 
 
@@ -224,12 +224,12 @@ def test_settings_that_a_file_does_not_name_take_their_defaults(sam, saved):
 def test_an_operator_defined_anew_is_refused(sam, tmp_path, monkeypatch):
     """The hash is of what an operator computes, not of its name."""
     register_max_pool(monkeypatch)
-    model = adapt(sam, NASLoRA(rank=2, blocks=(0,), operators=("skip", "max_pool_3x3")))
+    model = adapt(sam, NASLoRA(rank=2, blocks=(0,), operators=("skip", "max_of_3x3")))
     path = save_adapter(model, tmp_path / "mine.safetensors")
     monkeypatch.undo()
     monkeypatch.setattr(operator_registry, "REGISTRY", dict(operator_registry.REGISTRY))
 
-    @operator_registry.operator("max_pool_3x3")
+    @operator_registry.operator("max_of_3x3")
     class MaxPool(operator_registry.Operator):
         side = 5
 

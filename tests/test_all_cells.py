@@ -19,7 +19,7 @@ MODELS = {
     "q and v": NASLoRA(rank=2, linears=("q", "v")),
     "partial": NASPCLoRA(),
     "darts": NASLoRA(rank=2, operators="darts", blocks="late-2"),
-    "mixed": NASLoRA(rank=2, operators=("conv_3x3", "max_pool_3x3", "skip"), blocks="global"),
+    "mixed": NASLoRA(rank=2, operators=("conv_3x3", "max_of_3x3", "skip"), blocks="global"),
 }
 LARGEST_A_BLOCK, LARGEST_A_STEP = 12, 60
 

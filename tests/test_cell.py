@@ -155,14 +155,14 @@ def test_starts():
 def test_an_operator_without_a_kernel_runs_beside_the_mixed_kernel(monkeypatch):
     monkeypatch.setattr(registry, "REGISTRY", dict(REGISTRY))
 
-    @operator("max_pool_3x3")
+    @operator("max_of_3x3")
     class MaxPool(Operator):
         side = 3
 
         def forward(self, z):
             return F.max_pool2d(z, 3, 1, 1)
 
-    names = ("skip", "max_pool_3x3", "conv_3x3")
+    names = ("skip", "max_of_3x3", "conv_3x3")
     for start in STARTS:
         z = torch.randn(2, 4, 5, 6, dtype=torch.float64, requires_grad=True)
         cell = made(4, names, start)

@@ -142,13 +142,13 @@ def test_side_branch_of_vit_b_costs_what_the_arithmetic_says():
 
 def test_what_no_kernel_expresses_stays_and_is_named(sam, monkeypatch, tmp_path):
     register_max_pool(monkeypatch)
-    operators = ("skip", "max_pool_3x3")
+    operators = ("skip", "max_of_3x3")
     model = shaken(adapt(sam, NASLoRA(rank=2, operators=operators, blocks=(2,))))
     folded = fold(model)
     assert same(model, folded.model) and not folded.vanilla
     assert folded.report.rows[0].folded == "nothing"
     for ending in ("pth", "safetensors"):
-        with pytest.raises(UserError, match="max_pool_3x3"):
+        with pytest.raises(UserError, match="max_of_3x3"):
             folded.save(tmp_path / f"mine.{ending}")
     assert not list(tmp_path.iterdir())
 

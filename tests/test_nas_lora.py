@@ -114,7 +114,7 @@ def test_a_genotype_of_certain_cells_and_of_models_without_cells(sam):
 
 def test_a_non_linear_operator_searches_beside_the_others(sam, monkeypatch):
     register_max_pool(monkeypatch)
-    model = adapt(sam, NASLoRA(rank=2, operators=("skip", "max_pool_3x3"), blocks="global"))
+    model = adapt(sam, NASLoRA(rank=2, operators=("skip", "max_of_3x3"), blocks="global"))
     trained_step(model, random_images(1), steps=2)
     assert all(c.arch_alpha.abs().sum() > 0 for c in cells(model).values())
 

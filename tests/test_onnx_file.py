@@ -148,8 +148,8 @@ def test_what_is_not_folded_is_refused(base, monkeypatch, tmp_path):
     with pytest.raises(UserError, match="block 0, 1, 2 .*GELU.*save_adapter"):
         export_onnx(fold(adapt(base, ConvLoRA())), path)
     register_max_pool(monkeypatch)
-    pooled = adapt(base, NASLoRA(rank=2, operators=("skip", "max_pool_3x3"), blocks=(1,)))
-    with pytest.raises(UserError, match="block 1 .*max_pool_3x3"):
+    pooled = adapt(base, NASLoRA(rank=2, operators=("skip", "max_of_3x3"), blocks=(1,)))
+    with pytest.raises(UserError, match="block 1 .*max_of_3x3"):
         fold(pooled).save(path)
     assert not list(tmp_path.iterdir())
 

@@ -428,8 +428,10 @@ def rise(model, cell, number, images, masks):
     return (without_it - whole).item()
 
 
-# %% tags=["nbval-ignore-output"]
 judged = to_batch(data.val[: setting.batch], setting.image_size)
+
+
+# %% tags=["nbval-ignore-output"]
 found = importance(model, *judged)  # every operator of every block
 cell = cells(model)[last]
 favourite = int(cell.arch_alpha.argmax())

@@ -77,23 +77,11 @@ STEPS = 20  # of each small run that shows a cause
 
 # %%
 from naslora_workbook import checks, figures, profile
-
-# %%
 from naslora_workbook.cli import build_parser
 from naslora_workbook.figures.mixing import Rows
 from naslora_workbook.lessons.headline import record
 from naslora_workbook.results.labels import LABELS
 
-# %%
-from naslora_core.data import Sample, to_batch
-from naslora_core.data.image_io import read_image
-from naslora_core.errors import UserError
-from naslora_core.sam import Segmenter
-from naslora_core.sam.checkpointing import checkpointed
-from naslora_core.training.ceilings import ceiling, grid_of
-from naslora_core.training.evaluation import score_masks
-
-# %%
 from naslora_core import (
     DecoderOnly,
     EarlyStopping,
@@ -110,6 +98,15 @@ from naslora_core import (
     open_model,
     predict,
 )
+
+# %%
+from naslora_core.data import Sample, to_batch
+from naslora_core.data.image_io import read_image
+from naslora_core.errors import UserError
+from naslora_core.sam import Segmenter
+from naslora_core.sam.checkpointing import checkpointed
+from naslora_core.training.ceilings import ceiling, grid_of
+from naslora_core.training.evaluation import score_masks
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_core.training.metrics import global_dice
 from naslora_core.training.prediction import predict_image
@@ -399,13 +396,17 @@ figures.learning({name: run.history for name, run in runs.items()})
 
 # %% [markdown]
 # ## Where is it wrong?
-# One mean over all classes hides errors, so look at each class. The *ceiling* is the best score that masks of
-# the decoder's coarse grid could have:
+# One mean over all classes hides errors, so look at each class. For comparison: the base with a box around
+# every object, the *ceiling* of the decoder's grid, and the base without a prompt, which knows no classes
+# and is compared with all of them together:
 
 # %% tags=["nbval-ignore-output"]
 best = {name: open_model(home / name / "best.safetensors") for name in methods}
 scores = {n: evaluate(m, mine.test, classes=classes) for n, m in best.items()}
 grid = grid_of(best["lora"])
+base = Segmenter(sam)
+unprompted = evaluate(base, mine.test, classes=1)
+boxed = evaluate(sam, mine.test, prompt="box", classes=classes)
 
 
 # %%
@@ -416,7 +417,9 @@ def ceiling_dice(number):
 
 
 # %% tags=["nbval-ignore-output"]
-rows = {LABELS[name]: global_dice(s.counts)[1:] for name, s in scores.items()}
+rows = {"base, no prompt": [global_dice(unprompted.counts)[1]] * classes}
+rows["base, box on every object"] = global_dice(boxed.counts)[1:]
+rows |= {LABELS[name]: global_dice(s.counts)[1:] for name, s in scores.items()}
 rows["ceiling"] = [ceiling_dice(c) for c in range(1, classes + 1)]
 table = {}
 for name, dice in rows.items():
@@ -429,11 +432,7 @@ Rows(table)
 # (green), whose class is given, too. The trained models get no prompt:
 
 # %% tags=["nbval-ignore-output"]
-base = Segmenter(sam)
-columns = {
-    "no prompt": evaluate(base, mine.test, classes=1),
-    "box": evaluate(sam, mine.test, prompt="box", classes=classes),
-}
+columns = {"no prompt": unprompted, "box": boxed}
 columns |= {LABELS[n]: scores[n] for n in ("decoder_only", "lora", "nas_lora")}
 order = np.argsort(scores["lora"].dice, kind="stable")
 middle = order[max(0, len(order) // 2 - 1) :][:3]
@@ -458,8 +457,16 @@ figures.blame(*([x[i] for i in worst] for x in (mine.test, lora.masks, lora.dice
 # Every image is resized to the model's input, here 128 pixels, and masks are drawn on a grid of half of that.
 # In a photograph of 2,000 pixels, an object of 10 pixels is smaller than one cell of this grid. A *tile* is a
 # square piece of the image, used at its own scale. Training draws random tiles, half of which contain an
-# object. Prediction covers the image with overlapping tiles, and averages their logits.
-# The ceiling shows before any training whether tiles can gain something.
+# object. Prediction covers the image with overlapping tiles, and averages their logits. The ceiling shows
+# before any training what tiles can gain. Here one mask is repeated 4 x 4 times, as that of a large image:
+
+# %%
+large = np.tile(mine.test[0].mask == 1, (4, 4))  # the mask 16 times, in 4 rows
+in_tiles = grid._replace(tile=setting.image_size)
+ious = {"whole image": ceiling(large, grid), "tiles": ceiling(large, in_tiles)}
+Rows({"ceiling, IoU": {name: f"{iou:.3f}" for name, iou in ious.items()}})
+
+# %% [markdown]
 # `evaluate` prints the ceiling of your images. If it is well below 1, use `adapt(..., tile=512)`, or `--tile 512`
 # in a shell. A tile shows less of its surroundings, and costs one pass. So take the largest side that suffices.
 
@@ -596,7 +603,7 @@ def prompts_for(sample):
 
 
 def inside(mask, box):
-    """The share of what is drawn that lies in a box."""
+    """Of all drawn pixels, the share inside a box."""
     x0, y0, x1, y1 = (int(v) for v in box)
     return (mask[y0 : y1 + 1, x0 : x1 + 1] > 0).sum() / max((mask > 0).sum(), 1)
 
@@ -620,7 +627,7 @@ figures.show_masks(
     [sample.image] * 4,
     [masks[0] for masks in answers.values()],
     [sample.mask] * 4,
-    title=f"Of all that is drawn, the share in the box: {gap:+.0f} points by training",
+    title=f"Share of the drawn pixels in the box: training changes it by {gap:+.0f} points",
     names=[f"{how}: {share:.0%}" for how, share in shares.items()],
     points=[None, None, ([click], [1]), None],
     boxes=[None, box, None, box],
@@ -694,8 +701,8 @@ shell("python -m naslora_core check mine")
 
 # %% tags=["nbval-ignore-output"]
 shell(
-    "python -m naslora_core fit mine --steps 8 --batch 4 --validate-every 4 --augment full "
-    "--quiet --out run"
+    "python -m naslora_core fit mine --method lora --steps 8 --batch 4 "
+    "--validate-every 4 --augment full --quiet --out run"
 )
 
 # %% tags=["nbval-ignore-output"]
