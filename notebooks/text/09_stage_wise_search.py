@@ -26,8 +26,9 @@
 
 # %% [markdown]
 # **The question:** NAS-LoRA trains weights and alpha in stages. What does the search do step by step,
-# and how do we know that its choice depends on the data? Below, *evidence* means a gradient of alpha that
-# depends on the labels.
+# and how do we know that its choice depends on the data?
+#
+# Below, *evidence* means a gradient of alpha that depends on the labels.
 #
 # **You will build** the staged search by hand, equal to `fit`; and its controls: searches with
 # planted evidence, with permuted labels, and with random gradients.

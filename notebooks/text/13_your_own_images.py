@@ -458,7 +458,7 @@ figures.blame(*([x[i] for i in worst] for x in (mine.test, lora.masks, lora.dice
 # In a photograph of 2,000 pixels, an object of 10 pixels is smaller than one cell of this grid. A *tile* is a
 # square piece of the image, used at its own scale. Training draws random tiles, half of which contain an
 # object. Prediction covers the image with overlapping tiles, and averages their logits. The ceiling shows
-# before any training what tiles can gain. Here one mask is repeated 4 x 4 times, as that of a large image:
+# before any training what tiles can gain. Here one mask is repeated 4 x 4 times:
 
 # %%
 large = np.tile(mine.test[0].mask == 1, (4, 4))  # the mask 16 times, in 4 rows
@@ -777,7 +777,7 @@ record(
 # %% [markdown]
 # ## Recap
 # *What do I do, which method first, and what if it does not work?* Check the data. Train LoRA, and
-# decoder-only for comparison. Look at the worst masks. A good curve needs as much checking as a bad one.
+# decoder-only for comparison. Look at the worst masks.
 # - `check` names every file that would stop a training. A twin in two splits is only a note.
 # - A run with an `out` can be interrupted at any moment and ends with the same bits.
 # - Scores by class beside a ceiling, and wrong pixels by kind, show what to improve.
