@@ -37,7 +37,7 @@ def page(chrome):
 
 def opened(page, lab, name: str):
     page.goto(lab.format(name))
-    run_all(page, timeout=240)
+    run_all(page, timeout=600)
     errors = page.locator(ERRORS).all_inner_texts()
     page.screenshot(path=str(SHOTS / f"lab_{name}.png"))
     assert errors == []
