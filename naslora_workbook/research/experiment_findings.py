@@ -158,22 +158,22 @@ def _tap_ratio(seed: int, lr: float = 3e-3) -> np.ndarray:
 
 
 def power() -> dict:
-    """Lesson 09's control on planted searches in the bare cell: how many pass for deaf."""
+    """Lesson 09's control on planted searches in the bare cell: how many look like noise."""
     return {f"{steps} steps": _power(steps) for steps in (60, 100, 200, 300, 1000)}
 
 
 def _power(steps: int, seeds: int = 2, rate: float = 0.02) -> dict:
-    silent = deaf(steps, rate, 9)
+    silent = noise_search(steps, rate, 9)
     low, high = np.quantile(entropies(silent[-1]), (0.05, 0.95))
     top = np.quantile(steadiness(silent), 0.95)
     ways = [way(n, s, steps, rate) for s in range(seeds) for n in planted.PLANTS]
     ends = np.array([float(entropies(w[-1])) for w in ways])
     return {
         "searches": len(ways),
-        "deaf entropy": [round(low, 3), round(high, 3)],
+        "entropy of noise": [round(low, 3), round(high, 3)],
         "planted entropy": [round(ends.min(), 3), round(ends.max(), 3)],
-        "entropy within the deaf band or above": int((ends >= low).sum()),
-        "steadier than 95 % of deaf ones": int(sum(steadiness(w) > top for w in ways)),
+        "entropy within the band of noise or above": int((ends >= low).sum()),
+        "steadier than 95 % of noise searches": int(sum(steadiness(w) > top for w in ways)),
     }
 
 
@@ -181,7 +181,7 @@ def entropies(p: np.ndarray) -> np.ndarray:
     return -(p * np.log(p)).sum(-1) / np.log(p.shape[-1])
 
 
-def deaf(steps: int, rate: float, n: int, draws: int = 500) -> np.ndarray:
+def noise_search(steps: int, rate: float, n: int, draws: int = 500) -> np.ndarray:
     """Probabilities `steps draws n` of alphas whose gradients are noise (lesson 09's control)."""
     alpha = torch.nn.Parameter(torch.zeros(draws, n, dtype=torch.float64))
     adam = torch.optim.AdamW([alpha], rate, betas=(0.5, 0.999), weight_decay=1e-3)

@@ -27,7 +27,7 @@ from naslora_workbook.lessons.domains import domain
 from naslora_workbook.lessons.exercises.lesson_09 import steadiness
 from naslora_workbook.research import operator_recovery as planted
 from naslora_workbook.research import recovery_in_sam as planted_sam
-from naslora_workbook.research.experiment_findings import FIELD, deaf, entropies
+from naslora_workbook.research.experiment_findings import FIELD, entropies, noise_search
 from naslora_workbook.research.operator_recovery import PLANTS, Garden
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.research.recovery_in_sam import Bed, Tail
@@ -43,7 +43,7 @@ INSIDE = [{}, {"noise": 4.0}, {"noise": 20.0}, {"strength": 0.1}, {"strength": 0
 BED = Bed(steps=300)
 SHOWN = ("noise", "strength", "images", "steps")
 HEAD = ("setting", "blocks", "argmax, field (chance)", "argmax, name", "projection, field (chance)",
-        "projection, name", "steadier than noise", "within the deaf entropy")  # fmt: skip
+        "projection, name", "steadier than noise", "entropy as of noise")  # fmt: skip
 
 
 def search_cell(name: str, seed: int, garden: Garden) -> list[dict]:
@@ -138,13 +138,13 @@ def table() -> Iterator[str]:
 
 
 def _row(setting: dict, found: list[dict]) -> str:
-    silent = deaf(setting["steps"], 0.02, 9)
+    silent = noise_search(setting["steps"], 0.02, 9)
     top, low = np.quantile(steadiness(silent), 0.95), np.quantile(entropies(silent[-1]), 0.05)
     hits = [_hits(found, r, f) for r in ("argmax", "projection") for f in (True, False)]
     seen = np.mean([r["steadiness"] > top for r in found])
-    deaf_like = np.mean([r["entropy"] >= low for r in found])
+    like_noise = np.mean([r["entropy"] >= low for r in found])
     text = ", ".join(f"{k} {v}" for k, v in setting.items())
-    return f"| {text} | {len(found)} | {' | '.join(hits)} | {seen:.0%} | {deaf_like:.0%} |"
+    return f"| {text} | {len(found)} | {' | '.join(hits)} | {seen:.0%} | {like_noise:.0%} |"
 
 
 def _hits(found: list[dict], reading: str, by_field: bool) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from naslora_workbook.lessons.exercises.lesson_09 import steadiness
 from naslora_workbook.research.bootstrap import these_domains
 from naslora_workbook.research.experiment_arms import EXPERIMENTS, FEW, SINGLES
-from naslora_workbook.research.experiment_findings import deaf
+from naslora_workbook.research.experiment_findings import noise_search
 from naslora_workbook.research.experiment_runs import paired
 
 _HOW = ("uniform", "searched", "joint_.1")
@@ -83,7 +83,8 @@ def _alphas(runs: Sequence[dict]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for domain, arm in sorted({(r["domain"], r["arm"]) for r in moved}):
         found = [r for r in moved if (r["domain"], r["arm"]) == (domain, arm)]
-        noise = steadiness(deaf(found[0]["alpha_steps"], 0.02, len(found[0]["probability"][0])))
+        operators = len(found[0]["probability"][0])
+        noise = steadiness(noise_search(found[0]["alpha_steps"], 0.02, operators))
         steady = np.array([v for r in found for v in r["steadiness"]])
         names = Counter(name for r in found for name in r["argmax"]).most_common(4)
         yield (
