@@ -19,7 +19,7 @@ WRONG = ListedColormap(["#F4F4F4", "#C9CED6", theme.TRUTH, theme.PROMPT_OUT, "#3
 
 def learning(histories: Mapping[str, Sequence[dict]]) -> Picture:
     """Runs that were watched: the training loss, and the validation Dice of every look."""
-    figure, axes = theme.canvas(1, 2, height=2.6)
+    figure, axes = theme.canvas(1, 2, height=2.9)
     left, right = axes[0]
     best = {}
     for method, history in histories.items():
@@ -30,12 +30,11 @@ def learning(histories: Mapping[str, Sequence[dict]]) -> Picture:
         best[name] = max(seen.values())
     left.set(xlabel="step", ylabel="training loss", ylim=(0, None))
     right.set(xlabel="step", ylabel="validation Dice", ylim=(0, None), xlim=left.get_xlim())
-    left.legend(loc="lower left")
+    figure.legend(loc="outside lower left", ncols=4)
     title = "Best validation Dice: " + ", ".join(f"{n} {v:.2f}" for n, v in best.items())
-    ends = sorted(best.values())
-    title += (
-        f" (the first two within {TIE})" if ends[-2:][0] > ends[-1] - TIE and len(ends) > 1 else ""
-    )
+    highest = sorted(best.values())[-2:]
+    if len(highest) == 2 and highest[0] > highest[1] - TIE:
+        title += f" (the best two differ by less than {TIE})"
     return titled(figure, title)
 
 

@@ -466,9 +466,10 @@ controls(compared)
 
 # %% tags=["nbval-ignore-output"]
 def winners(paths, seed):
-    """How often each operator wins in the searches of one seed."""
+    """How often each operator wins in the searches of one seed, in words."""
     chosen = [p for (_, s), p in zip(tasks, paths, strict=True) if s == seed]
-    return dict(Counter(names[p[-1].argmax()] for p in chosen).most_common())
+    counted = Counter(names[p[-1].argmax()] for p in chosen)
+    return ", ".join(f"{name} {n}" for name, n in counted.most_common())
 
 
 kinds = {"planted operator": with_evidence, "labels permuted": permuted}
