@@ -1,13 +1,16 @@
 """The experiments: which images they score, how runs are paired, what a registered one needs."""
 
+import json
+
 import numpy as np
 import pytest
 
 from naslora_core.errors import UserError
 from naslora_workbook.research import experiments
 from naslora_workbook.research.experiment_arms import ARMS, EXPERIMENTS, REGISTERED
-from naslora_workbook.research.experiment_choice import genotype, shuffled_genotype
-from naslora_workbook.research.experiment_runs import contrast, iou, paired
+from naslora_workbook.research.experiment_methods import own_genotype, shuffled_genotype
+from naslora_workbook.research.experiment_runs import contrast, experiment, iou, paired, table
+from naslora_workbook.results.records import keep, recorded
 
 
 def test_only_the_registered_experiment_scores_test_images():
@@ -38,5 +41,22 @@ def test_differences_are_paired_by_seed_and_image():
 
 
 def test_a_shuffled_genotype_has_the_same_operators():
-    own = genotype("camouflage", 0)
+    own = own_genotype("camouflage", 0).chosen
     assert sorted(shuffled_genotype("camouflage", 0).chosen) == sorted(own) and "none" not in own
+
+
+def test_fresh_runs_are_packed_beside_those_that_are_recorded(tmp_path, monkeypatch):
+    made = {"device": "d", "date": "2026-01-01", "commit": "c", "command": "run volume"}
+    fresh = run("a", 0, [0.5]) | {"provenance": made}
+    (tmp_path / "runs" / "volume").mkdir(parents=True)
+    (tmp_path / "runs" / "volume" / "leaf-a-0.json").write_text(json.dumps(fresh))
+    monkeypatch.setattr(experiments, "keep", lambda *given: keep(*given, tmp_path))
+    experiments.pack("volume", tmp_path / "runs")
+    packed = recorded("experiments/volume", tmp_path)
+    assert len(packed) == len(recorded("experiments/volume")) + 1 and fresh in packed
+    assert recorded("experiment_volume", tmp_path) == packed  # its name in older lessons
+
+
+def test_the_tables_of_an_experiment_have_a_row_an_arm_and_a_difference():
+    said = table("volume", experiment("volume"))
+    assert "| camouflage | lora | 3 |" in said and "| searched - lora | camouflage | 3 |" in said

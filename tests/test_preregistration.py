@@ -175,8 +175,8 @@ def test_the_verdict_names_domains_and_keeps_test_domains_apart(file):
     lines = verdict_text(records, protocol).splitlines()
     assert lines[0] == "lora minus each rival, iou:" and len(lines) == 5
     assert goal(verdict(records, protocol)) == {}  # neither of its rivals took part
-    turned = verdict(records, protocol, subject="decoder_only")["lora"]
-    assert turned["vessel"].mean == pytest.approx(-row["vessel"].mean)
+    turned = differences(records, protocol, "lora", subject="decoder_only")
+    assert turned["vessel"] == pytest.approx([0.2, 0.1])
     assert verdict_text(records[1:], protocol).startswith("7 of 8 runs")
 
 

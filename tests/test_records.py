@@ -11,7 +11,6 @@ from naslora_workbook.results.records import (
     RESULTS,
     experiments,
     keep,
-    measured,
     pack,
     recorded,
     runs,
@@ -56,7 +55,7 @@ def test_a_folder_of_a_grid_is_read_and_packed_in_order_of_its_files(tmp_path):
     assert pack(grid, "methods", folder=tmp_path) == 2
     assert recorded("methods", tmp_path) == runs(grid) == runs("methods", tmp_path)
     assert pack(grid / "a.json", "measurements/bench", folder=tmp_path) == 1
-    assert measured("measurements/bench", tmp_path) == run(0)
+    assert recorded("measurements/bench", tmp_path) == [run(0)]
 
 
 @pytest.mark.parametrize("call", [lambda f: recorded("none", f), lambda f: pack(f / "none", "a")])

@@ -8,7 +8,7 @@ first, on validation images and with a seed of their own (`learning_rate_selecti
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -74,38 +74,35 @@ def compare(
     """
     its_rate = {known(m, KNOWN, "Unknown method"): rate_of(m, rates, setting.lr) for m in methods}
     make_folder(out)
-    jobs = [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]
-    records, names = [], [sample.name for sample in getattr(data, setting.split)]
-    base = base_of(sam)
     read = dict.fromkeys(("train", "val", setting.split))
     digest = cache(lambda: content(*(getattr(data, split) for split in read)))
-    there = {_file(record): record for record in packed}
-    for method, seed in jobs:
+    base, device = base_of(sam), next(sam.parameters()).device
+    names = [sample.name for sample in getattr(data, setting.split)]
+    there, records = {_file(record): record for record in packed}, []
+    for method, seed in [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]:
         its = replace(setting, lr=its_rate.get(method, setting.lr))
         job = {"data": data.name, "method": method, "seed": seed, "setting": asdict(its)}
         path = out / _file(job)
         if path.name not in there and not path.exists():
             record = run(sam, data, method, seed, its) | {"base": base} | dict(facts or {})
-            device = next(sam.parameters()).device
             record |= {"content": digest(), "provenance": provenance(command, device)}
             write_atomic(path, json.dumps(record, indent=1) + "\n")
         record = there.get(path.name) or json.loads(path.read_text())
-        records.append(_checked(path, record, its, names, base, digest))
-        print(line(records[-1]), flush=True)
+        _require_same(path, record, its, base, names, digest)
+        records.append(record)
+        print(line(record), flush=True)
     return records
 
 
 def _file(record: Mapping) -> str:
     """The name of a run's file: what tells it from the others of its grid."""
-    setting, method = record["setting"], record["method"]
-    how = "" if method == "base_boxed" else f"-{setting['lr']:g}{_way(setting)}"
-    return f"{record['data']}-{setting['split']}-{method}{how}-{record['seed']}.json"
-
-
-def _way(setting: Mapping) -> str:
-    """What a file's name says of tile and head; nothing of those that most runs have."""
-    tile, head = setting.get("tile"), setting.get("head", "plain")
-    return (f"-tile{tile}" if tile else "") + (f"-{head}" if head != "plain" else "")
+    s, method = record["setting"], record["method"]
+    parts = [record["data"], s["split"], method]
+    if method != "base_boxed":
+        parts.append(f"{s['lr']:g}")
+        parts += [f"tile{s['tile']}"] if s.get("tile") else []
+        parts += [s["head"]] if s.get("head", "plain") != "plain" else []
+    return "-".join([*parts, f"{record['seed']}.json"])
 
 
 def _method(name: str, seed: int):
@@ -116,35 +113,32 @@ def _method(name: str, seed: int):
     return (METHODS | VARIANTS).get(name)
 
 
-def _checked(
-    path: Path,
-    record: dict,
-    setting: Setting,
-    names: Sequence[str],
-    base: str,
-    digest: Callable[[], str],
-) -> dict:
-    """The record of `path`, if it was made as this run would be: base, images and setting.
+def _require_same(path: Path, record: dict, setting: Setting, base: str, names, digest) -> None:
+    """UserError where the record of `path` was made otherwise than this run would be: on another
+    base, with another setting, scored on other names, or of other pictures or masks.
 
     digest: of all that is read (`content`); computed only for a record that holds one.
     """
-    made_on = record.get("base", "an unnamed base")
-    if made_on != base:
-        raise UserError(
-            f"{path} was made on {made_on}, this run is on {base}; take another folder."
-        )
-    _same_images(path, record, names, digest)
     made, asked = asdict(Setting(**record["setting"])), asdict(setting)
     method = _method(record["method"], record["seed"])
     if method and "adapter" in record:
-        made["adapter"] = filled(record["adapter"], method)
-        asked["adapter"] = filled(adapter_settings(method), method)
-    if record["method"] != "base_boxed" and made != asked:
-        raise UserError(
-            f"{path} was made with {made}, this run asks for {asked}; take another folder, or the "
-            "same setting."
+        made["adapter"] = _usual(method) | record["adapter"]
+        asked["adapter"] = adapter_settings(method)
+    if (made_on := record.get("base", "an unnamed base")) != base:
+        fault = f"was made on {made_on}, this run is on {base}"
+    elif list(record["images"]) != names:
+        first, here = (next(iter(images), "") for images in (record["images"], names))
+        fault = f"holds other images than this data (first {first}, here {here})"
+    elif "content" in record and record["content"] != digest():
+        fault = (
+            "was made of other pictures or masks than this data holds now, in a split that it "
+            "trained on or scored"
         )
-    return record
+    elif record["method"] != "base_boxed" and made != asked:
+        fault = f"was made with {made}, this run asks for {asked}"
+    else:
+        return
+    raise UserError(f"{path} {fault}; take another folder.")
 
 
 def adapter_settings(method) -> dict[str, object]:
@@ -152,24 +146,10 @@ def adapter_settings(method) -> dict[str, object]:
     return json.loads(json.dumps({"name": type(method).__name__} | asdict(method)))
 
 
-def filled(settings: Mapping[str, object], method) -> dict[str, object]:
-    """Recorded settings with the defaults of fields that the method has had since."""
+def _usual(method) -> dict[str, object]:
+    """Defaults of all fields: a record holds none that its method has had only since."""
     defaults = {f.name: f.default for f in fields(method) if f.default is not MISSING}
-    return json.loads(json.dumps(defaults)) | dict(settings)
-
-
-def _same_images(path: Path, record: dict, names: Sequence[str], digest) -> None:
-    """UserError where a record was scored on other names, or made of other pictures or masks."""
-    if list(record["images"]) != list(names):
-        raise UserError(
-            f"{path} holds other images than this data (first {next(iter(record['images']), '')}, "
-            f"here {next(iter(names), '')}); take another folder."
-        )
-    if "content" in record and record["content"] != digest():
-        raise UserError(
-            f"{path} was made of other pictures or masks than this data holds now, in a split that "
-            "it trained on or scored; take another folder."
-        )
+    return json.loads(json.dumps(defaults))
 
 
 def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
@@ -180,17 +160,8 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
         return record | _scored(evaluate(sam, samples, "box", classes), samples, sam)
     model, s = _model(sam, method, classes, seed, setting), setting
     early_stopping = EarlyStopping(s.looks, images=LOOKED_AT) if s.looks else None
-    result = fit(
-        model,
-        data,
-        s.schedule,
-        s.steps,
-        s.batch,
-        s.lr,
-        seed,
-        precision=s.precision,
-        early_stopping=early_stopping,
-    )
+    how = {"precision": s.precision, "early_stopping": early_stopping}
+    result = fit(model, data, s.schedule, s.steps, s.batch, s.lr, seed, **how)
     record |= {
         "adapter": adapter_settings(model.method),
         "trained_parameters": sum(p.numel() for p in model.trainable().values()),
@@ -206,12 +177,16 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
 
 
 def _model(sam, method: str, classes: int, seed: int, setting: Setting):
-    """The adapted model, or a U-Net with as many parameters as the trained decoder has."""
     if method != "unet":
         how = {"head": setting.head, "tile": setting.tile}
         return adapt(sam, _method(method, seed), classes, seed, **how)
     if setting.tile or setting.head != "plain":
         raise UserError("A unet has whole images and a head of its own; leave tile and head out.")
+    return small_unet(sam, classes, seed)
+
+
+def small_unet(sam, classes: int, seed: int) -> UNet:
+    """A U-Net with as many parameters as the trained decoder has."""
     decoder = adapt(sam, DecoderOnly(), classes).trainable().values()
     width = width_for(sum(p.numel() for p in decoder), classes)
     device = next(sam.parameters()).device

@@ -1,12 +1,12 @@
 """What the records of the repository already say about alpha and projection, by command.
 
-python -m naslora_workbook.research.experiment_findings field
+python -m naslora_workbook.research.experiment_findings field changed
 """
 
 import json
 import sys
 from collections import Counter
-from functools import partial
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -14,68 +14,67 @@ import torch
 from naslora_core.search import Cell
 from naslora_workbook.lessons.exercises.lesson_09 import steadiness
 from naslora_workbook.research import operator_recovery as planted
+from naslora_workbook.research.bootstrap import these_domains
+from naslora_workbook.research.experiment_runs import noise_search
 from naslora_workbook.results.records import recorded
 
+PLACES = {"planted_sam_nano": "planted/sam_nano", "planted_cell": "planted/cell"}
 FIELD = {"none": 0, "skip": 1, "conv_1x1": 1} | dict.fromkeys(
     ("conv_3x3", "sep_conv_3x3", "avg_pool_3x3"), 3
 ) | dict.fromkeys(("conv_5x5", "sep_conv_5x5", "dil_conv_3x3"), 5)  # fmt: skip
+TAPS = FIELD | {"dil_conv_3x3": 9}  # those of a dilated operator are not those of a dense 5x5
+CHANGED = {
+    "on the whole map": ("variants", "nas_map"),
+    "alpha never moves": ("variants", "nas_uniform"),
+    "joint": ("variants/joint", "nas_lora"),
+    "bilevel": ("variants/bilevel", "nas_lora"),
+    "rate .003": ("variants/rate", "nas_lora"),
+}
 
 
-def races(folder: str) -> list[dict]:
-    """Every planted search of a recorded folder, one for each block."""
-    part = folder.removeprefix("planted_")
-    return [race for record in recorded(f"planted/{part}") for race in record["races"]]
+def races(part: str) -> list[dict]:
+    """Every planted search of a recorded part, one for each block."""
+    return [race for record in recorded(part) for race in record["races"]]
 
 
 def field() -> dict:
     """How often a reading is right by name (the cheapest class that fits) and by field."""
+    ways = {"name": {n: n for n in FIELD}, "extent": FIELD, "taps": TAPS}
     found = {}
-    for folder in ("planted_sam_nano", "planted_cell"):
-        all_of, row = races(folder), {}
-        for reading in ("argmax", "projection"):
-            row[f"{reading} by name"] = sum(r[reading] == r["cheapest"] for r in all_of)
-            row[f"{reading} by extent"] = sum(
-                FIELD.get(r[reading]) == FIELD[r["cheapest"]] for r in all_of
-            )
-            row[f"{reading} by taps"] = sum(
-                _taps(r[reading]) == _taps(r["cheapest"]) for r in all_of
-            )
-        found[folder] = row | {"blocks": len(all_of), "searches": len(_searches(all_of))}
+    for label, part in PLACES.items():
+        all_of = races(part)
+        row = {
+            f"{reading} by {way}": sum(of.get(r[reading]) == of[r["cheapest"]] for r in all_of)
+            for reading in ("argmax", "projection")
+            for way, of in ways.items()
+        }
+        searches = {(r["planted"], r["seed"]) for r in all_of}
+        found[label] = row | {"blocks": len(all_of), "searches": len(searches)}
     return found
-
-
-def _taps(name: str | None) -> int | None:
-    """A field of its own for the dilated operator, whose taps are not those of a dense 5x5."""
-    return 9 if name == "dil_conv_3x3" else FIELD.get(name)
-
-
-def _searches(all_of: list[dict]) -> set:
-    return {(r["planted"], r["seed"]) for r in all_of}
 
 
 def confusion() -> dict:
     """What argmax alpha names for every planted operator, inside sam_nano and in the bare cell."""
     found = {}
-    for folder in ("planted_sam_nano", "planted_cell"):
-        all_of = races(folder)
-        names = dict.fromkeys(r["planted"] for r in all_of)
-        found[folder] = {
-            n: dict(Counter(r["argmax"] for r in all_of if r["planted"] == n)) for n in names
-        }
+    for label, part in PLACES.items():
+        named = {}
+        for r in races(part):
+            named.setdefault(r["planted"], Counter())[r["argmax"]] += 1
+        found[label] = named
     return found
 
 
-def genotypes(folder: str, method: str) -> dict:
+def genotypes(part: str, method: str) -> dict:
     """Of every recorded run of a method its blocks' choices, by domain and seed."""
-    runs = [r for r in recorded(folder) if r["method"] == method]
+    runs = [r for r in recorded(part) if r["method"] == method]
     return {(r["data"], r["seed"]): r["genotype"]["blocks"] for r in runs}
 
 
 def winners() -> dict:
     """Which operator has the largest alpha in the recorded runs on images."""
     found = {}
-    for label, folder in (("rate .001", "methods"), ("rate .003", "variants/rate")):
-        runs = genotypes(folder, "nas_lora")
+    for label, part in (("rate .001", "methods"), ("rate .003", "variants/rate")):
+        runs = genotypes(part, "nas_lora")
         names = Counter(b["argmax"] for blocks in runs.values() for b in blocks)
         found[label] = dict(names.most_common()) | {"blocks": sum(names.values())}
         found[f"{label}, seeds agree"] = agreement(runs, runs, "argmax", other_seed=True)
@@ -96,7 +95,7 @@ def agreement(one: dict, other: dict, reading: str, other_seed: bool) -> dict:
     return {k: round(float(v), 3) for k, v in found.items()} | {"pairs": len(pairs)}
 
 
-def _pairs(one: dict, other: dict, reading: str, other_seed: bool):
+def _pairs(one: dict, other: dict, reading: str, other_seed: bool) -> Iterator[tuple]:
     """Readings of a run, of its partner, and of all the partner's runs in that domain."""
     for (domain, seed), blocks in one.items():
         of = {s: [b[reading] for b in v] for (d, s), v in other.items() if d == domain}
@@ -123,7 +122,7 @@ def off_centre() -> dict:
         left = np.array([b["residual"]["conv_1x1"] for b in blocks])
         found[domain] = {
             "least, median, most": np.quantile(left, (0, 0.5, 1)).round(4).tolist(),
-            "projection names": dict(Counter(b["projection"] for b in blocks)),
+            "projection names": Counter(b["projection"] for b in blocks),
             "blocks within 3 % per token": int((left <= 0.03).sum()),
             "blocks": len(blocks),
         }
@@ -133,14 +132,10 @@ def off_centre() -> dict:
 def taps(seeds: int = 40) -> dict:
     """Steps of the default cell's taps under a steady gradient, in steps of a free 5x5."""
     ratios = np.mean([_tap_ratio(seed) for seed in range(seeds)], 0)
-    ring, dilated = np.zeros((5, 5), bool), np.zeros((5, 5), bool)
-    ring[1:4, 1:4], dilated[::2, ::2] = True, True
-    ring[2, 2] = dilated[2, 2] = False
-    rest = ~(ring | dilated)
-    rest[2, 2] = False
-    parts = {"inner ring": ring, "dilated taps": dilated, "others": rest}
-    found = {"centre": ratios[2, 2]} | {k: ratios[v].mean() for k, v in parts.items()}
-    return {k: round(float(v), 3) for k, v in found.items()}
+    kind = np.full((5, 5), 3)  # centre 0, inner ring 1, dilated taps 2, others 3
+    kind[::2, ::2], kind[1:4, 1:4], kind[2, 2] = 2, 1, 0
+    names = ("centre", "inner ring", "dilated taps", "others")
+    return {n: round(float(ratios[kind == i].mean()), 3) for i, n in enumerate(names)}
 
 
 def _tap_ratio(seed: int, lr: float = 3e-3) -> np.ndarray:
@@ -162,11 +157,11 @@ def power() -> dict:
     return {f"{steps} steps": _power(steps) for steps in (60, 100, 200, 300, 1000)}
 
 
-def _power(steps: int, seeds: int = 2, rate: float = 0.02) -> dict:
-    silent = noise_search(steps, rate, 9)
+def _power(steps: int, seeds: int = 2) -> dict:
+    silent, garden = noise_search(steps, 0.02, 9), planted.Garden(steps=steps)
     low, high = np.quantile(entropies(silent[-1]), (0.05, 0.95))
     top = np.quantile(steadiness(silent), 0.95)
-    ways = [way(n, s, steps, rate) for s in range(seeds) for n in planted.PLANTS]
+    ways = [planted.race(n, s, garden).way for s in range(seeds) for n in planted.PLANTS]
     ends = np.array([float(entropies(w[-1])) for w in ways])
     return {
         "searches": len(ways),
@@ -178,47 +173,25 @@ def _power(steps: int, seeds: int = 2, rate: float = 0.02) -> dict:
 
 
 def entropies(p: np.ndarray) -> np.ndarray:
+    """Entropy of the last axis, in shares of the uniform's."""
     return -(p * np.log(p)).sum(-1) / np.log(p.shape[-1])
 
 
-def noise_search(steps: int, rate: float, n: int, draws: int = 500) -> np.ndarray:
-    """Probabilities `steps draws n` of alphas whose gradients are noise (lesson 09's control)."""
-    alpha = torch.nn.Parameter(torch.zeros(draws, n, dtype=torch.float64))
-    adam = torch.optim.AdamW([alpha], rate, betas=(0.5, 0.999), weight_decay=1e-3)
-    noise, found = torch.Generator().manual_seed(0), []
-    for _ in range(steps):
-        g = torch.randn(draws, n, generator=noise, dtype=torch.float64)
-        alpha.grad = g - g.mean(1, keepdim=True)
-        adam.step()
-        found.append(alpha.detach().softmax(1))
-    return torch.stack(found).numpy()
-
-
-def way(name: str, seed: int, steps: int, rate: float) -> np.ndarray:
-    """Probabilities `steps n` of one planted search in the bare cell."""
-    garden = planted.Garden(steps=steps, alpha_lr=rate)
-    cell, kernel = planted._student(garden, seed), planted.teacher(name, garden, seed)
-    lesson, found = partial(planted.lesson, kernel, garden, seed), []
-    for _ in planted.search(cell, lesson, planted.plan(garden)):
-        found.append(cell.probabilities().detach().double().numpy())
-    return np.stack(found)
-
-
-def lead(rates=(0.02, 0.1), leads=(3, 6, 9, 12), most: int = 3000) -> dict:
+def lead(rates=(0.02, 0.1), leads=(3, 6, 9, 12)) -> dict:
     """Steps until a wrong lead of skip is lost, alpha by the search's AdamW, kernels held."""
-    return {f"rate {r:g}": {f"lead {d}": _turned(r, d, most) for d in leads} for r in rates}
+    return {f"rate {r:g}": {f"lead {d}": _turned(r, d) for d in leads} for r in rates}
 
 
-def _turned(rate: float, ahead: float, most: int, name: str = "conv_3x3") -> int | None:
+def _turned(rate: float, ahead: float, most: int = 3000, name: str = "conv_3x3") -> int | None:
     """A cell whose conv_3x3 is the teacher and whose skip leads by `ahead`."""
-    garden = planted.Garden(alpha_lr=rate)
-    cell, kernel = planted._student(garden, 0), planted.teacher(name, garden, 0)
+    garden = planted.Garden()
+    torch.manual_seed(0)
+    cell, kernel = Cell(garden.rank, "linear", garden.start), planted.teacher(name, garden, 0)
     skip, right = cell.names.index("skip"), cell.names.index(name)
     with torch.no_grad():
         cell.arch_alpha[skip] = ahead
         cell.operators[right].weight.copy_((kernel[..., 1:4, 1:4] - cell.beside[..., 1:4, 1:4]) / 3)
-    for p in cell.operators.parameters():
-        p.requires_grad_(False)
+    cell.operators.requires_grad_(False)
     adam = torch.optim.AdamW([cell.arch_alpha], rate, betas=(0.5, 0.999), weight_decay=1e-3)
     for step in range(most):
         z, y = planted.lesson(kernel, garden, 0, step)
@@ -230,7 +203,42 @@ def _turned(rate: float, ahead: float, most: int, name: str = "conv_3x3") -> int
     return None
 
 
-ALL = (field, confusion, winners, frozen, off_centre, taps, power, lead)
+def changed() -> dict:
+    """The recorded default with one setting changed, and methods against LoRA: IoU, paired."""
+    default, lora = _ious("methods", "nas_lora"), _ious("methods", "lora")
+    found = {name: _difference(_ious(*place), default) for name, place in CHANGED.items()}
+    found["NAS-LoRA at .003 - LoRA"] = _difference(_ious("variants/rate", "nas_lora"), lora)
+    rivals = ("nas_pc_lora", "fixed_conv", "conv_lora")
+    return found | {f"{m} - lora": _difference(_ious("methods", m), lora) for m in rivals}
+
+
+def _ious(part: str, method: str) -> dict:
+    """IoU of every image of a method's recorded runs, by domain and seed."""
+    runs = [r for r in recorded(part) if r["method"] == method]
+    return {(r["data"], r["seed"]): [v[1] for v in r["images"].values()] for r in runs}
+
+
+def _difference(one: dict, other: dict) -> list[float]:
+    """The mean over domains with the ends of its interval."""
+    parts = {}
+    for domain, seed in sorted(other):
+        pair = one[domain, seed], other[domain, seed]
+        parts.setdefault(domain, []).append(np.subtract(*pair))
+    found = these_domains(list(map(np.array, parts.values())))
+    return [round(v, 4) for v in (found.mean, found.low, found.high)]
+
+
+def empty() -> dict:
+    """Of every recorded trial at .01 and .03: IoU, and the share of images without a hit."""
+    found = {}
+    for run in recorded("rates"):
+        if (lr := run["setting"]["lr"]) in (0.01, 0.03):
+            none = np.mean([iou == 0 for _, iou in run["images"].values()])
+            found[f"{run['method']} {lr:g}"] = [run["mean"]["iou"], round(float(none), 2)]
+    return found
+
+
+ALL = (field, confusion, winners, frozen, off_centre, taps, power, lead, changed, empty)
 FINDINGS = {f.__name__: f for f in ALL}
 
 

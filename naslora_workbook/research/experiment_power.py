@@ -13,75 +13,31 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from functools import partial
 
 import numpy as np
 import torch
 
-from naslora_core.adapters import NASLoRA, adapt
-from naslora_core.adapters.discretisation import read_cells
-from naslora_core.adapters.nas_lora import cells
 from naslora_core.sam import load_sam
-from naslora_core.search.projection import explain, project
 from naslora_workbook.lessons.domains import domain
 from naslora_workbook.lessons.exercises.lesson_09 import steadiness
 from naslora_workbook.research import operator_recovery as planted
 from naslora_workbook.research import recovery_in_sam as planted_sam
-from naslora_workbook.research.experiment_findings import FIELD, entropies, noise_search
-from naslora_workbook.research.operator_recovery import PLANTS, Garden
+from naslora_workbook.research.experiment_findings import FIELD, entropies
+from naslora_workbook.research.experiment_runs import noise_search
 from naslora_workbook.research.provenance import provenance
-from naslora_workbook.research.recovery_in_sam import Bed, Tail
+from naslora_workbook.results.labels import markdown
 from naslora_workbook.results.records import experiments, keep, recorded
 
-# noise is the inverse of the teacher's strength in the bare cell
-NAME = "experiment_power"  # of its records
-CELL = [  # 16 maps of 16 x 16 a step average much of it out
+NAME = "experiments/power"  # of its records
+CELL = [  # noise is the inverse of the teacher's strength; 16 maps of 16 x 16 a step average it
     {"noise": n, "steps": s} for s in (100, 300, 1000) for n in (0.1, 4.0, 40.0)
 ]
 INSIDE = [{}, {"noise": 4.0}, {"noise": 20.0}, {"strength": 0.1}, {"strength": 0.02},
           {"images": 4}, {"steps": 100}, {"steps": 1000}]  # fmt: skip
-BED = Bed(steps=300)
+BED = planted_sam.Bed(steps=300)
 SHOWN = ("noise", "strength", "images", "steps")
 HEAD = ("setting", "blocks", "argmax, field (chance)", "argmax, name", "projection, field (chance)",
         "projection, name", "steadier than noise", "entropy as of noise")  # fmt: skip
-
-
-def search_cell(name: str, seed: int, garden: Garden) -> list[dict]:
-    """One search in the bare cell."""
-    kernel, cell = planted.teacher(name, garden, seed), planted._student(garden, seed)
-    lesson, ways = partial(planted.lesson, kernel, garden, seed), []
-    for _ in planted.search(cell, lesson, planted.plan(garden)):
-        ways.append(cell.probabilities().detach().double().numpy())
-    z = planted.features(garden, seed, 0)
-    read, answer = project(cell, z), explain(kernel, cell.operators, z)[0]
-    return [_record(name, seed, "cell", answer, read, np.stack(ways))]
-
-
-def search_inside(sam, samples, name: str, seed: int, bed: Bed) -> list[dict]:
-    """One search in two blocks of sam_nano: a record a block."""
-    first = min(bed.blocks)
-    x = planted_sam.tokens(sam, samples, first)
-    teacher = planted_sam.plant(sam, name, seed, bed, x)
-    student = adapt(sam, NASLoRA(bed.rank, 1.0, bed.blocks, start=bed.start), seed=seed)
-    guide, tail = (Tail(m.sam.image_encoder, first) for m in (teacher, student))
-    with torch.no_grad():
-        y = guide(x)
-    ways = {label: [] for label in cells(student)}
-    for _ in planted.search(tail, partial(planted_sam._draw, x, y, bed, seed), planted.plan(bed)):
-        for label, cell in cells(student).items():
-            ways[label].append(cell.probabilities().detach().double().numpy())
-    read = read_cells(student, partial(tail, x[:16]))
-    answers = planted_sam._cheapest(teacher, partial(guide, x[:16]))
-    return [_record(name, seed, b, answers[b], read[b], np.stack(w)) for b, w in ways.items()]
-
-
-def _record(name: str, seed: int, place: str, answer: str, read, way: np.ndarray) -> dict:
-    return {
-        "planted": name, "seed": seed, "place": place, "cheapest": answer, "argmax": read.argmax,
-        "projection": read.projection, "steadiness": round(float(steadiness(way)), 3),
-        "entropy": round(float(entropies(way[-1])), 3), "winner": round(float(way[-1].max()), 3),
-        "off_centre": round(read.residual["conv_1x1"], 4),
-    }  # fmt: skip
 
 
 def run(where: str, seeds: list[int]) -> None:
@@ -89,62 +45,62 @@ def run(where: str, seeds: list[int]) -> None:
     torch.set_num_threads(1)
     sam = load_sam() if where == "inside" else None
     samples = list(domain("polyp", train=64).train) if sam else []
-    done = {_key(r) for r in packed()}
+    done = {(json.dumps(r["setting"]), r["planted"], r["seed"]) for r in packed()}
     for point in INSIDE if sam else CELL:
         setting = _setting(where, point)
-        for seed in seeds:
-            for name in PLANTS:
-                if (json.dumps(setting), name, seed) not in done:
-                    add(setting, _search(where, sam, samples, point, name, seed))
+        for seed, name in ((s, n) for s in seeds for n in planted.PLANTS):
+            if (json.dumps(setting), name, seed) not in done:
+                found = [_record(race) for race in _races(sam, samples, point, name, seed)]
+                made = provenance(f"python -m {__spec__.name} {where}")
+                keep(NAME, [{"setting": setting, **r, "provenance": made} for r in found], add=True)
 
 
 def _setting(where: str, point: dict) -> dict:
     """What differs between the points of a grid."""
-    inside = asdict(BED) | {"images": 64}
-    all_of = {"where": where} | (inside if where == "inside" else asdict(Garden())) | point
+    rest = asdict(BED) | {"images": 64} if where == "inside" else asdict(planted.Garden())
+    all_of = {"where": where} | rest | point
     return {k: all_of[k] for k in ("where", *SHOWN) if k in all_of}
 
 
-def _search(where, sam, samples, point: dict, name: str, seed: int) -> list[dict]:
-    if where == "cell":
-        return search_cell(name, seed, replace(Garden(), **point))
-    images = point.get("images", 64)
-    rest = {k: v for k, v in point.items() if k != "images"}
-    return search_inside(sam, samples[:images], name, seed, replace(BED, **rest))
+def _races(sam, samples: list, point: dict, name: str, seed: int) -> list[planted.Race]:
+    if sam is None:
+        return [planted.race(name, seed, replace(planted.Garden(), **point))]
+    point = dict(point)
+    return planted_sam.race(
+        sam, samples[: point.pop("images", 64)], name, seed, replace(BED, **point)
+    )
+
+
+def _record(race: planted.Race) -> dict:
+    return {
+        "planted": race.planted, "seed": race.seed, "place": race.place,
+        "cheapest": race.cheapest, "argmax": race.argmax, "projection": race.projection,
+        "steadiness": round(float(steadiness(race.way)), 3),
+        "entropy": round(float(entropies(race.way[-1])), 3),
+        "winner": round(float(race.way[-1].max()), 3),
+        "off_centre": round(race.residual["conv_1x1"], 4),
+    }  # fmt: skip
 
 
 def packed() -> list[dict]:
     return recorded(NAME) if NAME in experiments() else []
 
 
-def _key(record: dict) -> tuple:
-    return json.dumps(record["setting"]), record["planted"], record["seed"]
-
-
-def add(setting: dict, records: list[dict]) -> None:
-    """Append records to the packed results, with where they were made."""
-    made = provenance(f"python -m {__spec__.name} {setting['where']}")
-    keep(NAME, [{"setting": setting} | r | {"provenance": made} for r in records], add=True)
-
-
-def table() -> Iterator[str]:
+def rows() -> Iterator[list[str]]:
     """A row a setting: hits of both readings by field and name, chance, steadiness seen."""
-    yield f"| {' | '.join(HEAD)} |"
-    yield "|---" * len(HEAD) + "|"
-    settings = list(dict.fromkeys(json.dumps(r["setting"]) for r in packed()))
-    for setting in settings:
-        found = [r for r in packed() if json.dumps(r["setting"]) == setting]
-        yield _row(json.loads(setting), found)
+    records = packed()
+    for setting in dict.fromkeys(json.dumps(r["setting"]) for r in records):
+        yield _row(json.loads(setting), [r for r in records if json.dumps(r["setting"]) == setting])
 
 
-def _row(setting: dict, found: list[dict]) -> str:
+def _row(setting: dict, found: list[dict]) -> list[str]:
     silent = noise_search(setting["steps"], 0.02, 9)
     top, low = np.quantile(steadiness(silent), 0.95), np.quantile(entropies(silent[-1]), 0.05)
     hits = [_hits(found, r, f) for r in ("argmax", "projection") for f in (True, False)]
     seen = np.mean([r["steadiness"] > top for r in found])
     like_noise = np.mean([r["entropy"] >= low for r in found])
     text = ", ".join(f"{k} {v}" for k, v in setting.items())
-    return f"| {text} | {len(found)} | {' | '.join(hits)} | {seen:.0%} | {like_noise:.0%} |"
+    return [text, str(len(found)), *hits, f"{seen:.0%}", f"{like_noise:.0%}"]
 
 
 def _hits(found: list[dict], reading: str, by_field: bool) -> str:
@@ -161,4 +117,4 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=("cell", "inside", "table"))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     a = parser.parse_args()
-    print("\n".join(table())) if a.what == "table" else run(a.what, a.seeds)
+    print(markdown(HEAD, rows())) if a.what == "table" else run(a.what, a.seeds)

@@ -15,7 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -28,52 +28,39 @@ from naslora_core.data.transforms import to_batch
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import load_sam
 from naslora_core.search.schedule import SCHEDULES, weights_only
-from naslora_core.training.evaluation import evaluate
+from naslora_core.training.evaluation import Scores, evaluate
 from naslora_core.training.fitting import fit
 from naslora_workbook.lessons.domains import domain
 from naslora_workbook.lessons.exercises.lesson_09 import steadiness
-from naslora_workbook.research.compare import _model as unet_or_adapted
+from naslora_workbook.research.compare import small_unet
 from naslora_workbook.research.experiment_arms import ARMS, EXPERIMENTS, REGISTERED, Arm
-from naslora_workbook.research.experiment_operators import gains
+from naslora_workbook.research.experiment_methods import gains, slower_decoder
+from naslora_workbook.research.experiment_runs import packed, table
 from naslora_workbook.research.methods import METHODS
 from naslora_workbook.research.preregistration import committed
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.research.variants import VARIANTS
-from naslora_workbook.results.records import RESULTS, experiments, keep, recorded
+from naslora_workbook.results.records import RESULTS, keep
 
 IMAGES = {"train": 256, "val": 48, "test": 48}  # the laptop profile; an image is drawn when read
 BATCH = 8
+QUIET = {"progress": False, "precision": "bf16"}
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run."""
-
-    domain: str
-    arm: str
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.domain}-{self.arm}-{self.seed}"
-
-
-def jobs(experiment: str) -> Iterator[Job]:
+def jobs(experiment: str) -> Iterator[tuple[str, str, int]]:
     """All runs of an experiment: domain by domain, in each seed by seed, so pairs come early."""
     for name, arms, seeds in EXPERIMENTS[experiment]:
-        yield from (Job(name, arm, seed) for seed in seeds for arm in arms)
-
-
-def packed() -> dict[str, dict]:
-    """Every run of all packed results, by name."""
-    names = [name for name in experiments() if name.startswith("experiment_")]
-    return {_name(run): run for name in names for run in recorded(name) if "arm" in run}
+        yield from ((name, arm, seed) for seed in seeds for arm in arms)
 
 
 def made(folder: Path) -> dict[str, dict]:
     """Every run there is: packed, or in some experiment's folder of runs."""
     fresh = {p.stem: json.loads(p.read_text()) for p in folder.glob("*/*.json")}
-    return packed() | fresh
+    return {_name(run): run for runs in packed().values() for run in runs} | fresh
+
+
+def _name(record: dict) -> str:
+    return f"{record['domain']}-{record['arm']}-{record['seed']}"
 
 
 @cache
@@ -92,37 +79,30 @@ def images_of(name: str, count: int, seed: int):
     return replace(data, train=[data.train[int(i)] for i in chosen])
 
 
-def schedule_of(arm: Arm):
-    """The arm's schedule; weights alone where nothing is searched."""
-    if arm.schedule == "weights":
-        return weights_only(arm.steps, arm.lr)
-    return SCHEDULES[arm.schedule](arm.steps, arm.lr, arm.alpha_lr)
-
-
-def run(sam, job: Job) -> dict:
+def run(sam, name: str, arm_name: str, seed: int) -> dict:
     """Train and score one run."""
-    arm, data = ARMS[job.arm], images_of(job.domain, ARMS[job.arm].images, job.seed)
-    model = _model(sam, job, len(data.classes))
-    listen = arm.listener(model)
-    result = fit(
-        model, data, schedule_of(arm), arm.steps, BATCH, arm.lr, job.seed, progress=False,
-        on_event=listen, precision="bf16",
-    )  # fmt: skip
-    scored = getattr(data, arm.split)
-    scores = evaluate(model, scored, None, len(data.classes), batch=16)
-    found = asdict(job) | _setting(arm) | _outcome(model, result, scores)
-    return found | ({"after": settled(sam, model, data, arm, job.seed)} if arm.settle else {})
+    arm = ARMS[arm_name]
+    data = images_of(name, arm.images, seed)
+    model = _model(sam, arm.method, name, len(data.classes), seed)
+    schedule = weights_only(arm.steps, arm.lr)
+    if arm.schedule != "weights":
+        schedule = SCHEDULES[arm.schedule](arm.steps, arm.lr, arm.alpha_lr)
+    listen = slower_decoder(model, arm.decoder_lr / arm.lr) if arm.decoder_lr else None
+    how = arm.steps, BATCH, arm.lr, seed
+    result = fit(model, data, schedule, *how, on_event=listen, **QUIET)
+    found = {"domain": name, "arm": arm_name, "seed": seed} | _setting(arm)
+    found |= _outcome(model, result, _scores(model, data, arm.split))
+    return found | ({"after": settled(sam, model, data, arm, seed)} if arm.settle else {})
 
 
-def _model(sam, job: Job, classes: int):
-    method = ARMS[job.arm].method
+def _model(sam, method, name: str, classes: int, seed: int):
     if method == "unet":
-        return unet_or_adapted(sam, "unet", classes, job.seed)
+        return small_unet(sam, classes, seed)
     if isinstance(method, str):
         method = (METHODS | VARIANTS)[method]
     elif callable(method):
-        method = method(job.domain, job.seed)
-    return adapt(sam, method, classes, job.seed)
+        method = method(name, seed)
+    return adapt(sam, method, classes, seed)
 
 
 def settled(sam, model, data, arm: Arm, seed: int) -> dict:
@@ -132,11 +112,12 @@ def settled(sam, model, data, arm: Arm, seed: int) -> dict:
     kept |= {reading: discretise(sam, model, images, reading) for reading in READINGS}
     found = {}
     for name, each in kept.items():
-        before = _each(each, data)
+        before = _by_image(_scores(each, data, "val"))
         schedule = weights_only(arm.settle, arm.lr / 3)
-        fit(each, data, schedule, arm.settle, BATCH, arm.lr, seed, progress=False, precision="bf16")
+        fit(each, data, schedule, arm.settle, BATCH, arm.lr, seed, **QUIET)
         macs = sum(_macs(cell) for cell in cells(each).values())
-        found[name] = {"before": before, "after": _each(each, data), "macs": macs}
+        after = _by_image(_scores(each, data, "val"))
+        found[name] = {"before": before, "after": after, "macs": macs}
     return found
 
 
@@ -146,8 +127,11 @@ def _macs(cell) -> int:
     return cell.operators[0].macs() if one else cell.side**2 * cell.rank**2
 
 
-def _each(model, data) -> list[float]:
-    scores = evaluate(model, data.val, None, len(data.classes), batch=16)
+def _scores(model, data, split: str) -> Scores:
+    return evaluate(model, getattr(data, split), None, len(data.classes), batch=16)
+
+
+def _by_image(scores: Scores) -> list[float]:
     return [round(float(v), 3) for v in scores.iou]
 
 
@@ -158,36 +142,29 @@ def _setting(arm: Arm) -> dict:
     return facts | ({"decoder_lr": arm.decoder_lr} if arm.decoder_lr else {})
 
 
-def _outcome(model, result, scores) -> dict:
+def _outcome(model, result, scores: Scores) -> dict:
     """Scores, what the cells chose, and how the loss ended."""
     found = {
         "iou": round(float(scores.iou.mean()), 4),
         "dice": round(float(scores.dice.mean()), 4),
         "empty": round(float(np.mean([not m.any() for m in scores.masks])), 3),
-        "each": [round(float(v), 3) for v in scores.iou],
+        "each": _by_image(scores),
         "loss": [round(e["loss"], 3) for e in result.history[19::20]],
         "seconds": round(result.seconds, 1),
         "trained": sum(p.numel() for p in model.trainable().values()),
     }
     found |= {"gains": g} if (g := gains(model)) else {}
-    found |= _choice(result.genotype) if result.genotype else {}
-    return found | _alphas_way(result.history)
+    if result.genotype and len(result.genotype.operators) > 1:
+        found |= _choice(result.genotype.blocks)
+    rows = [e["alpha"] for e in result.history if "alpha" in e and "alpha" in e["moved"]]
+    if rows:
+        steady = [round(float(v), 3) for v in steadiness(np.array(rows, float))]
+        found |= {"steadiness": steady, "alpha_steps": len(rows)}
+    return found
 
 
-def _alphas_way(history: list[dict]) -> dict:
-    """Steadiness (way made / way walked) of every alpha over the steps that moved it."""
-    rows = [e["alpha"] for e in history if "alpha" in e and "alpha" in e["moved"]]
-    if not rows:
-        return {}
-    ways = steadiness(np.array(rows, float))
-    return {"steadiness": [round(float(v), 3) for v in ways], "alpha_steps": len(rows)}
-
-
-def _choice(genotype) -> dict:
-    """Both readings and the softmax of every block; nothing where one operator stands alone."""
-    if len(genotype.operators) == 1:
-        return {}
-    blocks = genotype.blocks
+def _choice(blocks) -> dict:
+    """Both readings and the softmax of every block."""
     return {
         "argmax": [b.argmax for b in blocks],
         "projection": [b.projection for b in blocks],
@@ -204,16 +181,17 @@ def run_all(experiment: str, folder: Path, share: str, until: str, only: list[st
     facts = registered_facts() if experiment == REGISTERED else {}
     torch.set_num_threads(1)
     sam, (first, every) = load_sam(), map(int, share.split("/"))
-    wanted = [j for j in dict.fromkeys(jobs(experiment)) if all(w in j.name for w in only)]
-    for job in wanted[first - 1 :: every]:
+    wanted = {"-".join(map(str, job)): job for job in jobs(experiment)}
+    wanted = {name: job for name, job in wanted.items() if all(word in name for word in only)}
+    for name, job in list(wanted.items())[first - 1 :: every]:
         if until and time.strftime("%H:%M", time.gmtime()) >= until:
             return print(f"stopped at {until}", flush=True)
-        if job.name in made(folder):
+        if name in made(folder):
             continue
-        record = run(sam, job) | facts | {"provenance": provenance(command_line())}
+        record = run(sam, *job) | facts | {"provenance": provenance(command_line())}
         make_folder(folder / experiment)
-        write_atomic(folder / experiment / f"{job.name}.json", json.dumps(record) + "\n")
-        print(f"{job.name:48} iou {record['iou']:.4f}  {record['seconds']:.0f} s", flush=True)
+        write_atomic(folder / experiment / f"{name}.json", json.dumps(record) + "\n")
+        print(f"{name:48} iou {record['iou']:.4f}  {record['seconds']:.0f} s", flush=True)
 
 
 def registered_facts() -> dict:
@@ -230,16 +208,10 @@ def command_line() -> str:
 
 def pack(experiment: str, folder: Path) -> None:
     """One JSON line a run into the results; those packed before are kept."""
-    name = f"experiment_{experiment}"
     fresh = [json.loads(p.read_text()) for p in sorted((folder / experiment).glob("*.json"))]
-    kept = recorded(name) if name in experiments() else []
-    runs = {_name(run): run for run in (*kept, *fresh)}
-    keep(name, [runs[key] for key in sorted(runs)])
-    print(f"{name}: {len(runs)} runs")
-
-
-def _name(record: dict) -> str:
-    return "-".join(str(record[k]) for k in ("domain", "arm", "seed"))
+    runs = {_name(run): run for run in (*packed().get(experiment, ()), *fresh)}
+    keep(f"experiments/{experiment}", [runs[key] for key in sorted(runs)])
+    print(f"experiments/{experiment}: {len(runs)} runs")
 
 
 def main() -> None:
@@ -256,9 +228,7 @@ def main() -> None:
     elif a.what == "pack":
         pack(a.experiment, a.runs)
     else:
-        from naslora_workbook.research.experiment_tables import table
-
-        print(table(a.experiment, made(a.runs)))
+        print(table(a.experiment, made(a.runs).values()))
 
 
 if __name__ == "__main__":

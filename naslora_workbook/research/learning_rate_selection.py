@@ -1,4 +1,7 @@
-"""Learning rates, tried on validation images before a comparison, and which did best."""
+"""Learning rates, tried on validation images before a comparison, and which did best.
+
+Places of trials are folders of JSON files or names of recorded ones (`results.records.runs`).
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,9 +16,8 @@ from naslora_workbook.results.records import runs
 def best_rates(*places: str | Path) -> dict[str, float]:
     """Of each method the learning rate of the best mean IoU over all trials in the places.
 
-    places: folders of JSON files or names of recorded trials (`results.records.runs`). UserError
-    where the rates of a method were not tried on the same data and seeds, or on images that are not
-    for validation.
+    UserError where the rates of a method were not tried on the same data and seeds, or on images
+    that are not for validation.
     """
     trials = tried(*places)
     for method, rates in trials.items():
@@ -39,68 +41,63 @@ def even_rates(
     UserError where they had not, and for a trial that is not on `domains` or has one of `seeds`,
     which are kept for the verdict.
     """
-    trials, wanted = tried(*places), " ".join(f"{r:g}" for r in sorted(rates))
-    _apart(trials, domains, seeds)
-    for method in methods:
-        if (found := trials.get(method, {})).keys() != set(rates):
-            had = " ".join(f"{r:g}" for r in sorted(found)) or "none"
-            raise UserError(
-                f"{method} was tried with the learning rates {had} in {places[-1]}, expected "
-                f"{wanted}: every method has the same trials; run those that are missing (compare "
-                f"DOMAIN --methods {method} --split val --lr ...), and take others out."
-            )
-    used = {m: sorted({pair for found in trials[m].values() for pair in found}) for m in methods}
-    if odd := [m for m in methods if used[m] != used[methods[0]]]:
-        raise UserError(
-            f"{odd[0]} was tried on {_listed(used[odd[0]])}, {methods[0]} on "
-            f"{_listed(used[methods[0]])}; every method has the same trials: run what is missing."
-        )
-    return best_rates(*places)
-
-
-def _listed(pairs: Sequence[tuple[str, int]]) -> str:
-    return ", ".join(f"{name} seed {seed}" for name, seed in pairs)
-
-
-def _apart(trials: Mapping, domains: Sequence[str], seeds: Sequence[int]) -> None:
-    """UserError for a trial, data and seed, on another domain or with a seed of the verdict."""
-    for name, seed in sorted({p for of in trials.values() for found in of.values() for p in found}):
+    trials = tried(*places)
+    used = {m: sorted({p for found in of.values() for p in found}) for m, of in trials.items()}
+    for name, seed in sorted({pair for pairs in used.values() for pair in pairs}):
         if name not in domains or seed in seeds:
             raise UserError(
                 f"A learning rate was tried on {name}, seed {seed}; trials are of development "
                 f"domains ({', '.join(domains)}) and seeds other than "
                 f"{', '.join(map(str, seeds))}: take those out, or run others."
             )
+    for method in methods:
+        if (found := trials.get(method, {})).keys() != set(rates):
+            raise UserError(
+                f"{method} was tried with the learning rates {_numbers(found)} in {places[-1]}, "
+                f"expected {_numbers(rates)}: every method has the same trials; run those that are "
+                f"missing (compare DOMAIN --methods {method} --split val --lr ...), and take "
+                "others out."
+            )
+        if used[method] != used[methods[0]]:
+            raise UserError(
+                f"{method} was tried on {_listed(used[method])}, {methods[0]} on "
+                f"{_listed(used[methods[0]])}; every method has the same trials: run what is "
+                "missing."
+            )
+    return best_rates(*places)
+
+
+def _numbers(rates) -> str:
+    return " ".join(f"{rate:g}" for rate in sorted(rates)) or "none"
+
+
+def _listed(pairs: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} seed {seed}" for name, seed in pairs)
 
 
 def tried(*places: str | Path) -> dict[str, dict[float, dict]]:
     """Of each method and learning rate the mean IoU of every trial, by data and seed.
 
-    UserError for a place that holds none, or one that was scored on test images.
+    UserError for a place that holds none, or one that was not scored on validation images.
     """
     found = defaultdict(lambda: defaultdict(dict))
-    for r in (record for place in places for record in _trials(place)):
-        found[r["method"]][r["setting"]["lr"]][r["data"], r["seed"]] = r["mean"]["iou"]
-    return found
-
-
-def _trials(place: str | Path) -> list[dict]:
-    """The records of a place without the box-prompted base; UserError for none, or one of test."""
-    trials = [record for record in runs(place) if record["method"] != "base_boxed"]
-    if not trials:
-        raise UserError(
-            f"There is no trial of a learning rate in {place}; expected a folder that "
-            f"`compare ... --lr 1e-3 3e-3 --split val --out {place}` has filled; run that, or "
-            "leave the rates out."
-        )
-    for r in trials:
-        if r["setting"]["split"] != "val":
+    for place in places:
+        trials = [record for record in runs(place) if record["method"] != "base_boxed"]
+        if not trials:
             raise UserError(
-                f"{place} holds {r['method']} on {r['data']}, scored on its "
-                f"{r['setting']['split']} images; a learning rate is chosen on validation images "
-                "alone: name a folder that only `compare ... --split val` has filled."
+                f"There is no trial of a learning rate in {place}; expected a folder that "
+                f"`compare ... --lr 1e-3 3e-3 --split val --out {place}` has filled; run that, or "
+                "leave the rates out."
             )
-    return trials
+        for r in trials:
+            if r["setting"]["split"] != "val":
+                raise UserError(
+                    f"{place} holds {r['method']} on {r['data']}, scored on its "
+                    f"{r['setting']['split']} images; a learning rate is chosen on validation "
+                    "images alone: name a folder that only `compare ... --split val` has filled."
+                )
+            found[r["method"]][r["setting"]["lr"]][r["data"], r["seed"]] = r["mean"]["iou"]
+    return found
 
 
 def rate_of(method: str, rates: Mapping[str, float] | None, lr: float) -> float:
@@ -108,11 +105,9 @@ def rate_of(method: str, rates: Mapping[str, float] | None, lr: float) -> float:
 
     Raises UserError for a method that has none while others do.
     """
-    if not rates:
-        return lr
-    if method not in rates:
+    if rates and method not in rates:
         raise UserError(
             f"{method} has no trial among the rates, which are of {', '.join(sorted(rates))}; try "
             "it too (compare ... --lr 1e-3 3e-3 --split val), or leave the rates out."
         )
-    return rates[method]
+    return rates[method] if rates else lr

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,7 +47,8 @@ class Garden:
 class Race:
     """One search: what was planted, the cheapest class that fits it, and both readings.
 
-    history: of every 20th step its number, loss, softmax of alpha and both readings.
+    history: of every 20th step its number, loss, softmax of alpha and both readings; way: alpha's
+    softmax after every step, `steps n`, of a search of now.
     """
 
     planted: str
@@ -57,6 +59,7 @@ class Race:
     residual: dict[str, float]
     history: list[dict] = field(repr=False, default_factory=list)
     place: str = "cell"
+    way: np.ndarray | None = field(repr=False, compare=False, default=None)
 
     def hit(self, reading: str) -> bool:
         """Whether "projection" or "argmax" names the cheapest class that fits."""
@@ -99,30 +102,28 @@ def convolve(kernel: Tensor, z: Tensor) -> Tensor:
 
 def race(name: str, seed: int, garden: Garden = Garden()) -> Race:
     """Plant `name`, search for it from scratch, read the cell."""
-    kernel, cell, history = teacher(name, garden, seed), _student(garden, seed), []
-    schedule = plan(garden)
+    kernel, schedule, history, way = teacher(name, garden, seed), plan(garden), [], []
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        cell = Cell(garden.rank, "linear", garden.start)
     for step, moves, loss in search(cell, partial(lesson, kernel, garden, seed), schedule):
+        way.append(cell.probabilities().detach().double().numpy())
         if step % 20 == 0 or step == schedule.steps:
             read = project(cell, features(garden, seed, step))
             event = {"step": step, "moved": moves, "loss": loss, "argmax": read.argmax}
             p = cell.probabilities().tolist()
             history.append(event | {"projection": read.projection, "probability": p})
     z = features(garden, seed, 0)
-    cheapest = explain(kernel, cell.operators, z)[0]
+    found = {"cheapest": explain(kernel, cell.operators, z)[0], "way": np.stack(way)}
     read = project(cell, z)
-    return Race(name, seed, cheapest, read.projection, read.argmax, read.residual, history)
+    found |= {"projection": read.projection, "argmax": read.argmax, "residual": read.residual}
+    return Race(name, seed, history=history, **found)
 
 
 def plan(setting) -> Schedule:
     """The schedule that a `Garden`, or whatever has its fields, describes."""
     s = setting
     return named_schedule(s.schedule, s.steps, s.lr, searches=True, alpha_lr=s.alpha_lr)
-
-
-def _student(garden: Garden, seed: int) -> Cell:
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        return Cell(garden.rank, "linear", garden.start)
 
 
 def lesson(kernel: Tensor, garden: Garden, seed: int, step: int) -> tuple[Tensor, Tensor]:

@@ -12,12 +12,10 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from statistics import mean
 
 from naslora_core.data import open_data
 from naslora_core.errors import UserError, known
@@ -30,6 +28,7 @@ from naslora_workbook.results.records import RESULTS, experiments, recorded, run
 
 FILE = RESULTS / "protocol.yml"
 RUNS = "registered/runs"  # the recorded ones
+CAPTURED = {"capture_output": True, "text": True, "check": False}
 NEW = Path("build/registered")  # where runs go that are not recorded yet
 GIVEN = ("digest", "folder")  # by the file as it lies there, not by a key in it
 AHEAD = "ahead of {} over all domains"  # surely: by an interval without zero
@@ -43,11 +42,10 @@ GOAL = (  # the first lines of protocol.yml: a claim, the rival, what the rival'
 
 @dataclass(frozen=True)
 class Protocol:
-    """development, test: domains; subject: the method that is judged against the others in
-    `methods`; setting and seeds are those of `compare`; rates: parts of the
-    recorded "registered" (or folders beside the file) with trials, trials: the learning rates that
-    each method must have been tried with there; level, draws: of the intervals, over `metric`;
-    folder: where the file lies."""
+    """development, test: domains; subject: the method that is judged against the others; setting,
+    seeds: those of `compare`; rates: parts of the recorded "registered" (or folders beside the
+    file) with trials, trials: the learning rates that each method must have been tried with there;
+    level, draws: of the intervals, over `metric`; folder: where the file lies."""
 
     development: tuple[str, ...]
     test: tuple[str, ...]
@@ -83,13 +81,9 @@ class Protocol:
         """All of them, development first."""
         return (*self.development, *self.test)
 
-    def cells(
-        self, domains: Sequence[str] = (), seeds: Sequence[int] = ()
-    ) -> list[tuple[str, int]]:
-        """Domain and seed of every paired cell, of all or of those named.
-
-        All methods of a cell see the same passes. UserError for a name or seed it does not have.
-        """
+    def cells(self, domains: Sequence[str] = (), seeds: Sequence[int] = ()) -> list:
+        """Domain and seed of every paired cell, of all or of those named; UserError for a name or
+        seed that it does not have. All methods of a cell see the same passes."""
         for name in domains:
             known(name, self.domains, "The protocol has no domain")
         for seed in seeds:
@@ -102,21 +96,16 @@ def read(path: Path = FILE) -> Protocol:
     import yaml
 
     try:
-        text = path.read_bytes()
-        found = yaml.safe_load(text)
+        text = path.read_bytes().replace(b"\r\n", b"\n")  # of a checkout on Windows
+        found, digest = yaml.safe_load(text), hashlib.sha256(text).hexdigest()[:12]
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
         given["setting"] = Setting(**given["setting"])
-        return Protocol(**given, digest=_digest(text), folder=Path(path).parent)
+        return Protocol(**given, digest=digest, folder=Path(path).parent)
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is no protocol ({error}); expected the keys "
             f"{', '.join(k for k in Protocol.__dataclass_fields__ if k not in GIVEN)}."
         ) from error
-
-
-def _digest(text: bytes) -> str:
-    """Twelve hex digits over a file, whatever the line endings of this system's checkout."""
-    return hashlib.sha256(text.replace(b"\r\n", b"\n")).hexdigest()[:12]
 
 
 def committed(path: Path = FILE) -> str:
@@ -126,17 +115,18 @@ def committed(path: Path = FILE) -> str:
             f"There is no git here, which says whether {path.name} is committed, and test domains "
             "run only then; install it, or run the development domains alone."
         )
-    git = ["git", "-C", str(path.parent)]
     # of commits that wrote its content; one that only moved the file is passed over
-    log = ["log", "--follow", "--diff-filter=AM", "-1", "--format=%h of %cs", "--", path.name]
-    logged = subprocess.run([*git, *log], capture_output=True, text=True)
-    state = subprocess.run([*git, "status", "--porcelain", "--", path.name], capture_output=True)
-    if logged.returncode or not logged.stdout.strip() or state.stdout.strip():
+    log = ["log", "--follow", "--diff-filter=AM", "-1", "--format=%h of %cs"]
+    logged, state = (
+        subprocess.run(["git", "-C", path.parent, *words, "--", path.name], **CAPTURED).stdout
+        for words in (log, ["status", "--porcelain"])
+    )
+    if not logged.strip() or state.strip():
         raise UserError(
             f"{path.name} is not committed as it stands, and test domains run only under a "
             "committed protocol; commit it first, or run its development domains alone."
         )
-    return logged.stdout.strip()
+    return logged.strip()
 
 
 def located(name: str) -> str:
@@ -152,12 +142,7 @@ def located(name: str) -> str:
 
 
 def run(
-    protocol: Protocol,
-    sam,
-    command: str,
-    cells: Sequence[tuple[str, int]],
-    path: Path = FILE,
-    out: Path = NEW,
+    protocol: Protocol, sam, command: str, cells: Sequence, path: Path = FILE, out: Path = NEW
 ) -> None:
     """Run what is missing of `cells`, all methods.
 
@@ -168,12 +153,10 @@ def run(
         committed(path)
     places = {name: located(name) for name, _ in cells}
     results(protocol, out)
-    packed = _packed(protocol)
-    rates, facts = _rates(protocol), {"protocol": protocol.digest}
+    how = command, _rates(protocol), {"protocol": protocol.digest}, _packed(protocol)
     for name, seed in cells:
         data = open_data(places[name], profile("laptop"))
-        how = protocol.setting, command, rates, facts, packed
-        compare(sam, data, protocol.methods, [seed], out, *how)
+        compare(sam, data, protocol.methods, [seed], out, protocol.setting, *how)
 
 
 def _rates(protocol: Protocol) -> dict[str, float]:
@@ -215,34 +198,25 @@ def differences(
 ) -> dict[str, list]:
     """subject (the protocol's own, if not named) - rival by domain, one a seed, where both ran."""
     of = {(r["data"], r["method"], r["seed"]): r["mean"][protocol.metric] for r in records}
-    found = {name: [] for name in protocol.domains}
+    subject, found = subject or protocol.subject, {}
     for name, seed in protocol.cells():
-        mine, other = (
-            of.get((name, method, seed)) for method in (subject or protocol.subject, rival)
-        )
+        mine, other = (of.get((name, method, seed)) for method in (subject, rival))
         if mine is not None and other is not None:
-            found[name].append(mine - other)
-    return {name: values for name, values in found.items() if values}
+            found.setdefault(name, []).append(mine - other)
+    return found
 
 
-def verdict(
-    records: Sequence[Mapping], protocol: Protocol, subject: str = ""
-) -> dict[str, dict[str, Interval]]:
-    """By rival: the interval over "all" domains, over "test" ones, and of each domain by itself.
-
-    subject: the method that is judged, where it is not the protocol's own.
-    """
+def verdict(records: Sequence[Mapping], protocol: Protocol) -> dict[str, dict[str, Interval]]:
+    """By rival: the interval over "all" domains, over "test" ones, and of each domain by itself."""
     table = {}
-    for rival in (m for m in protocol.methods if m != (subject or protocol.subject)):
-        each = differences(records, protocol, rival, subject)
+    for rival in (m for m in protocol.methods if m != protocol.subject):
+        each = differences(records, protocol, rival)
         parts = {"all": each, "test": {n: d for n, d in each.items() if n in protocol.test}}
         parts |= {name: {name: values} for name, values in each.items()}
-        table[rival] = {
-            name: nested(part, protocol.level, protocol.draws)
-            for name, part in parts.items()
-            if part
-        }
-    return {rival: row for rival, row in table.items() if row}
+        filled = {name: part for name, part in parts.items() if part}
+        row = {n: nested(part, protocol.level, protocol.draws) for n, part in filled.items()}
+        table |= {rival: row} if row else {}
+    return table
 
 
 def goal(table: Mapping[str, Mapping[str, Interval]]) -> dict[str, bool]:
@@ -253,14 +227,6 @@ def goal(table: Mapping[str, Mapping[str, Interval]]) -> dict[str, bool]:
 def behind(row: Mapping[str, Interval]) -> list[str]:
     """The single domains whose interval lies wholly below zero."""
     return [n for n, interval in row.items() if n not in ("all", "test") and interval.high < 0]
-
-
-def means(records: Sequence[Mapping], protocol: Protocol) -> dict[str, dict[str, float]]:
-    """By method, the base with boxes first, and domain: the mean over its runs."""
-    found = {m: defaultdict(list) for m in ("base_boxed", *protocol.methods)}
-    for r in records:
-        found[r["method"]][r["data"]].append(r["mean"][protocol.metric])
-    return {m: {d: mean(values) for d, values in of.items()} for m, of in found.items() if of}
 
 
 def waiting(records: Sequence[Mapping], protocol: Protocol) -> str:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from naslora_core.files import write_atomic
+from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam.checkpoints import base_of
 from naslora_workbook.lessons.domains import domain
 from naslora_workbook.research import operator_recovery as planted
@@ -18,6 +18,7 @@ from naslora_workbook.research import recovery_in_sam as planted_sam
 from naslora_workbook.research.operator_recovery import PLANTS, Garden, Race, rate
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.research.recovery_in_sam import Bed
+from naslora_workbook.results.labels import markdown
 from naslora_workbook.results.records import runs
 
 READINGS = ("projection", "argmax")
@@ -28,38 +29,40 @@ def run(
     seeds: Sequence[int], out: Path, command: str, sam=None, plants: Sequence[str] = PLANTS
 ) -> list[Race]:
     """Run the searches that `out` lacks, on the cell, or inside `sam`; all of them."""
+    make_folder(out)
     races = []
     for seed in seeds:
         for name in plants:
             path = out / f"{name}-{seed}.json"
             if not path.exists():
-                _record(path, sam, name, seed, command)
+                record = _searched(sam, name, seed) | {"provenance": provenance(command)}
+                write_atomic(path, json.dumps(record) + "\n")
             races += [Race(**r) for r in json.loads(path.read_text())["races"]]
-            print(line(races[-1]), flush=True)
+            one = races[-1]
+            print(f"{name} seed {seed}: fits {one.cheapest}, projection {one.projection}")
     return races
 
 
-def _record(path: Path, sam, name: str, seed: int, command: str) -> None:
+def _searched(sam, name: str, seed: int) -> dict:
     if sam is None:
-        setting, races = Garden(), [planted.race(name, seed)]
+        found, rest = [planted.race(name, seed)], {"setting": asdict(Garden())}
     else:
         samples = list(domain("polyp", train=IMAGES).train)
-        setting, races = Bed(), planted_sam.race(sam, samples, name, seed)
-    record = {"setting": asdict(setting), "races": [_thinned(asdict(r)) for r in races]}
-    if sam is not None:
-        record["base"] = base_of(sam)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(record | {"provenance": provenance(command)}) + "\n")
+        found = planted_sam.race(sam, samples, name, seed)
+        rest = {"setting": asdict(Bed()), "base": base_of(sam)}
+    return rest | {"races": [_thinned(race) for race in found]}
 
 
-def _thinned(race: dict) -> dict:
+def _thinned(race: Race) -> dict:
     """A search with the steps of its history at which a reading changed, and no curves."""
-    shown = [{k: e[k] for k in ("step", *READINGS)} for e in race["history"]]
-    before = [{}, *shown]
-    changed = [
-        e for e, b in zip(shown, before, strict=False) if any(e[k] != b.get(k) for k in READINGS)
-    ]
-    return race | {"history": changed}
+    changed, before = [], {}
+    for event in race.history:
+        now = {key: event[key] for key in READINGS}
+        if now != before:
+            changed.append({"step": event["step"]} | now)
+        before = now
+    facts = {k: v for k, v in asdict(race).items() if k != "way"}
+    return facts | {"history": changed}
 
 
 def recorded(place: str | Path) -> list[Race]:
@@ -68,23 +71,15 @@ def recorded(place: str | Path) -> list[Race]:
     return sorted(races, key=lambda r: (PLANTS.index(r.planted), r.seed, r.place))
 
 
-def line(race: Race) -> str:
-    """One search in words."""
-    return (
-        f"{race.planted:>13} seed {race.seed} {race.place:>8}: fits {race.cheapest}, projection "
-        f"{race.projection}, argmax {race.argmax}"
-    )
-
-
 def table(races: Sequence[Race]) -> str:
     """A row a plant: hits of both readings, and the step from which projection stays right."""
-    lines = [f"{'planted':>13}{'searches':>10}" + "".join(f"{r:>12}" for r in (*READINGS, "steps"))]
+    rows = []
     for name in dict.fromkeys(r.planted for r in races):
         mine = [r for r in races if r.planted == name]
-        hits = [sum(r.hit(reading) for r in mine) for reading in READINGS]
+        hits = [str(sum(r.hit(reading) for r in mine)) for reading in READINGS]
         steps = [r.steps_to("projection") for r in mine if r.hit("projection")]
-        taken = median(steps) if steps else "-"
-        lines.append(f"{name:>13}{len(mine):>10}{hits[0]:>12}{hits[1]:>12}{taken:>12}")
+        rows.append([name, str(len(mine)), *hits, str(median(steps)) if steps else "-"])
+    lines = [markdown(("planted", "searches", *READINGS, "steps"), rows)]
     for reading in READINGS:
         found = rate(races, reading)
         lines.append(f"{reading}: {found['hits']:.0%} hits, by chance {found['chance']:.0%}")

@@ -8,6 +8,7 @@ the first adapted one are run once.
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -85,19 +86,22 @@ def plant(sam: nn.Module, name: str, seed: int, bed: Bed, x: Tensor):
 
 def race(sam: nn.Module, samples, name: str, seed: int, bed: Bed = Bed()) -> list[Race]:
     """Plant `name` in every block of the bed, search there from scratch: one Race a block."""
-    x = tokens(sam, samples, min(bed.blocks))
+    first, schedule, events = min(bed.blocks), plan(bed), []
+    x = tokens(sam, samples, first)
     teacher = plant(sam, name, seed, bed, x)
     student = adapt(sam, NASLoRA(bed.rank, 1.0, bed.blocks, start=bed.start), seed=seed)
-    guide, tail = (Tail(m.sam.image_encoder, min(bed.blocks)) for m in (teacher, student))
+    guide, tail = (Tail(m.sam.image_encoder, first) for m in (teacher, student))
     with torch.no_grad():
         y = guide(x)
-    schedule, events = plan(bed), []
+    ways = {label: [] for label in cells(student)}
     for step, moves, loss in search(tail, partial(_draw, x, y, bed, seed), schedule):
+        for label, cell in cells(student).items():
+            ways[label].append(cell.probabilities().detach().double().numpy())
         if step % EVERY == 0 or step == schedule.steps:
             read = read_cells(student, partial(tail, x[:16]))
-            events.append({"step": step, "moved": moves, "loss": loss, "read": read})
+            events.append(({"step": step, "moved": moves, "loss": loss}, read))
     answers = _cheapest(teacher, partial(guide, x[:16]))
-    return [_race(name, seed, label, answer, events) for label, answer in answers.items()]
+    return [_race(name, seed, b, answers[b], events, np.stack(way)) for b, way in ways.items()]
 
 
 def _cheapest(teacher: nn.Module, run) -> dict[str, str]:
@@ -113,17 +117,13 @@ def _cheapest(teacher: nn.Module, run) -> dict[str, str]:
     return {label: answer[0] for label, answer in found.items()}
 
 
-def _race(name: str, seed: int, label: str, cheapest: str, events: list[dict]) -> Race:
+def _race(name: str, seed: int, place: str, cheapest: str, events: list, way) -> Race:
     """One block's part of a search."""
-    history = []
-    for event in events:
-        read = event["read"][label]
-        names = {"argmax": read.argmax, "projection": read.projection}
-        history.append({k: v for k, v in event.items() if k != "read"} | names)
-    last = events[-1]["read"][label]
-    return Race(
-        name, seed, cheapest, last.projection, last.argmax, last.residual, history, place=label
-    )
+    reads = [read[place] for _, read in events]
+    named = [{"argmax": r.argmax, "projection": r.projection} for r in reads]
+    history = [event | names for (event, _), names in zip(events, named, strict=True)]
+    rest = {"residual": reads[-1].residual, "history": history, "place": place, "way": way}
+    return Race(name, seed, cheapest, **named[-1], **rest)
 
 
 def _draw(x: Tensor, y: Tensor, bed: Bed, seed: int, step: int) -> tuple[Tensor, Tensor]:

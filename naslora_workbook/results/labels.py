@@ -1,4 +1,6 @@
-"""What tables call a method: the methods as they register themselves, then the others."""
+"""What tables call a method, and a table in Markdown."""
+
+from collections.abc import Iterable, Sequence
 
 from naslora_workbook.research.methods import LABELS as METHODS
 
@@ -26,3 +28,10 @@ LABELS = {
     "single_avg_pool_3x3": "NAS-LoRA, average pool alone",
     "unet": "U-Net from scratch",
 }
+
+
+def markdown(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table: rows of cells under names."""
+    lines = [names, *rows]
+    head, *body = ("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join([head, "|" + "---|" * len(names), *body])

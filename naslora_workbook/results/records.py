@@ -9,6 +9,7 @@ under build/, which `python -m naslora_core pack FOLDER NAME` turns into such li
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,22 +27,19 @@ def recorded(name: str, folder: Path = RESULTS) -> list[dict]:
 
     folder: where the files lie. UserError where nothing is recorded under this name.
     """
-    table = {line["id"]: line for line in _table(folder)}
-    found = [_whole(line, table) for line in _lines(folder, name)]
+    name = re.sub("^experiment_", "experiments/", name)  # a file of its own, in older lessons
+    found = [line for other, line in _all(folder, _file(name)) if other == name]
     if not found:
         names = ", ".join(experiments(folder))
         raise UserError(f"Nothing is recorded under {name!r} in {folder}; recorded are {names}.")
-    scores = _scores(folder) if any("scores" in record for record in found) else {}
-    for record in found:
-        if "scores" in record:
-            key, row = record.pop("scores")
-            record["images"] = _images(scores, key, row)
-    return found
+    made = {line.pop("id"): line for line in _read_lines(folder / "provenance.jsonl")}
+    scores = _scores(folder) if any("scores" in line for line in found) else {}
+    return [_whole(line, made, scores) for line in found]
 
 
-def measured(name: str, folder: Path = RESULTS) -> dict:
+def measured(name: str) -> dict:
     """The only record of this name ("measurements/bench"); UserError where there is none."""
-    return recorded(name, folder)[0]
+    return recorded(name)[0]
 
 
 def runs(place: str | Path, folder: Path = RESULTS) -> list[dict]:
@@ -60,8 +58,8 @@ def experiments(folder: Path = RESULTS) -> list[str]:
 def keep(name: str, records: Sequence[Mapping], folder: Path = RESULTS, add: bool = False) -> None:
     """Write the records in place of those of this name; add: behind them instead."""
     old = recorded(name, folder) if add and name in experiments(folder) else []
-    provenance = {line["id"]: line for line in _table(folder)}
-    lines = [line for other, line in _all(folder) if other != name and _file(other) == _file(name)]
+    provenance = {line["id"]: line for line in _read_lines(folder / "provenance.jsonl")}
+    lines = [line for other, line in _all(folder, _file(name)) if other != name]
     arrays = {k: v for k, v in _scores(folder).items() if k.partition(":")[0] != name}
     part = name.partition("/")[2]
     for record in (*old, *records):
@@ -69,8 +67,8 @@ def keep(name: str, records: Sequence[Mapping], folder: Path = RESULTS, add: boo
         if isinstance(line.get("images"), Mapping):  # a number says how many were trained on
             line["scores"] = _put(arrays, name, line.pop("images"))
         given = line.pop("provenance")
-        line["provenance"] = _id(given)
-        provenance[_id(given)] = {"id": _id(given), **given}
+        line["provenance"] = key = _digest(given)[:8]
+        provenance[key] = {"id": key, **given}
         lines.append(line)
     _write_lines(folder / f"{_file(name)}.jsonl", lines)
     used = {line.get("provenance") for _, line in _all(folder)}
@@ -83,7 +81,6 @@ def keep(name: str, records: Sequence[Mapping], folder: Path = RESULTS, add: boo
 
 def pack(source: Path, name: str, add: bool = False, folder: Path = RESULTS) -> int:
     """Pack a JSON file, or a folder of one a run, under a name; the number of records."""
-    source = Path(source)
     files = sorted(source.glob("*.json")) if source.is_dir() else [source]
     if not files or not all(file.is_file() for file in files):
         raise UserError(
@@ -97,28 +94,23 @@ def _file(name: str) -> str:
     return name.partition("/")[0]
 
 
-def _all(folder: Path) -> Iterator[tuple[str, dict]]:
-    """Name and line of everything that is recorded, file by file."""
-    for path in sorted(folder.glob("*.jsonl")):
+def _all(folder: Path, file: str = "*") -> Iterator[tuple[str, dict]]:
+    """Name and line of everything that is recorded in these files."""
+    for path in sorted(folder.glob(f"{file}.jsonl")):
         if path.stem != "provenance":
             for line in _read_lines(path):
                 yield "/".join(filter(None, (path.stem, line.get("part")))), line
 
 
-def _lines(folder: Path, name: str) -> list[dict]:
-    part, path = name.partition("/")[2], folder / f"{_file(name)}.jsonl"
-    return [line for line in _read_lines(path) if line.get("part", "") == part]
-
-
-def _whole(line: dict, table: Mapping[str, dict]) -> dict:
-    """A line with its provenance in full."""
-    record = {k: v for k, v in line.items() if k != "part"}
-    provenance = table[record.pop("provenance")]
-    return record | {"provenance": {k: v for k, v in provenance.items() if k != "id"}}
-
-
-def _table(folder: Path) -> list[dict]:
-    return _read_lines(folder / "provenance.jsonl")
+def _whole(line: dict, made: Mapping[str, dict], scores: Mapping[str, np.ndarray]) -> dict:
+    """A line with its provenance and the scores of its images in full."""
+    record = {k: v for k, v in line.items() if k not in ("part", "scores", "provenance")}
+    record["provenance"] = dict(made[line["provenance"]])
+    if "scores" in line:
+        key, row = line["scores"]
+        values = (scores[key][row] / 10**DIGITS).tolist()
+        record["images"] = dict(zip(scores[f"{key}.names"].tolist(), values, strict=True))
+    return record
 
 
 def _read_lines(path: Path) -> list[dict]:
@@ -129,9 +121,8 @@ def _write_lines(path: Path, lines: Sequence[Mapping]) -> None:
     write_atomic(path, "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
 
 
-def _id(provenance: Mapping) -> str:
-    """Eight hex digits over a provenance."""
-    return hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()[:8]
+def _digest(value) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _scores(folder: Path) -> dict[str, np.ndarray]:
@@ -142,15 +133,8 @@ def _scores(folder: Path) -> dict[str, np.ndarray]:
 
 def _put(arrays: dict[str, np.ndarray], name: str, images: Mapping) -> list:
     """Append a run's scores to the array of its images; that array's key, and the row."""
-    names = np.array(list(images))
-    key = f"{name}:{hashlib.sha256(json.dumps(list(images)).encode()).hexdigest()[:6]}"
+    key = f"{name}:{_digest(list(images))[:6]}"
     row = np.round(np.array(list(images.values())) * 10**DIGITS).astype(np.uint16)[None]
-    arrays[f"{key}.names"] = names
+    arrays[f"{key}.names"] = np.array(list(images))
     arrays[key] = np.concatenate([arrays[key], row]) if key in arrays else row
     return [key, len(arrays[key]) - 1]
-
-
-def _images(scores: Mapping, key: str, row: int) -> dict[str, list[float]]:
-    """{name: [Dice, IoU]} of one run."""
-    values = (scores[key][row] / 10**DIGITS).tolist()
-    return dict(zip(scores[f"{key}.names"].tolist(), values, strict=True))

@@ -1,19 +1,24 @@
 """Operators and methods that only the experiments use; importing this registers them.
 
 The permutations are candidates that hurt. `strip_7`, `separable_13` and `max_pool_3x3` are a wider
-operator set. `tapwise_5x5` is the default cell at uniform alpha written as one free kernel.
+operator set. `tapwise_5x5` is the default cell at uniform alpha written as one free kernel. A
+genotype comes from the recorded searches at rate .003 ("variants/rate": two domains, three seeds).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.adapters import LoRA, NASLoRA
+from naslora_core.adapters import ChosenLoRA, LoRA, NASLoRA
 from naslora_core.adapters.lora import LoRALinear
-from naslora_core.search import Cell
+from naslora_core.search import OPERATOR_SETS, Cell
 from naslora_core.search.operators import Operator, operator
+from naslora_workbook.results.records import recorded
 
 WIDE = ("skip", "conv_3x3", "conv_5x5", "strip_7", "separable_13", "max_pool_3x3")
 BAD = tuple(f"permutation_{i}" for i in range(12))
@@ -65,9 +70,9 @@ class Permutation(Operator):
     number = 0
 
     def forward(self, z: Tensor) -> Tensor:
-        tokens = z.shape[-2] * z.shape[-1]
         g = torch.Generator().manual_seed(self.number)
-        return z.flatten(2)[..., torch.randperm(tokens, generator=g)].view_as(z)
+        order = torch.randperm(z.shape[-2] * z.shape[-1], generator=g)
+        return z.flatten(2)[..., order].view_as(z)
 
 
 for _number, _name in enumerate(BAD):
@@ -87,6 +92,7 @@ def tap_rates() -> Tensor:
     return rates
 
 
+@operator("equal_5x5")
 class Free(Operator):
     """One free 5 x 5 with the start of the default cell; `rates`: the step of every tap."""
 
@@ -104,11 +110,6 @@ class Free(Operator):
 
     def macs(self) -> int:
         return 25 * self.rank**2
-
-
-@operator("equal_5x5")
-class Equal(Free):
-    """All taps at the same rate."""
 
 
 @operator("tapwise_5x5")
@@ -181,3 +182,61 @@ def slower_decoder(model: nn.Module, ratio: float):
             old.copy_(p)
 
     return listen
+
+
+@cache
+def genotype(domain: str, seed: int) -> tuple[str, ...]:
+    """The operator of the largest alpha in every block of a recorded search."""
+    runs = [r for r in recorded("variants/rate") if r["method"] == "nas_lora"]
+    run = next(r for r in runs if (r["data"], r["seed"]) == (domain, seed))
+    return tuple(b["argmax"] for b in run["genotype"]["blocks"])
+
+
+def _chosen(names: Iterable[str]) -> ChosenLoRA:
+    """LoRA with these operators; `none` beside a skip is that skip alone."""
+    return ChosenLoRA(rank=4, chosen=tuple("skip" if n == "none" else str(n) for n in names))
+
+
+def own_genotype(domain: str, seed: int) -> ChosenLoRA:
+    """The genotype of this domain."""
+    return _chosen(genotype(domain, seed))
+
+
+def other_genotype(domain: str, seed: int) -> ChosenLoRA:
+    """The genotype of the other recorded domain."""
+    return _chosen(genotype({"camouflage": "polyp", "polyp": "camouflage"}[domain], seed))
+
+
+def shuffled_genotype(domain: str, seed: int) -> ChosenLoRA:
+    """The domain's own genotype, its blocks permuted."""
+    names = genotype(domain, seed)
+    return _chosen(names[i] for i in np.random.default_rng(seed).permutation(len(names)))
+
+
+def random_genotype(domain: str, seed: int) -> ChosenLoRA:
+    """An operator of the linear set for every block, drawn by the seed."""
+    blocks = len(genotype(domain, seed))
+    return _chosen(np.random.default_rng([seed, 1]).choice(OPERATOR_SETS["linear"], blocks))
+
+
+class PricedCell(Cell):
+    """A cell that adds price x (expected multiply-adds / those of the dearest operator)."""
+
+    price = 0.0
+
+    @property
+    def auxiliary_loss(self) -> Tensor:
+        macs = torch.tensor([float(op.macs()) for op in self.operators])
+        return self.price * (self.probabilities() * macs / macs.max()).sum()
+
+
+@dataclass(frozen=True)
+class PricedNASLoRA(NASLoRA):
+    """NAS-LoRA with a price on the multiply-adds of its cells."""
+
+    price: float = 0.1
+
+    def cell(self) -> nn.Module:
+        cell = PricedCell(self.rank, self.operators, self.start)
+        cell.price = self.price
+        return cell
