@@ -4,9 +4,8 @@ import re
 
 from own import image_folder
 
-from naslora_workbook.publishing import findings
 from naslora_workbook.publishing.environment import ROOT
-from naslora_workbook.publishing.findings import leads, verdict_title
+from naslora_workbook.publishing.registered_tables import lead_sentence, leads, verdict_title
 from naslora_workbook.research.bootstrap import Interval
 from naslora_workbook.results.records import measured
 
@@ -33,11 +32,11 @@ def test_a_finding_says_that_an_interval_with_zero_cannot_tell():
     assert verdict_title(found) == (
         "NAS-LoRA scores above Conv-LoRA; from 1 of 2 rivals we cannot tell it apart"
     )
-    assert "cannot tell" in findings._lead("LoRA", found)
-    assert "cannot tell" not in findings._lead("Conv-LoRA", found)
+    assert "cannot tell" in lead_sentence("LoRA", found["LoRA"])
+    assert "cannot tell" not in lead_sentence("Conv-LoRA", found["Conv-LoRA"])
 
 
 def test_a_rival_that_is_ahead_is_not_called_behind():
     found = {"LoRA": Interval(-0.02, -0.03, -0.01)}
-    assert "below LoRA" in findings._lead("LoRA", found)
+    assert "below LoRA" in lead_sentence("LoRA", found["LoRA"])
     assert "scores above" not in verdict_title(found)

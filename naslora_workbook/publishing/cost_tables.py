@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from naslora_workbook.publishing.result_tables import Records, source, table
+from naslora_workbook.publishing.result_tables import Records, paragraphs, source
 from naslora_workbook.research.benchmarks.gpu_steps import removed
 from naslora_workbook.research.benchmarks.method_costs import PATHS, shares_text, spread
-from naslora_workbook.results.labels import LABELS
+from naslora_workbook.results.labels import LABELS, markdown
 from naslora_workbook.results.records import measured, recorded
 
 SIZES = {"nano": "nano", "vit_b": "ViT-B's two blocks"}
@@ -17,11 +17,12 @@ FORMS = {
 }
 WHERE = {"attention": "on the processor, float32", "attention_cuda": "on CUDA, float32"}
 LEGS = {"conv_lora_released": "Conv-LoRA, released", "nas_lora_late": "NAS-LoRA, last four blocks"}
+AUGMENTS = {"flips": "flips", "full": "flips, crops, colours"}
 
 
 def cost_table(kept: Mapping | None = None) -> str:
     """Every method: size, start, what folds; its cost beside LoRA's (`bench`); what convolving
-    adds to a step (`measure overhead`)."""
+    adds to a step (`overhead`)."""
     kept, big = kept or measured("measurements/bench"), measured("measurements/bench_vit_b")
     facts = (
         "Every method behind `adapt(sam, method)`: numbers that it trains in an encoder of each "
@@ -38,8 +39,8 @@ def cost_table(kept: Mapping | None = None) -> str:
         f"backward to its input, is {nano['floor']['step_ratio']:.2f}; only what trains nothing in "
         f"the first block can be below it. {_folded(kept['folded']['nano'])}"
     )
-    parts = facts, _facts(kept["facts"]), times, _times(kept, big), floor
-    return "\n\n".join([*parts, f"{source(kept)} {source(big)}", overhead()])
+    tables = facts, _facts(kept["facts"]), times, _times(kept, big["rows"]["vit_b"])
+    return paragraphs(*tables, floor, f"{source(kept)} {source(big)}", overhead())
 
 
 def _facts(facts: Mapping) -> str:
@@ -49,17 +50,17 @@ def _facts(facts: Mapping) -> str:
          "no" if each["start_difference"] else "yes", each["folds"].partition(":")[0]]
         for name, each in facts.items()
     ]  # fmt: skip
-    return table(names, rows)
+    return markdown(names, rows)
 
 
 def _times(kept: Mapping, big: Mapping) -> str:
     rows = []
     for name in kept["facts"]:
-        row, larger = kept["rows"]["nano"][name], big["rows"]["vit_b"].get(name)
+        row, larger = kept["rows"]["nano"][name], big.get(name)
         cells = [f"{row[kind]:.2f}" for kind in ("step_ratio", "inference_ratio")]
         saved = f"{larger['saved_mb']:,.0f}" if larger else "-"
         rows.append([LABELS[name], *cells, f"{row['saved_mb']:.0f}", saved])
-    return table(("method", "step", "inference", "saved", "saved ViT-B"), rows)
+    return markdown(("method", "step", "inference", "saved", "saved ViT-B"), rows)
 
 
 def _folded(rows: Mapping) -> str:
@@ -76,13 +77,13 @@ def overhead(name: str = "overhead") -> str:
     turns = f"Median (lowest to highest) of {kept['rounds']} turns, LoRA's step is 1. Released: "
     turns += "Conv-LoRA's published dispatch; fast: ours (lesson 06)."
     shares = (f"{size}: {shares_text(each)}." for size, each in sizes.items())
-    return "\n\n".join([table(["a step", *sizes], rows), " ".join([turns, *shares]), source(kept)])
+    return paragraphs(markdown(["a step", *sizes], rows), " ".join([turns, *shares]), source(kept))
 
 
 def scale_table() -> str:
     """Attention's forms, plans, the embedding cache, and what a GPU took, as recorded."""
-    parts = [*map(attention, WHERE), plans(), cache_saving(), gpu_table(), inference(), blocks()]
-    return "\n\n".join([*parts, overhead("overhead_cuda")])
+    sentences = plans(), cache_saving(), gpu_table(), inference(), blocks()
+    return paragraphs(*map(attention, WHERE), *sentences, overhead("overhead_cuda"))
 
 
 def attention(name: str, kept: Mapping | None = None) -> str:
@@ -95,8 +96,8 @@ def attention(name: str, kept: Mapping | None = None) -> str:
         f"`segment_anything`'s, median of {kept['rounds']} turns; megabytes kept for backward; "
         "largest error of output or gradient, relative."
     )
-    head = table([f"attention {WHERE[name]}", *columns, "error"], rows)
-    return f"{head}\n\n{note}\n\n{source(kept)}"
+    head = markdown([f"attention {WHERE[name]}", *columns, "error"], rows)
+    return paragraphs(head, note, source(kept))
 
 
 def _form(form: str, rows: Mapping) -> list[str]:
@@ -133,8 +134,8 @@ def gpu_table(records: Records | None = None) -> str:
     """A row a measured combination of `gpu-table`."""
     records = recorded("measurements/gpu") if records is None else records
     names = "model", "method", "batch", "attention", "ms a step", "of LoRA", "images/s", "peak GB"
-    head = table(names, [_leg(record) for record in records])
-    return f"{head}\n\n{shares(records)} {source(*records)}"
+    head = markdown(names, [_leg(record) for record in records])
+    return paragraphs(head, f"{shares(records)} {source(*records)}")
 
 
 def _leg(record: Mapping) -> list[str]:
@@ -181,3 +182,25 @@ def blocks() -> str:
         "One windowed and one global block of ViT-B at 1024 on CUDA in float32, a step beside "
         f"LoRA's: {each}. {_folded(kept['folded']['vit_b'])} {source(kept)}"
     )
+
+
+def loading_table() -> str:
+    """CPU time an image to decode and to load it, and images a second by workers."""
+    kept, rows = measured("measurements/loading"), []
+    for side, found in kept["rows"].items():
+        for augment, words in AUGMENTS.items():
+            mine = {n.split()[1]: r for n, r in found.items() if n.startswith(f"{augment} ")}
+            spent = " / ".join(f"{r['cpu_ms']:.0f}" for r in mine.values())
+            speeds = " / ".join(f"{r['per_second']:.1f}" for r in mine.values())
+            free = 2000 / mine[max(mine)]["cpu_ms"]
+            cells = [f"{found['decoding']['cpu_ms']:.0f}", spent, f"{free:.0f}", speeds]
+            rows.append([f"{side} x {side}", words, *cells])
+    names = ["JPEG", "augmentation", "decode", "load", "two free cores", "by the clock"]
+    note = (
+        "Decode, load: CPU milliseconds an image, of this process and its workers, medians of "
+        f"{kept['rounds']} turns: to decode it alone, and to load it at 1024 x 1024 with "
+        f"{' / '.join(mine)} workers. Two free cores: images a second that two cores could load "
+        f"so with {max(mine)}. By the clock: images a second as measured, on two cores with a load "
+        f"of {kept['load'][0]:g} to {kept['load'][1]:g}."
+    )
+    return paragraphs(markdown(names, rows), note, source(kept))

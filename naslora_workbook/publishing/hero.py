@@ -10,7 +10,7 @@ from naslora_core.training.fitting import fit
 from naslora_core.training.prompts import box_of, components
 from naslora_workbook.figures.registered import front_page
 from naslora_workbook.lessons.profiles import profile
-from naslora_workbook.publishing.findings import leads, verdict_title
+from naslora_workbook.publishing.registered_tables import leads, verdict_title
 from naslora_workbook.research.learning_rate_selection import best_rates
 from naslora_workbook.research.provenance import command_line, provenance
 from naslora_workbook.results.records import RESULTS, keep

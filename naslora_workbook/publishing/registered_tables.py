@@ -1,4 +1,5 @@
-"""The registered comparison as tables: the subject's leads, and every method on every domain."""
+"""The registered comparison as tables, and what the README says was found: sentences whose numbers
+are read from the records."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -9,12 +10,21 @@ import torch
 from naslora_core.adapters import adapt
 from naslora_core.adapters.discretisation import ChosenLoRA
 from naslora_core.sam import build_nano
-from naslora_workbook.publishing.result_tables import Records, of_method, source, table
+from naslora_workbook.publishing.result_tables import Records, of_method, paragraphs, source
 from naslora_workbook.research import preregistration as registry
-from naslora_workbook.results.labels import LABELS
+from naslora_workbook.research.benchmarks.gpu_steps import Leg
+from naslora_workbook.research.bootstrap import Interval
+from naslora_workbook.results.labels import LABELS, markdown
+from naslora_workbook.results.records import recorded
 
 METRICS = {"iou": "IoU", "dice": "Dice"}
 COMMAND = "python -m naslora_core protocol"
+RIVALS = ("lora", "conv_lora", "fixed_conv", "fixed_5x5", "nas_uniform", "random_operator")
+LEGS = {  # a training step on the GPU: what, and the leg's name
+    "LoRA": "vit_b_1024-lora-b2-fast-bf16",
+    "NAS-LoRA": "vit_b_1024-nas_lora-b2-fast-bf16",
+    "the released Conv-LoRA": "vit_b_1024-conv_lora_released-b2-fast-bf16",
+}
 
 
 def registered_table(protocol=None, records: Records | None = None) -> str:
@@ -34,8 +44,8 @@ def registered_table(protocol=None, records: Records | None = None) -> str:
         f"seeds each, {s.steps} steps of {s.batch} images; {protocol.level:.0%} intervals by "
         "bootstrap over domains and seeds; above and below zero: domains whose own interval is."
     )
-    made = source(*records, commands=[COMMAND])
-    return "\n\n".join([table([*names, "below"], rows), goal, note, made])
+    head = markdown([*names, "below"], rows)
+    return paragraphs(head, goal, note, source(*records, commands=[COMMAND]))
 
 
 def _lead(label: str, row: Mapping, protocol) -> list[str]:
@@ -53,24 +63,12 @@ def domains_table(protocol=None, records: Records | None = None) -> str:
         "in the encoder (of the U-Net, all), and how many are left with one operator a block, as "
         f"projection chooses it. {minutes(records, protocol.subject)}"
     )
-    names = ("method", "trained", "with one operator", *protocol.domains, "mean")
-    rows = [
-        [LABELS[method], trained(records, method), chosen(records, method)]
-        + [f"{value:.3f}" for value in (*(of[n] for n in protocol.domains), mean(of.values()))]
-        for method, of in means(records, protocol).items()
-    ]
-    made = source(*records, commands=[COMMAND])
-    return "\n\n".join([title, table(names, rows), made])
-
-
-def means(records: Records, protocol) -> dict[str, dict[str, float]]:
-    """By method, the base with boxes first, and domain: the mean over its runs."""
-    found = {}
+    names, rows = ("method", "trained", "with one operator", *protocol.domains, "mean"), []
     for method in ("base_boxed", *protocol.methods):
-        for r in of_method(records, method):
-            values = found.setdefault(method, {}).setdefault(r["data"], [])
-            values.append(r["mean"][protocol.metric])
-    return {m: {d: mean(values) for d, values in of.items()} for m, of in found.items()}
+        if of := _means(of_method(records, method), protocol):
+            sizes = [trained(records, method), chosen(records, method)]
+            rows.append([LABELS[method], *sizes, *(f"{v:.3f}" for v in (*of, mean(of)))])
+    return paragraphs(title, markdown(names, rows), source(*records, commands=[COMMAND]))
 
 
 def _asked(protocol, records):
@@ -78,10 +76,18 @@ def _asked(protocol, records):
     return protocol, registry.results(protocol) if records is None else records
 
 
+def _means(runs: Records, protocol) -> list[float]:
+    """Of each domain the mean over a method's runs; none where it has none."""
+    of = {}
+    for r in runs:
+        of.setdefault(r["data"], []).append(r["mean"][protocol.metric])
+    return [mean(of[name]) for name in protocol.domains if of]
+
+
 def trained(records: Records, method: str) -> str:
     """Trained numbers in the encoder, least to most; of the U-Net, which has no SAM, all."""
     count = "trained_parameters"
-    decoder = {r["data"]: r[count] for r in records if r["method"] == "decoder_only"}
+    decoder = {r["data"]: r[count] for r in of_method(records, "decoder_only")}
     runs = [r for r in of_method(records, method) if count in r]
     return _ends({r[count] - (method != "unet") * decoder[r["data"]] for r in runs})
 
@@ -118,3 +124,69 @@ def minutes(records: Records, method: str) -> str:
         return ""
     ratio = f"{median(ratios):.2f} of {LABELS[method]}'s minutes"
     return f"A U-Net's passes take {ratio} (median of {len(ratios)} pairs of runs). "
+
+
+def leads() -> dict[str, Interval]:
+    """Rival's label -> NAS-LoRA minus the rival over all domains of the registered comparison."""
+    protocol, records = registry.registered()
+    table = registry.verdict(records, protocol)
+    return {LABELS[rival]: table[rival]["all"] for rival in RIVALS}
+
+
+def verdict_title(found: Mapping[str, Interval]) -> str:
+    """The registered verdict in one clause."""
+    above = [rival for rival, interval in found.items() if interval.low > 0]
+    below = [rival for rival, interval in found.items() if interval.high < 0]
+    told = [f"above {', '.join(above)}"] if above else []
+    told += [f"below {', '.join(below)}"] if below else []
+    unsure = len(found) - len(above) - len(below)
+    tail = f"from {unsure} of {len(found)} rivals we cannot tell it apart"
+    return f"NAS-LoRA scores {' and '.join(told)}; {tail}" if told else f"NAS-LoRA: {tail}"
+
+
+def findings() -> str:
+    """Five sentences, a list."""
+    found = leads()
+    conv, lora = (lead_sentence(rival, found[rival]) for rival in ("Conv-LoRA", "LoRA"))
+    return "\n".join(f"- {words}" for words in (_gain(), conv, lora, _search(found), _price()))
+
+
+def _gain() -> str:
+    """What adapting the encoder adds, on validation images of the drawn domains."""
+    runs = recorded("methods")
+    seeds = len({r["seed"] for r in of_method(runs, "lora")})
+
+    def iou(method: str, domain: str) -> float:
+        return mean(r["mean"]["iou"] for r in of_method(runs, method) if r["data"] == domain)
+
+    parts = (
+        f"from {iou('decoder_only', d):.2f} (decoder alone) to {iou('lora', d):.2f} on {d}"
+        for d in sorted({r["data"] for r in runs})
+    )
+    return f"LoRA in the encoder raises validation IoU {' and '.join(parts)} ({seeds} seeds)."
+
+
+def lead_sentence(rival: str, interval: Interval) -> str:
+    """What the registered comparison says of one rival."""
+    direction = "above" if interval.mean > 0 else "below"
+    tail = " The interval includes zero: we cannot tell." if interval.zero else ""
+    return (
+        f"Registered, eight domains, five seeds: NAS-LoRA scores {abs(interval.mean):.3f} IoU "
+        f"{direction} {rival} (95 % interval {interval.low:+.3f} to {interval.high:+.3f}).{tail}"
+    )
+
+
+def _search(found: Mapping[str, Interval]) -> str:
+    uniform, fixed = found[LABELS["nas_uniform"]], found[LABELS["fixed_5x5"]]
+    none = uniform.zero and fixed.zero
+    verdict = "has not shown a benefit" if none else "makes a difference"
+    return (
+        f"The search minus the same cell with alpha frozen at uniform: {uniform} IoU; minus a "
+        f"fixed 5x5: {fixed}, so the search {verdict}."
+    )
+
+
+def _price() -> str:
+    legs = {Leg(**r["leg"]).name: r for r in recorded("measurements/gpu")}
+    told = ", ".join(f"{legs[name]['ms']:.0f} ms for {what}" for what, name in LEGS.items())
+    return f"A training step of vit_b at 1024 pixels, two images in bf16, takes {told} (one H200)."

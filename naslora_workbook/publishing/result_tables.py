@@ -7,7 +7,7 @@ from naslora_core.sam.checkpoints import manifest
 from naslora_workbook.research.learning_rate_selection import best_rates, tried
 from naslora_workbook.research.operator_recovery import PLANTS, Race, rate
 from naslora_workbook.research.pretraining.weights import in_use, latest
-from naslora_workbook.results.labels import LABELS
+from naslora_workbook.results.labels import LABELS, markdown
 from naslora_workbook.results.records import measured, recorded
 
 Records = Sequence[Mapping]
@@ -22,18 +22,21 @@ def source(*records: Mapping, commands: Sequence[str] = ()) -> str:
     """
     found = [r["provenance"] for r in records]
     of = {k: list(dict.fromkeys(p[k] for p in found)) for k in ("device", "commit", "command")}
+    of["command"] = commands or of["command"]
     days = sorted({p["date"] for p in found})
     dates = " to ".join(sorted({days[0], days[-1]}))
     code = {k: ", ".join(f"`{x}`" for x in given) for k, given in of.items()}
-    ran = ", ".join(f"`{c}`" for c in commands) or code["command"]
-    return f"{', '.join(of['device'])}, {dates}, commit {code['commit']}, {ran}."
+    return f"{', '.join(of['device'])}, {dates}, commit {code['commit']}, {code['command']}."
 
 
-def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown of rows of cells under names."""
-    lines = ["|" + "|".join(["---"] * len(names)) + "|"]
-    lines = ["| " + " | ".join(names) + " |", *lines]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+def paragraphs(*parts: str) -> str:
+    """Parts of a page with an empty line between them."""
+    return "\n\n".join(parts)
+
+
+def of_method(records: Records, method: str) -> list[Mapping]:
+    """The records of one method."""
+    return [r for r in records if r["method"] == method]
 
 
 def _earlier(records: Records) -> str:
@@ -47,7 +50,7 @@ def figure() -> str:
     """The picture of the README's first screen, with its caption and what made it."""
     hero = measured("measurements/hero")
     picture = f"![{hero['alt']}](naslora_workbook/results/hero.png)"
-    return f"{picture}\n\n{hero['caption']} {source(hero)}"
+    return paragraphs(picture, f"{hero['caption']} {source(hero)}")
 
 
 def base_table() -> str:
@@ -56,13 +59,12 @@ def base_table() -> str:
     found = [("its own scenes", card["table"]), *sorted(photographs["rows"].items())]
     rows = [[n, str(r["objects"]), *(f"{r[c]:.3f}" for c in COLUMNS)] for n, r in found]
     p = card["provenance"]
-    seen = (
+    note = (
         f"After {card['scenes_seen']:,} scenes and {card['training_minutes']:.0f} minutes on "
-        f"{p['device']}, {p['date']}, commit `{p['commit']}`."
+        f"{p['device']}, {p['date']}, commit `{p['commit']}`. Photographs: the "
+        f"{photographs['split']} splits. {source(photographs)}"
     )
-    split = f" Photographs: the {photographs['split']} splits."
-    note = f"{seen}{split} {source(photographs)}"
-    return f"{table(('data', 'objects', *COLUMNS), rows)}\n\n{note}"
+    return paragraphs(markdown(("data", "objects", *COLUMNS), rows), note)
 
 
 def photograph_table() -> str:
@@ -80,33 +82,27 @@ def photograph_table() -> str:
         f"images a method in {s['precision']}; ceiling of 64 x 64 masks {one['ceiling_iou']:.3f} "
         "IoU; each at its own learning rate (`rates`)."
     )
-    head = table(("method", "Dice", "IoU", "Dice by seed"), rows)
-    return f"{head}\n\n{note}\n\n{source(*records)}"
-
-
-def of_method(records: Records, method: str) -> list[Mapping]:
-    """The records of one method."""
-    return [r for r in records if r["method"] == method]
+    head = markdown(("method", "Dice", "IoU", "Dice by seed"), rows)
+    return paragraphs(head, note, source(*records))
 
 
 def development_table() -> str:
     """Validation IoU of every method on the development domains, at equal passes."""
-    records = recorded("methods")
+    records, rows = recorded("methods"), []
     domains, s = sorted({r["data"] for r in records}), records[-1]["setting"]
-    rows = [_development_row(m, records, domains) for m in LABELS if of_method(records, m)]
+    for method, label in LABELS.items():
+        if mine := of_method(records, method):
+            cells = [_range_of([r["mean"]["iou"] for r in mine if r["data"] == d]) for d in domains]
+            lr = "" if method == "base_boxed" else f"{mine[0]['setting']['lr']:g}"
+            rows.append([label, lr, *cells])
+    nothing = [f"{LABELS[r['method']]} on {r['data']}" for r in records if not r["mean"]["iou"]]
+    collapsed = f" Runs that drew nothing right: {', '.join(nothing)}." if nothing else ""
     note = (
         f"Validation IoU, mean over seeds (lowest to highest), {s['steps']} steps of {s['batch']} "
-        f"images in {s['precision']}.{_collapsed(records)} {_rates()}"
+        f"images in {s['precision']}.{collapsed} {_rates()}"
     )
-    head = table(("method", "learning rate", *domains), rows)
-    return f"{head}\n\n{note}\n\n{source(*records)}"
-
-
-def _development_row(method: str, records: Records, domains: Sequence[str]) -> list[str]:
-    mine = of_method(records, method)
-    cells = [_range_of([r["mean"]["iou"] for r in mine if r["data"] == d]) for d in domains]
-    lr = "" if method == "base_boxed" else f"{mine[0]['setting']['lr']:g}"
-    return [LABELS[method], lr, *cells]
+    head = markdown(("method", "learning rate", *domains), rows)
+    return paragraphs(head, note, source(*records))
 
 
 def _range_of(values: Sequence[float]) -> str:
@@ -116,21 +112,15 @@ def _range_of(values: Sequence[float]) -> str:
     return f"{mean(values):.3f} ({min(values):.3f} to {max(values):.3f}{seeds})"
 
 
-def _collapsed(records: Records) -> str:
-    """The runs that ended without a single right pixel, in a sentence."""
-    runs = [f"{LABELS[r['method']]} on {r['data']}" for r in records if not r["mean"]["iou"]]
-    return f" Runs that drew nothing right: {', '.join(runs)}." if runs else ""
-
-
 def _rates() -> str:
     """In a sentence, how each method's learning rate was chosen."""
     trials, chosen = tried("rates"), best_rates("rates").values()
     grid = sorted({lr for of in trials.values() for lr in of})
     ends = sum(lr in (grid[0], grid[-1]) for lr in chosen)
-    rates = ", ".join(f"{lr:g}" for lr in grid)
     return (
-        f"The learning rate is the best of {rates} on camouflage with another seed (`rates`); of "
-        f"{len(trials)} best ones {ends or 'none'} lie at an end of these."
+        f"The learning rate is the best of {', '.join(f'{lr:g}' for lr in grid)} on camouflage "
+        f"with another seed (`rates`); of {len(trials)} best ones {ends or 'none'} lie at an end "
+        "of these."
     )
 
 
@@ -147,8 +137,8 @@ def planted_table() -> str:
         part = f"{len(records)}" + f" of {whole}" * (len(records) < whole)
         made_on = _earlier(records) if place == "sam_nano" else ""
         notes.append(f"{label.capitalize()}, {part} searches: {source(*records)}{made_on}")
-    head = table(("planted in", "operators", "projection", "argmax alpha"), rows)
-    return "\n\n".join([head, "By chance: the same readings dealt out at random.", *notes])
+    head = markdown(("planted in", "operators", "projection", "argmax alpha"), rows)
+    return paragraphs(head, "By chance: the same readings dealt out at random.", *notes)
 
 
 # How many passes a method needs until it is as good as a rival is at its end. Runs of a grid share
@@ -176,10 +166,10 @@ def passes_to_target(records: Records, method: str) -> list[float | None]:
 def last_tenth(records: Records, method: str) -> dict[str, float]:
     """By domain the validation Dice that the last tenth of the steps brought, mean of runs."""
     gains = {}
-    for looks, data in ((r["looks"], r["data"]) for r in of_method(records, method)):
-        steps, value, *_ = looks[-1]
-        before = [v for step, v, *_ in looks if step <= 0.9 * steps]
-        gains.setdefault(data, []).append(value - before[-1])
+    for r in of_method(records, method):
+        steps, value, *_ = r["looks"][-1]
+        before = [v for step, v, *_ in r["looks"] if step <= 0.9 * steps]
+        gains.setdefault(r["data"], []).append(value - before[-1])
     return {data: mean(found) for data, found in sorted(gains.items())}
 
 
@@ -187,13 +177,16 @@ def curves_table(records: Records | None = None) -> str:
     """A row a method: in how many runs it reaches the rival's end, the median share of those, and
     its time."""
     records = recorded("curves") if records is None else records
-    methods = [m for m in LABELS if any(r["method"] == m and r.get("looks") for r in records)]
-    bench = measured("measurements/bench")["rows"]["nano"]
-    rows = []
-    for m in methods:
-        step = bench[m]["step_ratio"] / bench[RIVAL]["step_ratio"]
-        gains = ", ".join(f"{g:+.3f}" for g in last_tenth(records, m).values())
-        rows.append([LABELS[m], *_passes(passes_to_target(records, m), step), gains])
+    bench, rows = measured("measurements/bench")["rows"]["nano"], []
+    for method, label in LABELS.items():
+        if any(r.get("looks") for r in of_method(records, method)):
+            found = passes_to_target(records, method)
+            there = [share for share in found if share]
+            step = bench[method]["step_ratio"] / bench[RIVAL]["step_ratio"]
+            middle = [median(there), median(there) * step] if there else []
+            costs = [f"{value:.2f}" for value in middle] or ["-", "-"]
+            gains = ", ".join(f"{gain:+.3f}" for gain in last_tenth(records, method).values())
+            rows.append([label, f"{len(there)} of {len(found)}", *costs, gains])
     s, rival = records[-1]["setting"], LABELS[RIVAL]
     domains = " and ".join(sorted({r["data"] for r in records}))
     seeds = ", ".join(map(str, sorted({r["seed"] for r in records if r.get("looks")})))
@@ -205,8 +198,8 @@ def curves_table(records: Records | None = None) -> str:
         f"the table of costs. Its own row tells how early it was once as good as at its end. Last "
         f"tenth: the mean gain of Dice in it, on {domains}.{_earlier(records)}"
     )
-    head = table(("method", "gets there", "passes", "time", "last tenth"), rows)
-    return f"{head}\n\n{note}\n\n{source(*records)}"
+    head = markdown(("method", "gets there", "passes", "time", "last tenth"), rows)
+    return paragraphs(head, note, source(*records))
 
 
 def _goal_met(records: Records) -> str:
@@ -216,10 +209,3 @@ def _goal_met(records: Records) -> str:
         return ""
     met = "met" if median(there) <= GOAL else "missed"
     return f"{LABELS[SUBJECT]} was to need {GOAL:g} of {LABELS[RIVAL]}'s passes: {met}. "
-
-
-def _passes(found: Sequence[float | None], step: float) -> list[str]:
-    there = [share for share in found if share]
-    middle = median(there) if there else None
-    costs = [f"{middle:.2f}", f"{middle * step:.2f}"] if there else ["-", "-"]
-    return [f"{len(there)} of {len(found)}", *costs]

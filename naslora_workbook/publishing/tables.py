@@ -5,7 +5,7 @@ name; in a lesson's text the line that begins with `**Cost**`. `make tables` wri
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 
@@ -15,15 +15,13 @@ from naslora_workbook.publishing import cost_tables as costs
 from naslora_workbook.publishing import registered_tables as registered
 from naslora_workbook.publishing import result_tables as results
 from naslora_workbook.publishing.environment import ROOT
-from naslora_workbook.publishing.findings import findings
 from naslora_workbook.publishing.lesson import Lesson, lessons
-from naslora_workbook.publishing.loading_table import loading_table
+from naslora_workbook.results.labels import markdown
 from naslora_workbook.results.records import measured
 
-RESULTS_PAGE = "naslora_workbook/results/README.md"
-RESULTS: dict[str, Callable[[], str]] = {
+TABLES: dict[str, Callable[[], str]] = {
     "figure": results.figure,
-    "findings": findings,
+    "findings": registered.findings,
     "base": results.base_table,
     "registered": registered.registered_table,
     "costs": costs.cost_table,
@@ -33,12 +31,12 @@ RESULTS: dict[str, Callable[[], str]] = {
     "photographs": results.photograph_table,
     "domains": registered.domains_table,
     "scale": costs.scale_table,
-    "loading": loading_table,
+    "loading": costs.loading_table,
 }
-PAGES = {
+PAGES = {  # and where their lessons lie
     "README.md": "notebooks/",
     "notebooks/README.md": "",
-    RESULTS_PAGE: "",
+    "naslora_workbook/results/README.md": "",
 }
 PARTS = (  # of the learning path: name, first number of a lesson in it
     ("a frozen model", 0),
@@ -61,14 +59,11 @@ def write_tables(root: Path = ROOT) -> int:
 def expected(root: Path = ROOT) -> dict[Path, str]:
     """What every file with a generated part should contain."""
     known, files = lessons(root / "notebooks"), {}
-    tables = {name: cache(make) for name, make in RESULTS.items()}  # some stand on two pages
+    tables = {name: cache(make) for name, make in TABLES.items()}  # some stand on two pages
     tables["path"] = partial(path_diagram, known)
     for name, prefix in PAGES.items():
-        own = {
-            "lessons": partial(lesson_table, known, prefix),
-            "path": partial(path_diagram, known),
-        }
-        files[root / name] = fill((root / name).read_text(), tables | own, root / name)
+        own = tables | {"lessons": partial(lesson_table, known, prefix)}
+        files[root / name] = fill((root / name).read_text(), own, root / name)
     for lesson in known:
         if line := cost_line(lesson.name):
             text, cost = lesson.text.read_text(), re.compile(r"^# \*\*Cost\*\*.*$", re.MULTILINE)
@@ -76,7 +71,7 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
     return files
 
 
-def fill(text: str, tables: dict[str, Callable[[], str]], path: Path) -> str:
+def fill(text: str, tables: Mapping[str, Callable[[], str]], path: Path) -> str:
     """`text` of the file `path` with every table whose marks it has; UserError for other marks."""
     for name in re.findall(r"^<!-- (\w+) -->$", text, flags=re.MULTILINE):
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
@@ -96,7 +91,7 @@ def lesson_table(known: list[Lesson], prefix: str = "") -> str:
     for lesson in known:
         title = f"[{lesson.title}]({prefix}{lesson.path.name})"
         rows.append([f"{lesson.number:02d}", title, lesson.promise, _cost(lesson.name) or "-"])
-    return results.table(("", "lesson", "you get", "cost"), rows).replace("|  |", "| |", 1)
+    return markdown(("", "lesson", "you get", "cost"), rows).replace("|  |", "| |", 1)
 
 
 def cost_line(name: str) -> str:
@@ -115,8 +110,8 @@ def _cost(name: str) -> str:
 def path_diagram(known: list[Lesson]) -> str:
     """The learning path in Mermaid: a box a lesson, an arrow from what a lesson needs."""
     lines = ["```mermaid", "flowchart TD"]
-    for (name, first), after in zip(PARTS, [*PARTS[1:], ("", 100)], strict=True):
-        mine = [x for x in known if first <= x.number < after[1]]
+    for (name, first), (_, after) in zip(PARTS, [*PARTS[1:], ("", 100)], strict=True):
+        mine = [x for x in known if first <= x.number < after]
         boxes = [f'    L{x.number:02d}["{x.number:02d} {x.title}"]' for x in mine]
         lines += [f'  subgraph P{first}["{name}"]', *boxes, "  end"] if mine else []
     numbers = {x.number for x in known}
