@@ -1,5 +1,6 @@
 """Checks: a stub stops nothing, a wrong answer is helped, a right one is remembered."""
 
+import inspect
 import json
 import sys
 from types import ModuleType
@@ -30,28 +31,34 @@ def cases(rng):
     return (rng.normal(size=(4, 6)),)
 
 
+WORDS = {"hint": "Look at the axis.", "proves": "Sums grow downwards.", "axis": "Another axis."}
+
+
+@pytest.fixture(autouse=True)
+def words(monkeypatch):
+    said = checks.sentences() | {"97.1": WORDS}
+    monkeypatch.setattr(checks, "sentences", lambda: said)
+
+
 def check(answer):
-    return checks.check(
-        "3.1", answer, cumulated, cases, "Look at the axis.", "Sums grow downwards."
-    )
+    return checks.check("97.1", answer, cumulated, cases)
 
 
 def test_a_stub_stops_nothing_and_writes_nothing(solved):
     def stub(x):
         raise NotImplementedError("Exercise 3.1")
 
-    assert repr(check(stub)) == "Exercise 3.1: not attempted yet"
+    assert repr(check(stub)) == "Exercise 97.1: not attempted yet"
     assert not solved.exists()
 
 
 def test_a_right_answer_is_remembered(solved):
-    assert (
-        repr(check(lambda x: np.add.accumulate(x))) == "Exercise 3.1: right. Sums grow downwards."
-    )
+    right = check(lambda x: np.add.accumulate(x))
+    assert repr(right) == "Exercise 97.1: right. Sums grow downwards."
     checks.check("98.2", cumulated, cumulated, cases)
     check(cumulated)
-    assert json.loads(solved.read_text()) == ["3.1", "98.2"]
-    assert checks.report()["3.1"][1] and checks.report()["98.2"] == ("", True)
+    assert json.loads(solved.read_text()) == ["97.1", "98.2"]
+    assert checks.report()["97.1"][1] and checks.report()["98.2"] == ("", True)
     assert "<td>98.2</td>" in checks.report()._repr_html_()
 
 
@@ -63,8 +70,16 @@ def test_a_wrong_answer_gets_a_picture_and_a_sentence(solved):
     assert not solved.exists()
 
 
+def test_a_common_mistake_gets_its_own_sentence():
+    verdict = checks.check("97.1", lambda x: x.cumsum(1), cumulated, cases, axis=np.cumsum)
+    assert repr(verdict).endswith("Look at the axis.")
+    mistakes = {"axis": lambda x: np.cumsum(x, 1)}
+    verdict = checks.check("97.1", lambda x: x.cumsum(1), cumulated, cases, **mistakes)
+    assert verdict.sentence.startswith("Another axis. Target")
+
+
 @pytest.mark.parametrize(
-    "answer, words",
+    "answer, told",
     [
         (lambda x: x[:2], "shape should be (4, 6), yours is (2, 6)"),
         (lambda x: None, "returned None"),
@@ -74,8 +89,8 @@ def test_a_wrong_answer_gets_a_picture_and_a_sentence(solved):
         (lambda x: x * np.nan, "nan"),
     ],
 )
-def test_what_is_wrong_is_said(answer, words):
-    assert words in repr(check(answer))
+def test_what_is_wrong_is_said(answer, told):
+    assert told in repr(check(answer))
 
 
 @pytest.mark.parametrize(
@@ -150,6 +165,18 @@ def test_exercises_are_found_by_name(monkeypatch):
     assert checks.ex_99_1(cumulated).state == checks.SOLVED
     with pytest.raises(AttributeError, match=r"no exercise 98\.1"):
         _ = checks.ex_98_1
+
+
+def test_every_mistake_has_a_sentence_and_every_sentence_a_mistake(monkeypatch):
+    monkeypatch.setattr(checks, "check", lambda number, *_, **mistakes: (number, mistakes))
+    asked = {e.number: e for lesson in LESSONS for e in exercises(read(lesson))}
+    for number in asked:
+        exercise = getattr(checks, f"ex_{number.replace('.', '_')}")
+        answers = [print] * len(inspect.signature(exercise).parameters)
+        found, mistakes = exercise(*answers)
+        assert found == number
+        names = set(mistakes) - {"tolerance", "seen"} | {"hint", "proves"}
+        assert names == set(checks.sentences()[number]), number
 
 
 def test_every_exercise_has_a_title_and_stands_in_the_report():

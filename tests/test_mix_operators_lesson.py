@@ -11,7 +11,12 @@ from naslora_core.search import OPERATOR_SETS, Cell
 from naslora_core.search.operator_registry import build
 from naslora_workbook.figures import mixing
 from naslora_workbook.lessons import checks
-from naslora_workbook.lessons.exercises.lesson_07 import over_maps, reference_alarm, suspects
+from naslora_workbook.lessons.exercises.lesson_07 import (
+    mixed_kernels,
+    over_maps,
+    reference_alarm,
+    suspects,
+)
 from naslora_workbook.research.benchmarks.measurement import convolutions, interleaved
 
 LESSON = next(lesson for lesson in LESSONS if lesson.number == 7)
@@ -42,6 +47,14 @@ def test_each_mixer_has_its_bug_and_agrees_in_the_middle_of_a_flat_map():
     with torch.no_grad():
         first = [m(torch.ones(1, 3, 9, 9))[0, :, 4, 4] for m in suspects().values()]
     assert all(torch.allclose(y, first[0], atol=1e-5) for y in first)
+
+
+def test_mixed_kernels_are_mixed_maps():
+    g = torch.Generator().manual_seed(0)
+    kernels = [torch.randn(3, 3, k, k, generator=g) for k in (1, 5, 3)]
+    weights, z = torch.randn(3, generator=g), torch.randn(2, 3, 6, 7, generator=g)
+    kernel = mixed_kernels(kernels, weights)
+    assert torch.allclose(F.conv2d(z, kernel, padding=2), over_maps(kernels, weights, z), atol=1e-4)
 
 
 def test_convolutions_are_counted():

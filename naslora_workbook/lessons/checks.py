@@ -15,20 +15,21 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
-import naslora_workbook.lessons.exercises
 from naslora_core.files import write_atomic
+from naslora_workbook.lessons import exercises as lessons
 from naslora_workbook.lessons.exercises.compare import compare, picture_of
 
 OPEN, WRONG, SOLVED = "not attempted yet", "not yet right", "right"
 TRIALS = 5
-ROOM = str(Path(__file__).parent)  # whose frames are not the learner's, nor are a library's
-OTHERS = (ROOM, *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
-Cases = Sequence[tuple] | Callable[[np.random.Generator], tuple]
+ROOM = Path(__file__).parent  # whose frames are not the learner's, nor are a library's
+OTHERS = (str(ROOM), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
 
 
 @dataclass(frozen=True)
@@ -49,54 +50,79 @@ class Verdict:
         return f"<p><b>Exercise {self.number}:</b> {said}</p>{picture}"
 
 
+@cache
+def sentences() -> dict[str, dict[str, str]]:
+    """What is said of each exercise: hint (to a wrong answer), proves (to a right one), and what
+    replaces the hint for every mistake."""
+    return yaml.safe_load((ROOM / "exercises/sentences.yml").read_text())
+
+
 def check(
     number: str,
-    answer: Callable,
-    reference: Callable,
-    cases: Cases,
-    hint: str = "",
-    proves: str = "",
+    answer: Callable | tuple[Callable, ...],
+    reference: Callable | tuple[Callable, ...],
+    cases: Sequence[tuple] | Callable[[np.random.Generator], tuple],
     tolerance: float = 1e-5,
-    mistakes: Mapping[str, Callable] | None = None,
+    seen: Callable = lambda function, *arguments: function(*arguments),
+    **mistakes: Callable | tuple[Callable, ...],
 ) -> Verdict:
     """Compare `answer` with `reference` on every case; the first difference decides.
 
-    cases: argument tuples, or a function (generator) -> arguments, drawn TRIALS times. Results may
-    be arrays, tensors, numbers, strings, or lists and dicts of them. hint: a sentence for a wrong
-    answer; proves: one for a right one; mistakes: a sentence for every common wrong answer, with a
-    function that makes it: it replaces the hint where yours equals that function's result.
+    cases: argument tuples, or a function (generator) -> arguments, drawn TRIALS times. seen: what
+    of an answer is compared, (answer, *arguments) -> arrays, tensors, numbers, strings, or lists
+    and dicts of them. mistakes: common wrong answers, by the names of their `sentences`.
     Never raises because of the answer.
     """
-    rng = np.random.default_rng(0)
+
+    def result(function, arguments):
+        return seen(function, *copy.deepcopy(arguments))
+
+    said, rng = sentences().get(number, {}), np.random.default_rng(0)
     for arguments in [cases(rng) for _ in range(TRIALS)] if callable(cases) else cases:
-        target = reference(*copy.deepcopy(arguments))
+        target = result(reference, arguments)
         try:
-            yours = answer(*copy.deepcopy(arguments))
+            yours = result(_returning(answer) if callable(answer) else answer, arguments)
         except NotImplementedError:
             return Verdict(number, OPEN)
+        except _NothingReturned:
+            yours = None
         except Exception as error:
-            return Verdict(number, WRONG, f"{_stopped(error)} {hint}".strip())
+            return Verdict(number, WRONG, f"{_stopped(error)} {said.get('hint', '')}".strip())
         difference = compare(target, yours, tolerance)
         if difference:
-            picture = picture_of(target, yours, tolerance)
-            found = _recognised(mistakes or {}, arguments, yours, tolerance)
-            said = f"{found} {difference}" if found else f"{difference} {hint}".strip()
-            return Verdict(number, WRONG, said, picture)
+            name = _recognised(mistakes, partial(result, arguments=arguments), yours, tolerance)
+            told = (said[name], difference) if name else (difference, said.get("hint", ""))
+            return Verdict(
+                number, WRONG, " ".join(told).strip(), picture_of(target, yours, tolerance)
+            )
     _remember(number)
-    return Verdict(number, SOLVED, proves)
+    return Verdict(number, SOLVED, said.get("proves", ""))
 
 
-def _recognised(
-    mistakes: Mapping[str, Callable], arguments: tuple, yours: Any, tolerance: float
-) -> str:
-    """The sentence of the first mistake that gives the same result; empty where none does."""
-    for sentence, mistake in mistakes.items():
+class _NothingReturned(Exception):
+    """An answer returned None."""
+
+
+def _returning(answer: Callable) -> Callable:
+    """The answer, stopped where it returns None: `seen` need not ask."""
+
+    def asked(*arguments):
+        found = answer(*arguments)
+        if found is None:
+            raise _NothingReturned
+        return found
+
+    return asked
+
+
+def _recognised(mistakes: Mapping, result: Callable, yours: Any, tolerance: float) -> str:
+    """The name of the first mistake that gives the same result; empty where none does."""
+    for name, mistake in mistakes.items():
         try:
-            result = mistake(*copy.deepcopy(arguments))
+            if not compare(result(mistake), yours, tolerance):
+                return name
         except Exception:  # a mistake that this case would stop
             continue
-        if not compare(result, yours, tolerance):
-            return sentence
     return ""
 
 
@@ -133,8 +159,8 @@ def _order(number: str) -> list[int]:
 def exercises() -> dict[str, str]:
     """Number and title of every exercise there is."""
     found = {}
-    for module in pkgutil.iter_modules(naslora_workbook.lessons.exercises.__path__):
-        lesson = importlib.import_module(f"naslora_workbook.lessons.exercises.{module.name}")
+    for module in pkgutil.iter_modules(lessons.__path__):
+        lesson = importlib.import_module(f"{lessons.__name__}.{module.name}")
         for name, function in vars(lesson).items():
             if re.fullmatch(r"ex_\d+_\d+", name):
                 found[name[3:].replace("_", ".")] = (function.__doc__ or "").split("\n")[0]
@@ -166,9 +192,7 @@ def __getattr__(name: str):
     if not found:
         raise AttributeError(f"naslora_workbook.lessons.checks has no {name!r}")
     try:
-        lesson = importlib.import_module(
-            f"naslora_workbook.lessons.exercises.lesson_{int(found[1]):02d}"
-        )
+        lesson = importlib.import_module(f"{lessons.__name__}.lesson_{int(found[1]):02d}")
         return getattr(lesson, name)
     except (ModuleNotFoundError, AttributeError) as error:
         raise AttributeError(f"there is no exercise {name[3:].replace('_', '.')}") from error

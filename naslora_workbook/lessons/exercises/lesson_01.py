@@ -6,54 +6,47 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.cases import integers, normal
 
 
 def ex_1_1(cut, restore):
     """Cut into windows, and restore"""
-    from segment_anything.modeling.image_encoder import window_partition
+    from segment_anything.modeling.image_encoder import window_partition, window_unpartition
 
-    def case(rng):
-        b, h, w, c = (
-            int(rng.integers(low, high)) for low, high in ((1, 3), (4, 13), (4, 13), (1, 4))
-        )
-        return torch.from_numpy(rng.normal(size=(b, h, w, c))), int(rng.integers(2, 8))
-
-    def answer_with(cut, restore, x, window):
+    def both(cut_and_restore, x, window):
+        cut, restore = cut_and_restore
         windows = _shape_and_maps(cut(x.clone(), window))
         theirs = window_partition(x, window)[0]
         return [*windows, *_shape_and_maps(restore(theirs, window, *x.shape[1:3]))]
 
-    def answer(x, window):
-        return answer_with(cut, restore, x, window)
-
-    def reference(x, window):
-        return [*_shape_and_maps(window_partition(x, window)[0]), *_shape_and_maps(x)]
+    def sams_restore(windows, window, height, width):
+        padded = [n + -n % window for n in (height, width)]
+        return window_unpartition(windows, window, padded, (height, width))
 
     return checks.check(
         "1.1",
-        answer,
-        reference,
-        case,
-        hint="Add zeros first where the map is no multiple of the window. The windows are compared "
-        "with SAM's own, then what you restore from SAM's windows.",
-        mistakes={
-            "The windows have the right shape but are scrambled inside: bring both window counts "
-            "before both window sides with `permute` before you merge them into the batch.": (
-                lambda x, window: answer_with(scrambled_cut, restore, x, window)
-            ),
-            "The windows are SAM's, but what you restore is scrambled: `restore` needs the same "
-            "`permute` as `cut`.": (
-                lambda x, window: answer_with(cut, scrambled_restore, x, window)
-            ),
-        },
-        proves="Your windows are SAM's, and no token is lost on the way there and back.",
+        (cut, restore),
+        (lambda x, window: window_partition(x, window)[0], sams_restore),
+        lambda rng: (maps(rng), *integers(rng, (2, 8))),
+        seen=both,
+        scrambled_windows=(scrambled_cut, restore),
+        scrambled_map=(cut, scrambled_restore),
     )
+
+
+def maps(rng: np.random.Generator) -> torch.Tensor:
+    """Random tokens `B H W C`."""
+    return normal(rng, *integers(rng, (1, 3), (4, 13), (4, 13), (1, 4)))
+
+
+def padded(x, window):
+    """A map `B H W C` with zeros up to multiples of the window."""
+    return F.pad(x, (0, 0, 0, -x.shape[2] % window, 0, -x.shape[1] % window))
 
 
 def scrambled_cut(x, window):
     """Windows without the `permute`: the right shape, tokens in the wrong places."""
-    x = F.pad(x, (0, 0, 0, -x.shape[2] % window, 0, -x.shape[1] % window))
-    return x.reshape(-1, window, window, x.shape[-1])
+    return padded(x, window).reshape(-1, window, window, x.shape[-1])
 
 
 def scrambled_restore(windows, window, height, width):
@@ -72,29 +65,21 @@ def ex_1_2(answer):
     """Count what windows save"""
 
     def case(rng):
-        side, heads = int(rng.integers(8, 65)), int(rng.integers(1, 13))
+        side, heads = integers(rng, (8, 65), (1, 13))
         return side, int(rng.choice([0, 7, 8, 14])), 64 * heads
+
+    def unpadded(side, window, dim):
+        window = window or side
+        return int((side / window) ** 2 * 2 * window**4 * dim)
 
     return checks.check(
         "1.2",
         answer,
         _counted,
         [(64, 0, 768), (64, 14, 768), *(case(np.random.default_rng(i)) for i in range(4))],
-        hint="Mind three things: window 0 means the whole map, padded tokens count too, and there "
-        "are two products.",
-        mistakes={
-            "You counted one of the two products.": lambda *given: _counted(*given) // 2,
-            "You counted multiplications and additions apart; a multiply-add is one.": (
-                lambda *given: _counted(*given) * 2
-            ),
-            "Round the number of windows up: padded tokens are multiplied as well.": (
-                lambda side, window, dim: int(
-                    (side / (window or side)) ** 2 * 2 * (window or side) ** 4 * dim
-                )
-            ),
-        },
-        proves="Your formula equals a count of segment_anything's own attention, operation by "
-        "operation.",
+        one_product=lambda *given: _counted(*given) // 2,
+        flops=lambda *given: _counted(*given) * 2,
+        windows_rounded_down=unpadded,
     )
 
 
@@ -119,24 +104,15 @@ def ex_1_3(answer):
         y, x = np.ogrid[:height, :width]
         return (np.hypot(y - cy, x - cx) < radius,)
 
-    def reference(mask):
-        rows, columns = np.nonzero(mask)
-        return np.array([columns.mean(), rows.mean()])
+    def centre(mask):
+        return np.argwhere(mask).mean(0)[::-1]
 
     return checks.check(
         "1.3",
         answer,
-        reference,
+        centre,
         case,
-        hint="SAM expects x, the column, before y, the row.",
-        mistakes={
-            "This is (y, x). SAM expects x, the column, before y, the row.": (
-                lambda mask: reference(mask)[::-1]
-            ),
-            "This is the upper left corner of the object's box: click at the centre.": (
-                lambda mask: np.array([places.min() for places in np.nonzero(mask)[::-1]])
-            ),
-        },
-        proves="Your clicks hit, wherever the object lies.",
         tolerance=1e-2,
+        row_first=lambda mask: centre(mask)[::-1],
+        corner=lambda mask: np.argwhere(mask).min(0)[::-1],
     )

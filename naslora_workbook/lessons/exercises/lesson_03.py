@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from naslora_core.training.losses import boundary_weight
 from naslora_core.training.metrics import confusion, global_iou, iou
 from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.cases import integers
 from naslora_workbook.lessons.exercises.lesson_00 import blob
 
 MEAN, POOLED = "in the mean over images", "over all pixels"
@@ -22,14 +23,8 @@ def ex_3_1(answer):
         lambda: _rankings(answer()),
         lambda: ORDERS,
         [()],
-        hint="Over all pixels a small object hardly counts; in the mean over images it does.",
-        mistakes={
-            "The order of the models is swapped: return the truths, then a, which is ahead in the "
-            "mean over images, then b.": lambda: SWAPPED,
-            "Your two models score the same: let one fail on a large object and the other on a "
-            "small one.": lambda: TIED,
-        },
-        proves="The two IoUs rank your models in opposite order: a result must say which it is.",
+        swapped=lambda: SWAPPED,
+        tied=lambda: TIED,
     )
 
 
@@ -55,7 +50,7 @@ def ex_3_3(answer):
     """Two intervals for one difference"""
 
     def case(rng):
-        seeds, images = int(rng.integers(3, 6)), int(rng.integers(12, 20))
+        seeds, images = integers(rng, (3, 6), (12, 20))
         hard = rng.normal(0, 0.2, images)  # some images are hard for both models
         a, b = (0.6 + hard + rng.normal(0, 0.02, (seeds, images)) for _ in range(2))
         picks, others = (_picks(rng, seeds, images) for _ in range(2))
@@ -66,24 +61,11 @@ def ex_3_3(answer):
         answer,
         two_intervals,
         case,
-        hint="Paired: one pick of seeds and images, used for a and for b. Unpaired: `picks` for a, "
-        "`others` for b. `np.ix_(rows, columns)` selects both at once.",
-        mistakes={
-            "These are the two intervals in the other order: paired comes first.": (
-                lambda *given: two_intervals(*given)[::-1]
-            ),
-            "Both intervals are paired: the unpaired one takes `others` for b.": (
-                lambda a, b, picks, others: two_intervals(a, b, picks, picks)
-            ),
-            "These are 90 % intervals: 95 % lie between the quantiles .025 and .975.": (
-                lambda *given: two_intervals(*given, ends=(0.05, 0.95))
-            ),
-            "You draw images only: the rows, the seeds, must be drawn too.": (
-                lambda a, b, *picks: two_intervals(a, b, *map(_images_only, picks))
-            ),
-        },
-        proves="The hard images are hard for both models: pairing removes them from the interval.",
         tolerance=1e-6,
+        unpaired_first=lambda *given: two_intervals(*given)[::-1],
+        both_paired=lambda a, b, picks, others: two_intervals(a, b, picks, picks),
+        ninety_percent=lambda *given: two_intervals(*given, ends=(0.05, 0.95)),
+        images_only=_images_only,
     )
 
 
@@ -97,13 +79,12 @@ def two_intervals(a, b, picks, others, ends=(0.025, 0.975)) -> list[np.ndarray]:
 
 def _picks(rng: np.random.Generator, seeds: int, images: int, draws: int = 200) -> list[tuple]:
     """Seeds and images drawn with replacement, as pairs of indices."""
-    return [
-        (rng.integers(seeds, size=seeds), rng.integers(images, size=images)) for _ in range(draws)
-    ]
+    return [tuple(rng.integers(n, size=n) for n in (seeds, images)) for _ in range(draws)]
 
 
-def _images_only(picks: list[tuple]) -> list[tuple]:
-    return [(np.arange(len(rows)), columns) for rows, columns in picks]
+def _images_only(a, b, *picks) -> list[np.ndarray]:
+    every = np.arange(len(a))
+    return two_intervals(a, b, *([(every, images) for _, images in each] for each in picks))
 
 
 def ex_3_2(answer):
@@ -114,48 +95,20 @@ def ex_3_2(answer):
         logits = torch.from_numpy(rng.normal(size=truth.shape))
         return logits, truth.double(), boundary_weight(truth.double(), 9)
 
-    def intended(logits, truth, weight):
-        cross = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-        return ((weight * cross).sum((2, 3)) / weight.sum((2, 3))).mean()
+    def weighted(logits, truth, weight):
+        return weight * F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
 
     return checks.check(
         "3.2",
-        lambda *arguments: _pull_and_loss(answer, *arguments),
-        lambda *arguments: _pull_and_loss(intended, *arguments),
+        answer,
+        lambda *given: (weighted(*given).sum((2, 3)) / given[2].sum((2, 3))).mean(),
         case,
-        hint="The picture is the gradient of every logit: near the outline it should be largest. "
-        "Weight pixel by pixel, take the weighted mean of each mask, then the mean over masks.",
-        mistakes={
-            'The weights still cancel: `reduction` must be "none", so that every pixel keeps its '
-            "own cross-entropy.": (
-                lambda logits, truth, weight: _pull_and_loss(_plain, logits, truth, weight)
-            ),
-            "You divide by the weights of all masks together: divide mask by mask, then take the "
-            "mean over masks.": (
-                lambda logits, truth, weight: _pull_and_loss(_pooled, logits, truth, weight)
-            ),
-            "Divide by the sum of the weights, not by the number of pixels.": (
-                lambda logits, truth, weight: _pull_and_loss(_unnormalised, logits, truth, weight)
-            ),
-        },
-        proves="The gradient is large where the weights are large. With the IoU term this is "
-        "`structure`.",
         tolerance=1e-7,
+        seen=_pull_and_loss,
+        mean_first=lambda logits, truth, weight: F.binary_cross_entropy_with_logits(logits, truth),
+        one_mean_for_all=lambda *given: weighted(*given).sum() / given[2].sum(),
+        divided_by_pixels=lambda *given: weighted(*given).mean(),
     )
-
-
-def _plain(logits, truth, weight) -> torch.Tensor:
-    return F.binary_cross_entropy_with_logits(logits, truth)
-
-
-def _pooled(logits, truth, weight) -> torch.Tensor:
-    cross = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    return (weight * cross).sum() / weight.sum()
-
-
-def _unnormalised(logits, truth, weight) -> torch.Tensor:
-    cross = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    return (weight * cross).mean()
 
 
 def _pull_and_loss(loss, logits, truth, weight) -> list:

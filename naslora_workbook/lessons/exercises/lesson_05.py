@@ -1,14 +1,16 @@
 """Exercises of lesson 05: two thin matrices, LoRA's forward pass, a merged layer."""
 
+import copy
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from naslora_core.sam import model_hash
 from naslora_workbook.lessons import checks
-from naslora_workbook.lessons.exercises.drawn import normal
+from naslora_workbook.lessons.exercises.cases import integers, normal
 
-NARROW = "W0 and two narrow products"
 PLAIN, UNCHANGED = "a plain Linear", "the base is unchanged"
 
 
@@ -18,30 +20,15 @@ def ex_5_1(answer):
     def case(rng):
         return normal(rng, rng.integers(6, 20), rng.integers(6, 12)), int(rng.integers(1, 5))
 
-    def product(change, rank):
-        return _of_factors(*answer(change, rank))
-
-    def reference(change, rank):
-        return _of_factors(*_thin(change, rank))
-
     return checks.check(
         "5.1",
-        product,
-        reference,
+        answer,
+        _thin,
         case,
-        hint="We is r x d_in, Wd is d_out x r; the singular values may go into either.",
-        mistakes={
-            "The two matrices are swapped: return We, the rows of v, first.": (
-                lambda change, rank: _of_factors(*_thin(change, rank)[::-1])
-            ),
-            "The singular values are missing: multiply them into u or into v.": (
-                lambda change, rank: _of_factors(*_thin(change, rank, values=False))
-            ),
-            "The change is not cut: keep `rank` columns of u and `rank` rows of v.": (
-                lambda change, rank: _of_factors(*_thin(change, min(change.shape)))
-            ),
-        },
-        proves="Any change cut to rank r is a LoRA; r (d_in + d_out) numbers hold it.",
+        seen=_of_factors,
+        swapped=lambda change, rank: _thin(change, rank)[::-1],
+        without_values=lambda change, rank: _thin(change, rank, values=False),
+        uncut=lambda change, rank: _thin(change, min(change.shape)),
     )
 
 
@@ -51,14 +38,11 @@ def _thin(change: Tensor, rank: int, values: bool = True) -> tuple[Tensor, Tenso
     return v[:rank], u[:, :rank] * (s[:rank] if values else 1)
 
 
-def _of_factors(We: Tensor, Wd: Tensor) -> list:
+def _of_factors(factors, change: Tensor, rank: int) -> list:
     """Both shapes in words, and the product where there is one."""
-    fits = We.shape[0] == Wd.shape[1]
-    return [_shapes(We, Wd), Wd @ We if fits else None]
-
-
-def _shapes(We: Tensor, Wd: Tensor) -> str:
-    return f"We {tuple(We.shape)}, Wd {tuple(Wd.shape)}"
+    We, Wd = factors(change, rank)
+    shapes = f"We {tuple(We.shape)}, Wd {tuple(Wd.shape)}"
+    return [shapes, Wd @ We if We.shape[0] == Wd.shape[1] else None]
 
 
 def ex_5_2(answer):
@@ -66,39 +50,27 @@ def ex_5_2(answer):
 
     def case(rng):
         b, h, w = (int(n) for n in rng.integers(1, 3, 3))  # few tokens: a dense product shows
-        d, out, rank = int(rng.integers(32, 48)), int(rng.integers(32, 48)), int(rng.integers(1, 4))
+        d, out, rank = integers(rng, (32, 48), (32, 48), (1, 4))
         x, W0, bias = normal(rng, b, h, w, d), normal(rng, out, d), normal(rng, out)
         return x, W0, bias, normal(rng, rank, d), normal(rng, out, rank), rng.uniform(0.5, 2)
 
-    def counted(x, W0, b, We, Wd, s):
+    def counted(forward, x, W0, b, We, Wd, s):
         with FlopCounterMode(display=False) as counter:
-            y = answer(x, W0, b, We, Wd, s)
+            y = forward(x, W0, b, We, Wd, s)
         used = counter.get_total_flops() // 2 - _products(x, W0)
         narrow = _products(x, We, Wd)
         dense = f"{used:,} multiplications beside W0's, where two narrow products take {narrow:,}"
-        return y if y is None else [y, NARROW if used <= narrow else dense]
-
-    def reference(x, W0, b, We, Wd, s):
-        return [x @ (W0 + s * Wd @ We).T + b, NARROW]
+        return [y, "W0 and two narrow products" if used <= narrow else dense]
 
     return checks.check(
         "5.2",
-        counted,
-        reference,
+        answer,
+        lambda x, W0, b, We, Wd, s: x @ W0.T + b + s * (x @ We.T @ Wd.T),
         case,
-        hint="We first, then Wd, then s, never Wd @ We; a matrix acts on the last axis as x @ W.T.",
-        mistakes={
-            "The scale s is missing.": (
-                lambda x, W0, b, We, Wd, s: [x @ W0.T + b + x @ We.T @ Wd.T, NARROW]
-            ),
-            "The bias b is missing.": (
-                lambda x, W0, b, We, Wd, s: [x @ W0.T + s * (x @ We.T @ Wd.T), NARROW]
-            ),
-            "The scale multiplies the frozen part too; it belongs to the path alone.": (
-                lambda x, W0, b, We, Wd, s: [s * (x @ W0.T + b + x @ We.T @ Wd.T), NARROW]
-            ),
-        },
-        proves="It equals one dense matrix, W0 + s Wd We, on any shape, and never builds it.",
+        seen=counted,
+        without_scale=lambda x, W0, b, We, Wd, s: x @ W0.T + b + x @ We.T @ Wd.T,
+        without_bias=lambda x, W0, b, We, Wd, s: x @ W0.T + s * (x @ We.T @ Wd.T),
+        all_scaled=lambda x, W0, b, We, Wd, s: s * (x @ W0.T + b + x @ We.T @ Wd.T),
     )
 
 
@@ -111,35 +83,33 @@ def ex_5_3(answer):
     """The merged layer that counts its path twice"""
 
     def case(rng):
-        d, out, rank = int(rng.integers(3, 9)), int(rng.integers(3, 9)), int(rng.integers(1, 4))
-        linear = nn.Linear(d, out).double().requires_grad_(False)
-        linear.weight.copy_(normal(rng, out, d))
-        linear.bias.copy_(normal(rng, out))
+        d, out, rank = integers(rng, (3, 9), (3, 9), (1, 4))
+        linear = random_linear(rng, d, out)
         We, Wd = normal(rng, rank, d), normal(rng, out, rank)
         return LowRank(linear, We, Wd, rng.uniform(1.5, 3)), normal(rng, 2, 3, 3, d)
 
-    def reference(layer, x):
-        return [layer(x), PLAIN, UNCHANGED]
-
-    def twice(layer, x):
-        return [2 * layer(x) - layer.base(x), PLAIN, UNCHANGED]
-
-    def unscaled(layer, x):
-        return [layer.base(x) + x @ layer.We.T @ layer.Wd.T, PLAIN, UNCHANGED]
+    def merged(layer, scale):
+        linear = copy.deepcopy(layer.base)
+        linear.weight += scale * layer.Wd @ layer.We
+        return linear
 
     return checks.check(
         "5.3",
-        lambda layer, x: _merged(answer, layer, x),
-        reference,
+        answer,
+        lambda layer: merged(layer, layer.scale),
         case,
-        hint="Copy `layer.base` alone, add scale * Wd @ We to the copy's weight, and return it.",
-        mistakes={
-            "The path counts twice: it is in the weight, and it is computed beside it as well. "
-            "Return a Linear without a path.": twice,
-            "The scale is missing: add scale * Wd @ We.": unscaled,
-        },
-        proves="One Linear has the adapted layer's output, and the base is free for the next.",
+        seen=_merged,
+        path_twice=lambda layer: merged(layer, 2 * layer.scale),
+        without_scale=lambda layer: merged(layer, 1),
     )
+
+
+def random_linear(rng: np.random.Generator, d: int, out: int) -> nn.Linear:
+    """A Linear of standard normal numbers in float64."""
+    linear = nn.Linear(d, out).double().requires_grad_(False)
+    linear.weight.copy_(normal(rng, out, d))
+    linear.bias.copy_(normal(rng, out))
+    return linear
 
 
 class LowRank(nn.Module):
@@ -161,8 +131,6 @@ def _merged(merge, layer: LowRank, x: Tensor) -> list:
     """
     before, wanted = model_hash(layer.base), layer(x)
     merged = merge(layer)
-    if merged is None:
-        return None
     y = merged(x)
     if not (y.shape == wanted.shape and torch.allclose(y, wanted)):
         return [y, PLAIN, UNCHANGED]

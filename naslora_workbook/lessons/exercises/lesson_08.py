@@ -1,7 +1,6 @@
 """Exercises of lesson 08: alpha's gradient by differences, a better schedule, four searches."""
 
 import copy
-from functools import partial
 
 import numpy as np
 import torch
@@ -10,11 +9,10 @@ from torch import Tensor, nn
 
 from naslora_core.search.schedule import Schedule
 from naslora_workbook.lessons import checks
-from naslora_workbook.lessons.exercises.drawn import normal
+from naslora_workbook.lessons.exercises.cases import lettered, normal, overlooks, single
 from naslora_workbook.research.operator_recovery import Garden, race
 
 WANTED = "conv_3x3"
-STILL, MOVED = "alpha is as it was", "alpha has moved"
 BAR, SEEDS = 0.3, (0, 1)  # of a winner's probability, of the races in 8.2
 
 
@@ -26,45 +24,35 @@ def ex_8_1(answer):
         answers, target = normal(rng, n, 2, 3, 4, 4), normal(rng, 2, 3, 4, 4)
 
         def loss(alpha):
-            return (
-                (torch.einsum("n,nbrhw->brhw", alpha.softmax(0), answers) - target).square().sum()
-            )
+            mixed = torch.einsum("n,nbrhw->brhw", alpha.softmax(0), answers)
+            return (mixed - target).square().sum()
 
         return loss, normal(rng, n), 1e-3
 
-    def reference(loss, alpha, h):
-        wanted = alpha.clone().requires_grad_()
-        return [*torch.autograd.grad(loss(wanted), wanted), STILL]
+    def gradient_and_alpha(function, loss, alpha, h):
+        before, found = alpha.clone(), function(loss, alpha, h)
+        same = torch.equal(alpha, before)
+        return [found, "alpha is as it was" if same else "alpha has moved"]
 
-    def asked(loss, alpha, h):
-        before = alpha.clone()
-        found = answer(loss, alpha, h)
-        if found is None:
-            return None
-        return [found, STILL if torch.equal(alpha, before) else MOVED]
+    def by_autograd(loss, alpha, h):
+        wanted = alpha.clone().requires_grad_()
+        return torch.autograd.grad(loss(wanted), wanted)[0]
+
+    def in_place(loss, alpha, h):
+        found = _differences(loss, alpha, h, h)
+        alpha += h
+        return found
 
     return checks.check(
         "8.1",
-        asked,
-        reference,
+        answer,
+        by_autograd,
         case,
-        hint="For each entry: (loss(alpha + h e_i) - loss(alpha - h e_i)) / 2h.",
-        proves="Autograd, the formula and plain differences agree on any mixture.",
         tolerance=1e-4,
-        mistakes={
-            (
-                "A one-sided difference is wrong by about h: subtract the loss at alpha - h e_i, "
-                "and divide by 2h."
-            ): lambda loss, alpha, h: [_differences(loss, alpha, h, 0), STILL],
-            "The distance between the two sides is 2h, so divide by 2h.": lambda loss, alpha, h: [
-                2 * _differences(loss, alpha, h, h),
-                STILL,
-            ],
-            "Your function changed alpha in place: work on a copy.": lambda loss, alpha, h: [
-                _differences(loss, alpha, h, h),
-                MOVED,
-            ],
-        },
+        seen=gradient_and_alpha,
+        one_sided=lambda loss, alpha, h: _differences(loss, alpha, h, 0),
+        divided_by_h=lambda loss, alpha, h: 2 * _differences(loss, alpha, h, h),
+        in_place=in_place,
     )
 
 
@@ -78,13 +66,7 @@ def _differences(loss, alpha: Tensor, ahead: float, behind: float) -> Tensor:
 def ex_8_2(answer):
     """Beat the step budget"""
     return checks.check(
-        "8.2",
-        lambda passes: outcome(answer(passes), passes),
-        lambda passes: RIGHT,
-        [(120,)],
-        hint="With slow weights projection names the largest class. With fast weights alpha has no "
-        "gradient left. How far alpha gets is about alpha_lr times its steps.",
-        proves="Both readings agree on the plant, in both seeds. Now try it on another plant.",
+        "8.2", lambda passes: outcome(answer(passes), passes), lambda passes: RIGHT, [(120,)]
     )
 
 
@@ -108,40 +90,17 @@ def outcome(schedule: Schedule, passes: int) -> str:
 
 def ex_8_3(answer):
     """Four searches, one honest"""
-    cases = []
-    for seed in (0, 1):
-        cases += [(s, *batches(seed)) for s in suspects(seed).values()]
+    cases = [(s, *batches(seed)) for seed in (0, 1) for s in suspects(seed).values()]
     return checks.check(
         "8.3",
         answer,
         reference_alarm,
         cases,
-        hint="Work on copies. Adding a constant to alpha must not change the output. With a half b "
-        "of zeros alpha must not move; if it moves even with both halves zero, the cause is decay.",
-        proves="Your function names all three bugs, none of which stops the loss from falling.",
-        mistakes={
-            f"Nothing in your function finds this bug. {told}": partial(_without, bug)
-            for bug, told in FINDS.items()
-        }
-        | {
-            "Alpha moves even with both halves zero: that is decay.": partial(
-                _without, "coupled decay", instead="same half"
-            )
-        },
+        no_softmax=overlooks(reference_alarm, "no softmax"),
+        same_half=overlooks(reference_alarm, "same half"),
+        coupled_decay=overlooks(reference_alarm, "coupled decay"),
+        taken_for_same_half=overlooks(reference_alarm, "coupled decay", "same half"),
     )
-
-
-FINDS = {
-    "no softmax": "Add a constant to alpha of a copy: with a softmax the output stays.",
-    "same half": "Train a copy with a half b of zeros: alpha must not move.",
-    "coupled decay": "Train a copy with both halves zero: alpha must not move.",
-}
-
-
-def _without(bug: str, search: nn.Module, a: tuple, b: tuple, instead: str = "honest") -> str:
-    """The answer of someone who does not find this bug."""
-    found = reference_alarm(search, a, b)
-    return instead if found == bug else found
 
 
 def reference_alarm(search: nn.Module, a: tuple, b: tuple) -> str:
@@ -219,16 +178,14 @@ class Coupled(Honest):
 
 def suspects(seed: int = 0) -> dict[str, nn.Module]:
     """Four searches by letter, begun with the same kernels and alphas."""
-    kinds = OneHalf, Coupled, Bare, Honest
-    return {
-        letter: kind(torch.Generator().manual_seed(seed))
-        for letter, kind in zip("ABCD", kinds, strict=True)
-    }
+    return lettered(
+        lambda kind: kind(torch.Generator().manual_seed(seed)), *(OneHalf, Coupled, Bare, Honest)
+    )
 
 
 def batches(seed: int = 0) -> list[tuple[Tensor, Tensor]]:
     """Two halves (z, y), y a fixed 3 x 3 of z: `8 2 9 9`."""
     rng = np.random.default_rng(seed)
-    kernel = normal(rng, 2, 2, 3, 3).float() / 3
-    halves = [normal(rng, 8, 2, 9, 9).float() for _ in "AB"]
+    kernel = single(rng, 2, 2, 3, 3) / 3
+    halves = [single(rng, 8, 2, 9, 9) for _ in "AB"]
     return [(z, F.conv2d(z, kernel, padding=1)) for z in halves]

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,36 +10,27 @@ from torch import Tensor, nn
 
 from naslora_core.search.schedule import Stage, stage_wise
 from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.exercises.cases import integers, lettered, overlooks
 
 BETAS = (0.5, 0.999)
 
 
 def ex_9_1(answer):
     """The fewest steps"""
+
+    def case(rng):
+        return rng.uniform(0.2, 0.97), rng.uniform(0.01, 0.3), int(rng.integers(6, 12))
+
     rng = np.random.default_rng(0)
-    cases = [(float(p), float(lr), int(n)) for p, lr, n in _draws(rng)]
     return checks.check(
         "9.1",
         answer,
         walked,
-        [*cases, (0.1, 0.02, 9)],
-        hint="After t steps the logits are 2 t lr apart. Solve winner_probability(t lr, n) = p, "
-        "then take the next whole number.",
-        proves="Your formula gives the number of steps that AdamW takes.",
-        mistakes={
-            "The logits are 2 t lr apart, not t lr: the winner rises and all others fall.": (
-                lambda p, lr, n: _fewest(p, lr / 2, n)
-            ),
-            "The whole number below is one step short: the probability must be above p.": (
-                lambda p, lr, n: max(0, _fewest(p, lr, n) - 1)
-            ),
-            "Where p lies below uniform, 0 steps are enough: the start has probability 1 / n.": (
-                lambda p, lr, n: _fewest(p, lr, n, least=-1000)
-            ),
-            "n - 1 operators share the rest: compare with n - 1, not with n.": (
-                lambda p, lr, n: _fewest(p, lr, n + 1)
-            ),
-        },
+        [*(case(rng) for _ in range(6)), (0.1, 0.02, 9)],
+        one_lr_apart=lambda p, lr, n: _fewest(p, lr / 2, n),
+        one_step_short=lambda p, lr, n: max(0, _fewest(p, lr, n) - 1),
+        below_uniform=lambda p, lr, n: _fewest(p, lr, n, least=-1000),
+        compared_with_n=lambda p, lr, n: _fewest(p, lr, n + 1),
     )
 
 
@@ -48,11 +38,6 @@ def _fewest(p: float, alpha_lr: float, n: int, least: int = 0) -> int:
     """The formula of 9.1."""
     apart = np.log((n - 1) * p / (1 - p))
     return max(least, int(np.floor(apart / (2 * alpha_lr))) + 1)
-
-
-def _draws(rng: np.random.Generator, count: int = 6):
-    for _ in range(count):
-        yield rng.uniform(0.2, 0.97), rng.uniform(0.01, 0.3), rng.integers(6, 12)
 
 
 def walked(p: float, alpha_lr: float, n: int) -> int:
@@ -71,7 +56,7 @@ def ex_9_2(answer):
     """Steadiness"""
 
     def case(rng):
-        steps, n = int(rng.integers(5, 30)), int(rng.integers(2, 10))
+        steps, n = integers(rng, (5, 30), (2, 10))
         alpha = 0.1 * rng.normal(rng.normal(size=n), 1, (steps, n)).cumsum(0)
         p = np.exp(alpha)
         return (p / p.sum(1, keepdims=True),)
@@ -81,35 +66,11 @@ def ex_9_2(answer):
         answer,
         steadiness,
         case,
-        hint="log p is alpha minus one number a step: subtract the mean of each row. Before the "
-        "first step alpha is 0, and that step counts, too.",
-        proves="Alpha's way can be computed from the probabilities that every event carries.",
-        mistakes={
-            "The first step is missing: before it, alpha is 0 (use prepend).": _from_first,
-            "Centre every row: a softmax fixes log p only up to a constant.": _uncentred,
-            "This is the way of the probabilities, not of alpha: take the logarithm.": (
-                lambda p: _way(p - p.mean(-1, keepdims=True))
-            ),
-            "You divided the other way round: distance made over distance walked.": (
-                lambda p: 1 / steadiness(p)
-            ),
-        },
+        first_step_missing=lambda p: _made_over_walked(_centred(np.log(p)), from_zero=False),
+        not_centred=lambda p: _made_over_walked(np.log(p)),
+        probabilities=lambda p: _made_over_walked(_centred(p)),
+        upside_down=lambda p: 1 / steadiness(p),
     )
-
-
-def _way(alpha: np.ndarray) -> float:
-    """Distance made over distance walked, from 0 on."""
-    moves = np.diff(alpha, axis=0, prepend=np.zeros_like(alpha[:1]))
-    return np.abs(alpha[-1]).sum() / np.abs(moves).sum()
-
-
-def _uncentred(p: np.ndarray) -> float:
-    return _way(np.log(p))
-
-
-def _from_first(p: np.ndarray) -> float:
-    alpha = np.log(p) - np.log(p).mean(-1, keepdims=True)
-    return np.abs(alpha[-1] - alpha[0]).sum() / np.abs(np.diff(alpha, axis=0)).sum()
 
 
 def steadiness(probability: np.ndarray) -> np.ndarray:
@@ -117,10 +78,19 @@ def steadiness(probability: np.ndarray) -> np.ndarray:
 
     Both are sums of absolute moves of centred alpha, from uniform on; 1 never turned round.
     """
-    alpha = np.log(probability)
-    alpha = alpha - alpha.mean(-1, keepdims=True)
-    moves = np.diff(alpha, axis=0, prepend=np.zeros_like(alpha[:1]))
-    return np.abs(alpha[-1]).sum(-1) / np.abs(moves).sum((0, -1))
+    return _made_over_walked(_centred(np.log(probability)))
+
+
+def _centred(rows: np.ndarray) -> np.ndarray:
+    return rows - rows.mean(-1, keepdims=True)
+
+
+def _made_over_walked(alpha: np.ndarray, from_zero: bool = True) -> np.ndarray:
+    """Sums of absolute moves of alpha `T ... n`: of the whole way, over those of its steps."""
+    if from_zero:
+        alpha = np.concatenate([np.zeros_like(alpha[:1]), alpha])
+    moves = np.diff(alpha, axis=0)
+    return np.abs(alpha[-1] - alpha[0]).sum(-1) / np.abs(moves).sum((0, -1))
 
 
 def ex_9_3(answer):
@@ -131,30 +101,11 @@ def ex_9_3(answer):
         answer,
         reference_alarm,
         cases,
-        hint="Run the three stages one at a time. Compare arch_alpha after each with a copy from "
-        "before it. state_dict() gives the tensors themselves, which change: clone them.",
-        proves="Your function tells three leaks apart, none of which stops the loss from falling.",
-        mistakes={
-            "Alpha moved during warm-up: look at each stage by itself.": partial(
-                _without, "too early"
-            ),
-            "Alpha moved while it should settle: compare after the last stage, too.": partial(
-                _without, "too late"
-            ),
-            "Alpha did not move in the search: that is a fault as well.": partial(
-                _without, "left out"
-            ),
-            "state_dict() gives the tensors themselves, which change: clone them.": (
-                lambda trainer, stages: "left out"
-            ),
-        },
+        too_early=overlooks(reference_alarm, "too early"),
+        too_late=overlooks(reference_alarm, "too late"),
+        left_out=overlooks(reference_alarm, "left out"),
+        not_cloned=lambda trainer, stages: "left out",
     )
-
-
-def _without(fault: str, trainer: "Trainer", stages: Sequence[Stage]) -> str:
-    """The answer of someone who does not find this fault."""
-    found = reference_alarm(trainer, stages)
-    return "honest" if found == fault else found
 
 
 STAGES = stage_wise(40, lr=0.01, alpha_lr=0.05).stages
@@ -208,11 +159,16 @@ class Trainer:
 
     def step(self, moves: Sequence[str]) -> float:
         """One step of `moves`; the others have no gradient and do not move."""
+        loss = self.backward()
+        for kind in moves:
+            self.optimisers[kind].step()
+        return loss
+
+    def backward(self) -> float:
+        """New gradients; the loss."""
         self.model.zero_grad(set_to_none=True)
         loss = F.mse_loss(self.model(self.z), self.y)
         loss.backward()
-        for kind in moves:
-            self.optimisers[kind].step()
         return loss.item()
 
 
@@ -227,14 +183,12 @@ class Zeroed(Trainer):
     """Freezes by gradients of zero; Adam's momentum goes on."""
 
     def step(self, moves: Sequence[str]) -> float:
-        self.model.zero_grad(set_to_none=True)
-        loss = F.mse_loss(self.model(self.z), self.y)
-        loss.backward()
+        loss = self.backward()
         if "alpha" not in moves:
             self.model.arch_alpha.grad.zero_()
         for optimiser in self.optimisers.values():
             optimiser.step()
-        return loss.item()
+        return loss
 
 
 class Forgotten(Trainer):
@@ -247,5 +201,4 @@ class Forgotten(Trainer):
 
 def suspects(seed: int = 0) -> dict[str, Trainer]:
     """Four trainers by letter, begun with the same kernels and images."""
-    kinds = Zeroed, Trainer, Forgotten, Greedy
-    return {letter: kind(seed) for letter, kind in zip("ABCD", kinds, strict=True)}
+    return lettered(lambda kind: kind(seed), *(Zeroed, Trainer, Forgotten, Greedy))

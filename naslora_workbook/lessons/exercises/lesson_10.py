@@ -9,7 +9,7 @@ from torch import Tensor
 
 from naslora_core.search import BlockChoice, Genotype, set_hash
 from naslora_workbook.lessons import checks
-from naslora_workbook.lessons.exercises.drawn import normal
+from naslora_workbook.lessons.exercises.cases import normal
 
 TOLERANCE = 0.01
 NAMES = ("none", "skip", "conv_1x1", "conv_3x3", "avg_pool_3x3")
@@ -17,36 +17,18 @@ NAMES = ("none", "skip", "conv_1x1", "conv_3x3", "avg_pool_3x3")
 
 def ex_10_1(answer):
     """The cheapest class"""
-    rng, cases = np.random.default_rng(0), []
-    for name in (*spans(2), "nothing"):
-        for noise in (0.003, 0.05):
-            cases.append((near(rng, name, noise), spans(2)))
-    cases += [(kernel, spans(2)) for kernel in look_alikes()]
+    rng, names = np.random.default_rng(0), (*spans(2), "nothing")
+    kernels = [near(rng, name, noise) for name in names for noise in (0.003, 0.05)]
     return checks.check(
         "10.1",
         answer,
         cheapest,
-        cases,
-        hint="Flatten; fit each class by least squares; compare the sum of squares that is left "
-        'with the kernel\'s. Return the first class that fits, or the words "none fits".',
-        proves="This is projection on features of white noise: cheapest first, at most 1 % left.",
-        mistakes={
-            "You return the class that fits best; the largest always does. Return the first that "
-            "fits.": _best_fit,
-            "Compare sums of squares, not norms: 1 % of the energy is 10 % of the norm.": (
-                lambda kernel, classes: cheapest(kernel, classes, TOLERANCE**2)
-            ),
-            "The places of a class do not define it: skip must be a multiple of the identity. Fit "
-            "the spanning kernels by least squares.": _by_place,
-            'Where no class fits, return the words "none fits".': (
-                lambda kernel, classes: cheapest(kernel, classes).replace("none fits", "cross")
-            ),
-        },
+        [(kernel, spans(2)) for kernel in (*kernels, *look_alikes())],
+        best_fit=lambda kernel, classes: list(classes)[-1],
+        norms=lambda kernel, classes: cheapest(kernel, classes, TOLERANCE**2),
+        by_place=_by_place,
+        no_words=lambda kernel, classes: cheapest(kernel, classes).replace("none fits", "cross"),
     )
-
-
-def _best_fit(kernel: Tensor, classes: Mapping[str, Tensor]) -> str:
-    return list(classes)[-1]
 
 
 def _by_place(kernel: Tensor, classes: Mapping[str, Tensor]) -> str:
@@ -118,48 +100,43 @@ def ex_10_2(answer):
         answer,
         distance,
         cases,
-        hint="Match blocks by `.block` and probabilities by `.operators`, not by place. An "
-        "operator that only one of them knows has probability 0 in the other.",
-        proves="A search is at distance 0 from itself, however its file lists the operators.",
-        mistakes={
-            "Operators are matched by name now, but blocks still by their place.": _blocks_by_place,
-            "An operator that only the other genotype knows counts, too: go over the names of "
-            "both.": _one_sided,
-            "Half of the sum was asked: two softmaxes that share nothing are 1 apart.": (
-                lambda one, other: 2 * distance(one, other)
-            ),
-            "Operators and blocks are still matched by their place.": _by_places,
-        },
+        blocks_by_place=_blocks_by_place,
+        one_sided=_one_sided,
+        doubled=lambda one, other: 2 * distance(one, other),
+        all_by_place=_by_places,
     )
-
-
-def _by_places(one: Genotype, other: Genotype) -> float:
-    pairs = zip(one.blocks, other.blocks, strict=True)
-    gaps = [np.subtract(a.probability, b.probability) for a, b in pairs]
-    return np.mean([np.abs(gap).sum() / 2 for gap in gaps])
-
-
-def _blocks_by_place(one: Genotype, other: Genotype) -> float:
-    pairs = zip(one.blocks, other.blocks, strict=True)
-    both = [(named(a, one), named(b, other)) for a, b in pairs]
-    return float(np.mean([sum(abs(p.get(n, 0) - q.get(n, 0)) for n in p | q) / 2 for p, q in both]))
-
-
-def _one_sided(one: Genotype, other: Genotype) -> float:
-    theirs = {b.block: named(b, other) for b in other.blocks}
-    mine = {b.block: named(b, one) for b in one.blocks}
-    each = [sum(abs(p - theirs[b].get(n, 0)) for n, p in of.items()) for b, of in mine.items()]
-    return float(np.mean(each) / 2)
 
 
 def distance(one: Genotype, other: Genotype) -> float:
     """Half the sum over operators of |p - q|, mean over blocks: 0 the same, 1 nothing shared."""
     theirs = {block.block: named(block, other) for block in other.blocks}
-    found = []
-    for block in one.blocks:
-        p, q = named(block, one), theirs[block.block]
-        found.append(sum(abs(p.get(n, 0) - q.get(n, 0)) for n in p | q) / 2)
-    return float(np.mean(found))
+    return _mean_gap([(named(block, one), theirs[block.block]) for block in one.blocks])
+
+
+def _mean_gap(pairs: list[tuple[dict, dict]], both: bool = True) -> float:
+    """Of pairs of probabilities by operator; both: over the operators of both, or of the first."""
+    return float(
+        np.mean(
+            [sum(abs(p.get(n, 0) - q.get(n, 0)) for n in (p | q if both else p)) for p, q in pairs]
+        )
+        / 2
+    )
+
+
+def _by_places(one: Genotype, other: Genotype) -> float:
+    pairs = zip(one.blocks, other.blocks, strict=True)
+    return np.mean([np.abs(np.subtract(a.probability, b.probability)).sum() / 2 for a, b in pairs])
+
+
+def _blocks_by_place(one: Genotype, other: Genotype) -> float:
+    pairs = zip(one.blocks, other.blocks, strict=True)
+    return _mean_gap([(named(a, one), named(b, other)) for a, b in pairs])
+
+
+def _one_sided(one: Genotype, other: Genotype) -> float:
+    theirs = {block.block: named(block, other) for block in other.blocks}
+    pairs = [(named(block, one), theirs[block.block]) for block in one.blocks]
+    return _mean_gap(pairs, both=False)
 
 
 def named(block: BlockChoice, genotype: Genotype) -> Mapping[str, float]:

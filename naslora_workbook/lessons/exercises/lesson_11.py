@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_workbook.lessons import checks
-from naslora_workbook.lessons.exercises.drawn import normal
+from naslora_workbook.lessons.exercises.cases import normal
+from naslora_workbook.lessons.exercises.lesson_05 import random_linear
 
 EVERYTHING, BESIDE, NOTHING = "everything", "a side branch", "nothing"
 
@@ -23,94 +24,61 @@ def ex_11_1(answer):
         narrow = normal(rng, rank, d), normal(rng, out, rank)
         return normal(rng, out, d), *narrow, normal(rng, rank, rank, side, side), 3.0
 
-    def reference(W0, We, Wd, K, s):
-        return _parts(*_folded(W0, We, Wd, K, s), True)
-
-    def asked(W0, We, Wd, K, s):
+    def parts(fold, W0, We, Wd, K, s):
         before = W0.clone(), K.clone()
-        found = answer(W0, We, Wd, K, s)
+        weight, rest = fold(W0, We, Wd, K, s)
         same = torch.equal(W0, before[0]) and torch.equal(K, before[1])
-        return found if found is None else _parts(*found, same)
+        words = "as they were" if same else "changed"
+        return {"The weight": weight, "What stays of K": rest, "W0 and K": words}
+
+    def in_place(W0, We, Wd, K, s):
+        weight, rest = folded_tap(W0, We, Wd, K, s)
+        return weight, K.copy_(rest)
 
     return checks.check(
         "11.1",
-        asked,
-        reference,
+        answer,
+        folded_tap,
         case,
-        hint="The weight is W0 + s Wd K[c, c] We, in this order. The tap that is folded must be 0 "
-        "in what stays. Work on copies.",
-        proves="Your weight and your rest add up to the adapted layer, for kernels of any side.",
-        mistakes={
-            "The scale s is missing in the weight.": (
-                lambda W0, We, Wd, K, s: _parts(*_folded(W0, We, Wd, K, 1.0), True)
-            ),
-            "The centre tap counts twice: it is in the weight and still in what stays of K.": (
-                lambda W0, We, Wd, K, s: _parts(_folded(W0, We, Wd, K, s)[0], K, True)
-            ),
-            "You changed K itself: clone it first.": (
-                lambda W0, We, Wd, K, s: _parts(*_folded(W0, We, Wd, K, s), False)
-            ),
-            "Tap (1, 1) is the centre of a 3 x 3 only; use K.shape[-1] // 2.": _corner_tap,
-            "The weight is right; what stays of K has lost more than its centre tap.": (
-                lambda W0, We, Wd, K, s: _parts(_folded(W0, We, Wd, K, s)[0], 0 * K, True)
-            ),
-        },
+        seen=parts,
+        without_scale=lambda W0, We, Wd, K, s: folded_tap(W0, We, Wd, K, 1.0),
+        counted_twice=lambda W0, We, Wd, K, s: (folded_tap(W0, We, Wd, K, s)[0], K),
+        in_place=in_place,
+        tap_1_1=partial(folded_tap, tap=1),
+        nothing_stays=lambda W0, We, Wd, K, s: (folded_tap(W0, We, Wd, K, s)[0], 0 * K),
     )
 
 
-def _folded(W0: Tensor, We: Tensor, Wd: Tensor, K: Tensor, s: float) -> tuple[Tensor, Tensor]:
+def folded_tap(W0, We, Wd, K, s: float, tap: int | None = None) -> tuple[Tensor, Tensor]:
     """The reference of 11.1: the weight with the centre tap, and the kernel without it."""
-    centre, rest = K.shape[-1] // 2, K.clone()
-    rest[..., centre, centre] = 0
-    return W0 + s * Wd @ K[..., centre, centre] @ We, rest
-
-
-def _parts(weight: Tensor, rest: Tensor, same: bool) -> dict:
-    """What 11.1 compares."""
-    words = "as they were" if same else "changed"
-    return {"The weight": weight, "What stays of K": rest, "W0 and K": words}
-
-
-def _corner_tap(W0: Tensor, We: Tensor, Wd: Tensor, K: Tensor, s: float) -> dict:
-    rest = K.clone()
-    rest[..., 1, 1] = 0
-    return _parts(W0 + s * Wd @ K[..., 1, 1] @ We, rest, True)
+    at, rest = K.shape[-1] // 2 if tap is None else tap, K.clone()
+    rest[..., at, at] = 0
+    return W0 + s * Wd @ K[..., at, at] @ We, rest
 
 
 def ex_11_2(answer):
     """What will fold?"""
     return checks.check(
         "11.2",
-        lambda layer, x: _asked(answer, layer, x),
-        lambda layer, x: fate(layer, x),
+        answer,
+        fate,
         [(layer, _batch(seed)) for seed in (0, 1) for layer in mysteries(seed).values()],
-        hint="First: is layer(a + b) + layer(0) = layer(a) + layer(b)? Then change one token in "
-        "the middle of the map by random numbers, and see which outputs change.",
-        proves="You read what folds from what a layer does, whatever it is made of.",
-        mistakes={
-            NOT_LINEAR: _linear_anyway,
-            FLAT_MAP: _flat_map,
-        }
-        | {
-            sentence: partial(_asked, partial(_poked, at=at, random=random))
-            for sentence, (at, random) in POKES.items()
-        },
+        seen=torch.no_grad()(lambda function, layer, x: function(layer, x)),
+        not_linear=_linear_anyway,
+        flat_map=_flat_map,
+        constant_change=partial(_poked, at=3, random=False),
+        first_corner=partial(_poked, at=0, random=True),
+        last_corner=partial(_poked, at=-1, random=True),
     )
 
 
-@torch.no_grad()
 def _linear_anyway(layer: nn.Module, x: Tensor) -> str:
     """The answer of someone who takes this layer for linear; nothing for one that is."""
     if fate(layer, x) != NOTHING:
         raise ValueError("this layer is linear")
-    at, changed = x.shape[1] // 2, x.clone()
-    changed[:, at, at] += 1
-    moved = (layer(changed) - layer(x)).abs().amax((0, 3)) > 1e-6
-    moved[at, at] = False
-    return BESIDE if moved.any() else EVERYTHING
+    return _beside_or_everything(layer, x, x.shape[1] // 2, 1)
 
 
-@torch.no_grad()
 def _flat_map(layer: nn.Module, x: Tensor) -> str:
     """The answer of someone who compares a flat map with one of its tokens alone."""
     if fate(layer, x) == NOTHING:
@@ -120,42 +88,24 @@ def _flat_map(layer: nn.Module, x: Tensor) -> str:
     return EVERYTHING if torch.allclose(alone, inside, atol=1e-6) else BESIDE
 
 
-@torch.no_grad()
-def _asked(answer, layer: nn.Module, x: Tensor):
-    return answer(layer, x)
-
-
 def fate(layer: nn.Module, x: Tensor) -> str:
     """The reference of 11.2, for a layer `B H W d` to `B H W o` that treats places alike."""
     return _poked(layer, x, at=x.shape[1] // 2, random=True)
 
 
-NOT_LINEAR = (
-    "This layer is not linear. Doubling does not show it (a ReLU passes), nor any factor (a median "
-    "passes), nor the sign (tanh passes): add two different inputs."
-)
-FLAT_MAP = (
-    "A flat map is not enough: a 3 x 3 whose taps sum to zero gives nothing on it. Change one "
-    "token by random numbers."
-)
-POKES = {
-    "A constant change is not enough: a kernel whose taps sum to zero over the channels does "
-    "not react. Change the token by random numbers.": (3, False),
-    "A token in a corner is not enough: a kernel may look in one direction only. Change a token in "
-    "the middle of the map.": (0, True),
-    "A token in the last corner is not enough: a kernel may look in one direction only. Change a "
-    "token in the middle of the map.": (-1, True),
-}
-
-
-@torch.no_grad()
 def _poked(layer: nn.Module, x: Tensor, at: int, random: bool) -> str:
     """What folds, by additivity and by a change of the token (at, at)."""
     a, b, zero = x, x.flip(0, 1), layer(torch.zeros_like(x))
     if not torch.allclose(layer(a + b) + zero, layer(a) + layer(b), atol=1e-6):
         return NOTHING
-    changed, noise = x.clone(), normal(np.random.default_rng(0), x.shape[0], x.shape[-1])
-    changed[:, at, at] += noise.to(x) if random else 1
+    noise = normal(np.random.default_rng(0), x.shape[0], x.shape[-1]).to(x)
+    return _beside_or_everything(layer, x, at, noise if random else 1)
+
+
+def _beside_or_everything(layer: nn.Module, x: Tensor, at: int, change) -> str:
+    """Whether a change of the token (at, at) reaches others."""
+    changed = x.clone()
+    changed[:, at, at] += change
     moved = (layer(changed) - layer(x)).abs().amax((0, 3)) > 1e-6
     moved[at, at] = False
     return BESIDE if moved.any() else EVERYTHING
@@ -223,47 +173,27 @@ def ex_11_3(answer):
         folded.weight += factor * layer.Wd @ layer.We
         return layer.train(bool(rng.integers(4))), folded, normal(rng, 2, 3, 3, 6)
 
-    def reference(layer, folded, x):
-        return _gap(layer, folded, x)
-
-    def asked(layer, folded, x):
-        was, gap = layer.training, torch.as_tensor(answer(layer, folded, x))
+    def gap_and_mode(compare, layer, folded, x):
+        was, gap = layer.training, torch.as_tensor(compare(layer, folded, x))
         found = "left as it was found" if layer.training == was else "not as it was found"
-        return [gap, f"{found}: {_mode(layer.training)}"]
+        return [gap, f"{found}: {'train' if layer.training else 'eval'} mode"]
+
+    def gap(layer, folded, x, then=None):
+        was = layer.training
+        found = (layer.eval()(x) - folded(x)).abs().max()
+        layer.train(was if then is None else then)
+        return found
 
     return checks.check(
         "11.3",
-        asked,
-        reference,
+        answer,
+        gap,
         [case(np.random.default_rng(seed)) for seed in range(12)],
-        hint="Some of these folds are right (gap 0 up to rounding), some forgot the scale. Compare "
-        "in eval mode, and return the layer to the mode in which you found it.",
-        proves="Right folds measure zero, wrong ones do not, and the training goes on unchanged.",
-        mistakes={
-            "The layer stayed in eval mode: the next epoch would train without dropout.": (
-                lambda layer, folded, x: _gap(layer, folded, x, False, layer.training)
-            ),
-            "You always return to train mode; return to the mode in which you found the layer.": (
-                lambda layer, folded, x: _gap(layer, folded, x, True, layer.training)
-            ),
-            "A gap of a wrong fold must be reported; do not raise the tolerance.": (
-                lambda layer, folded, x: [torch.zeros(()), *_gap(layer, folded, x)[1:]]
-            ),
-        },
+        seen=gap_and_mode,
+        left_in_eval=partial(gap, then=False),
+        always_train=partial(gap, then=True),
+        generous=lambda layer, folded, x: torch.zeros(()),
     )
-
-
-def _gap(layer: "Dropped", folded, x: Tensor, left: bool | None = None, was=None) -> list:
-    """What 11.3 compares; left: the mode in which the layer is left, None as it was found."""
-    was = layer.training if was is None else was
-    gap = (layer.eval()(x) - folded(x)).abs().max()
-    same = left is None or left == was
-    found = "left as it was found" if same else "not as it was found"
-    return [gap, f"{found}: {_mode(was if left is None else left)}"]
-
-
-def _mode(training: bool) -> str:
-    return "train mode" if training else "eval mode"
 
 
 class Dropped(nn.Module):
@@ -281,7 +211,5 @@ class Dropped(nn.Module):
 @torch.no_grad()
 def dropped(rng: np.random.Generator) -> Dropped:
     """A layer of random numbers, 6 to 8 at rank 2, in float64."""
-    base = nn.Linear(6, 8).double().requires_grad_(False)
-    base.weight.copy_(normal(rng, 8, 6))
-    base.bias.copy_(normal(rng, 8))
+    base = random_linear(rng, 6, 8)
     return Dropped(base, normal(rng, 2, 6), normal(rng, 8, 2), 4.0)

@@ -1,6 +1,8 @@
 """Exercises of lesson 13: colours to class numbers, patients in two splits, a click's two axes."""
 
 import re
+from collections.abc import Sequence
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -19,43 +21,30 @@ def ex_13_1(answer):
         numbers = rng.integers(0, len(colours), rng.integers(3, 9, 2))
         return np.array(colours, np.uint8)[numbers], colours
 
-    def both(mask, colours):
-        return [answer(mask, colours), _refuses(answer, mask, colours)]
-
-    def reference(mask, colours):
-        return [_numbers(mask, colours), REFUSED]
+    def numbers_and_refusal(function, mask, colours):
+        return [function(mask, colours), _refuses(function, mask, colours)]
 
     return checks.check(
         "13.1",
-        both,
-        reference,
+        answer,
+        _numbers,
         case,
-        hint="A pixel has class i where all three channels equal those of colours[i]. If it equals "
-        "none of them, raise ValueError.",
-        proves="Every listed colour gets its index as number, and every other colour is refused.",
-        mistakes={
-            "A colour that is not listed must raise ValueError; yours gives it a class.": (
-                lambda mask, colours: [_numbers(mask, colours), _accepts((0, 127, 0))]
-            ),
-            "Compare all three channels at once, `.all(-1)`: one equal channel is not enough.": (
-                lambda mask, colours: [_any_channel(mask, colours), REFUSED]
-            ),
-        },
+        seen=numbers_and_refusal,
+        not_refused=lambda mask, colours: _numbers(mask, colours, strict=False),
+        one_channel=_any_channel,
     )
 
 
-REFUSED = "a colour that is not listed is refused"
-
-
-def _accepts(colour) -> str:
-    return f"a colour that is not listed became a class: {colour}"
-
-
-def _numbers(mask: np.ndarray, colours) -> np.ndarray:
-    return np.argmax([(mask == np.array(c)).all(-1) for c in colours], 0)
+def _numbers(mask: np.ndarray, colours, strict: bool = True) -> np.ndarray:
+    """The reference of 13.1; strict: whether a colour that is not listed is refused."""
+    found = np.array([(mask == np.array(c)).all(-1) for c in colours])
+    if strict and not found.any(0).all():
+        raise ValueError("a colour that is not listed")
+    return found.argmax(0)
 
 
 def _any_channel(mask: np.ndarray, colours) -> np.ndarray:
+    _numbers(mask, colours)  # it refuses
     numbers = np.full(mask.shape[:2], -1)
     for number, colour in enumerate(colours):
         numbers[(mask == np.array(colour)).any(-1)] = number
@@ -71,8 +60,8 @@ def _refuses(answer, mask: np.ndarray, colours) -> str:
             answer(spoilt, colours)
         except ValueError:
             continue
-        return _accepts(odd)
-    return REFUSED
+        return f"a colour that is not listed became a class: {odd}"
+    return "a colour that is not listed is refused"
 
 
 def _unlisted(colours) -> list[tuple[int, int, int]]:
@@ -94,32 +83,22 @@ def ex_13_2(answer):
         named = {s: _frames(rng, each) for s, each in splits.items()}
         return named, r"^(patient\d+)_"
 
-    def reference(splits, pattern):
-        return _listed(_shared(splits, pattern, "train val", "train test", "val test"))
+    def listed(function, splits, pattern):
+        return ", ".join(sorted(function(splits, pattern))) or "nobody"
+
+    def of_all_splits(splits, pattern):
+        return set.intersection(*_patients(splits, pattern).values())
 
     return checks.check(
         "13.2",
-        lambda *arguments: _listed(answer(*arguments)),
-        reference,
+        answer,
+        partial(_shared, pairs=("train val", "train test", "val test")),
         case,
-        hint="Make a set of patients for each split. Then take what any two of the three share.",
-        proves="Names that are all different can still be one patient; your function finds them.",
-        mistakes={
-            "Compare patients, not names: two images of one patient have different names.": (
-                lambda splits, pattern: "nobody"
-            ),
-            "val is missing: a patient may be in train and val, or in val and test.": (
-                lambda splits, pattern: _listed(_shared(splits, pattern, "train test"))
-            ),
-            "train and val are not compared with each other.": (
-                lambda splits, pattern: _listed(_shared(splits, pattern, "train test", "val test"))
-            ),
-            "A patient in two of the splits is enough; yours must be in all three.": (
-                lambda splits, pattern: _listed(
-                    set.intersection(*_patients(splits, pattern).values())
-                )
-            ),
-        },
+        seen=listed,
+        by_name=partial(_shared, pairs=()),
+        without_val=partial(_shared, pairs=("train test",)),
+        train_val_missing=partial(_shared, pairs=("train test", "val test")),
+        in_all_three=of_all_splits,
     )
 
 
@@ -127,7 +106,7 @@ def _patients(splits, pattern: str) -> dict[str, set[str]]:
     return {s: {re.search(pattern, n)[1] for n in names} for s, names in splits.items()}
 
 
-def _shared(splits, pattern: str, *pairs: str) -> set[str]:
+def _shared(splits, pattern: str, pairs: Sequence[str]) -> set[str]:
     """Patients that both splits of one of the pairs have."""
     of = _patients(splits, pattern)
     return set().union(*(of[a] & of[b] for a, b in map(str.split, pairs)))
@@ -136,11 +115,6 @@ def _shared(splits, pattern: str, *pairs: str) -> set[str]:
 def _frames(rng: np.random.Generator, patients) -> list[str]:
     """Two images of every patient, no name twice."""
     return [f"{p}_frame{n}" for p in patients for n in rng.permutation(900)[:2]]
-
-
-def _listed(patients) -> str | None:
-    """A collection of names as one sentence, in order."""
-    return None if patients is None else ", ".join(sorted(patients)) or "nobody"
 
 
 def ex_13_3(answer):
@@ -153,35 +127,17 @@ def ex_13_3(answer):
         mask[y : y + 5, x : x + 7] = True
         return mask, 128
 
-    def reference(mask, size):
-        return _placed(mask, size)
+    def placed(mask, size, sides=None):
+        """x, y of the mask's centre, each scaled by a side of the image."""
+        return np.argwhere(mask).mean(0)[::-1] * size / np.array(sides or mask.shape[::-1])
 
     return checks.check(
         "13.3",
         answer,
-        reference,
+        placed,
         case,
-        hint="Two things have an order here, the click and the shape; the width belongs to x.",
-        proves="x comes first, and each axis has its own scale. On square images the fault would "
-        "not show.",
-        mistakes={
-            "Each coordinate has its right scale, but a click is (x, y), not (row, column).": (
-                lambda mask, size: _placed(mask, size)[::-1]
-            ),
-            "The order is (x, y) now, but x is divided by the height and y by the width.": (
-                lambda mask, size: np.argwhere(mask).mean(0)[::-1] * size / np.array(mask.shape)
-            ),
-            "Both axes have the same scale in your answer; the image is stretched to a square.": (
-                lambda mask, size: np.argwhere(mask).mean(0)[::-1] * size / max(mask.shape)
-            ),
-            "This is the centre in the image's own pixels; scale it to the square.": (
-                lambda mask, size: np.argwhere(mask).mean(0)[::-1]
-            ),
-        },
+        row_first=lambda mask, size: placed(mask, size)[::-1],
+        sides_swapped=lambda mask, size: placed(mask, size, mask.shape),
+        one_scale=lambda mask, size: placed(mask, size, [max(mask.shape)] * 2),
+        not_scaled=lambda mask, size: placed(mask, 1, [1, 1]),
     )
-
-
-def _placed(mask: np.ndarray, size: int) -> np.ndarray:
-    """The reference of 13.3: x, y of the centre in the square."""
-    (y, x), (h, w) = np.argwhere(mask).mean(0), mask.shape
-    return np.array([x * size / w, y * size / h])
