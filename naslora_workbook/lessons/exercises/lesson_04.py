@@ -1,5 +1,8 @@
 """Exercises of lesson 04: a shuffle undone, an operator inside windows, a receptive field."""
 
+from functools import partial
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -73,12 +76,14 @@ def _blur(windows: Tensor) -> Tensor:
 def ex_4_3(answer):
     """The receptive field by gradient support"""
 
-    def case(rng):
+    def case(rng, cancel):
         h, w = (int(n) for n in rng.integers(7, 12, 2))
         k, dilation = int(rng.choice([1, 3, 5])), int(rng.integers(1, 3))
         kernel = normal(rng, 2, 2, k, k)
-        kernel[:, 1] = -kernel[:, 0]  # gradients of the two input channels add up to nothing,
-        kernel[1] = -kernel[0]  # and so do the two output channels
+        if cancel == "inputs":  # gradients of the two input channels add up to nothing
+            kernel[:, 1] = -kernel[:, 0]
+        else:  # a plain sum of the two output channels is zero
+            kernel[1] = -kernel[0]
         at = int(rng.integers(h)), int(rng.integers(w))
         return _layer(kernel, dilation), normal(rng, 2, h, w, 2), at
 
@@ -91,7 +96,23 @@ def ex_4_3(answer):
             reached[tuple(place)] = not torch.equal(layer(other)[:, at[0], at[1]], y)
         return reached
 
-    return checks.check("4.3", answer, reference, case)
+    rng = np.random.default_rng(0)
+    return checks.check(
+        "4.3",
+        answer,
+        reference,
+        [case(rng, cancel) for cancel in ("inputs", "outputs") * 3],
+        signed_sum=partial(_field, absolute=False),
+        plain_sum=partial(_field, weighted=False),
+    )
+
+
+def _field(layer, x: Tensor, at, absolute: bool = True, weighted: bool = True) -> Tensor:
+    """Tokens with a gradient on one output token, bool `H W`, without a step that it needs."""
+    x = x.clone().requires_grad_()
+    y = layer(x)[:, at[0], at[1]]
+    (y * torch.randn(y.shape[-1]).to(y) if weighted else y).sum().backward()
+    return (x.grad.abs() if absolute else x.grad).sum((0, 3)) != 0
 
 
 def _layer(kernel: Tensor, dilation: int):
