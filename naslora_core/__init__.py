@@ -5,11 +5,24 @@ torchvision and segment_anything import beside a torch without torchvision's ope
 """
 
 import importlib
+import os
+import signal
+import sys
 
-from naslora_core.torchvision_compat import watch_torchvision
+
+def stop(*_) -> None:
+    """End with one line on Ctrl-C, before `__main__.main` is there to do so."""
+    os.write(2, b"Stopped before anything began.\n")
+    os._exit(130)
+
+
+if os.path.basename(sys.argv[0] if sys.argv else "") in ("-m", "naslora"):  # a command begins
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop)
+
+importlib.import_module("naslora_core.torchvision_compat").watch_torchvision()
 
 __version__ = "0.1.0"
-watch_torchvision()
 
 _ROOMS = {
     "naslora_core.sam": "load_sam",

@@ -7,23 +7,22 @@ is made first.
 from __future__ import annotations  # an old Python must get as far as its message
 
 import os
+import signal
 import sys
+
+import naslora_core
 
 
 def main(words: list[str] | None = None) -> int:
     """Run one command; what a user can correct is one line on stderr and exit status 2."""
-    words = sys.argv[1:] if words is None else words
-    for stream in (sys.stdout, sys.stderr):  # a terminal may not know a letter of a file's name
-        getattr(stream, "reconfigure", lambda errors: None)(errors="backslashreplace")
     try:
-        from naslora_core.errors import UserError  # in here: Ctrl-C may come while we import
-
-        try:
-            return _run(words)
-        except UserError as error:
-            print(error, file=sys.stderr)
-            return 2
+        if signal.getsignal(signal.SIGINT) is naslora_core.stop:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for stream in (sys.stdout, sys.stderr):  # a terminal may not know a letter of a file's name
+            getattr(stream, "reconfigure", lambda errors: None)(errors="backslashreplace")
+        return _run(sys.argv[1:] if words is None else words)
     except KeyboardInterrupt:
+        exec("")  # Python forgets an interrupted import, for which it would end by the signal
         print("Stopped. What was finished is kept; start again to go on.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read our lines, as `head` does, has had enough
@@ -52,24 +51,28 @@ def _run(words: list[str]) -> int:
 
     from naslora_core.cli import parse
     from naslora_core.cpu_quota import limit_threads
+    from naslora_core.errors import UserError
 
-    if find_spec("naslora_workbook"):
+    workbook = find_spec("naslora_workbook")
+    if workbook:
         import_module("naslora_workbook.cli")  # enters its commands
-    arguments, rest = parse(words)
-    if arguments.needs_packages:
-        os.getcwd()  # a folder that is gone would stop libraries in their midst
-        if find_spec("naslora_workbook"):
+    try:
+        arguments, rest = parse(words)
+        if arguments.needs_packages:
+            os.getcwd()  # a folder that is gone would stop libraries in their midst
+        if arguments.needs_packages and workbook:
             if not all(map(find_spec, ("torch", "segment_anything", "lightning_fabric"))):
-                from naslora_workbook.publishing.environment import enter
-
-                enter(words)
+                import_module("naslora_workbook.publishing.environment").enter(words)
             import_module("naslora_workbook.lessons.domains")  # registers the drawn domains
             import_module("naslora_workbook.research.methods")  # and methods for comparison
             if getattr(arguments, "metrics", None):  # and those of structure
                 import_module("naslora_workbook.research.structure_metrics")
-    if told := limit_threads():
-        print(told, file=sys.stderr)
-    return arguments.run(arguments, *([rest] if arguments.takes_more else [])) or 0
+        if told := limit_threads():
+            print(told, file=sys.stderr)
+        return arguments.run(arguments, *([rest] if arguments.takes_more else [])) or 0
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

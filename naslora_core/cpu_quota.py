@@ -7,6 +7,7 @@ counts the host's, and sixty threads that take turns on one CPU are many times s
 import math
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -22,12 +23,9 @@ def allowed_cpus(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) ->
 
 def _folders(root: Path, own: Path) -> list[Path]:
     """The cgroup folders that limit this process: its own and all above it."""
-    try:
-        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
-    except OSError:
-        lines = []
     found = [root, root / "cpu", root / "cpu,cpuacct"]
-    for _, controllers, path in (line for line in lines if len(line) == 3):
+    lines = own.read_text().splitlines() if own.is_file() else []
+    for controllers, path in (line.split(":", 2)[1:] for line in lines if line.count(":") > 1):
         place = root / controllers / path.strip("/")
         found += [place, *(p for p in place.parents if p.is_relative_to(root))]
     return found
@@ -36,19 +34,12 @@ def _folders(root: Path, own: Path) -> list[Path]:
 def _quota(folder: Path) -> float:
     """CPUs of one cgroup: cpu.max has "QUOTA PERIOD" in microseconds (version 2), or two files have
     them (version 1); "max" and -1 are no limit."""
-    files = ("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-    for names in files:
-        words = " ".join(map(_read, (folder / name for name in names))).split()
-        if len(words) == 2 and all(word.isdigit() for word in words):
-            return int(words[0]) / int(words[1])
+    for names in ("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us"):
+        with suppress(OSError):
+            words = " ".join((folder / name).read_text() for name in names).split()
+            if len(words) == 2 and all(word.isdigit() for word in words):
+                return int(words[0]) / int(words[1])
     return math.inf
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text()
-    except OSError:
-        return ""
 
 
 def limit_threads(cpus: int | None = None) -> str:

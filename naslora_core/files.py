@@ -34,12 +34,10 @@ def not_written(path: Path, error: OSError) -> UserError:
 def _write_aside(path: Path, content) -> None:
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    content = content.encode() if isinstance(content, str) else content
     try:
         with os.fdopen(os.open(aside, flags, 0o666), "wb") as file:  # less the umask
-            if callable(content):
-                content(file)
-            else:
-                file.write(content.encode() if isinstance(content, str) else content)
+            content(file) if callable(content) else file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
@@ -87,13 +85,12 @@ def make_folder(path: str | Path) -> Path:
 def writable(path: str | Path) -> Path:
     """The path, if a file can be written there; UserError where it cannot."""
     path = Path(path)
-    folder = path.parent
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file in it.")
-    if not folder.is_dir():
-        raise UserError(f"There is no folder {folder} to write {path.name} into; make it first.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"{folder} cannot be written to; name another folder for {path.name}.")
+    if not path.parent.is_dir():
+        raise UserError(f"There is no folder {path.parent} for {path.name}; make it first.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UserError(f"{path.parent} cannot be written to; name another folder for {path.name}.")
     return path
 
 

@@ -8,49 +8,37 @@ imported again. Nothing is imported here before that.
 """
 
 import sys
+from functools import partial
 from importlib.machinery import PathFinder
 
 _library = None  # stays referenced, else the operators vanish
 
 
 class HealingFinder:
-    """Finds torchvision as Python does, and gives it a loader that knows the error."""
+    """Finds torchvision as Python does, with a loader that heals it."""
 
     @staticmethod
     def find_spec(name: str, path=None, target=None):
         """The spec of torchvision; None for every other module."""
         spec = PathFinder.find_spec(name, path, target) if name == "torchvision" else None
         if spec and spec.loader:
-            spec.loader = HealingLoader(spec.loader)
+            spec.loader.exec_module = partial(_run_healed, spec.loader.exec_module)
         return spec
 
 
-class HealingLoader:
-    """A loader that runs a module a second time once the operators are declared."""
-
-    def __init__(self, loader):
-        self.loader = loader
-
-    def create_module(self, spec):
-        """As the wrapped loader has it."""
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module) -> None:
-        """Run the module; where the operators are missing, declare them and run it again."""
-        try:
-            return self.loader.exec_module(module)
-        except RuntimeError as error:
-            if "torchvision::nms does not exist" not in str(error):
-                raise
-        define_operators()
-        for name in [n for n in sys.modules if n.startswith("torchvision.")]:
-            del sys.modules[name]
-        self.loader.exec_module(module)
-        # here only: a global flip would send roi_align to an operator that is missing
-        module.ops.boxes._assert_has_ops = lambda: None
-
-    def __getattr__(self, name: str):
-        return getattr(self.loader, name)
+def _run_healed(run, module) -> None:
+    """Run torchvision; where the operators are missing, declare them and run it again."""
+    try:
+        return run(module)
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error):
+            raise
+    define_operators()
+    for name in [n for n in sys.modules if n.startswith("torchvision.")]:
+        del sys.modules[name]
+    run(module)
+    # here only: a global flip would send roi_align to an operator that is missing
+    module.ops.boxes._assert_has_ops = lambda: None
 
 
 def watch_torchvision() -> None:

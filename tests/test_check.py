@@ -150,17 +150,14 @@ def test_unusual_pictures_are_noted_and_stop_nothing(tmp_path, monkeypatch):
     report = quiet(root)
     assert report.ok
     for words in (
-        r"2 image\(s\) \(p0, p4\) grey",
-        r"1 image\(s\) \(p1\) of palette",
-        r"2 image\(s\) \(p2, p3\) with an alpha",
-        r"1 image\(s\) \(p5\) CMYK",
+        r"6 image\(s\) \(p0, p1, p2 and 3 more\) of grey.*converted",
         r"1 image\(s\) \(p6\) of 16 bits",
         r"1 image\(s\) \(p7\) turned by their EXIF",
     ):
         assert any(re.search(words, note) for note in report.notes), words
     monkeypatch.setattr(inspection, "MEGAPIXELS", 0)
     huge = [note for note in quiet(root).notes if "megapixels" in note]
-    assert len(huge) == 1 and re.search(r"9 image\(s\).* take \d+\.\d s to read", huge[0])
+    assert len(huge) == 1 and re.search(r"9 image\(s\).*--tile", huge[0])
 
 
 def test_duplicates_across_splits_are_noted_with_both_names(tmp_path):

@@ -49,6 +49,28 @@ def test_a_reader_that_has_had_enough_ends_a_command_without_a_traceback():
     assert done.returncode == 141 and b"Traceback" not in done.stderr
 
 
+INTERRUPTED = """
+    import os, runpy, signal, sys
+    class Interrupt:
+        def find_spec(self, name, *_):
+            if name == "{module}":
+                os.kill(os.getpid(), signal.SIGINT)
+    sys.meta_path.insert(0, Interrupt())
+    sys.argv = ["-m", "fit", "polyp", "--steps", "1"]
+    runpy.run_module("naslora_core", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("module", [
+    "naslora_core.torchvision_compat", "naslora_core.__main__", "naslora_core.cli", "numpy",
+])  # fmt: skip
+def test_an_interrupt_in_the_first_moments_is_one_line(module):
+    code = textwrap.dedent(INTERRUPTED).format(module=module)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("Stopped")
+
+
 @pytest.mark.parametrize("words, near", [
     ("fitt data", "fit"), ("predikt a b", "predict"), ("evalute", "evaluate"),
     ("predict a b --out c --overlai", "--overlay"), ("fit a --step=3 --patiance 5", "--patience"),

@@ -230,7 +230,7 @@ CSV = {
     ),
     "two groups": (table(rows(group=lambda i: i % 2)), "2 group(s) (0, 1)"),
     "two images": (table(rows(2)), "table.csv", "2 group(s)"),
-    "its own mask": (row(2, label="images/p2.png"), "p2.png", "column label"),
+    "its own mask": (row(2, label="images/p2.png"), "p2.png"),
     "its own mask, by way of a folder": (row(2, label="masks/../images/p2.png"), "p2.png"),
     "a copy of the image as mask": (
         both(put("images/p2.png", square()), put("masks/p2.png", square())), "p2.png",

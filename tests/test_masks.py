@@ -6,7 +6,7 @@ from pictures import SHAPE, make, save, square
 from PIL import Image
 
 from naslora_core.data import check, folder
-from naslora_core.data.mask_io import ColourMask, read_mask
+from naslora_core.data.mask_io import read_mask
 from naslora_core.errors import UserError
 
 SEEN = square() > 0
@@ -53,7 +53,7 @@ def test_numbers_of_a_coloured_palette_whose_first_colour_is_unused_are_kept(tmp
 
 def test_a_palette_of_colours_without_a_black_first_is_a_mask_in_colour(tmp_path):
     save(tmp_path / "m.png", paletted(SEEN, [0, 0, 90, 200, 0, 0]))
-    with pytest.raises(ColourMask, match=r"colour \(P, 2 colours\).*\(0, 0, 90\) -> 0"):
+    with pytest.raises(UserError, match=r"colour \(P, 2 colours\).*\(0, 0, 90\) -> 0"):
         read_mask(tmp_path / "m.png")
 
 

@@ -20,7 +20,7 @@ from naslora_core.adapters import (
 from naslora_core.adapters import checkpoint as opening
 from naslora_core.adapters import onnx_export as onnx_file
 from naslora_core.adapters.onnx_export import difference, export_onnx, run_onnx
-from naslora_core.cli import export_command as export
+from naslora_core.cli import using
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, fuse
 
@@ -121,8 +121,8 @@ def test_the_command_takes_folded_files(monkeypatch, tmp_path, capsys):
     model = shaken(adapt(small_sam(), NASLoRA(rank=2)))
     folded = str(fold(model).save(tmp_path / "folded.safetensors"))
     seen = []
-    monkeypatch.setattr(export, "export_onnx", lambda m, p: seen.append(m) or p.touch())
-    monkeypatch.setattr(export, "difference", lambda m, p: 0.0)
+    monkeypatch.setattr(using, "export_onnx", lambda m, p: seen.append(m) or p.touch())
+    monkeypatch.setattr(using, "difference", lambda m, p: 0.0)
     assert not main(["export", folded, str(tmp_path / "mine.onnx")])
     with torch.no_grad():
         x = torch.randn(1, 3, 128, 128)

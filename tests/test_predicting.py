@@ -12,7 +12,7 @@ from tiny import tiny_data
 
 from naslora_core.adapters import DecoderOnly, adapt, save_adapter
 from naslora_core.cli import drawing
-from naslora_core.cli.evaluate_command import as_trained
+from naslora_core.cli.using import as_trained
 from naslora_core.errors import UserError
 from naslora_core.sam import load_sam
 from naslora_core.training.prediction import predict_image

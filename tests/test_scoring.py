@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from own import adapter_file, call, image_folder
 
-from naslora_core.cli import evaluate_command
+from naslora_core.cli import using
 from naslora_core.data import open_data
 from naslora_core.errors import UserError
 from naslora_core.training import score_masks
@@ -49,7 +49,7 @@ def test_the_worst_are_named_worst_first(root, tmp_path, capsys, monkeypatch):
         masks[0] = masks[0] * (np.arange(64)[:, None] < np.median(rows))
         return score_masks([masks[0], 0 * masks[1], *masks[2:]], samples)
 
-    monkeypatch.setattr(evaluate_command, "score", score)
+    monkeypatch.setattr(using, "score", score)
     words = "--split", "train", "--worst", 2, "--out", tmp_path
     call("evaluate", root / "one", root / "one.safetensors", *words)
     first, second = (s.name for s in open_data(str(root / "one")).train[:2])

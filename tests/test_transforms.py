@@ -10,9 +10,8 @@ from naslora_core.data.dataset import Sample
 from naslora_core.data.transforms import (
     RESIZES,
     SAM_MEAN,
+    filled,
     flips,
-    longest_shape,
-    resize_mask,
     resized,
     to_batch,
     to_native,
@@ -104,7 +103,7 @@ def test_antialiasing_averages_where_skipping_would_alias():
 @given(SIDES, SIDES, st.integers(4, 64))
 def test_longest_side_and_pad_fills_one_side_and_pads_with_nothing(height, width, size):
     image, mask = resized(sample(height, width), size)
-    h, w = longest_shape((height, width), size)
+    h, w = filled((height, width), size, "pad")
     assert max(h, w) == size and image.shape == (1, 3, size, size) and mask.shape[1:] == (size,) * 2
     padding = torch.cat([image[..., h:, :].flatten(2), image[..., :h, w:].flatten(2)], -1)
     assert torch.equal(padding, torch.tensor(SAM_MEAN)[None, :, None].expand_as(padding))
@@ -115,7 +114,7 @@ def test_longest_side_and_pad_fills_one_side_and_pads_with_nothing(height, width
 @given(SIDES, SIDES, KEYS)
 def test_a_padded_image_flips_within_itself(height, width, key):
     """The padding stays at the right and bottom, where SAM has it."""
-    one, (h, w) = sample(height, width), longest_shape((height, width), 32)
+    one, (h, w) = sample(height, width), filled((height, width), 32, "pad")
     plain, flipped = (to_batch([one], 32, keys, resize="pad") for keys in (None, [key]))
     for before, after in zip(plain, flipped, strict=True):
         assert torch.equal(before[..., :h, :w].flip(flips(key)), after[..., :h, :w])
@@ -136,7 +135,7 @@ def test_longest_side_is_sams_own():
     rng = np.random.default_rng(0)
     for h, w in rng.integers(1, 2000, (200, 2)):
         theirs = transforms.ResizeLongestSide.get_preprocess_shape(h, w, 1024)
-        assert longest_shape((h, w), 1024) == theirs
+        assert filled((h, w), 1024, "pad") == theirs
 
 
 @few
@@ -148,8 +147,12 @@ def test_logits_return_at_the_samples_own_size(height, width, resize):
 
 def test_masks_shrink_to_the_middle_pixel_and_logits_grow_between_pixel_centres():
     counted = np.arange(9, dtype=np.uint8)[None].repeat(9, 0)
-    assert resize_mask(counted, (3, 3)).tolist() == [[[1, 4, 7]] * 3]
-    assert resize_mask(counted.T, (3, 3)).tolist() == [[[1] * 3, [4] * 3, [7] * 3]]
+    for mask, wanted in (
+        (counted, [[1, 4, 7]] * 3),
+        (counted.T, [[1] * 3, [4] * 3, [7] * 3]),
+    ):
+        grey = np.zeros((*mask.shape, 3), np.uint8)
+        assert resized(Sample(grey, mask, "m"), 3, "square")[1].tolist() == [wanted]
     step = torch.tensor([[0.0, 1.0]]).expand(1, 1, 2, 2)
     assert to_native(step, (2, 4)).tolist() == [[[[0, 0.25, 0.75, 1]] * 2]]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from naslora_core.errors import UserError
 
-COMMANDS: dict[str, tuple[Callable, list, dict]] = {}
+COMMANDS: dict[str, tuple[Callable, tuple, dict]] = {}
 GROUPS_OF_HELP = ("your images", "lessons", "research")
 
 
@@ -30,7 +30,8 @@ def command(*options, group: str, needs_packages: bool = True, takes_more: bool 
 
     def register(function: Callable) -> Callable:
         facts = {"needs_packages": needs_packages, "takes_more": takes_more, "group": group}
-        COMMANDS[function.__name__.rstrip("_").replace("_", "-")] = (function, list(options), facts)
+        name = function.__name__.rstrip("_").replace("_", "-")
+        COMMANDS[name] = (function, options, facts)
         return function
 
     return register
@@ -67,16 +68,13 @@ count, whole, positive = number_of(int, 1), number_of(int, 0), number_of(float, 
 share, side = number_of(float, 0, most=1), number_of(int, 16, most=8192)
 
 
-class Help(argparse.HelpFormatter):
+class Help(argparse.ArgumentDefaultsHelpFormatter):
     """Help that ends in the option's default, where there is one to tell."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        told, value = action.help or "", action.default
-        none = value is False or value in (None, argparse.SUPPRESS, [])
-        if not told or "default" in told or none:
-            return told
-        value = " ".join(map(str, value)) if isinstance(value, list) else value
-        return f"{told} (default: {value})"
+        text, default = action.help or "", action.default
+        untold = not text or "default" in text or default is False or default in (None, [])
+        return text if untold else super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):
@@ -84,22 +82,19 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """Your images' commands with a line each, the names of the others."""
-        first, *others = GROUPS_OF_HELP
         lines = ["usage: naslora COMMAND ...   (naslora COMMAND --help tells its options)", ""]
-        lines += [f"{first}:", *(f"  {n:<10} {_short(n)}" for n in _names(first))]
-        for group in others:
-            names = textwrap.wrap(", ".join(_names(group)), 88)
-            lines += [f"{group}:", *(f"  {line}" for line in names)] if names else []
+        for group in GROUPS_OF_HELP:
+            names = [name for name, (*_, facts) in COMMANDS.items() if facts["group"] == group]
+            told = textwrap.wrap(", ".join(names), 88)
+            if group == GROUPS_OF_HELP[0]:
+                told = [f"{name:<10} {_about(name).split('. ')[0].rstrip('.')}" for name in names]
+            lines += [f"{group}:", *(f"  {line}" for line in told)] if names else []
         return "\n".join(lines) + "\n"
 
 
-def _names(group: str) -> list[str]:
-    return [name for name, (_, _, facts) in COMMANDS.items() if facts["group"] == group]
-
-
-def _short(name: str) -> str:
-    """The first sentence of a command's docstring."""
-    return " ".join((COMMANDS[name][0].__doc__ or "").split()).split(". ")[0].rstrip(".")
+def _about(name: str) -> str:
+    """A command's docstring as one line."""
+    return " ".join((COMMANDS[name][0].__doc__ or "").split())
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -108,8 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     one_of = {"dest": "command", "required": True, "parser_class": argparse.ArgumentParser}
     commands = parser.add_subparsers(metavar="COMMAND", **one_of)
     for name, (function, options, facts) in COMMANDS.items():
-        text = " ".join((function.__doc__ or "").split())
-        one = commands.add_parser(name, description=text, formatter_class=Help)
+        one = commands.add_parser(name, description=_about(name), formatter_class=Help)
         for names, how in options:
             one.add_argument(*names, **how)
         one.set_defaults(run=function, **facts)
@@ -120,19 +114,19 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The arguments of a call and the words left over; UserError with the nearest command or option
     for what is none."""
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
-        near = _near(words[0], list(COMMANDS)) or "naslora --help lists the commands"
+        near = _near(words[0], COMMANDS, "naslora --help lists the commands")
         raise UserError(f"There is no command {words[0]!r}; {near}.")
     arguments, rest = build_parser().parse_known_args(words)
     if rest and not arguments.takes_more:
         flags = [flag for names, _ in COMMANDS[arguments.command][1] for flag in names]
-        near = _near(rest[0], flags) or f"naslora {arguments.command} --help lists what it takes"
+        near = _near(rest[0], flags, f"naslora {arguments.command} --help lists what it takes")
         raise UserError(f"{arguments.command} does not know {rest[0]!r}; {near}.")
     return arguments, rest
 
 
-def _near(word: str, choices: list[str]) -> str:
+def _near(word: str, choices, otherwise: str) -> str:
     near = difflib.get_close_matches(word, choices, 1)
-    return f"perhaps {near[0]}" if near else ""
+    return f"perhaps {near[0]}" if near else otherwise
 
 
 def first_note(notes: tuple[str, ...], data: str) -> str:

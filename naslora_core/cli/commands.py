@@ -7,23 +7,21 @@ and a Python that is too old is told so (hence the annotations of the future).
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from naslora_core.cli.command import command, count, option, positive, share, side, whole
 
 command = partial(command, group="your images")
 
 MODEL = option("--model", default="sam_nano", help="sam_nano, vit_b, vit_l or vit_h")
-BASE = option(
-    "--checkpoint", metavar="FILE", help="weights of the base, where they are not the usual"
-)
+BASE = option("--checkpoint", metavar="FILE", help="weights of the base, if not the usual ones")
 GROUPS = option("--groups", metavar="REGEX", help="its first group names the patient or sequence")
 DEVICE = option("--device", default="auto", metavar="NAME", help="cpu, cuda; auto: a GPU if any")
 DATA = "a folder with images/ and masks/, a .csv, a COCO .json, or a drawn domain such as polyp"
+SETTING = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
 METHOD = (
     option("--method", metavar="NAME", help="`naslora methods` lists them; default: nas_lora"),
-    option(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="rank=8 blocks=late-4 ..."
-    ),
+    option("--set", **SETTING, help="rank=8 blocks=late-4 ..."),
     option("--precision", default="fp32", choices=("fp32", "bf16", "fp16"), help="of forward"),
     option("--checkpointing", action="store_true", help="less memory for a third more time"),
 )
@@ -52,18 +50,8 @@ def methods(arguments):
     *METHOD,
     option("--steps", type=count, default=250, help="batches, forward and backward"),
     option("--batch", type=count, default=8, help="images a step, over all processes"),
-    option(
-        "--accumulate",
-        type=count,
-        default=1,
-        help="parts of a batch, one held at a time (slower)",
-    ),
-    option(
-        "--workers",
-        type=whole,
-        metavar="N",
-        help="processes that prepare images; default: by the CPUs, beside a GPU",
-    ),
+    option("--accumulate", type=count, default=1, help="parts of a batch, held one at a time"),
+    option("--workers", type=whole, metavar="N", help="processes that prepare; default: by CPUs"),
     option("--cache", metavar="FOLDER", help="of embeddings, where the encoder is frozen"),
     option("--lr", type=positive, default=2e-3, help="learning rate, of Adam"),
     option("--seed", type=whole, default=0, help="of new tensors, order of images, noise"),
@@ -90,9 +78,7 @@ def methods(arguments):
 def fit(arguments):
     """Adapt a SAM to your images, and keep the best and the last adapter."""
     from naslora_core.cli.fit_command import fit
-    from naslora_core.cli.method_settings import chosen
 
-    arguments.method = chosen(arguments.method)
     fit(arguments)
 
 
@@ -110,7 +96,7 @@ def fit(arguments):
 )
 def evaluate(arguments):
     """Score a trained model on one split, at the images' own sizes."""
-    from naslora_core.cli.evaluate_command import evaluate
+    from naslora_core.cli.using import evaluate
 
     evaluate(arguments)
 
@@ -127,7 +113,7 @@ def evaluate(arguments):
 )
 def predict(arguments):
     """Draw the masks of images, without a prompt or with one."""
-    from naslora_core.cli.predict_command import predict
+    from naslora_core.cli.using import predict
 
     predict(arguments)
 
@@ -139,7 +125,7 @@ def predict(arguments):
 )
 def export(arguments):
     """Fold an adapter, say what folded, and write a file that needs no trainer."""
-    from naslora_core.cli.export_command import export
+    from naslora_core.cli.using import export
 
     export(arguments)
 
@@ -151,8 +137,6 @@ def export(arguments):
 )
 def fetch(arguments):
     """Download SAM's checkpoints or an image set, verified, once."""
-    from pathlib import Path
-
     from naslora_core.download import entries, fetch, unpack
 
     if not arguments.name:

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 COLOURS = ((30, 144, 255), (204, 121, 167), (0, 158, 115), (230, 159, 0))  # of class 1, 2, ...
@@ -26,22 +26,18 @@ def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     inside = np.pad(mask, 1, mode="edge")
     sides = inside[:-2, 1:-1], inside[2:, 1:-1], inside[1:-1, :-2], inside[1:-1, 2:]
     border = (mask > 0) & np.any([side != mask for side in sides], axis=0)
-    over = image.copy()
-    over[border] = OUTLINE
-    return over
+    return np.where(border[..., None], np.uint8(OUTLINE), image)
 
 
 def sheet(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> Image.Image:
-    """Pictures `H W 3` four in a row, each shrunk to SIDE pixels, a caption under each."""
-    columns = min(4, len(pictures))
-    cell = SIDE + CAPTION + 4
-    whole = Image.new("RGB", (columns * (SIDE + 4), -(-len(pictures) // columns) * cell), "white")
+    """Pictures `H W 3` four in a row, each fitted into SIDE pixels, a caption under each."""
+    rows = -(-len(pictures) // 4)
+    whole = Image.new("RGB", (4 * SIDE, rows * (SIDE + CAPTION)), "white")
     for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        small, place = Image.fromarray(picture), (i % columns * (SIDE + 4), i // columns * cell)
-        small.thumbnail((SIDE, SIDE))
-        whole.paste(small, place)
+        left, top = i % 4 * SIDE, i // 4 * (SIDE + CAPTION)
+        whole.paste(ImageOps.contain(Image.fromarray(picture), (SIDE, SIDE)), (left, top))
         text = caption.encode("latin-1", "replace").decode("latin-1")  # what pillow's font has
-        ImageDraw.Draw(whole).text((place[0] + 2, place[1] + SIDE + 1), text, fill="black")
+        ImageDraw.Draw(whole).text((left + 2, top + SIDE + 1), text, fill="black")
     return whole
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from naslora_core.adapters import adapt
 from naslora_core.cli.command import first_note
-from naslora_core.cli.method_settings import method_of
+from naslora_core.cli.method_settings import chosen, method_of
 from naslora_core.data import Dataset, open_data
 from naslora_core.data.image_io import allow_large_pictures
 from naslora_core.errors import fault
@@ -17,10 +17,15 @@ from naslora_core.training.devices import launch
 from naslora_core.training.early_stopping import EarlyStopping, best_validation, validation_scores
 from naslora_core.training.fitting import fit as train
 
+OPTIONS = (  # of the command that are those of a training
+    "schedule", "steps", "batch", "lr", "seed", "precision", "loss", "accumulate", "checkpointing",
+    "augment", "cache", "workers", "genotype_images",
+)  # fmt: skip
 
-def fit(arguments: argparse.Namespace) -> None:
+
+def fit(a: argparse.Namespace) -> None:
     """Train, and leave `last.safetensors` and `best.safetensors` with the log in a folder."""
-    a = arguments
+    a.method = chosen(a.method)
     method, early_stopping = method_of(a.method, a.set), _early_stopping(a)
     fabric = launch(a.devices, a.nodes, a.precision, a.accelerator)
     if a.tile:
@@ -29,13 +34,9 @@ def fit(arguments: argparse.Namespace) -> None:
     out = Path(a.out or f"build/fit/{data.name}-{a.model}-{a.method}-{a.seed}")
     sam, classes = load_sam(a.model, a.checkpoint), len(data.classes)
     model = adapt(sam, method, classes, a.seed, a.head, a.resize, a.tile, a.tile_objects)
-    result = train(
-        model, data, a.schedule, a.steps, a.batch, a.lr, a.seed, out, a.quiet is False,
-        precision=a.precision, loss=a.loss, accumulate=a.accumulate,
-        checkpointing=a.checkpointing, early_stopping=early_stopping, augment=a.augment,
-        fabric=fabric, cache=a.cache, workers=a.workers, genotype_images=a.genotype_images,
-        on_event=_logging(a.log, out),
-    )  # fmt: skip
+    how = {option: getattr(a, option) for option in OPTIONS}
+    how |= {"early_stopping": early_stopping, "fabric": fabric, "on_event": _logging(a.log, out)}
+    result = train(model, data, out=out, progress=not a.quiet, **how)
     if fabric.is_global_zero:
         _report(result, a, out)
 
@@ -85,15 +86,15 @@ def _early_stopping(a: argparse.Namespace) -> EarlyStopping | None:
 
 def _report(result, a: argparse.Namespace, out: Path) -> None:
     """What was found, and the command that scores it."""
-    seen, kept = validation_scores(result.history), "last"
+    seen = validation_scores(result.history)
+    kept = out / ("best.safetensors" if seen else "last.safetensors")
     if seen:
-        kept = "best"
         best = best_validation(seen)
         print(f"Validation Dice: best {max(seen):.3f} (validation {best} of {len(seen)}).")
     if result.genotype:
         result.genotype.save(out / "genotype.json")
         print(f"Operators by block, alpha and both readings: {out / 'genotype.json'}")
-    words = ["naslora", "evaluate", a.data, f"{out / kept}.safetensors"]
-    for flag, value in {"--groups": a.groups, "--checkpoint": a.checkpoint}.items():
-        words += [flag, value] if value else []
+    words = ["naslora", "evaluate", a.data, str(kept)]
+    words += ["--groups", a.groups] if a.groups else []
+    words += ["--checkpoint", a.checkpoint] if a.checkpoint else []
     print(f"{result.seconds:.0f} s. Next: {shlex.join(words)}")

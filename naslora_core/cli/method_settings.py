@@ -4,16 +4,10 @@ from dataclasses import fields, replace
 
 from naslora_core.adapters import METHODS
 from naslora_core.cli.command import literal
-from naslora_core.errors import UserError, known
+from naslora_core.errors import UserError, fault, known
 
 DEFAULT = "nas_lora"
-KINDS = {  # of a setting by its default: what a value must be, and what it is else
-    bool: (bool, "neither True nor False"),
-    int: (int, "no whole number"),
-    float: ((int, float), "no number"),
-    str: ((str, tuple, list), "no name, and no tuple as in blocks=(0, 3)"),
-    tuple: ((str, tuple, list), "no name, and no tuple as in linears=('q', 'v')"),
-}
+WIDER = {float: (int, float), str: (str, tuple, list), tuple: (str, tuple, list)}  # of a default
 
 
 def chosen(name: str | None) -> str:
@@ -27,26 +21,23 @@ def chosen(name: str | None) -> str:
 
 
 def method_of(name: str, settings: list[str]):
-    """The named method with NAME=VALUE settings put in; UserError for what it does not have."""
-    known(name, METHODS, "Unknown method")
-    method, given = METHODS[name], {}
-    fields_of = {f.name for f in fields(method)}
+    """The named method with NAME=VALUE settings put in; UserError for what it does not have, and
+    for a value of another kind than the default's (a truth value is no number)."""
+    method, given = METHODS[known(name, METHODS, "Unknown method")], {}
+    usual = {field.name: getattr(method, field.name) for field in fields(method)}
     for setting in settings:
-        key, sign, value = setting.partition("=")
-        if not sign or key not in fields_of:
-            choices = ", ".join(sorted(fields_of)) or "none: it has no settings"
-            raise UserError(f"--set {setting} is no setting of {name}; write NAME=VALUE with one "
-                            f"of {choices}.")  # fmt: skip
-        given[key] = _fitting(setting, literal(value), f"{name}'s {key}", getattr(method, key))
+        key, sign, text = setting.partition("=")
+        if not sign or key not in usual:
+            choices = ", ".join(sorted(usual)) or "none: it has no settings"
+            remedy = f"write NAME=VALUE with one of {choices}"
+            raise UserError(f"--set {setting} is no setting of {name}; {remedy}.")
+        value, kind = literal(text), type(usual[key])
+        fits = isinstance(value, WIDER.get(kind, kind))
+        if not fits or isinstance(value, bool) != (kind is bool):
+            expected = f"a value like {usual[key]!r}, the default of {name}'s {key}"
+            raise fault(f"--set {setting}", f"is a {type(value).__name__}", expected, "give one")
+        given[key] = value
     return replace(method, **given)
-
-
-def _fitting(setting: str, value, what: str, default):
-    """The value, if it is of the default's kind; a truth value is no number."""
-    kind, lack = KINDS[type(default)]
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise UserError(f"--set {setting} is {lack}; {what} is {default!r} by default.")
-    return value
 
 
 ABOUT = {  # beside the decoder: what is trained | what folds into the base | when to take it

@@ -15,17 +15,14 @@ from naslora_core.data.dataset import (
     with_classes,
 )
 from naslora_core.data.from_coco import list_coco
-from naslora_core.data.from_csv import list_csv
-from naslora_core.data.from_folder import list_folder
+from naslora_core.data.from_files import list_csv, list_folder
 from naslora_core.data.image_io import read_image
 from naslora_core.data.inspection import inspect
-from naslora_core.data.listing import Listing
+from naslora_core.data.listing import SHARES, Listing
 from naslora_core.data.mask_io import read_mask
 from naslora_core.data.report import Report, notes_on, report_on
-from naslora_core.data.splits import SHARES
 from naslora_core.errors import UserError, fault
 
-KINDS = {".csv": list_csv, ".json": list_coco}
 DOMAINS: dict[str, Callable[..., Dataset]] = {}  # makers by name; the workbook enters its own
 
 
@@ -70,12 +67,6 @@ def coco(
     return _to_dataset(list_coco(path, split_seed, groups, images))
 
 
-def list_data(path: str | Path, groups: str | None = None) -> Listing:
-    """What the path lists, by its ending."""
-    kind = KINDS.get(Path(path).suffix.lower(), list_folder)
-    return (list_folder if Path(path).is_dir() else kind)(path, groups=groups)
-
-
 def check(path: str | Path, groups: str | None = None, progress: bool = True) -> Report:
     """Read every image and mask of a folder, csv or COCO json once, and report all that is found.
 
@@ -83,10 +74,17 @@ def check(path: str | Path, groups: str | None = None, progress: bool = True) ->
     `folder`.
     """
     try:
-        listing = list_data(path, groups)
+        listing = _list(path, groups)
     except UserError as error:
         return Report(str(path), (), faults=(str(error),))
     return report_on(inspect(listing, progress, keep=False))
+
+
+def _list(path: str | Path, groups: str | None) -> Listing:
+    """What the path lists, by its ending."""
+    by_ending = {".csv": list_csv, ".json": list_coco}
+    kind = "" if Path(path).is_dir() else Path(path).suffix.lower()
+    return by_ending.get(kind, list_folder)(path, groups=groups)
 
 
 def _to_dataset(listing: Listing, progress: bool = False) -> Dataset:
@@ -105,7 +103,7 @@ def _to_dataset(listing: Listing, progress: bool = False) -> Dataset:
     kept = {name: seen.sample(name, *pair) for name, pair in seen.kept.items()}
     digests = {name: one.digest for name, one in seen.looks.items()}
     splits = (Split(read, listing.splits[s], digests, kept) for s in SHARES)
-    return Dataset(listing.name, seen.classes, *splits, notes=tuple(notes_on(seen)))
+    return Dataset(listing.name, seen.classes, *splits, notes=notes_on(seen))
 
 
 def open_data(
@@ -124,16 +122,17 @@ def open_data(
             drawn = f", or the name of a drawn domain ({', '.join(DOMAINS)})" if DOMAINS else ""
             expected = f"a folder with images/ and masks/, a .csv, a COCO .json{drawn}"
             raise fault(name, "is not there", expected, "correct the name")
-        return _to_dataset(list_data(name, groups), progress)
+        return _to_dataset(_list(name, groups), progress)
     if Path(name).is_dir():
         remedy = f"write ./{name} for the folder, or start in another place for the domain"
         raise fault(name, "is a drawn domain, and a folder here", "one of them", remedy)
     if groups is not None:
         remedy = "leave the groups out, or name a folder, a .csv or a .json"
         raise fault(name, f"is a drawn domain, without {groups!r}", "no groups", remedy)
-    p = profile
-    how = p and {"train": p.train, "val": p.val, "test": p.test, "size": p.image_size}
-    return DOMAINS[name](name, seed=seed, **(how or {}))
+    if profile is None:
+        return DOMAINS[name](name, seed=seed)
+    counts = {split: getattr(profile, split) for split in SHARES}
+    return DOMAINS[name](name, seed=seed, size=profile.image_size, **counts)
 
 
 def __getattr__(name: str):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from naslora_core.errors import UserError, fault
+from naslora_core.errors import fault
 
 IGNORE = 255  # in a mask: a pixel that no loss and no score counts
 KEEP = 2**29  # bytes of samples that a split keeps in memory; what is beyond is read again
@@ -20,11 +20,6 @@ class Sample:
     image: np.ndarray
     mask: np.ndarray
     name: str
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of image and mask in memory."""
-        return self.image.nbytes + self.mask.nbytes
 
 
 class Split(Sequence):
@@ -43,7 +38,7 @@ class Split(Sequence):
     ):
         self.read, self.keys, self.digests = read, tuple(keys), digests or {}
         self._kept = {key: kept[key] for key in self.keys if key in kept} if kept else {}
-        self._room = KEEP - sum(sample.nbytes for sample in self._kept.values())
+        self._room = KEEP - sum(map(_bytes, self._kept.values()))
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -55,10 +50,14 @@ class Split(Sequence):
         if key in self._kept:
             return self._kept[key]
         sample = self.read(key)
-        if sample.nbytes <= self._room:
-            self._room -= sample.nbytes
+        if _bytes(sample) <= self._room:
+            self._room -= _bytes(sample)
             self._kept[key] = sample
         return sample
+
+
+def _bytes(sample: Sample) -> int:
+    return sample.image.nbytes + sample.mask.nbytes
 
 
 @dataclass(frozen=True)
@@ -113,44 +112,35 @@ def with_classes(data: Dataset, names: Sequence[str]) -> Dataset:
     Raises UserError as `match_classes` does.
     """
     numbers = match_classes(names, data.classes, data.name)
-    if numbers == tuple(range(1, len(numbers) + 1)):
-        return replace(data, classes=tuple(names))
     table = np.arange(256, dtype=np.uint8)
+    if tuple(table[1 : len(numbers) + 1]) == numbers:
+        return replace(data, classes=tuple(names))
     table[1 : len(numbers) + 1] = numbers
-    splits = {s: _renumbered(getattr(data, s), table) for s in ("train", "val", "test")}
+
+    def renumbered(samples: Sequence[Sample]) -> Split:
+        read = samples.read if isinstance(samples, Split) else samples.__getitem__
+        keys = samples.keys if isinstance(samples, Split) else range(len(samples))
+        return Split(lambda key: replace(one := read(key), mask=table[one.mask]), keys)
+
+    splits = {split: renumbered(getattr(data, split)) for split in ("train", "val", "test")}
     return replace(data, classes=tuple(names), **splits)
-
-
-def _renumbered(samples: Sequence[Sample], table: np.ndarray) -> Split:
-    """The samples with each value of their masks put through a table `256`."""
-    if not isinstance(samples, Split):
-        samples = Split(samples.__getitem__, range(len(samples)))
-
-    def changed(key) -> Sample:
-        sample = samples.read(key)
-        return replace(sample, mask=table[sample.mask])
-
-    return Split(changed, samples.keys)
 
 
 def check_sample(sample: Sample) -> None:
     """UserError with one sentence where something is no Sample as its docstring has it."""
     if not all(hasattr(sample, part) for part in ("image", "mask", "name")):
-        given = f"A {type(sample).__name__} was given as a sample"
-        remedy = "make one, with a mask of zeros where there is none"
-        raise UserError(f"{given}; expected Sample(image, mask, name); {remedy}.")
+        given, remedy = "is no sample", "make one, with a mask of zeros where there is none"
+        raise fault(f"A {type(sample).__name__}", given, "Sample(image, mask, name)", remedy)
     for part, axes, wanted in (("image", 3, "`H W 3` in 0..255"), ("mask", 2, "`H W` of classes")):
-        values = getattr(sample, part)
+        values, where = getattr(sample, part), f"The {part} of {sample.name}"
         if not hasattr(values, "dtype"):
-            raise UserError(
-                f"The {part} of {sample.name} is a {type(values).__name__}; expected an array, "
-                f"uint8 {wanted}; np.asarray makes one of pictures and lists."
-            )
+            given, remedy = f"is a {type(values).__name__}", "np.asarray makes one of pictures"
+            raise fault(where, given, f"an array, uint8 {wanted}", remedy)
         values = np.asarray(values)
         shaped = values.ndim == axes and values.size and values.shape[2:] in ((), (3,))
         if values.dtype != np.uint8 or not shaped:
             given = f"is {values.dtype} `{' '.join(map(str, values.shape))}`"
-            raise fault(f"The {part} of {sample.name}", given, f"uint8 {wanted}", "convert it")
+            raise fault(where, given, f"uint8 {wanted}", "convert it")
     size, own = sample.image.shape[:2], sample.mask.shape
     if size != own:
         given = f"is {own[1]}x{own[0]} pixels, its image {size[1]}x{size[0]}"

@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from naslora_core.data.listing import Finder, Listing, attempt, short_names
-from naslora_core.data.splits import among, file_splits
+from naslora_core.data.splits import file_splits
 from naslora_core.errors import UserError, fault, some
 
 MOST = 254  # categories: masks are uint8, and 255 is IGNORE
@@ -41,15 +41,13 @@ def list_coco(
     file, faults = Path(path), []
     data = _load(file)
     classes, notes = _classes(data)
-    objects = _objects(file, data, classes, faults)
+    objects, covered = _objects(file, data, classes, faults), defaultdict(list)
     if crowds := sum(bool(one.get("iscrowd")) for one in data["annotations"]):
         notes.append(f"{crowds} object(s) are marked iscrowd; they are drawn as all others.")
     files = _files(file, Path(images) if images else None, data["images"], faults)
     entries = dict(zip(files, data["images"], strict=True))
     split_file = file.with_name("split.json")
     splits = attempt(faults, file_splits, file, split_file, files, split_seed, groups)
-    files = {name: found for name, found in files.items() if found.is_file()}
-    covered: dict[str, list[str]] = defaultdict(list)
 
     def read(name: str) -> np.ndarray:
         labels, hidden = draw(file, entries[name], objects[entries[name]["id"]], list(classes))
@@ -59,10 +57,10 @@ def list_coco(
 
     return Listing(
         name=file.stem,
-        images=files,
+        images={name: found for name, found in files.items() if found.is_file()},
         masks={name: f"Image {entry['id']} of {file}" for name, entry in entries.items()},
         read=read,
-        splits=among(splits, files),
+        splits=splits,
         where=file,
         faults=faults,
         remedy="correct width and height in the json, or export it for upright images",
@@ -81,8 +79,17 @@ def _load(file: Path) -> dict:
     except (ValueError, RecursionError) as error:
         expected = f"COCO's json with {', '.join(NEEDED)}"
         raise fault(file, f"is malformed ({error})", expected, EXPORT) from error
-    for key in NEEDED:
-        _check_list(file, key, data.get(key) if isinstance(data, dict) else None)
+    for key, needed in NEEDED.items():
+        entries = data.get(key) if isinstance(data, dict) else None
+        if not isinstance(entries, list) or not entries:
+            given = f"has no list {key}, or an empty one"
+            raise fault(file, given, f"objects with {', '.join(needed)}", EXPORT)
+        for i, entry in enumerate(entries):
+            entry = entry if isinstance(entry, dict) else {}
+            for word, (good, expected) in needed.items():
+                if not good(entry.get(word)):
+                    value = f"{word} {entry[word]!r:.60}" if word in entry else f"no {word}"
+                    raise fault(file, f"has {value} in {key}[{i}]", expected, EXPORT)
     for key in ("images", "categories"):
         ids = Counter(entry["id"] for entry in data[key])
         if twice := sorted(str(i) for i, count in ids.items() if count > 1):
@@ -91,18 +98,6 @@ def _load(file: Path) -> dict:
     if (count := len(data["categories"])) > MOST:
         raise fault(file, f"has {count} categories", f"{MOST} or fewer", "join some")
     return data
-
-
-def _check_list(file: Path, key: str, entries) -> None:
-    if not isinstance(entries, list) or not entries:
-        given = f"has {key} empty" if entries == [] else f"has no list {key}"
-        raise fault(file, given, f"objects with {', '.join(NEEDED[key])}", EXPORT)
-    for i, entry in enumerate(entries):
-        entry = entry if isinstance(entry, dict) else {}
-        for word, (good, expected) in NEEDED[key].items():
-            if not good(entry.get(word)):
-                value = f"{word} {entry[word]!r:.60}" if word in entry else f"no {word}"
-                raise fault(file, f"has {value} in {key}[{i}]", expected, EXPORT)
 
 
 def _classes(data: dict) -> tuple[dict[int, str], list[str]]:
@@ -126,27 +121,20 @@ def _objects(
     file: Path, data: dict, classes: Mapping, faults: list[UserError]
 ) -> dict[int, list[dict]]:
     """The annotations of each image, those of no class aside; links to nothing are faults."""
-    listed = [
-        entry | {"name": f"annotation {entry.get('id', f'[{i}]')}"}
-        for i, entry in enumerate(data["annotations"])
-    ]
-    for key, target in {"image_id": "images", "category_id": "categories"}.items():
-        attempt(faults, _check_links, file, key, {entry["id"] for entry in data[target]}, listed)
     objects = defaultdict(list)
-    for entry in listed:
+    for i, entry in enumerate(data["annotations"]):
+        entry["name"] = f"annotation {entry.get('id', f'[{i}]')}"
         if entry["category_id"] in classes:
             objects[entry["image_id"]].append(entry)
+    for key, target in {"image_id": "images", "category_id": "categories"}.items():
+        ids = {entry["id"] for entry in data[target]}
+        if lost := [entry for entry in data["annotations"] if entry[key] not in ids]:
+            values = [str(value) for value in dict.fromkeys(entry[key] for entry in lost)]
+            names = some([entry["name"] for entry in lost], "annotation")
+            given = f"has {names} with {some(values, key)} that no entry has as its id"
+            expected = f"one of the {len(ids)} that are listed"
+            faults.append(fault(file, given, expected, "correct or remove the annotations"))
     return objects
-
-
-def _check_links(file: Path, key: str, known: Collection[int], entries: list[dict]) -> None:
-    """UserError for the first annotation whose image or category is not listed, with all others."""
-    if lost := [entry for entry in entries if entry[key] not in known]:
-        values = [str(value) for value in dict.fromkeys(entry[key] for entry in lost)]
-        names = some([entry["name"] for entry in lost], "annotation")
-        given = f"has {names} with {some(values, key)} that no entry has as its id"
-        expected = f"one of the {len(known)} that are listed"
-        raise fault(file, given, expected, "correct or remove the annotations")
 
 
 def _files(
@@ -215,12 +203,12 @@ def _check_polygons(name: str, polygons: list, height: int, width: int) -> None:
             raise fault(name, given, expected, "draw it again or remove it")
         places = np.reshape(numbers, (-1, 2))
         low, high = places.min(0), places.max(0)
-        ends = f"({low[0]:g}, {low[1]:g}) to ({high[0]:g}, {high[1]:g})"
+        given = f"has a polygon from ({low[0]:g}, {low[1]:g}) to ({high[0]:g}, {high[1]:g})"
         if (high <= 1).all() and min(height, width) > 2:
             remedy = "multiply x by the width and y by the height"
-            raise fault(name, f"has a polygon from {ends}", f"pixels, not shares of {size}", remedy)
+            raise fault(name, given, f"pixels, not shares of {size}", remedy)
         if (low < -SLACK).any() or (high > (width + SLACK, height + SLACK)).any():
-            given, remedy = f"reaches from {ends}", "clip it, or correct the image's width, height"
+            remedy = "clip it, or correct the image's width, height"
             raise fault(name, given, f"points inside its image of {size} pixels", remedy)
 
 

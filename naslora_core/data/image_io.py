@@ -18,8 +18,8 @@ ENDINGS = (
 DEEP = ("I", "F")  # Pillow's modes of more than eight bits a pixel begin so
 ORIENTATION = 0x0112  # of EXIF; 1: upright
 TURNED = range(2, 9)
-BANDS, BITS, KIND, NODATA = 277, 258, 339, 42113  # of TIFF
-NUMBERS = {1: "unsigned", 2: "signed", 3: "float"}  # of KIND
+BANDS, BITS, NODATA = 277, 258, 42113  # of TIFF
+HEAD = 4096  # bytes of a file in which its format says what Pillow does not tell
 PNG_BITS = 24  # where a PNG's first chunk has them
 
 
@@ -61,10 +61,12 @@ def open_picture(path: Path) -> Picture:
 
 
 def _open(path: Path) -> Picture:
-    with Image.open(path) as file:
-        bits, lossy = _bits(file, path), _lossy(file, path)
+    with Image.open(path) as file, path.open("rb") as raw:
+        head, tags = raw.read(HEAD), getattr(file, "tag_v2", {})
+        bits = head[PNG_BITS] if file.format == "PNG" else max(tags.get(BITS, (8,)))
+        lossy = file.format in ("JPEG", "MPO") or file.info.get("compression") == "jpeg"
+        lossy |= file.format == "WEBP" and b"VP8L" not in head
         turned = file.getexif().get(ORIENTATION) in TURNED  # loading turns a TIFF and forgets
-        tags = getattr(file, "tag_v2", {})
         frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
         file.seek(0)
         file.load()
@@ -78,24 +80,6 @@ def _open(path: Path) -> Picture:
     except ValueError:
         nodata = None
     return Picture(image, turned, frames, lossy, nodata)
-
-
-def _bits(file: Image.Image, path: Path) -> int:
-    """Bits a channel, as a PNG or TIFF says; 8 in all other formats."""
-    if file.format == "TIFF":
-        return max(file.tag_v2.get(BITS, (1,)))
-    if file.format != "PNG":
-        return 8
-    with path.open("rb") as raw:
-        return raw.read(PNG_BITS + 1)[-1]
-
-
-def _lossy(file: Image.Image, path: Path) -> bool:
-    """Whether the format changes values: JPEG, also within a TIFF, and WebP's lossy kind."""
-    if file.format != "WEBP":
-        return file.format in ("JPEG", "MPO") or file.info.get("compression") == "jpeg"
-    with path.open("rb") as raw:
-        return b"VP8L" not in raw.read(4096)
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
@@ -123,10 +107,9 @@ def _bands(path: Path) -> str:
             tags = TiffImagePlugin.ImageFileDirectory_v2(raw.read(8))
             raw.seek(tags.next)
             tags.load(raw)
-        bands, bits, kind = tags.get(BANDS, 1), max(tags.get(BITS, (1,))), tags.get(KIND, (1,))[0]
-    except Exception:
+        return f"{tags.get(BANDS, 1)} band(s) of {max(tags.get(BITS, (1,)))} bits"
+    except Exception:  # no TIFF, or none that is whole
         return ""
-    return f"{bands} band(s) of {bits} bits ({NUMBERS.get(kind, 'other')})"
 
 
 def spread(picture: Picture) -> tuple[np.ndarray, bool]:
@@ -144,18 +127,11 @@ def spread(picture: Picture) -> tuple[np.ndarray, bool]:
         empty = ~(values >= low) | (values == picture.nodata)  # nan is not above low
         shares = (np.clip(np.nan_to_num(values), low, high) - low) / max(high - low, 1e-9)
         image = Image.fromarray((np.where(empty, 0, shares) * 255 + 0.5).astype(np.uint8))
-    return _rgb(image), left
-
-
-def _rgb(image: Image.Image) -> np.ndarray:
-    """`H W 3`, converted in strips: of a large picture no third copy is made."""
-    if image.height <= STRIP:
-        return np.asarray(image.convert("RGB"))
-    values = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, STRIP):
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, STRIP):  # of a large picture no third copy is made
         part = image.crop((0, top, image.width, min(top + STRIP, image.height)))
-        values[top : top + STRIP] = np.asarray(part.convert("RGB"))
-    return values
+        rgb[top : top + STRIP] = np.asarray(part.convert("RGB"))
+    return rgb, left
 
 
 def allow_large_pictures() -> None:

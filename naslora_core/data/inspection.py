@@ -1,10 +1,9 @@
 """Look at every image and mask once: all that a check, a dataset and a run's record need."""
 
 import filecmp
-import time
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,14 +13,12 @@ from naslora_core.data import dataset
 from naslora_core.data.dataset import IGNORE, Sample, digest_of
 from naslora_core.data.image_io import open_picture, spread
 from naslora_core.data.listing import Listing, attempt
-from naslora_core.data.mask_io import ColourMask, check_values, count_values, one_piece, renumber
+from naslora_core.data.mask_io import check_values, count_values, one_piece, renumber
 from naslora_core.data.splits import print_of
 from naslora_core.errors import UserError, fault, some
 from naslora_core.progress import progress as shown
 
 MEGAPIXELS = 40  # from which a picture is huge
-MODES = {"L": "grey", "1": "grey", "P": "palette", "CMYK": "cmyk"}
-MODES |= dict.fromkeys(("RGBA", "LA", "PA"), "alpha")
 
 
 @dataclass
@@ -31,7 +28,7 @@ class Look:
     size: of the image `H W`, upright; kinds: what is unusual (see `report.KINDS`); shares: of
     the mask's pixels, by value; one_piece: as `mask_io.one_piece` has it; print: for
     near-duplicates; digest: of the sample; mask_digest: of the mask's values; faults: by their
-    part (image, mask, size); seconds: to read both.
+    part (image, mask, size).
     """
 
     name: str
@@ -43,7 +40,6 @@ class Look:
     digest: str = ""
     mask_digest: int = 0
     faults: dict[str, UserError] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 @dataclass
@@ -80,23 +76,21 @@ def inspect(listing: Listing, progress: bool = False, keep: bool = True) -> Insp
         if not one.faults and (size := image.nbytes + values.nbytes) <= room:
             room, seen.kept[name] = room - size, (image, values)
     found = list(listing.faults)
-    attempt(found, _check_text, listing)
-    attempt(found, _name_classes, seen)
-    attempt(found, _check_train, seen)
+    for check in (_check_text, _name_classes, _check_train):
+        attempt(found, check, seen)
     seen.faults = (*map(str, found), *_one_a_kind(seen.looks.values()))
     return seen
 
 
 def look(listing: Listing, name: str) -> tuple[Look, np.ndarray | None, np.ndarray | None]:
     """One image and its mask, read once; whatever is wrong with either is in `faults`."""
-    one, start = Look(name), time.perf_counter()
+    one = Look(name)
     image = _try(one, "image", _image, listing, one)
     values = _try(one, "mask", _mask, listing, one)
     if image is not None and values is not None:
         _try(one, "size", _check_pair, listing, name, image, values)
         held = values > 0 if set(one.shares) <= {0, IGNORE} else values
         one.digest = digest_of(name, image, held.astype(np.uint8))
-    one.seconds = time.perf_counter() - start
     return one, image, values
 
 
@@ -110,12 +104,16 @@ def _try(one: Look, part: str, function: Callable, *arguments):
 def _image(listing: Listing, one: Look) -> np.ndarray:
     picture = open_picture(listing.images[one.name])
     rgb, nodata = spread(picture)
-    one.size = rgb.shape[:2]
-    kinds = {MODES.get(picture.image.mode): True, "deep": picture.deep and not nodata}
-    kinds |= {"nodata": nodata, "turned": picture.turned, "frames": picture.frames > 1}
-    kinds["huge"] = rgb.shape[0] * rgb.shape[1] > MEGAPIXELS * 10**6
-    one.kinds = {kind for kind, so in kinds.items() if kind and so}
-    one.print = print_of(rgb)
+    kinds = {
+        "converted": picture.image.mode != "RGB" and not picture.deep,
+        "deep": picture.deep and not nodata,
+        "nodata": nodata,
+        "turned": picture.turned,
+        "frames": picture.frames > 1,
+        "huge": rgb.size > 3 * MEGAPIXELS * 10**6,
+    }
+    one.kinds = {kind for kind, so in kinds.items() if so}
+    one.size, one.print = rgb.shape[:2], print_of(rgb)
     return rgb
 
 
@@ -149,43 +147,36 @@ def _itself(mask: Path | str, image: Path) -> UserError:
     return fault(mask, f"is {image.name} itself", "its mask", "put that in its place")
 
 
-def _check_text(listing: Listing) -> None:
+def _check_text(seen: Inspection) -> None:
     """UserError for names that are not UTF-8: Python holds what it could not read as surrogates."""
-    names = [str(listing.where), *listing.images]
+    where = seen.listing.where
+    names = [str(where), *seen.listing.images]
     if odd := [name for name in names if name != name.encode(errors="replace").decode()]:
         given, expected = f"has {some(odd, 'name')} that are not UTF-8", "names that are"
-        raise fault(listing.where, given, expected, "rename the files")
+        raise fault(where, given, expected, "rename the files")
 
 
 def _name_classes(seen: Inspection) -> None:
-    """Give the inspection its classes, as the listing or all masks have them."""
+    """Name the classes, as the listing or all masks have them: one for binary masks, else one for
+    each number up to the highest; and say whether 255 beside class numbers marks what to ignore."""
     listing, looks = seen.listing, seen.looks
-    held = {name: set(one.shares) for name, one in looks.items() if one.shares}
-    if listing.classes:
-        seen.classes = listing.classes
-    elif 0 < len(held) == len(looks) or set().union(*held.values()) - {0}:
-        # what was not read might hold the objects
-        seen.classes, seen.ignore = class_names(listing, held)
-
-
-def class_names(listing: Listing, held: Mapping[str, set[int]]) -> tuple[tuple[str, ...], bool]:
-    """The names of the classes, and whether 255 beside class numbers marks pixels to ignore.
-
-    One class for binary masks, else one for each number up to the highest of all masks.
-    """
-    numbers = set().union(*held.values()) - {0, IGNORE}
-    beside = [name for name, values in held.items() if IGNORE in values and values - {0, IGNORE}]
-    alone = [name for name, values in held.items() if values - {0} == {IGNORE}]
-    if not numbers and not alone:
+    held = {name: set(one.shares) - {0} for name, one in looks.items() if one.shares}
+    every = set().union(*held.values())
+    if listing.classes or not (0 < len(held) == len(looks) or every):
+        seen.classes = listing.classes  # none: what was not read might hold the objects
+        return
+    numbers = every - {IGNORE}
+    beside = [name for name, values in held.items() if IGNORE in values and len(values) > 1]
+    alone = [name for name, values in held.items() if values == {IGNORE}]
+    if not every:
         given = "has only empty masks (the value 0)"
         raise fault(listing.where, given, "255 or class numbers from 1", "export the masks again")
     if alone and numbers and (numbers != {1} or beside) and len(alone) > len(beside):
         given = f"holds 255, other masks class numbers up to {max(numbers)}"
         remedy = "give its foreground the number of its class"
         raise fault(listing.masks[alone[0]], given, f"0..{max(numbers)} in all of them", remedy)
-    if numbers <= {1}:
-        return ("object",), bool(beside)
-    return tuple(f"class {c}" for c in range(1, max(numbers) + 1)), bool(beside)
+    several = tuple(f"class {c}" for c in range(1, max(numbers, default=0) + 1))
+    seen.classes, seen.ignore = several if numbers - {1} else ("object",), bool(beside)
 
 
 def _check_train(seen: Inspection) -> None:
@@ -200,17 +191,16 @@ def _check_train(seen: Inspection) -> None:
 
 def _one_a_kind(looks: Iterable[Look]) -> list[str]:
     """One sentence for each kind of fault: the first of it, and which others are so."""
-    kinds: dict[tuple[str, str], list[tuple[str, UserError]]] = defaultdict(list)
+    kinds: dict[tuple[str, str], dict[str, UserError]] = defaultdict(dict)
     for one in looks:
         for part, error in one.faults.items():
-            kinds[part, error.kind].append((one.name, error))
-    return [_together(found) for found in kinds.values()]
-
-
-def _together(found: list[tuple[str, UserError]]) -> str:
-    others = [name for name, _ in found[1:]]
-    sentence = str(found[0][1]) + (f" The same goes for {some(others)}." if others else "")
-    colours = {c for _, error in found if isinstance(error, ColourMask) for c in error.colours}
-    if others and colours:
-        sentence += f" All {len(colours)} colours of these masks: {renumber(sorted(colours))}."
-    return sentence
+            kinds[part, error.kind][one.name] = error
+    sentences = []
+    for found in kinds.values():
+        others, errors = [*found][1:], [*found.values()]
+        sentence = str(errors[0]) + (f" The same goes for {some(others)}." if others else "")
+        colours = sorted({c for error in errors for c in getattr(error, "colours", ())})
+        if others and colours:
+            sentence += f" All {len(colours)} colours of these masks: {renumber(colours)}."
+        sentences.append(sentence)
+    return sentences

@@ -15,29 +15,34 @@ import numpy as np
 from naslora_core.data.image_io import ENDINGS
 from naslora_core.errors import UserError, fault, some
 
+SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # of the images, where no one says which
 MOST_FILES = 100_000  # that are looked through for one that is spelt otherwise
 
 
-@dataclass(frozen=True)
+@dataclass
 class Listing:
     """images: the file of each name; masks: how a message names its mask; read: its values `H W`;
-    splits: names; where: all masks, as a message names them; faults: found so far; remedy: for a
-    mask of another size; classes: their names, or none where masks say it; notes: sentences for
-    every reader; covered: class -> names of images in which later objects hide one of it, filled
-    while masks are read.
+    splits: names, those without an image left out; where: all masks, as a message names them;
+    faults: found so far; remedy: for a mask of another size; classes: their names, or none where
+    masks say it; notes: sentences for every reader; covered: class -> names of images in which
+    later objects hide one of it, filled while masks are read.
     """
 
     name: str
     images: Mapping[str, Path]
     masks: Mapping[str, Path | str]
     read: Callable[[str], np.ndarray]
-    splits: Mapping[str, list[str]]
+    splits: Mapping[str, list[str]] | None
     where: Path | str
     faults: list[UserError]
     remedy: str = "save the mask at the image's size (nearest neighbour)"
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     covered: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        splits = self.splits or {}
+        self.splits = {s: [n for n in splits.get(s, ()) if n in self.images] for s in SHARES}
 
 
 def attempt(faults: list[UserError], function: Callable, *arguments):
@@ -46,18 +51,6 @@ def attempt(faults: list[UserError], function: Callable, *arguments):
         return function(*arguments)
     except UserError as error:
         faults.append(error)
-
-
-def check_shared(where: Path | str, masks: Mapping[str, Path], remedy: str) -> None:
-    """UserError for one file, perhaps behind links, that is the mask of several images."""
-    users = defaultdict(list)
-    for name, mask in masks.items():
-        users[mask.resolve()].append(name)
-    for mask, names in users.items():
-        if len(names) > 1:
-            given = f"has {mask.name} as the mask of {some(names)}"
-            remedy += ", or copy the mask if it is right for each"
-            raise fault(where, given, "one mask an image", remedy)
 
 
 def composed(name: str) -> str:

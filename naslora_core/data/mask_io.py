@@ -16,23 +16,6 @@ FEW = 12  # colours or values that a sentence can list
 TOUCHING = np.ones((3, 3))  # pixels that touch at a corner are one piece
 
 
-class ColourMask(UserError):
-    """A mask in colour; colours: those that it holds, as (R, G, B)."""
-
-    def __init__(self, path: Path, mode: str, colours: list[tuple[int, ...]]):
-        expected = "one channel with 0/255 or class numbers 0, 1, 2, ..."
-        given = f"is a mask in colour ({mode}, {len(colours)} colours)"
-        super().__init__(f"{path} {given}; expected {expected}: {renumber(colours)}.", expected)
-        self.colours = colours
-
-
-def renumber(colours: list[tuple[int, ...]]) -> str:
-    """The remedy for colours."""
-    order = ", ".join(f"{tuple(c)} -> {i}" for i, c in enumerate(colours[:FEW]))
-    more = ", ..." if len(colours) > FEW else ""
-    return f"give each colour a number, perhaps {order}{more}, and save it grey, as PNG"
-
-
 def read_mask(path: Path) -> np.ndarray:
     """The numbers `H W` of a mask file.
 
@@ -51,15 +34,30 @@ def read_mask(path: Path) -> np.ndarray:
     values = np.asarray(mask.convert("L") if mask.mode in ("1", "LA") else mask)
     if values.ndim == 3:
         if mask.mode not in ("RGB", "RGBA") or (values[..., :3] != values[..., :1]).any():
-            pixels = np.asarray(mask.convert("RGB")).reshape(-1, 3)
-            colours = np.unique(pixels, axis=0).tolist()
-            raise ColourMask(path, kind, [tuple(c) for c in colours])
+            raise _in_colour(path, kind, np.asarray(mask.convert("RGB")))
         values = values[..., 0]
     if picture.lossy and not np.isin(values, (0, 255)).all():
         remedy = "save it as PNG from where it was drawn, or, if it was 0/255, threshold it at 128"
         given = "is in a lossy format, which has changed its values"
         raise fault(path, given, "exactly 0/255 or class numbers", f"{remedy} and save it as PNG")
     return values
+
+
+def _in_colour(path: Path, mode: str, pixels: np.ndarray) -> UserError:
+    """The fault of a mask in colour; its attribute `colours` has those that it holds."""
+    colours = [tuple(c) for c in np.unique(pixels.reshape(-1, 3), axis=0).tolist()]
+    expected = "one channel with 0/255 or class numbers 0, 1, 2, ..."
+    given = f"is a mask in colour ({mode}, {len(colours)} colours)"
+    error = UserError(f"{path} {given}; expected {expected}: {renumber(colours)}.", expected)
+    error.colours = colours
+    return error
+
+
+def renumber(colours: list[tuple[int, ...]]) -> str:
+    """The remedy for colours."""
+    order = ", ".join(f"{c} -> {i}" for i, c in enumerate(colours[:FEW]))
+    more = ", ..." if len(colours) > FEW else ""
+    return f"give each colour a number, perhaps {order}{more}, and save it grey, as PNG"
 
 
 def _numbered(mask: Image.Image) -> bool:
@@ -95,8 +93,11 @@ def check_values(path: Path | str, values: Iterable[float]) -> None:
 
 def _remedy(found: np.ndarray) -> str:
     """What to do about these values, the likely meaning first."""
-    if (odd := _odd_one(found)) is not None:
-        return f"if {odd:g} marks pixels to ignore, save it as {IGNORE}; if objects, as a class"
+    numbers = np.isin(found, np.arange(MOST_CLASSES + 1))
+    counted = numbers.sum() > 1 and np.array_equal(found[numbers], np.arange(numbers.sum()))
+    if counted and (~numbers).sum() == 1:  # as 254 or -1 beside 0, 1, 2
+        odd = f"{found[~numbers][0]:g}"
+        return f"if {odd} marks pixels to ignore, save it as {IGNORE}; if objects, as a class"
     if not np.isfinite(found).all() or found.min() < 0 or found.max() > 255:
         return "if these are object numbers or scores, threshold them to 0/255"
     if found.max() <= 1:
@@ -109,13 +110,6 @@ def _remedy(found: np.ndarray) -> str:
         return f"{blurred}; if its greys are classes, give class after class a number from 1"
     order = ", ".join(f"{v:g} -> {i}" for i, v in enumerate(found))
     return f"if its even steps are classes, renumber them, perhaps {order}; {blurred}"
-
-
-def _odd_one(found: np.ndarray) -> float | None:
-    """The one value beside class numbers 0, 1, 2, ... that is none, as 254 or -1 is."""
-    classes = np.isin(found, np.arange(MOST_CLASSES + 1))
-    numbered = classes.sum() > 1 and np.array_equal(found[classes], np.arange(classes.sum()))
-    return float(found[~classes][0]) if numbered and (~classes).sum() == 1 else None
 
 
 def count_values(values: np.ndarray) -> dict[float, int]:

@@ -7,6 +7,7 @@ must fall in one split.
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from itertools import combinations
 from pathlib import Path, PurePosixPath
@@ -15,12 +16,11 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from naslora_core.data.listing import alike, composed, spelling
+from naslora_core.data.listing import SHARES, alike, composed, spelling
 from naslora_core.errors import fault, some
 from naslora_core.files import read
 
 Splits = dict[str, list[str]]
-SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 LISTS = '{"train": [...], "val": [...], "test": [...]} with lists of image names'
 EXAMPLE = r"^(patient\d+)_"
 SIDE, BLUR = 16, 2  # pixels of a thumbnail, and of its blur
@@ -42,8 +42,8 @@ def splits_of(
     images: Mapping[str, Path],
     seed: int,
     groups: Mapping[str, str] | None,
-    given: Splits | None = None,
-    file: Path | None = None,
+    given: Splits | None,
+    file: Path,
 ) -> Splits:
     """The `given` splits, checked, or where there are none a split by hash.
 
@@ -51,18 +51,14 @@ def splits_of(
     name the file that has them, others `where`.
     """
     if given is None:
-        return hashed_splits(groups or _own_groups(images), seed, where)
+        own = {name: spelling(f"{f.parent.name}/{f.stem}") for name, f in images.items()}
+        return hashed_splits(groups or own, seed, where)
     for split, ids in given.items():
         _check_ids(file, split, ids, set(images))
     _check_apart(file, given, {name: name for name in images}, "image")
     if groups:
         _check_apart(file, given, groups, "group")
     return given
-
-
-def among(splits: Splits | None, names: Collection[str]) -> Splits:
-    """The splits, where there are some, without the images that have no name here."""
-    return {split: [n for n in (splits or {}).get(split, []) if n in names] for split in SHARES}
 
 
 def hashed_splits(
@@ -74,7 +70,12 @@ def hashed_splits(
     With few groups a split can be empty so; then those nearest to its share fill it. Raises
     UserError for fewer than three groups.
     """
-    places = {group: _place(group, seed) for group in groups.values()}
+
+    def place(group: str) -> float:
+        digest = hashlib.sha256(f"{seed}/{group}".encode(errors="surrogatepass"))
+        return int(digest.hexdigest()[:13], 16) / 16**13  # in 0..1
+
+    places = {group: place(group) for group in groups.values()}
     if len(places) < len(SHARES):
         given = f"has {some(sorted(places), 'group')}, too few for train, val and test"
         raise fault(where, given, "3 or more", "add images, or group by less")
@@ -87,24 +88,10 @@ def hashed_splits(
     return {split: [n for n in sorted(groups) if part[groups[n]] == split] for split in SHARES}
 
 
-def _place(group: str, seed: int) -> float:
-    """A number in 0..1 that the seed and the group's name alone decide."""
-    digest = hashlib.sha256(f"{seed}/{group}".encode(errors="surrogatepass"))
-    return int(digest.hexdigest()[:13], 16) / 16**13
-
-
-def _own_groups(images: Mapping[str, Path]) -> dict[str, str]:
-    """Each image a group: its folder's name and its own, however the whole path is written."""
-    return {
-        name: spelling(f"{file.parent.name}/{PurePosixPath(file.name).stem}")
-        for name, file in images.items()
-    }
-
-
 def read_splits(file: Path, names: Collection[str]) -> Splits | None:
     """The lists of a split.json, with the `names` meant by its own; None where there is none.
 
-    Raises UserError when it is malformed.
+    A name may be spelt otherwise, with a folder or an ending. UserError for a malformed file.
     """
     if not file.exists():
         return None
@@ -118,29 +105,27 @@ def read_splits(file: Path, names: Collection[str]) -> Splits | None:
         remedy = "correct it, or delete it for a split by hash"
         raise fault(file, f"is malformed ({error!r:.90})", LISTS, remedy) from error
     known, spelt = {composed(name): name for name in names}, alike(names)
-    return {split: [_known(str(n), known, spelt) for n in ids] for split, ids in splits.items()}
 
+    def meant(name: str) -> str:
+        short = PurePosixPath(spelling(name))
+        whole = str(short.with_suffix("")) if short.name else ""
+        found = (spelt.get(so) for so in (spelling(name), whole, short.stem))
+        return known.get(composed(name)) or next(filter(None, found), composed(name))
 
-def _known(name: str, known: Mapping[str, str], spelt: Mapping[str, str]) -> str:
-    """The image meant by a name that may be spelt otherwise, with a folder or an ending."""
-    short = PurePosixPath(spelling(name))
-    spellings = (spelling(name), str(short.with_suffix("")) if short.name else "", short.stem)
-    found = known.get(composed(name)) or next((spelt[s] for s in spellings if s in spelt), None)
-    return found or composed(name)
+    return {split: [meant(str(name)) for name in ids] for split, ids in splits.items()}
 
 
 def _check_ids(file: Path, split: str, ids: list[str], names: set[str]) -> None:
     """UserError where a split names an unknown image, none at all, or one twice."""
     if unknown := sorted(set(ids) - names):
-        stem, known = PurePosixPath(unknown[0]).stem, sorted(names)
-        like = next((other for other in known if PurePosixPath(other).stem == stem), known[0])
+        stem = PurePosixPath(unknown[0]).stem
+        like = next((n for n in sorted(names) if PurePosixPath(n).stem == stem), min(names))
         given = f"({split}) names {some(unknown)} that none of the {len(names)} images has"
         expected = f"names without folder and ending where that tells them apart, e.g. {like}"
         raise fault(file, given, expected, "correct or remove them")
     if not ids:
         raise fault(file, f"has no image for {split}", "at least one", "add one")
-    if len(set(ids)) < len(ids):
-        twice = sorted({n for n in ids if ids.count(n) > 1})
+    if twice := sorted(name for name, count in Counter(ids).items() if count > 1):
         raise fault(file, f"({split}) lists {some(twice)} twice", "each once", "remove the others")
 
 

@@ -1,6 +1,6 @@
-"""Other views of one sample: image and mask cropped and turned alike, colours of the image only.
+"""From samples to a batch at the model's size, varied for training, and from logits back.
 
-From samples to a batch at the model's size, and from logits back to a sample's own size.
+Image and mask are cropped, turned and resized alike; colours change in the image alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms import v2
 
 from naslora_core.data.dataset import Sample, check_sample
 from naslora_core.data.tiles import draw_tile
@@ -17,6 +18,9 @@ from naslora_core.errors import known
 
 AREA = (0.5, 1.0)
 ASPECT = (3 / 4, 4 / 3)  # beside the sample's own
+SAM_MEAN = (123.675, 116.28, 103.53)  # as padding it becomes 0 once SAM has normalised
+AUGMENTS = ("flips", "full")
+RESIZES = ("square", "pad")
 # No hue: it takes six times as long as these three together.
 COLOURS = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2}
 
@@ -28,8 +32,6 @@ def crop(sample: Sample, key: tuple[int, ...]) -> Sample:
     mask keeps its exact values and its place under the image. The window is drawn as torchvision's
     RandomResizedCrop draws it.
     """
-    from torchvision.transforms import v2
-
     rng = np.random.default_rng((*key, 1))  # without the 1 it would repeat the coins of the flips
     shape = torch.empty(1, *sample.mask.shape, device="meta")
     own = shape.shape[2] / shape.shape[1]
@@ -47,8 +49,6 @@ def recolour(image: Tensor, key: tuple[int, ...]) -> Tensor:
     One thread computes the mean that contrast needs: of several, its last bit would hang on how
     many there are.
     """
-    from torchvision.transforms import v2
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -66,11 +66,6 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
-SAM_MEAN = (123.675, 116.28, 103.53)  # as padding it becomes 0 once SAM has normalised
-AUGMENTS = ("flips", "full")
-RESIZES = ("square", "pad")
-
-
 def to_batch(
     samples: Sequence[Sample],
     size: int,
@@ -81,13 +76,11 @@ def to_batch(
 ) -> tuple[Tensor, Tensor]:
     """Images `B 3 size size` float32 in 0..255 and masks `B size size` uint8.
 
-    resize: "square" squeezes them, "pad" keeps their shape (see `resized`). Images are
-    resized with antialiasing, masks by the nearest pixel, so labels stay exact.
     augment_keys: one tuple of integers a sample, e.g. (seed, step, index); it alone decides which
     of the two flips are made, so a resumed run draws the same. augment="full" crops and turns each
-    sample before, and changes its colours once it is small. tile: side, and share with an object:
-    first a piece of each image is drawn by its key (see `tiles.draw_tile`). Raises UserError for
-    another word, and for what is no Sample.
+    sample before, and changes its colours once it is small. resize: see `resized`. tile: side, and
+    share with an object: first a piece of each image is drawn by its key (see `tiles.draw_tile`).
+    Raises UserError for another word, and for what is no Sample.
     """
     for sample in samples:
         check_sample(sample)
@@ -109,8 +102,13 @@ def to_batch(
 
 
 def filled(shape: tuple[int, int], size: int, resize: str) -> tuple[int, int]:
-    """Height and width of the square's part that an image of this shape fills."""
-    return longest_shape(shape, size) if resize == "pad" else (size, size)
+    """Height and width of the square's part that an image of this shape fills.
+
+    "pad": its longer side is `size`, rounded as SAM rounds, the other at least 1.
+    """
+    scale = size / max(shape)
+    longest = max(1, int(shape[0] * scale + 0.5)), max(1, int(shape[1] * scale + 0.5))
+    return longest if resize == "pad" else (size, size)
 
 
 def flips(key: tuple[int, ...]) -> list[int]:
@@ -119,37 +117,31 @@ def flips(key: tuple[int, ...]) -> list[int]:
     return [axis for axis, flip in zip((-1, -2), coins, strict=True) if flip]
 
 
-def resize_image(image: np.ndarray, shape: tuple[int, int]) -> Tensor:
-    """uint8 `H W 3` to float32 `1 3 h w` in 0..255."""
-    tensor = torch.tensor(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
-    if tensor.shape[-2:] == shape:
-        return tensor
-    resized = F.interpolate(tensor, shape, mode="bilinear", align_corners=False, antialias=True)
-    return resized.clamp(0, 255)
-
-
-def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> Tensor:
-    """uint8 `H W` to uint8 `1 h w` by the nearest pixel centre."""
-    tensor = torch.tensor(np.ascontiguousarray(mask))[None, None]
-    return F.interpolate(tensor, shape, mode="nearest-exact")[:, 0]
-
-
-def longest_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
-    """Height and width once the longer side is `size`, rounded as SAM rounds, at least 1."""
-    scale = size / max(shape)
-    return max(1, int(shape[0] * scale + 0.5)), max(1, int(shape[1] * scale + 0.5))
-
-
 def resized(sample: Sample, size: int, resize: str = "pad") -> tuple[Tensor, Tensor]:
     """Image `1 3 size size` and mask `1 size size`, squeezed, or in SAM's way padded at the right
-    and bottom: the image with SAM's mean colour, the mask with background."""
+    and bottom: the image with SAM's mean colour, the mask with background.
+
+    The image is resized with antialiasing; the mask by the nearest pixel, so labels stay exact.
+    """
     h, w = filled(sample.mask.shape, size, resize)
+<<<<<<< HEAD
     small, small_mask = resize_image(sample.image, (h, w)), resize_mask(sample.mask, (h, w))
     if (h, w) == (size, size):
         return small, small_mask
     image = torch.tensor(SAM_MEAN).view(1, 3, 1, 1).repeat(1, 1, size, size)
     mask = torch.zeros(1, size, size, dtype=torch.uint8)
     image[..., :h, :w], mask[..., :h, :w] = small, small_mask
+=======
+    pixels = torch.tensor(np.ascontiguousarray(sample.image)).permute(2, 0, 1)[None].float()
+    if pixels.shape[-2:] != (h, w):
+        how = {"mode": "bilinear", "align_corners": False, "antialias": True}
+        pixels = F.interpolate(pixels, (h, w), **how).clamp(0, 255)
+    labels = torch.tensor(np.ascontiguousarray(sample.mask))[None, None]
+    image = torch.tensor(SAM_MEAN).view(1, 3, 1, 1).repeat(1, 1, size, size)
+    mask = torch.zeros(1, size, size, dtype=torch.uint8)
+    image[..., :h, :w] = pixels
+    mask[..., :h, :w] = F.interpolate(labels, (h, w), mode="nearest-exact")[:, 0]
+>>>>>>> 56f84d5 (List folders and csv files alike, join what uses a model by the shell, end on an early Ctrl-C)
     return image, mask
 
 

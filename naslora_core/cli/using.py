@@ -1,0 +1,232 @@
+"""What a trained model is used for by the shell: `evaluate`, `predict` and `export`."""
+
+import argparse
+import csv
+import io
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from naslora_core.adapters.checkpoint import base_of, kind, load_adapter, open_model
+from naslora_core.adapters.folding import fold, load_folded
+from naslora_core.adapters.onnx_export import difference, export_onnx
+from naslora_core.cli import drawing
+from naslora_core.cli.command import first_note
+from naslora_core.data import Dataset, open_data, with_classes
+from naslora_core.data.image_io import ENDINGS, allow_large_pictures, read_image
+from naslora_core.errors import UserError, fault, first, some
+from naslora_core.files import make_folder, writable, write_atomic
+from naslora_core.sam import Segmenter, load_sam
+from naslora_core.sam.checkpoints import BUILDERS
+from naslora_core.training.ceilings import grid_of, mean_ceiling
+from naslora_core.training.devices import known_device
+from naslora_core.training.evaluation import Scores
+from naslora_core.training.evaluation import evaluate as score
+from naslora_core.training.prediction import predict_image
+
+SOFTWARE = "naslora_core predict"  # what our PNGs say of themselves: they alone are replaced
+FORMATS = (".pth", ".safetensors", ".onnx")  # of export
+
+
+def evaluate(a: argparse.Namespace) -> None:
+    """Print the scores of one split; with `out`, keep a row an image and the worst as pictures."""
+    prompt = "box" if a.file in BUILDERS else None
+    model = load_sam(a.file, a.checkpoint) if prompt else open_model(a.file, a.checkpoint)
+    if not prompt and model.tile:
+        allow_large_pictures()
+    data = open_data(a.data, groups=a.groups)
+    if data.notes:
+        print(first_note(data.notes, a.data))
+    data = data if prompt else as_trained(data, model)
+    samples, out = getattr(data, a.split), make_folder(a.out) if a.out else None
+    how = prompt, len(data.classes), a.metrics, a.batch
+    scores = score(model.to(known_device(a.device)), samples, *how, keep_masks=False)
+    _tell(scores, data, a.split, len(samples))
+    grid = grid_of(model)
+    print(
+        f"{mean_ceiling(samples, grid):>14.3f}  the best IoU that masks of {grid.side} x "
+        f"{grid.side} could have (ceiling)"
+    )
+    order = np.argsort(scores.dice)[: a.worst]
+    captions = [f"{scores.names[i]} {scores.dice[i]:.2f}" for i in order]
+    if captions:
+        print("worst: " + ", ".join(captions))
+    if out:
+        write_atomic(out / "scores.csv", _rows(scores))
+        print(f"Wrote {out / 'scores.csv'}.")
+    if out and captions:
+        worst = [samples[int(i)] for i in order]
+        masks = score(model, worst, *how[:2]).masks  # drawn again, since the scoring keeps none
+        pairs = zip(worst, masks, strict=True)
+        shown = [drawing.outlined(drawing.overlaid(s.image, mask), s.mask) for s, mask in pairs]
+        picture = drawing.png(drawing.sheet(shown, captions), "naslora evaluate")
+        write_atomic(out / "worst.png", picture)
+        print(f"Wrote {out / 'worst.png'}: the mask in colour, the border of the truth in yellow.")
+
+
+def as_trained(data: Dataset, model) -> Dataset:
+    """The data with their classes numbered as the model numbers those names; UserError for a class
+    that it was not trained on."""
+    return with_classes(data, _classes(model))
+
+
+def _classes(model) -> tuple[str, ...]:
+    """The names of what a model draws, or numbers where it knows none."""
+    count = getattr(model.head, "classes", 1)
+    numbered = tuple(f"class {c}" for c in range(1, count + 1)) if count > 1 else ("object",)
+    return model.class_names or numbered
+
+
+def _tell(scores: Scores, data: Dataset, split: str, count: int) -> None:
+    print(f"{data.name}, {split}, {count} images; classes: {', '.join(data.classes)}")
+    there, classes = len(scores.occurring), len(data.classes)
+    few = f", over the {there} of {classes} classes that occur" if 0 < there < classes else ""
+    for name, value in scores.mean.items():
+        print(f"{name:>12}  {value:.3f}  mean of images{few}")
+    for name, value in scores.overall.items():
+        more = ", the background a class" if name == "miou" else ""
+        print(f"{name:>12}  {value:.3f}  over all pixels{more}")
+
+
+def _rows(scores: Scores) -> str:
+    """The csv: every image's scores."""
+    columns, text = {"dice": scores.dice, "iou": scores.iou} | scores.more, io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["image", *columns])
+    for name, *values in zip(scores.names, *columns.values(), strict=True):
+        rows.writerow([name, *(f"{value:.4f}" for value in values)])
+    return text.getvalue()
+
+
+def predict(a: argparse.Namespace) -> None:
+    """Write a mask of every image at its own size: 0/255, or class numbers of several classes.
+
+    A picture that cannot be read is left out and told at the end, by a UserError.
+    """
+    files, out, faults = list(_pictures(a.images)), Path(a.out), []
+    _check_places(files, out, a.overlay)
+    model = open_model(a.file, a.checkpoint).to(known_device(a.device))
+    if model.tile:
+        allow_large_pictures()
+    make_folder(out)
+    several = len(_classes(model)) > 1
+    for file in tqdm(files, disable=len(files) < 10 or not sys.stderr.isatty()):
+        try:
+            image = read_image(file)
+        except UserError as error:
+            faults.append(error)
+            continue
+        mask = predict_image(model, image, box=a.box, click=a.click)
+        drawn = {".png": mask if several else mask * 255}
+        drawn |= {"_overlay.png": drawing.overlaid(image, mask)} if a.overlay else {}
+        for ending, picture in drawn.items():
+            write_atomic(out / f"{file.stem}{ending}", drawing.png(picture, SOFTWARE))
+    numbers = ", ".join(f"{number} {name}" for number, name in enumerate(_classes(model), 1))
+    meaning = (
+        f" Their values are class numbers (0 background, {numbers}), which look black on a screen; "
+        "--overlay draws them in colour."
+    )
+    print(f"Wrote {len(files) - len(faults)} mask(s) into {out}.{meaning if several else ''}")
+    if faults:
+        raise UserError(
+            f"{len(faults)} of {len(files)} picture(s) could not be read and have no mask: "
+            f"{' '.join(map(str, faults[:3]))}"
+        )
+
+
+def _pictures(names: list[str]) -> Iterator[Path]:
+    """The files that are named, whatever their ending, and the pictures in folders that are named;
+    UserError where there is none."""
+    for name in names:
+        path = Path(name)
+        found = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+        if path.is_dir():
+            found = [f for f in found if f.suffix.lower() in ENDINGS and f.name[0] != "."]
+        if not found:
+            expected = f"files ending in {', '.join(ENDINGS)}"
+            raise fault(name, "is no file and no folder with pictures", expected, "check the path")
+        yield from found
+
+
+def _check_places(files: list[Path], out: Path, overlay: bool) -> None:
+    """Two pictures of one name, or a mask over an image or over another's mask, would lose one."""
+    written = Counter(f.stem for f in files)
+    written.update(f"{f.stem}_overlay" for f in files if overlay)
+    if twice := sorted(name for name, count in written.items() if count > 1):
+        given = f"of {first(twice)} would be written twice"
+        raise fault("The mask or overlay", given, "other names", "predict them into two folders")
+    remedy = "name another folder with --out"
+    if any(f.parent.resolve() == out.resolve() for f in files):
+        raise fault(out, "holds the images themselves", "a folder for masks", remedy)
+    there = [out / f"{name}.png" for name in written]
+    if foreign := [path.name for path in there if path.exists() and not _predicted(path)]:
+        given = f"holds {some(foreign, 'picture')} that predict did not write"
+        raise fault(out, given, "none, for they may be drawn by hand", remedy)
+
+
+def _predicted(path: Path) -> bool:
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("Software") == SOFTWARE
+    except Exception:  # on a broken file Pillow raises almost anything
+        return False
+
+
+def export(a: argparse.Namespace) -> None:
+    """Fold an adapter, write `out` in the format of its ending, and print what was done."""
+    out, file = Path(a.out), Path(a.file)
+    _check_free(out, file)
+    if kind(file) == "adapter":
+        folded = fold(load_adapter(base_of(file, a.checkpoint), file))
+        print(folded.report)
+        folded.save(out)
+        model = folded.model
+    elif out.suffix == ".onnx":
+        model = load_folded(file)
+        export_onnx(model, out)
+    else:
+        given, remedy = "is folded already", "name an .onnx file to write"
+        raise fault(file, given, "an adapter, for that ending", remedy)
+    print(f"Wrote {out}, {out.stat().st_size / 2**20:.1f} MB.")
+    if out.suffix == ".onnx":
+        print(f"Largest difference of onnxruntime from PyTorch: {difference(model, out):.1e}.")
+    print(_how_to_feed(model, out), end="")
+
+
+def _check_free(out: Path, file: Path) -> None:
+    """UserError where nothing can be written, or something would be lost."""
+    if out.suffix not in FORMATS:
+        raise UserError(f"{out.name} has no known ending; use {', '.join(FORMATS)}.")
+    if out.resolve() == file.resolve():
+        raise UserError(f"{out} is the file to export, and would be lost; name another to write.")
+    if out.is_file() and not _folded(out):
+        given, expected = "is there already", "a new name, or a folded model of ours"
+        raise fault(out, given, expected, "name another file, or remove that one")
+    writable(out)
+
+
+def _folded(path: Path) -> bool:
+    try:
+        return kind(path) == "folded"
+    except UserError:
+        return False
+
+
+def _how_to_feed(model: Segmenter, out: Path) -> str:
+    """What a program must do to an image before this file's encoder sees it."""
+    side = model.image_size
+    if model.tile:
+        return f"Trained on pieces of {model.tile} pixels: cut images so, then resize to {side}.\n"
+    if out.suffix == ".safetensors" or model.resize == "pad":
+        return ""
+    pads = "SamPredictor" if out.suffix == ".pth" else "segment_anything"
+    return (
+        f"Trained on images squeezed to {side} x {side}; {pads} keeps their shape and pads them, "
+        "so masks of images that are not square differ. Squeeze them to a square first, or train "
+        "with --resize pad.\n"
+    )

@@ -1,0 +1,194 @@
+"""List a folder or a csv of yours: every image is a file, and its mask is a file beside it."""
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from naslora_core.data.image_io import ENDINGS
+from naslora_core.data.listing import (
+    Finder,
+    Listing,
+    alike,
+    attempt,
+    composed,
+    likely,
+    short_names,
+    spelling,
+)
+from naslora_core.data.mask_io import read_mask
+from naslora_core.data.splits import SHARES, Splits, file_splits, groups_by, splits_of
+from naslora_core.errors import UserError, fault, first, some
+
+EXAMPLE = "rows like images/a.png,masks/a.png"
+COLUMNS = ("image", "label", "split", "group")
+Files = Mapping[str, Path]
+Table = Mapping[str, dict[str, str]]  # name of the image -> its row
+
+
+def list_folder(path: str | Path, split_seed: int = 0, groups: str | None = None) -> Listing:
+    """The names in `images/` and `masks/` with their files and splits; no picture is opened yet."""
+    root, faults, notes = Path(path), [], []
+    if not root.is_dir():
+        raise fault(root, "is no folder", "one with images/ and masks/ in it", "correct the name")
+    folders = _part(root, "images"), _part(root, "masks")
+    images, masks = (_files(where, faults, notes) for where in folders)
+    masks = _partners(images, masks)
+    where, file = root / "images", root / "split.json"
+    splits = attempt(faults, file_splits, where, file, images, split_seed, groups)
+    if lonely := sorted(images.keys() - masks.keys()):
+        free = [mask.name for name, mask in masks.items() if name not in images]
+        given = f"has {some(lonely)} without a mask in {root / 'masks'}{likely(lonely[0], free)}"
+        remedy = "rename or add the mask, or take the image away"
+        faults.append(fault(where, given, "a mask of the same name", remedy))
+    if unseen := sorted(masks.keys() - images.keys()):
+        same = "without an image of the same name"
+        notes.append(f"{some(unseen, 'mask')} {same}; they are not used.")
+    images = {name: file for name, file in images.items() if name in masks}
+    return _listing(root.resolve().name, images, masks, splits, root / "masks", faults, notes)
+
+
+def _part(root: Path, name: str) -> Path:
+    """The folder `images` or `masks`, in whatever letter case; UserError names what is there."""
+    if (root / name).is_dir():
+        return root / name
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    same = [p for p in folders if p.name.casefold() == name]
+    if len(same) == 1:
+        return same[0]
+    deeper = [p.name for p in folders if (p / name).is_dir()]
+    there = f"; it holds {some([p.name for p in folders], 'folder')}" if folders else ""
+    remedy = f"name {root / deeper[0]}, which has both" if deeper else f"rename one to {name}"
+    given = f"has no folder {name}{there}"
+    raise fault(root, given, "images/ and masks/ with files of the same names", remedy)
+
+
+def _files(where: Path, faults: list[UserError], notes: list[str]) -> dict[str, Path]:
+    """The picture files of a folder by their names without ending; a note on what is none."""
+    visible = sorted(file for file in where.iterdir() if not file.name.startswith("."))
+    folders = [file.name for file in visible if file.is_dir()]
+    files = [file for file in visible if file.name not in folders]
+    pictures = [file for file in files if file.suffix.lower() in ENDINGS]
+    kinds = Counter(file.suffix.lower() or "without ending" for file in files)
+    others = [f"{count} {kind}" for kind, count in kinds.most_common() if kind not in ENDINGS]
+    others += [some(folders, "folder")] if folders else []
+    if not pictures:
+        given = f"holds no picture{', but ' if others else ''}{', '.join(others)}"
+        table = "list them in a csv with columns image, label and split"
+        remedy = f"move their files up (names must differ), or {table}" if folders else "add some"
+        raise fault(where, given, f"files ending in {', '.join(ENDINGS)} in it", remedy)
+    if others:
+        notes.append(
+            f"{where} also holds {first(others)}; only files ending in {', '.join(ENDINGS)} are "
+            "read."
+        )
+    found: dict[str, Path] = {}
+    for file in pictures:
+        if other := found.get(composed(file.stem)):
+            given = f"and {other.name} share one name"
+            faults.append(fault(file, given, "one file a name", "rename one"))
+        found[composed(file.stem)] = file
+    return found
+
+
+def _partners(images: Files, masks: Files) -> dict[str, Path]:
+    """The masks by their images' names, where one alone is spelt like an image."""
+    spelt = alike(name for name in masks if name not in images)
+    lonely = {spelt.get(spelling(name)): name for name in images if name not in masks}
+    return {lonely.get(name, name): file for name, file in masks.items()}
+
+
+def list_csv(path: str | Path, split_seed: int = 0, groups: str | None = None) -> Listing:
+    """The rows of a csv as names with their files and splits; no picture is opened yet."""
+    file, faults, notes = Path(path), [], []
+    rows = _rows(file)
+    names = short_names(file, [row["image"] for row in rows])
+    table, finder = dict(zip(names, rows, strict=True)), Finder(file.parent)
+    images, masks = (_paths(file, table, column, finder, faults) for column in COLUMNS[:2])
+    splits = attempt(faults, _splits, file, table, images, split_seed, groups)
+    images = {n: image for n, image in images.items() if image.is_file() and masks[n].is_file()}
+    other = file.with_name("split.json")
+    if other.is_file():
+        column = "in a column `split` (train, val, test)"
+        notes.append(f"{other} is not read: a csv says its splits {column}.")
+    where = f"column label of {file}"
+    return _listing(file.stem, images, masks, splits, where, faults, notes)
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    """The rows below the head, with every cell that we read filled, without blanks around it."""
+    if not file.is_file():
+        raise fault(file, "is no file", "a csv with columns image,label", "correct the name")
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            cells = [[cell.strip() for cell in row] for row in csv.reader(lines)]
+        (_, head), *rows = [(i, row) for i, row in enumerate(cells, 1) if any(row)]
+    except (ValueError, csv.Error) as error:  # no text, or no row at all
+        expected = f"UTF-8 text with the head image,label and {EXAMPLE}"
+        raise fault(file, f"does not read as a csv ({error})", expected, "export it") from error
+    if lost := [column for column in COLUMNS[:2] if head.count(column) != 1]:
+        expected = f"{' and '.join(lost)} once, in small letters, separated by commas"
+        given = f"has the columns {', '.join(map(repr, head))}"
+        raise fault(file, given, expected, "correct its first line")
+    if not rows:
+        raise fault(file, "has no row below its head", EXAMPLE, "add some")
+    for number, row in rows:
+        if len(row) != len(head):
+            given = f"has {len(row)} cells in row {number}, {len(head)} in its head"
+            raise fault(file, given, "as many", "quote paths that hold a comma")
+        if empty := [c for c, cell in zip(head, row, strict=True) if c in COLUMNS and not cell]:
+            given = f"has nothing in row {number}, column {empty[0]}"
+            raise fault(file, given, "a value in every row", "fill it or remove the row")
+    return [dict(zip(head, row, strict=True)) for _, row in rows]
+
+
+def _paths(
+    file: Path, table: Table, column: str, finder: Finder, faults: list[UserError]
+) -> dict[str, Path]:
+    """The files of a column; missing ones are a fault."""
+    found = {name: finder(row[column]) for name, row in table.items()}
+    if lost := sorted(table[name][column] for name, path in found.items() if path is None):
+        given = f"names {some(lost, 'file')} in column {column} that do not exist"
+        remedy = f"correct them or remove their rows{finder.likely(lost[0])}"
+        faults.append(fault(file, given, f"paths from {file.parent}", remedy))
+    return {n: path or file.parent / table[n][column] for n, path in found.items()}
+
+
+def _splits(file: Path, table: Table, images: Files, seed: int, pattern: str | None) -> Splits:
+    """The splits of the column `split`, or else by hash; groups of the column `group`, or of the
+    pattern."""
+    columns = next(iter(table.values())).keys()
+    groups = groups_by(pattern, table) if pattern else None
+    if "group" in columns:
+        if pattern:
+            given = f"has a column group, and groups={pattern!r} is given too"
+            raise fault(file, given, "one of them", "leave groups away, or rename the column")
+        groups = {name: row["group"] for name, row in table.items()}
+    given = {split: [] for split in SHARES} if "split" in columns else None
+    for name, row in table.items() if given else ():
+        if row["split"] not in SHARES:
+            said = f"has split {row['split']!r} for {name}"
+            raise fault(file, said, "train, val or test", "rename it")
+        given[row["split"]].append(name)
+    return splits_of(file, images, seed, groups, given, file)
+
+
+def _listing(
+    name: str,
+    images: Files,
+    masks: Files,
+    splits: Splits | None,
+    where: Path | str,
+    faults: list[UserError],
+    notes: list[str],
+) -> Listing:
+    """The listing of files; one that is the mask of several images, also by links, is a fault."""
+    users = defaultdict(list)
+    for image in images:
+        users[masks[image].resolve()].append(image)
+    if shared := next((file for file, names in users.items() if len(names) > 1), None):
+        given = f"has {shared.name} as the mask of {some(users[shared])}"
+        remedy = "name the mask of each image, or copy the mask if it is right for each"
+        faults.append(fault(where, given, "one mask an image", remedy))
+    read, more = (lambda image: read_mask(masks[image])), tuple(notes)
+    return Listing(name, images, masks, read, splits, where, faults, notes=more)
