@@ -66,29 +66,27 @@ def fetch(what: str | Entry, folder: str | Path | None = None, progress: bool = 
     import pooch
 
     pooch.get_logger().setLevel(logging.WARNING)
-    item = what
-    if not isinstance(what, Entry):
-        found = entries()
-        item = found[known(what, found, "No manifest names")]
-    path = Path(folder or cache()) / item.file
+    if isinstance(what, str):
+        what = entries()[known(what, entries(), "No manifest names")]
+    path = Path(folder or cache()) / what.file
     if path.exists():
-        return _checked(item, path)
+        return _checked(what, path)
     make_folder(path.parent)
-    if item.bytes and (free := shutil.disk_usage(path.parent).free) < 1.05 * item.bytes:
-        given = f"has {free / 1e6:.0f} MB free"
+    if what.bytes and (free := shutil.disk_usage(path.parent).free) < 1.05 * what.bytes:
+        expected = f"{what.bytes / 1e6:.0f} MB for {what.file}"
         remedy = "make room, or name another folder"
-        raise fault(path.parent, given, f"{item.bytes / 1e6:.0f} MB for {item.file}", remedy)
+        raise fault(path.parent, f"has {free / 1e6:.0f} MB free", expected, remedy)
     failures = []
-    for url in (address for address in (item.url, *item.mirrors) for _ in range(ATTEMPTS)):
+    for url in (address for address in (what.url, *what.mirrors) for _ in range(ATTEMPTS)):
         try:
             get = pooch.HTTPDownloader(progressbar=progress, timeout=PATIENCE)
             pooch.retrieve(url, None, path.name, path.parent, downloader=get)
-            return _checked(item, path)
+            return _checked(what, path)
         except Exception as error:  # of requests, pooch, the system: all mean "not this one"
             failures.append(f"{url} ({type(error).__name__}: {str(error)[:160]})")
             path.unlink(missing_ok=True)
     raise UserError(
-        f"{item.file} could not be fetched: {'; '.join(dict.fromkeys(failures))}. Try again later, "
+        f"{what.file} could not be fetched: {'; '.join(dict.fromkeys(failures))}. Try again later, "
         f"or download it by hand to {path}."
     )
 

@@ -23,8 +23,7 @@ class PlainProgress:
     """What tqdm's bar is to a terminal, as lines."""
 
     def __init__(self, items: Iterable, what: str, total: int, done: int):
-        self.items, self.what, self.total, self.done = items, what, total, done
-        self.facts: dict = {}
+        self.items, self.what, self.total, self.done, self.facts = items, what, total, done, {}
 
     def set_postfix(self, refresh: bool = True, **facts) -> None:
         """Facts that the next line shows."""

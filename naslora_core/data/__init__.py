@@ -29,12 +29,10 @@ DOMAINS: dict[str, Callable[..., Dataset]] = {}  # makers by name; the workbook 
 def folder(path: str | Path, split_seed: int = 0, groups: str | None = None) -> Dataset:
     """The images of a folder with their masks, split by `split.json` or by a hash of their names.
 
-    Masks hold 0/255 or 0/1 (binary), or class numbers 0..C with 255 for pixels to ignore; masks
-    without an image are left out.
+    Masks hold 0/255 or 0/1 (binary), or class numbers 0..C with 255 for pixels to ignore.
     groups: a regular expression with one group, e.g. r"^(patient\\d+)_": images of names where it
-    finds the same fall in one split.
-    Raises UserError, naming the file and the remedy, for a missing folder, image or mask, another
-    size, an unreadable file, a mask in colour or with unexpected values, a split that does not fit.
+    finds the same fall in one split. Raises UserError, naming file and remedy, for all that `check`
+    reports as a fault.
     """
     return _to_dataset(list_folder(path, split_seed, groups))
 
@@ -43,8 +41,7 @@ def csv_table(path: str | Path, split_seed: int = 0, groups: str | None = None) 
     """The images of a csv with columns `image` and `label`: paths from the csv's folder.
 
     A column `split` (train, val or test) splits them, else a hash of their names; images of one
-    value in a column `group`, or of one group of the expression `groups`, fall in one split.
-    Masks are as `folder` has them. Raises UserError, naming the row or file and the remedy.
+    value in a column `group` fall in one split. All else is as in `folder`.
     """
     return _to_dataset(list_csv(path, split_seed, groups))
 
@@ -55,14 +52,12 @@ def coco(
     split_seed: int = 0,
     groups: str | None = None,
 ) -> Dataset:
-    """The images of a COCO json, split by the `split.json` beside it (image names, without folder
-    and ending), or else by a hash of their names (or of `groups`, see `folder`).
+    """The images of a COCO json, split by the `split.json` beside it or by a hash of their names.
 
     images: the folder of the files; default: the json's, or images/ in it or beside it. Categories
-    become 1..C in the order of their ids and keep their names, but for one called background and
-    parents without objects; later objects lie over earlier ones, crowds among them. An image
-    without objects is background. Raises UserError for a malformed json, missing keys or images,
-    objects outside their image, no objects at all, and where pycocotools is missing.
+    become 1..C in the order of their ids, but for one called background and parents without
+    objects; later objects lie over earlier ones. An image without objects is background. Needs
+    pycocotools. All else is as in `folder`.
     """
     return _to_dataset(list_coco(path, split_seed, groups, images))
 
@@ -114,8 +109,7 @@ def open_data(
 
     A folder (see `folder`), a .csv (`csv_table`) or a COCO .json (`coco`); groups as they have it.
     The workbook registers its drawn domains when it is imported. progress: a bar while files are
-    read. Raises UserError for a name that is nothing or a domain's and a folder's too, and for a
-    domain with groups.
+    read. Raises UserError for a name that is nothing or both, and for a domain with groups.
     """
     if name not in DOMAINS:
         if not Path(name).exists():

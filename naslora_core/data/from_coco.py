@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,16 +15,11 @@ from naslora_core.errors import UserError, fault, some
 MOST = 254  # categories: masks are uint8, and 255 is IGNORE
 SLACK = 1  # pixels that a polygon may lie outside: annotation tools round
 BACKGROUND = ("background", "_background_", "__background__", "bg")
-EXPORT = "export it again as COCO instances"
-Rule = tuple[Callable[[object], bool], str]  # whether a value is good, and what a good one is
-ID: Rule = (lambda value: type(value) is int, "a whole number")
-SIDE: Rule = (lambda value: type(value) is int and value > 0, "a whole number of pixels")
-TEXT: Rule = (lambda value: isinstance(value, str) and value != "", "a text")
-SHAPE: Rule = (lambda value: isinstance(value, list | dict), "polygons or RLE (not a box alone)")
-NEEDED: dict[str, dict[str, Rule]] = {
-    "images": {"id": ID, "file_name": TEXT, "width": SIDE, "height": SIDE},
-    "categories": {"id": ID, "name": TEXT},
-    "annotations": {"image_id": ID, "category_id": ID, "segmentation": SHAPE},
+EXPORT = "export it again as COCO instances, with polygons or RLE"
+NEEDED = {  # of every entry, with the type of its value
+    "images": {"id": int, "file_name": str, "width": int, "height": int},
+    "categories": {"id": int, "name": str},
+    "annotations": {"image_id": int, "category_id": int, "segmentation": (list, dict)},
 }
 
 
@@ -80,16 +75,18 @@ def _load(file: Path) -> dict:
         expected = f"COCO's json with {', '.join(NEEDED)}"
         raise fault(file, f"is malformed ({error})", expected, EXPORT) from error
     for key, needed in NEEDED.items():
-        entries = data.get(key) if isinstance(data, dict) else None
+        entries, words = data.get(key) if isinstance(data, dict) else None, ", ".join(needed)
         if not isinstance(entries, list) or not entries:
             given = f"has no list {key}, or an empty one"
-            raise fault(file, given, f"objects with {', '.join(needed)}", EXPORT)
+            raise fault(file, given, f"objects with {words}", EXPORT)
         for i, entry in enumerate(entries):
             entry = entry if isinstance(entry, dict) else {}
-            for word, (good, expected) in needed.items():
-                if not good(entry.get(word)):
-                    value = f"{word} {entry[word]!r:.60}" if word in entry else f"no {word}"
-                    raise fault(file, f"has {value} in {key}[{i}]", expected, EXPORT)
+            for word, kind in needed.items():
+                value = entry.get(word)
+                side = word not in ("width", "height") or (isinstance(value, int) and value > 0)
+                if not isinstance(value, kind) or value == "" or not side:
+                    said = f"{word} {value!r:.60}" if word in entry else f"no {word}"
+                    raise fault(file, f"has {said} in {key}[{i}]", f"{words} in each", EXPORT)
     for key in ("images", "categories"):
         ids = Counter(entry["id"] for entry in data[key])
         if twice := sorted(str(i) for i, count in ids.items() if count > 1):

@@ -124,24 +124,17 @@ def resized(sample: Sample, size: int, resize: str = "pad") -> tuple[Tensor, Ten
     The image is resized with antialiasing; the mask by the nearest pixel, so labels stay exact.
     """
     h, w = filled(sample.mask.shape, size, resize)
-<<<<<<< HEAD
-    small, small_mask = resize_image(sample.image, (h, w)), resize_mask(sample.mask, (h, w))
-    if (h, w) == (size, size):
-        return small, small_mask
-    image = torch.tensor(SAM_MEAN).view(1, 3, 1, 1).repeat(1, 1, size, size)
-    mask = torch.zeros(1, size, size, dtype=torch.uint8)
-    image[..., :h, :w], mask[..., :h, :w] = small, small_mask
-=======
-    pixels = torch.tensor(np.ascontiguousarray(sample.image)).permute(2, 0, 1)[None].float()
-    if pixels.shape[-2:] != (h, w):
+    small = torch.tensor(np.ascontiguousarray(sample.image)).permute(2, 0, 1)[None].float()
+    if small.shape[-2:] != (h, w):
         how = {"mode": "bilinear", "align_corners": False, "antialias": True}
-        pixels = F.interpolate(pixels, (h, w), **how).clamp(0, 255)
+        small = F.interpolate(small, (h, w), **how).clamp(0, 255)
     labels = torch.tensor(np.ascontiguousarray(sample.mask))[None, None]
+    labels = F.interpolate(labels, (h, w), mode="nearest-exact")[:, 0]
+    if (h, w) == (size, size):
+        return small, labels
     image = torch.tensor(SAM_MEAN).view(1, 3, 1, 1).repeat(1, 1, size, size)
     mask = torch.zeros(1, size, size, dtype=torch.uint8)
-    image[..., :h, :w] = pixels
-    mask[..., :h, :w] = F.interpolate(labels, (h, w), mode="nearest-exact")[:, 0]
->>>>>>> 56f84d5 (List folders and csv files alike, join what uses a model by the shell, end on an early Ctrl-C)
+    image[..., :h, :w], mask[..., :h, :w] = small, labels
     return image, mask
 
 
