@@ -26,7 +26,11 @@ OPTIONS = (  # of the command that are those of a training
 def fit(a: argparse.Namespace) -> None:
     """Train, and leave `last.safetensors` and `best.safetensors` with the log in a folder."""
     a.method = chosen(a.method)
-    method, early_stopping = method_of(a.method, a.set), _early_stopping(a)
+    method = method_of(a.method, a.set)
+    if not a.validate_every and a.patience is not None:
+        given = "counts validations, and --validate-every 0 makes none"
+        remedy = "give --validate-every, or leave --patience out"
+        raise fault(f"--patience {a.patience}", given, "steps between two of them", remedy)
     fabric = launch(a.devices, a.nodes, a.precision, a.accelerator)
     if a.tile:
         allow_large_pictures()
@@ -35,35 +39,13 @@ def fit(a: argparse.Namespace) -> None:
     sam, classes = load_sam(a.model, a.checkpoint), len(data.classes)
     model = adapt(sam, method, classes, a.seed, a.head, a.resize, a.tile, a.tile_objects)
     how = {option: getattr(a, option) for option in OPTIONS}
-    how |= {"early_stopping": early_stopping, "fabric": fabric, "on_event": _logging(a.log, out)}
+    how["early_stopping"] = (
+        EarlyStopping(a.validate_every, a.patience) if a.validate_every else None
+    )
+    how |= {"fabric": fabric, "on_event": _logging(a.log, out)}
     result = train(model, data, out=out, progress=not a.quiet, **how)
     if fabric.is_global_zero:
         _report(result, a, out)
-
-
-def _logging(kind: str | None, out: Path) -> Callable[[dict], None] | None:
-    """What gives the numbers of every step to one of Fabric's loggers, in a folder of its name.
-
-    A run that goes on begins its next version there. UserError where TensorBoard is missing.
-    """
-    if kind is None:
-        return None
-    from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
-
-    try:
-        every = {"flush_logs_every_n_steps": 1} if kind == "csv" else {}
-        logger = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}[kind](out, kind, **every)
-    except ModuleNotFoundError as error:
-        remedy = "run: python -m pip install tensorboard, or take --log csv"
-        given = "needs TensorBoard, which is not installed"
-        raise fault("--log tensorboard", given, "it", remedy) from error
-
-    def log(event: dict) -> None:
-        numbers = {k: v for k, v in event.items() if isinstance(v, int | float) and k != "step"}
-        logger.log_metrics(numbers, event["step"])
-        logger.save()
-
-    return log
 
 
 def _open(a: argparse.Namespace, speaks: bool) -> Dataset:
@@ -76,12 +58,28 @@ def _open(a: argparse.Namespace, speaks: bool) -> Dataset:
     return data
 
 
-def _early_stopping(a: argparse.Namespace) -> EarlyStopping | None:
-    if not a.validate_every and a.patience is not None:
-        given = "counts validations, and --validate-every 0 makes none"
-        remedy = "give --validate-every, or leave --patience out"
-        raise fault(f"--patience {a.patience}", given, "steps between two of them", remedy)
-    return EarlyStopping(a.validate_every, a.patience) if a.validate_every else None
+def _logging(kind: str | None, out: Path) -> Callable[[dict], None] | None:
+    """What gives the numbers of every step to one of Fabric's loggers, in a folder of its name.
+
+    A run that goes on begins its next version there. UserError where TensorBoard is missing.
+    """
+    if kind is None:
+        return None
+    from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
+
+    try:
+        logger = TensorBoardLogger(out, kind) if kind == "tensorboard" else CSVLogger(out, kind)
+    except ModuleNotFoundError as error:
+        remedy = "run: python -m pip install tensorboard, or take --log csv"
+        given = "needs TensorBoard, which is not installed"
+        raise fault("--log tensorboard", given, "it", remedy) from error
+
+    def log(event: dict) -> None:
+        numbers = {k: v for k, v in event.items() if isinstance(v, int | float) and k != "step"}
+        logger.log_metrics(numbers, event["step"])
+        logger.save()
+
+    return log
 
 
 def _report(result, a: argparse.Namespace, out: Path) -> None:
