@@ -74,7 +74,7 @@ def test_figures_say_what_they_show():
     walked = figures.router_walk([0.0, 1.0, 2.0], [[0.5, 0.5]] * 3, losses)
     assert "top-1 1 of 2, softmax 0 of 2" in walked.alt
     photo, apart = torch.zeros(8, 8, 3).byte().numpy(), torch.tensor([[1, 2], [1, 1]])
-    shown = figures.routes(photo, {"a": apart, "b": apart * 0 + 3, "c": torch.ones(1, 1)})
+    shown = figures.routes(photo, {"a": apart, "b": apart * 0 + 3, "c": torch.ones(1, 1)}, 4)
     assert "In 1 of 2 windowed blocks" in shown.alt
     ax = Figure().add_subplot()
     _route(ax, photo, apart.numpy(), window=6)  # 8 pixels in windows of 6: the last is cut

@@ -47,7 +47,7 @@ def event(step, moved, *alpha):
     return {"step": step, "moved": moved, "alpha": [list(a) for a in alpha]}
 
 
-def test_entropy_margin_winner_and_flips_of_a_written_history():
+def test_the_trajectory_of_a_written_history():
     history = [
         event(1, "weights", (0.5, 0.5), (1.0, 0.0)),
         event(2, "alpha", (0.6, 0.4), (0.9, 0.1)),
@@ -56,11 +56,10 @@ def test_entropy_margin_winner_and_flips_of_a_written_history():
         event(5, "alpha", (0.7, 0.3), (0.8, 0.2)),
     ]
     told = trajectory(history)
-    assert told.entropy[0].tolist() == pytest.approx([1, 0])
-    assert told.margin[1].tolist() == pytest.approx([0.2, 0.8])
-    assert told.winner.tolist() == [[0, 0], [0, 0], [1, 0], [1, 0], [0, 0]]
-    assert told.flips.tolist() == [2, 0]
-    assert trajectory([{"step": 1, "moved": "weights", "loss": 1.0}]) is None
+    assert told.probability[1].tolist() == [[0.6, 0.4], [0.9, 0.1]]
+    assert told.moved.tolist() == [False, True, True, False, True]
+    with pytest.raises(UserError, match="alpha"):
+        trajectory([{"step": 1, "moved": "weights", "loss": 1.0}])
 
 
 def test_the_trajectory_of_a_real_search_has_a_row_a_step(sam):

@@ -71,11 +71,11 @@ def test_figures_say_what_was_measured():
 
 def test_paired_gains_name_the_rival_and_tell_a_tie_from_not_knowing():
     ends = {("lora", "decoder_only"): (0.1, 0.3), ("a", "lora"): (-0.1, 0.1)}
-    said = figures.paired_gains({pair: np.zeros(3) for pair in ends}, ends, note="Recorded").alt
+    said = figures.paired_gains({pair: np.zeros(3) for pair in ends}, ends, 0.02, "Recorded").alt
     clear = "Intervals that exclude zero: LoRA minus decoder-only"
     assert said.startswith(f"{clear}. LoRA minus decoder-only +0.100 to +0.300; a minus LoRA -0.1")
     ends["a", "lora"] = (-0.01, 0.01)
-    said = figures.paired_gains({pair: np.zeros(3) for pair in ends}, ends).alt
+    said = figures.paired_gains({pair: np.zeros(3) for pair in ends}, ends, 0.02, "").alt
     assert said.startswith(f"{clear}; a tie, inside ±0.02: a minus LoRA. ")
 
 

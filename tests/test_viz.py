@@ -24,7 +24,7 @@ from naslora_workbook.figures.theme import CLASSES, PROMPT_OUT
 from naslora_workbook.figures.theme import OPERATORS as OPERATOR_COLOURS
 from naslora_workbook.publishing.book import page_of
 
-OPERATORS = ["skip", "conv_1x1", "conv_3x3"]
+OPERATORS, BLOCKS = ["skip", "conv_1x1", "conv_3x3"], ["block 0", "block 1"]
 PHOTO = skimage.data.coffee()
 MASK = np.zeros((128, 128), bool)
 MASK[30:80, 40:90] = True
@@ -139,10 +139,9 @@ def test_empty_full_and_other_classes_are_drawn(mask):
     assert figures.show_masks([PHOTO], [mask], [mask]).png
 
 
-def test_contact_sheet_takes_masks_and_objects():
-    labelled = SimpleNamespace(image=PHOTO, mask=MASK)
-    scene = SimpleNamespace(image=PHOTO, masks=MASK[None])
-    assert "2 samples" in figures.contact_sheet([labelled, scene]).alt
+def test_a_contact_sheet_takes_samples():
+    samples = [SimpleNamespace(image=PHOTO, mask=MASK)] * 2
+    assert figures.contact_sheet(samples, "Two samples", columns=2).alt == "Two samples"
 
 
 def test_genotype_figures_name_both_readings(genotype):
@@ -153,9 +152,9 @@ def test_genotype_figures_name_both_readings(genotype):
 
 
 def test_curves_say_how_the_runs_end(history):
-    assert "between 0.40 and 0.80" in figures.alpha_trajectories(history, OPERATORS).alt
+    assert "between 0.40 and 0.80" in figures.alpha_trajectories(history, OPERATORS, BLOCKS).alt
     with pytest.raises(UserError, match="alpha"):
-        figures.alpha_trajectories([{"step": 1, "loss": 1.0}], OPERATORS)
+        figures.alpha_trajectories([{"step": 1, "loss": 1.0}], OPERATORS, BLOCKS)
     flat = [{"step": s, "loss": 1.0} for s in range(20)]
     assert "between 1.00 and 1.00" in figures.losses({"lora": flat, "nas_lora": flat}).alt
 

@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from naslora_core import load_sam
 from naslora_core.sam import SamPredictor
 from naslora_workbook import figures
-from naslora_workbook.figures.ledger import PLOTLY
+from naslora_workbook.figures.curves import PLOTLY
 from naslora_workbook.publishing.book import publish
 from naslora_workbook.publishing.lesson import lessons
 
@@ -94,7 +94,7 @@ def moving(baked, tmp_path):
     """A page with a slider, a photograph that answers clicks, and a surface."""
     shown = [figures.explore(draw, [1, 2, 3], "slope"), figures.click(quarter, PHOTO, [(0.2, 0.2)])]
     data = [{"text/html": each._repr_html_()} for each in shown]
-    data.append({PLOTLY: figures.landscape(HISTORY, ["conv", "skip"]).plot})
+    data.append({PLOTLY: figures.landscape(HISTORY, ["conv", "skip"], ["a", "b"]).plot})
     cells = [new_markdown_cell("# 00 · Made\n\n> Promise.")]
     for i, each in enumerate(data):
         output = new_output("display_data", each)

@@ -126,12 +126,9 @@ class BakedClicks:
         height, width = image.shape[:2]
         self.grid = ACROSS, max(1, round(ACROSS * height / width))
         self.image, self.first = image, [int(s * n) for s, n in zip(first, self.grid, strict=True)]
-        places = [
-            ((x + 0.5) / self.grid[0] * width, (y + 0.5) / self.grid[1] * height)
-            for y in range(self.grid[1])
-            for x in range(self.grid[0])
-        ]
-        masks = [predict(np.array([place]), np.ones(1)) for place in places]
+        step = np.array([width, height]) / self.grid
+        cells = np.ndindex(self.grid[1], self.grid[0])
+        masks = [predict(np.array([(x + 0.5, y + 0.5)]) * step, np.ones(1)) for y, x in cells]
         self.shares = [round(100 * float(np.mean(mask))) for mask in masks]
         self.masks = [_small(mask) for mask in masks]
 
@@ -147,7 +144,8 @@ class BakedClicks:
             f'<div><div class="naslora-clicks" tabindex="0" role="application" '
             f'aria-label="{html.escape(words, quote=True)}" style="position:relative;width:'
             f'{photo.width}px;max-width:100%;cursor:crosshair">'
-            f'<img alt="{words}" src="{_data(photo, "JPEG")}" style="display:block;width:100%">'
+            f'<img alt="{words}" src="data:image/jpeg;base64,{_base64(photo, "JPEG", quality=80)}" '
+            'style="display:block;width:100%">'
             f'<img alt="" style="{_OVER};width:100%;height:100%;opacity:.5">'
             f'<span style="{_OVER};color:{PROMPT};font-size:28px;line-height:1;{_STAR}">★</span>'
             f'</div><p aria-live="polite"></p><script>({_MOVE})(document.currentScript.'
@@ -156,20 +154,18 @@ class BakedClicks:
 
 
 def _small(mask: np.ndarray) -> str:
-    """A mask as a clear picture with coloured pixels, in base64."""
+    """A mask as a clear PNG with coloured pixels, in base64."""
     picture = Image.fromarray(np.asarray(mask).astype(np.uint8))
     picture.thumbnail((SIDE, SIDE), Image.Resampling.NEAREST)
     picture = picture.convert("P")
     picture.putpalette([0, 0, 0, *ImageColor.getrgb(PREDICTION)])
+    return _base64(picture, "PNG", bits=1, transparency=0)
+
+
+def _base64(picture: Image.Image, kind: str, **options) -> str:
     file = io.BytesIO()
-    picture.save(file, "PNG", bits=1, transparency=0)
+    picture.save(file, kind, **options)
     return base64.b64encode(file.getvalue()).decode()
-
-
-def _data(picture: Image.Image, kind: str) -> str:
-    file = io.BytesIO()
-    picture.save(file, kind, quality=80)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 _OVER = "position:absolute;left:0;top:0;pointer-events:none"

@@ -1,4 +1,4 @@
-"""Training as curves: losses, the way of every operator's probability, a plot that is redrawn."""
+"""Training as curves: losses, every operator's probability, a redrawn plot, a search from above."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,8 @@ from naslora_workbook.figures.widgets import is_live
 from naslora_workbook.results.labels import LABELS
 
 TIE = 0.01  # losses this close are called the same
+PLOTLY = "application/vnd.plotly.v1+json"
+MOST = 60  # steps that a live surface keeps
 EVERY = 1.0  # seconds between two drawings
 
 
@@ -21,22 +23,14 @@ def losses(histories: Mapping[str, Sequence[dict]]) -> Picture:
     figure, ax = theme.chart(2.6)
     last = {}
     for method, history in histories.items():
-        last[method] = loss_line(
-            ax, history, theme.ADAPTER.get(method, theme.INK), LABELS.get(method, method)
-        )
+        name, colour = LABELS.get(method, method), theme.ADAPTER.get(method, theme.INK)
+        last[name] = loss_line(ax, history, colour, name)
     ax.set(xlabel="step", ylabel="training loss", ylim=(0, None))
     ax.legend(loc="upper right")
-    title = _range({LABELS.get(n, n): v for n, v in last.items()})
-    ends = ", ".join(f"{LABELS.get(n, n)} {v:.3f}" for n, v in last.items())
+    low, high = min(last.values()), max(last.values())  # no winner: one run ranks nothing
+    title = f"One seed: the training losses end between {low:.2f} and {high:.2f}"
+    ends = ", ".join(f"{name} {value:.3f}" for name, value in last.items())
     return titled(figure, title, f"At the end: {ends}.", at=ax)
-
-
-def _range(ends: dict[str, float]) -> str:
-    """A title without a winner: one run a method ranks nothing."""
-    if len(ends) == 1:
-        return f"{next(iter(ends))}: training loss"
-    low, high = min(ends.values()), max(ends.values())
-    return f"One seed: the training losses end between {low:.2f} and {high:.2f}"
 
 
 def loss_line(ax: Axes, history: Sequence[dict], colour=None, label: str | None = None) -> float:
@@ -50,7 +44,7 @@ def loss_line(ax: Axes, history: Sequence[dict], colour=None, label: str | None 
 
 
 def alpha_trajectories(
-    history: Sequence[dict], operators: Sequence[str], blocks: Sequence[str] | None = None
+    history: Sequence[dict], operators: Sequence[str], blocks: Sequence[str]
 ) -> Picture:
     """Probability of every operator over the steps, one plot a block, the winner named.
 
@@ -58,9 +52,8 @@ def alpha_trajectories(
     names of the vectors.
     """
     steps, alpha = alpha_of(history)
-    count = alpha.shape[1]
-    blocks = blocks or [f"alpha {i}" for i in range(count)]
-    figure, axes = theme.grid(count, min(3, count), 1.6, 0.9, sharex=True, sharey=True)
+    columns = min(3, len(blocks))
+    figure, axes = theme.grid(len(blocks), columns, 1.6, 0.9, sharex=True, sharey=True)
     for ax, name, way in zip(axes.flat, blocks, alpha.swapaxes(0, 1), strict=False):
         _ways(ax, steps, way, operators)
         shade_stages(ax, history)
@@ -69,8 +62,8 @@ def alpha_trajectories(
         ax.set_xlabel("step")
     for ax in axes[:, 0]:
         ax.set_ylabel("probability")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    legend = figure.legend(handles, labels, loc="outside lower left", ncols=6, handlelength=1)
+    handles = axes[0, 0].get_legend_handles_labels()
+    legend = figure.legend(*handles, loc="outside lower left", ncols=6, handlelength=1)
     for line in legend.get_lines():
         line.set_linewidth(1.2)  # block 0 has its winner bold
     title = f"Winners end between {alpha[-1].max(1).min():.2f} and {alpha[-1].max():.2f}"
@@ -166,3 +159,65 @@ class LivePlot:
 
     def __repr__(self) -> str:
         return "<LivePlot>"
+
+
+class Live(Picture):
+    """A picture that is a plotly figure wherever plotly's script is at hand."""
+
+    def __init__(self, figure, alt: str, plot: dict):
+        super().__init__(figure, alt)
+        self.plot = plot
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return {PLOTLY: self.plot}
+
+
+def landscape(history: Sequence[dict], operators: Sequence[str], blocks: Sequence[str]) -> Live:
+    """The strongest operator's probability over step and block; live a surface that turns.
+
+    history: events with `step` and `alpha`, the probabilities `blocks operators`. The live form
+    has a button for every operator, too.
+    """
+    steps, alpha = alpha_of(history)
+    strongest, last = alpha.max(2), alpha[-1]
+    figure, ax = theme.chart(0.3 * len(blocks) + 1.2)
+    place = (steps[0], steps[-1], len(blocks) - 0.5, -0.5)
+    uniform = 1 / len(operators)
+    shown = ax.imshow(strongest.T, theme.SEQUENTIAL, vmin=uniform, aspect="auto", extent=place)
+    winners = [f"{b}: {operators[i]}" for b, i in zip(blocks, last.argmax(1), strict=True)]
+    ax.set_yticks(range(len(blocks)), winners)
+    ax.set_xlabel("step")
+    figure.colorbar(shown, ax=ax, label="strongest probability")
+    most, least = (blocks[i] for i in (last.max(1).argmax(), last.max(1).argmin()))
+    title = f"{most} ends the most decided at {last.max():.2f}, {least} the least at "
+    title += f"{last.max(1).min():.2f}; uniform is {uniform:.2f}"
+    theme.finding(figure, title)
+    return Live(figure, f"{title}. {', '.join(winners)}.", _plot(steps, alpha, operators, blocks))
+
+
+def _plot(steps, alpha: np.ndarray, operators: Sequence[str], blocks: Sequence[str]) -> dict:
+    """The same as plotly's JSON: a surface, and buttons for what its height means."""
+    some = np.unique(np.linspace(0, len(steps) - 1, MOST).round().astype(int))
+    heights = {"strongest": alpha.max(2)} | {n: alpha[..., i] for i, n in enumerate(operators)}
+    heights = {name: h[some].T.round(3).tolist() for name, h in heights.items()}
+    surface = {
+        "type": "surface",
+        "x": steps[some].tolist(),
+        "y": list(range(len(blocks))),
+        "z": heights["strongest"],
+        "cmin": 0,
+        "cmax": round(float(alpha.max()), 3),
+        "colorscale": theme.SEQUENTIAL.capitalize(),
+        "showscale": False,
+        "hovertemplate": "step %{x}, block %{y}: %{z:.2f}<extra></extra>",
+    }
+    buttons = [{"label": n, "method": "restyle", "args": [{"z": [h]}]} for n, h in heights.items()]
+    ticks = {"tickvals": surface["y"], "ticktext": blocks}
+    axes = {"x": {}, "y": ticks, "z": {"range": [0, surface["cmax"]]}}
+    words = {"x": "step", "y": "", "z": "probability"}
+    scene = {f"{k}axis": a | {"title": {"text": words[k]}} for k, a in axes.items()}
+    scene |= {"camera": {"eye": {"x": 1.9, "y": 2, "z": 1}}, "aspectmode": "manual"}
+    scene |= {"aspectratio": {"x": 1.4, "y": 1.4, "z": 0.7}}
+    menu = {"buttons": buttons, "x": 0, "y": 1, "xanchor": "left"}
+    layout = {"scene": scene, "height": 480, "margin": {"l": 0, "r": 0, "t": 30, "b": 0}}
+    return {"data": [surface], "layout": layout | {"updatemenus": [menu]}}

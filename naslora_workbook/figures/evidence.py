@@ -5,24 +5,24 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from naslora_workbook.figures.picture import Picture, titled
-from naslora_workbook.figures.registered import interval_bar
-from naslora_workbook.figures.theme import ADAPTER, BASE, INK, chart
+from naslora_workbook.figures.registered import lead
+from naslora_workbook.figures.theme import ADAPTER, BASE, INK, chart, rows
 
 COLOURS = (BASE, ADAPTER["lora"], ADAPTER["nas_lora"], ADAPTER["conv_lora"], ADAPTER["fixed_conv"])
 MARKS = "osD^v"
 
 
-def differences(rows: Mapping[str, object], unit: str) -> Picture:
+def differences(found: Mapping[str, object], unit: str) -> Picture:
     """Intervals of differences, a row each; black where an interval excludes zero."""
-    figure, ax = chart(0.24 * len(rows) + 0.9)
-    for y, interval in enumerate(rows.values()):
-        interval_bar(ax, y, interval, BASE if interval.zero else INK)
+    figure, ax = chart(0.24 * len(found) + 0.9)
+    for y, interval in enumerate(found.values()):
+        lead(ax, y, interval, BASE if interval.zero else INK)
     ax.axvline(0, color=INK, lw=1)
-    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel=unit)
-    ax.set_yticklabels(rows)
-    clear = [f"{name}: {interval.words}" for name, interval in rows.items() if not interval.zero]
-    title = "; ".join(clear) or f"All {len(rows)} intervals include zero: these seeds cannot tell"
-    return titled(figure, title, "; ".join(f"{n} {i}" for n, i in rows.items()) + ".")
+    rows(ax, found)
+    ax.set_xlabel(unit)
+    clear = [f"{name}: {interval.words}" for name, interval in found.items() if not interval.zero]
+    title = "; ".join(clear) or f"All {len(found)} intervals include zero: these seeds cannot tell"
+    return titled(figure, title, "; ".join(f"{n} {i}" for n, i in found.items()) + ".")
 
 
 def over(series: Mapping[str, Mapping[object, Sequence[float]]], label: str, title: str) -> Picture:

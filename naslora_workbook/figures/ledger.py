@@ -9,7 +9,6 @@ from naslora_workbook.figures.picture import Picture, titled
 from naslora_workbook.results.labels import LABELS
 
 NEW, MOVED, NOTHING = theme.ADAPTER["lora"], theme.PREDICTION, "#F4F4F4"
-PLOTLY = "application/vnd.plotly.v1+json"
 COLOURS = {LABELS[name]: colour for name, colour in theme.ADAPTER.items()}
 
 
@@ -22,9 +21,8 @@ def touched(counts: Mapping[str, Mapping[str, tuple[int, bool]]], places: Sequen
             colour = (MOVED if moved else NEW) if number else NOTHING
             ax.barh(y, 0.92, 0.86, x - 0.46, color=colour, alpha=0.55 if number else 1)
             ax.text(x, y, brief(number) if number else "", ha="center", va="center", fontsize=8)
-    ax.set(xlim=(-0.5, len(places) - 0.5), ylim=(len(counts) - 0.5, -0.5))
-    ax.set_xticks(range(len(places)), places)
-    ax.set_yticks(range(len(counts)), list(counts))
+    theme.rows(ax, counts)
+    ax.set(xlim=(-0.5, len(places) - 0.5), xticks=range(len(places)), xticklabels=places)
     ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     ax.spines[:].set_visible(False)
     inside = [p for p in places if p != "decoder"]
@@ -57,7 +55,7 @@ def against(gains: Mapping, ends: Mapping, lines: Mapping, rival: str) -> Pictur
         for y, name in enumerate(names):
             low, high = ends[domain][name]
             colour = COLOURS.get(name, theme.INK)
-            ax.plot((low, high), (y, y), color=colour, lw=6, alpha=0.3, solid_capstyle="butt")
+            theme.interval_bar(ax, y, low, high, colour)
             ax.scatter(of[name], [y] * len(of[name]), color=colour, s=14, zorder=3)
         _yardsticks(ax, lines[domain], len(names))
         ax.axvline(0, color=theme.INK, lw=1)
@@ -77,14 +75,3 @@ def _yardsticks(ax: Axes, lines: Mapping[str, float], top: float) -> None:
         ax.annotate(
             label, (value, top), shift, textcoords="offset points", color=theme.BASE, **side
         )
-
-
-class Live(Picture):
-    """A picture that is a plotly figure wherever plotly's script is at hand."""
-
-    def __init__(self, figure, alt: str, plot: dict):
-        super().__init__(figure, alt)
-        self.plot = plot
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return {PLOTLY: self.plot}

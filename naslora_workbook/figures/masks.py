@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgba_array
 from matplotlib.patches import Rectangle
 from PIL import Image
 
@@ -41,11 +41,8 @@ def overlay(
         stars(ax, *points)
     if box is not None:
         for x0, y0, x1, y1 in np.reshape(box, (-1, 4)):
-            ax.add_patch(
-                Rectangle(
-                    (x0, y0), x1 - x0, y1 - y0, ec=theme.PROMPT, fc="none", lw=1 if fine else 2
-                )
-            )
+            style = {"ec": theme.PROMPT, "fc": "none", "lw": 1 if fine else 2}
+            ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, **style))
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     theme.blank(ax)
     return ax
@@ -61,10 +58,8 @@ def thin(image) -> np.ndarray:
 def tint(mask) -> np.ndarray:
     """Class ids `H W` as translucent colours `H W 4`; background is clear."""
     mask = np.asarray(mask).astype(int)
-    colours = [
-        to_rgba(theme.CLASSES[i % len(theme.CLASSES)], OPACITY) for i in range(max(mask.max(), 1))
-    ]
-    return np.array([(0, 0, 0, 0), *colours])[mask]
+    colours = to_rgba_array(theme.CLASSES, OPACITY)[np.maximum(mask - 1, 0) % len(theme.CLASSES)]
+    return colours * (mask > 0)[..., None]
 
 
 def outline(
@@ -83,10 +78,9 @@ def outline(
     y, x = (np.arange(n) - 0.5 for n in truth.shape)
     y, x = y * shape[0] / (len(y) - 2) - 0.5, x * shape[1] / (len(x) - 2) - 0.5
     for label in np.unique(truth[truth > 0]):
-        line = LINES[(label - 1) % len(LINES)]
-        lines = ax.contour(
-            x, y, truth == label, [0.5], colors=[colour], linewidths=width, linestyles=[line]
-        )
+        style = {"colors": [colour], "linewidths": width}
+        style["linestyles"] = [LINES[(label - 1) % len(LINES)]]
+        lines = ax.contour(x, y, truth == label, [0.5], **style)
         if casing:
             stroke = patheffects.Stroke(linewidth=casing, foreground="black")
             lines.set_path_effects([stroke, patheffects.Normal()])
@@ -106,7 +100,7 @@ def show_masks(
     predictions: Sequence,
     truths: Sequence | None = None,
     scores: Sequence[float] | None = None,
-    title: str | None = None,
+    title: str = "Images with their masks",
     points=None,
     boxes=None,
     names: Sequence[str] | None = None,
@@ -124,7 +118,6 @@ def show_masks(
             ax.set_xlabel(f"Dice {scores[i]:.2f}")
         if names is not None:
             ax.set_title(names[i])
-    title = title or _median(scores) or f"{len(images)} images with their masks"
     theme.finding(figure, title)
     figures = "" if scores is None else " Dice: " + ", ".join(f"{s:.2f}" for s in scores) + "."
     return Picture(figure, title + "." * (title[-1] not in ".?!") + figures)
@@ -154,13 +147,12 @@ def before_after(
     return titled(figure, title, f"Dice of each image: {'; '.join(dice)}.")
 
 
-def contact_sheet(samples: Sequence, title: str | None = None, columns: int = 8) -> Picture:
-    """Many samples at a glance: each with `image` and `mask` (class ids) or `masks` `N H W`."""
+def contact_sheet(samples: Sequence, title: str, columns: int) -> Picture:
+    """Many samples at a glance: each with `image` and `mask` (class ids)."""
     samples = [samples[i] for i in range(len(samples))]
     figure, axes = _grid([s.image for s in samples], columns)
     for sample, ax in zip(samples, axes.flat, strict=False):
-        overlay(ax, sample.image, truth=_labels(sample))
-    title = title or f"{len(samples)} samples, truth outlined"
+        overlay(ax, sample.image, truth=sample.mask)
     theme.finding(figure, title)
     return Picture(figure, title)
 
@@ -177,14 +169,6 @@ def ambiguity(predictor, photo, click) -> Picture:
     return titled(figure, title, f"Predicted IoU: {', '.join(f'{v:.2f}' for v in iou)}.")
 
 
-def _labels(sample) -> np.ndarray:
-    """The sample's class ids, or its objects numbered, the smaller ones on top."""
-    if hasattr(sample, "mask"):
-        return sample.mask
-    order = sorted(sample.masks, key=lambda m: -m.sum())
-    return np.max([m * (i + 1) for i, m in enumerate(order)], axis=0)
-
-
 def _grid(images: Sequence, columns: int, label: float = 0):
     """Axes for images, as high as their shapes (and `label` inches of text) ask for."""
     if not len(images):
@@ -192,7 +176,3 @@ def _grid(images: Sequence, columns: int, label: float = 0):
     tile = theme.WIDTH / columns - 0.08
     tile *= max(np.shape(i)[0] / np.shape(i)[1] for i in images)
     return theme.grid(len(images), columns, tile + 0.085 + label, 0.24)
-
-
-def _median(scores) -> str | None:
-    return None if scores is None else f"Median Dice {np.median(scores):.2f}"

@@ -7,13 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
+from naslora_core.sam.sam_nano import IMAGE_SIZE
 from naslora_core.training.metrics import dice, iou
 from naslora_workbook.figures import theme
 from naslora_workbook.figures.masks import outline
 from naslora_workbook.figures.picture import Picture, titled
 from naslora_workbook.figures.widgets import explore
+from naslora_workbook.research.pretraining.weights import in_use
 from naslora_workbook.results.labels import LABELS
 
+UNITS = {"dice": "Dice", "iou": "IoU"}
 SIDES = ("neither", "missed", "too much", "shared")
 COLOURS = ListedColormap(["#EEEEEE", theme.TRUTH, theme.PROMPT_OUT, theme.PREDICTION])
 
@@ -116,19 +119,19 @@ def _range(values) -> str:
 def paired_gains(
     gains: Mapping[tuple[str, str], np.ndarray],
     ends: Mapping[tuple[str, str], Sequence[float]],
-    margin: float = 0.02,
-    note: str = "",
+    margin: float,
+    note: str,
 ) -> Picture:
     """Paired differences by method and rival: a dot a seed, the ends of an interval as a bar.
 
     margin: a difference within it would not matter (grey); note: a line below.
     """
-    figure, ax = theme.chart(2.3 + 0.45 * bool(note))
+    figure, ax = theme.chart(2.75)
     places = range(len(gains))[::-1]
     ax.axvspan(-margin, margin, color="#EEEEEE", lw=0, zorder=-1)
     for y, (pair, values) in zip(places, gains.items(), strict=True):
         colour = theme.ADAPTER.get(pair[0], theme.BASE)
-        ax.plot(ends[pair], (y, y), color=colour, lw=5, alpha=0.35, solid_capstyle="butt")
+        theme.interval_bar(ax, y, *ends[pair], colour)
         ax.scatter(values, [y] * len(values), color=colour, s=30, zorder=3)
     ax.axvline(0, color=theme.INK, lw=1)
     ax.set(xlabel="difference of test Dice, same seed, same images", ylim=(-0.6, len(gains) - 0.4))
@@ -140,7 +143,7 @@ def paired_gains(
     title += f"; a tie, inside ±{margin}: {_minus(tied)}" * bool(tied)
     theme.finding(figure, title)
     said = (f"{_minus([pair])} {low:+.3f} to {high:+.3f}" for pair, (low, high) in ends.items())
-    return Picture(figure, f"{title}. {'; '.join(said)}." + f" {note}" * bool(note))
+    return Picture(figure, f"{title}. {'; '.join(said)}. {note}")
 
 
 def _minus(pairs: Sequence[tuple[str, str]]) -> str:
@@ -163,3 +166,47 @@ def roulette(ax: Axes, spins: np.ndarray, whole: float, limit: float) -> str:
     ax.locator_params(axis="x", nbins=3)
     ax.spines["left"].set_visible(False)
     return f"{turned.mean():.0%} reversed"
+
+
+def comparison(records: Sequence[dict], metric: str = "dice", title: str = "") -> Picture:
+    """A dot a recorded run, seeds joined, and the base with boxes as a line."""
+    of = {(r["method"], r["seed"]): r["mean"][metric] for r in records}
+    methods = [m for m in dict.fromkeys(m for m, _ in of) if m != "base_boxed"]
+    seeds = sorted({seed for method, seed in of if method in methods})
+    table = np.array([[of.get((m, s), np.nan) for s in seeds] for m in methods])
+    figure, ax = theme.chart(3.0)
+    ax.plot(table, color=theme.BASE, lw=0.7, alpha=0.7)
+    for x, (method, row) in enumerate(zip(methods, table, strict=True)):
+        ax.plot([x] * len(seeds), row, "o", color=theme.ADAPTER.get(method, theme.BASE))
+    for value in (v for (method, _), v in of.items() if method == "base_boxed"):
+        ax.axhline(value, color=theme.BASE, ls="--", lw=1)
+        place, style = (len(methods) - 0.25, value), {"ha": "right", "color": theme.BASE}
+        ax.annotate(
+            f"base with boxes {value:.3f}", place, (0, 3), textcoords="offset points", **style
+        )
+    means = np.nanmean(table, 1)  # of four digits: differences of them round as the title's do
+    labels = [f"{LABELS.get(m, m)}\nmean {v:.4f}" for m, v in zip(methods, means, strict=True)]
+    ax.set_xticks(range(len(methods)), labels)
+    split = records[-1]["setting"]["split"].replace("val", "validation")
+    ax.set(ylabel=f"{split} {UNITS[metric]}", xlim=(-0.5, len(methods) - 0.2))
+    ax.set_xlabel(source(records), loc="left")
+    ax.margins(y=0.1)
+    commits = ", ".join(sorted({r["provenance"]["commit"] for r in records}))
+    return titled(figure, title, f"{source(records)}, commit {commits}.", at=ax)
+
+
+def source(records: Sequence[dict]) -> str:
+    """Where records come from, as a line for figures and captions."""
+    setting, seeds = records[-1]["setting"], {r["seed"] for r in records}
+    devices = sorted({r["provenance"]["device"] for r in records})
+    dates = sorted({r["provenance"]["date"] for r in records})
+    when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    made_on = records[-1]["base"]
+    base = made_on.split()[0]
+    size = f" at {IMAGE_SIZE} px" * (base == "sam_nano")
+    earlier = "an earlier " * (base == "sam_nano" and made_on != in_use())
+    return (
+        f"Recorded: {earlier}{base}{size}, {setting['steps']} steps of {setting['batch']} images, "
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)} on {records[-1]['data']};\n"
+        f"{', '.join(devices)}, {when}"
+    )

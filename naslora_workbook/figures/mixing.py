@@ -1,16 +1,14 @@
 """Candidate operators and their mixture: kernels, impulse responses, the price of more, sliders."""
 
 import copy
-import html
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from naslora_workbook.figures import theme
 from naslora_workbook.figures.operators import as_array, field, mosaic, padded
-from naslora_workbook.figures.picture import Picture, titled
+from naslora_workbook.figures.picture import Picture, html_table, titled
 from naslora_workbook.figures.widgets import frames, is_baked, is_live, single
 
 ROOM = 9  # side of the map on which an impulse is answered
@@ -22,15 +20,8 @@ class Rows(dict):
     """Name -> {column: value}; displays as a table."""
 
     def _repr_html_(self) -> str:
-        columns = next(iter(self.values()))
-        head = "".join(f"<th>{html.escape(str(c))}</th>" for c in ("", *columns))
-        body = "".join(
-            "<tr>"
-            + "".join(f"<td>{html.escape(str(v))}</td>" for v in (n, *row.values()))
-            + "</tr>"
-            for n, row in self.items()
-        )
-        return f"<table><tr>{head}</tr>{body}</table>"
+        rows = ((name, *row.values()) for name, row in self.items())
+        return html_table(("", *next(iter(self.values()))), rows)
 
 
 @torch.no_grad()
@@ -50,15 +41,14 @@ def candidates(operators: Sequence) -> Picture:
         mosaic(above, padded(op.kernel().detach().numpy(), side))
         above.set_title("\n".join(op.name.rsplit("_", 1)).replace("_", " "), loc="center")
         field(below, response[None, None])
-        count = int((response > 0).sum())
-        below.set_xlabel(f"{count} token{'s' * (count != 1)}")
     axes[0, 0].set_ylabel("kernel")
     axes[1, 0].set_ylabel("impulse\nresponse")
     counts = [int((response > 0).sum()) for response in fields]
+    for ax, count in zip(axes[1], counts, strict=True):
+        ax.set_xlabel(f"{count} token{'s' * (count != 1)}")
     title = f"The {len(operators)} operators reach between {min(counts)} and {max(counts)} tokens"
-    theme.finding(figure, title)
     each = ", ".join(f"{op.name} {n}" for op, n in zip(operators, counts, strict=True))
-    return Picture(figure, f"{title}: {each}.")
+    return titled(figure, title, f"{each}.")
 
 
 def price(times: Mapping[tuple[str, int], Sequence[float]]) -> Picture:
@@ -108,22 +98,17 @@ def tap_steps(predicted: Tensor, measured: Tensor) -> Picture:
     Both `k k`: counted from the operators, and measured.
     """
     figure, axes = theme.canvas(1, 2, height=2.9)
-    top = max(float(predicted.max()), float(measured.max()))
-    for ax, steps, title in zip(
-        axes[0], (predicted, measured), ("predicted", "measured"), strict=True
-    ):
-        image = ax.imshow(as_array(steps), cmap="Greys", vmin=0, vmax=top)
+    maps = {"predicted": as_array(predicted), "measured": as_array(measured)}
+    top = max(steps.max() for steps in maps.values())
+    for ax, (title, steps) in zip(axes[0], maps.items(), strict=True):
+        image = ax.imshow(steps, cmap="Greys", vmin=0, vmax=top)
         ax.set_title(title)
         theme.blank(ax)
-        for (row, column), step in np.ndenumerate(as_array(steps)):
-            colour = "white" if step > top / 2 else theme.INK
-            ax.text(column, row, f"{step:.2f}", ha="center", va="center", color=colour)
+        theme.cells(ax, steps, ".2f", dark=top / 2)
     figure.colorbar(image, ax=list(axes[0]), label="step, of a free 5x5's")
     middle = len(measured) // 2
     centre, outer = float(measured[middle, middle]), float(measured[0, 1])
-    title = (
-        f"In steps of a free 5x5, the centre moves by {centre:.1f} and outer taps by {outer:.1f}"
-    )
+    title = f"In steps of a free 5x5, the centre moves by {centre:.1f}, outer taps by {outer:.1f}"
     return titled(figure, title, "Left: counted from the operators. Right: measured.")
 
 

@@ -1,4 +1,4 @@
-"""What a search chose: probabilities with both readings; and a kernel as a mosaic or a field."""
+"""What a search chose: probabilities with both readings; a kernel as a mosaic or a field."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
@@ -6,6 +6,8 @@ from dataclasses import asdict, is_dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.patches import Patch
 
 from naslora_core.errors import UserError
 from naslora_workbook.figures import theme
@@ -39,14 +41,9 @@ def operators(genotype) -> Picture:
     for ax, block in zip(axes.flat, blocks, strict=False):
         _bars(ax, block, names, limit)
     figure.legend(handles=_marks(), loc="outside lower left", ncols=4)
-    title = readings(blocks)
-    return titled(figure, title, in_words(blocks))
-
-
-def readings(blocks: list[dict]) -> str:
-    """How often the two readings agree, as a sentence without its full stop."""
     agree = sum(b["argmax"] == b["projection"] for b in blocks)
-    return f"Argmax of alpha and projection agree in {agree} of {len(blocks)} blocks"
+    title = f"Argmax of alpha and projection agree in {agree} of {len(blocks)} blocks"
+    return titled(figure, title, in_words(blocks))
 
 
 def in_words(blocks: list[dict]) -> str:
@@ -112,3 +109,48 @@ def field(ax: Axes, kernel) -> None:
 def as_array(tensor) -> np.ndarray:
     """numpy, from numpy or torch, wherever it lives."""
     return np.asarray(tensor.detach().cpu() if hasattr(tensor, "detach") else tensor)
+
+
+def choices(genotype, kernels: Mapping[str, object], title: str) -> Picture:
+    """A bar a block, cut by the operators' probabilities, with the block's kernel beside it.
+
+    genotype: of the adapted model; kernels: its mixed kernels `r r k k` by block.
+    """
+    found = plain(genotype)
+    figure = theme.new_figure(
+        (theme.WIDTH, 1.35 + 0.28 * (len(found["blocks"]) + 1)), "constrained"
+    )
+    _cut_bars(figure.subplots(), found, kernels)
+    colours = theme.operator_colours(found["operators"])
+    handles = [Patch(color=colour) for colour in colours.values()]
+    figure.legend(handles, list(colours), loc="outside lower left", ncols=5, handlelength=0.8)
+    return titled(figure, title, in_words(found["blocks"]))
+
+
+def _cut_bars(ax: Axes, genotype: dict, kernels: Mapping[str, object]) -> None:
+    """Equal probabilities first, then those of every block."""
+    names, blocks = genotype["operators"], genotype["blocks"]
+    colours = theme.operator_colours(names)
+    equal = {"block": "before", "probability": [1 / len(names)] * len(names)}
+    for row, block in enumerate([equal, *blocks]):
+        starts = np.cumsum([0, *block["probability"][:-1]])
+        for name, start, p in zip(names, starts, block["probability"], strict=True):
+            ax.barh(row, p, left=start, color=colours[name], ec="white", lw=0.5, height=0.8)
+        _tile(ax, kernels.get(block["block"]), 1.06, row)
+    ax.text(1.06, 0, "kernel", ha="center", va="center")
+    labels = [block["block"] for block in (equal, *blocks)]
+    ax.set(yticks=range(len(labels)), yticklabels=labels, xlim=(0, 1.1), xticks=(0, 0.5, 1))
+    ax.set_ylim(len(blocks) + 0.5, -0.5)
+    ax.spines["bottom"].set_bounds(0, 1)
+    ax.set_xlabel("probability of each operator, in the order of the legend", loc="left")
+
+
+def _tile(ax: Axes, kernel, x: float, y: float) -> None:
+    """A kernel `r r k k` as the norm of each of its taps: the darker, the larger."""
+    if kernel is None:
+        return
+    norm = np.sqrt(np.linalg.norm(as_array(kernel), axis=(0, 1)))  # the root shows weak taps too
+    shown = OffsetImage(norm, zoom=17 / len(norm), cmap="Greys", interpolation="nearest")
+    shown.image.set_clim(0, norm.max() or 1)
+    frame = {"edgecolor": theme.BASE, "linewidth": 0.8}
+    ax.add_artist(AnnotationBbox(shown, (x, y), pad=0.05, bboxprops=frame))

@@ -85,10 +85,8 @@ def symptoms(losses: Mapping[str, Sequence[float]], notes: Mapping[str, str]) ->
         ax.set_ylabel("loss")
     ends = {n: _end(losses[n], losses[healthy]) for n in ill}
     found = {e: [n for n in ill if ends[n] == e] for e in ("lower", "level")}
-    told = f"Of {len(ill)} faulty runs end " + " and ".join(
-        f"{len(names)} {end}" + f" ({', '.join(names)})" * bool(names)
-        for end, names in found.items()
-    )
+    parts = (f"{len(n)} {end}" + f" ({', '.join(n)})" * bool(n) for end, n in found.items())
+    told = f"Of {len(ill)} faulty runs end {' and '.join(parts)}"
     theme.finding(figure, f"Grey, {healthy}: {notes[healthy]}".replace("\n", ", ") + f".\n{told}")
     said = "; ".join(f"{name}: {notes[name]}".replace("\n", ", ") for name in losses)
     return Picture(figure, f"{told}. {said}.")

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,14 @@ class Picture:
 def titled(figure: Figure, title: str, said: str = "", at: Axes | None = None) -> Picture:
     """The figure with its finding above it (or above the axes `at`); both sentences are its alt."""
     finding(at or figure, title)
-    return Picture(figure, f"{title}. {said}" if said else f"{title}.")
+    return Picture(figure, f"{title}. {said}".strip().replace("\n", " "))
+
+
+def html_table(head: Iterable, rows: Iterable[Iterable]) -> str:
+    """A table of texts in HTML."""
+    lines = [("th", head), *(("td", row) for row in rows)]
+    cells = ("".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in line) for tag, line in lines)
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in cells)}</table>"
 
 
 def _within_limit(figure: Figure) -> bytes:

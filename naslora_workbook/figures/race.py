@@ -55,10 +55,9 @@ def budgets(measured: Mapping[float, Sequence[float]], operators: int) -> Pictur
     ax.text(1, 1 / operators + 0.04, "uniform")
     ax.set(xscale="log", xlabel="steps that move alpha", ylabel="winner's probability", ylim=(0, 1))
     ax.legend(loc="upper left", title="line: formula, dots: Adam")
-    half = {rate: round(log(operators - 1) / (2 * rate)) for rate in measured}
-    half = ", ".join(f"{n} steps at {rate:g}" for rate, n in half.items())
-    theme.finding(ax, f"A probability of one half takes {half}")
-    return Picture(figure, f"With {operators} operators a probability of one half takes {half}.")
+    half = (f"{round(log(operators - 1) / (2 * rate))} steps at {rate:g}" for rate in measured)
+    title = f"A probability of one half takes {', '.join(half)}"
+    return titled(figure, title, f"{operators} operators.", at=ax)
 
 
 def expressions(left: Mapping[str, Mapping[str, float]], answers: Mapping[str, str]) -> Picture:
@@ -67,18 +66,16 @@ def expressions(left: Mapping[str, Mapping[str, float]], answers: Mapping[str, s
     figure, ax = theme.chart(3.5)
     shares = np.array([[left[t][c] for c in classes] for t in teachers])
     ax.imshow(shares, cmap="Greys", vmin=0, vmax=2, aspect="auto")
-    for (row, column), share in np.ndenumerate(shares):
-        ax.text(column, row, f"{share:.2f}", ha="center", va="center")
-        if classes[column] == answers[teachers[row]]:
-            place = (column - 0.47, row - 0.46), 0.94, 0.92
-            ax.add_patch(Rectangle(*place, fill=False, ec=ALPHA, lw=2.5))
+    theme.cells(ax, shares, ".2f")
+    for row, teacher in enumerate(teachers):
+        _frame(ax, [row], [classes.index(answers[teacher])])
     ax.set_xticks(range(len(classes)), [c.replace("_", "\n", 1) for c in classes])
-    ax.set_yticks(range(len(teachers)), teachers)
+    theme.rows(ax, teachers)
     ax.set(xlabel="class that is fitted, cheap ones first", ylabel="planted")
     fits = (shares <= FITS).sum(1)
     title = f"{fits.min()} to {fits.max()} classes fit a teacher; the cheapest is framed"
-    theme.finding(ax, title)
-    return Picture(figure, f"{title}: {', '.join(f'{a} for {t}' for t, a in answers.items())}.")
+    said = ", ".join(f"{answer} for {teacher}" for teacher, answer in answers.items())
+    return titled(figure, title, f"{said}.", at=ax)
 
 
 def race(result, operators: Sequence[str]) -> Picture:
@@ -123,18 +120,19 @@ def confusion(races: Sequence, field: Mapping[str, str]) -> Picture:
     planted = [n for n in names if any(r.planted == n for r in races)]
     right = {}
     for ax, reading in zip(axes, ("argmax", "projection"), strict=True):
-        counts = np.array(
-            [
-                [sum(r.planted == p and getattr(r, reading) == n for r in races) for n in names]
-                for p in planted
-            ]
-        )
-        _counts(ax, counts)
-        _frames(ax, planted, names, field)
+        counts = np.zeros((len(planted), len(names)))
+        for r in races:
+            if getattr(r, reading) in names:
+                counts[planted.index(r.planted), names.index(getattr(r, reading))] += 1
+        ax.imshow(counts, cmap="Greys", vmin=0, vmax=1.6 * counts.max(), aspect="auto")
+        theme.cells(ax, np.where(counts, counts, np.nan), ".0f")
+        for value in dict.fromkeys(field[name] for name in planted):
+            same = [[i for i, n in enumerate(of) if field[n] == value] for of in (planted, names)]
+            _frame(ax, *same)
         ax.set_xticks(range(len(names)), names, rotation=90)
         right[reading] = sum(field[r.cheapest] == field.get(getattr(r, reading)) for r in races)
         ax.set(xlabel="operator named", title=reading)
-    axes[0].set_yticks(range(len(planted)), planted)
+    theme.rows(axes[0], planted)
     axes[0].set_ylabel("operator planted")
     title = (
         f"Argmax finds the receptive field (frames) in {right['argmax']} of {len(races)} answers, "
@@ -143,19 +141,8 @@ def confusion(races: Sequence, field: Mapping[str, str]) -> Picture:
     return titled(figure, title)
 
 
-def _counts(ax: Axes, counts: np.ndarray) -> None:
-    """A matrix of counts in shades of grey, zeros left empty."""
-    ax.imshow(counts, cmap="Greys", vmin=0, vmax=1.6 * counts.max(), aspect="auto")
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            ax.text(column, row, str(count), ha="center", va="center")
-
-
-def _frames(ax: Axes, rows: list[str], columns: list[str], field: Mapping[str, str]) -> None:
-    """A frame around the cells where planted and named operator have the same field."""
-    for value in dict.fromkeys(field[name] for name in rows):
-        down = [i for i, name in enumerate(rows) if field[name] == value]
-        across = [i for i, name in enumerate(columns) if field[name] == value]
-        corner = across[0] - 0.48, down[0] - 0.48
-        size = len(across) - 0.04, len(down) - 0.04
-        ax.add_patch(Rectangle(corner, *size, fill=False, ec=ALPHA, lw=2))
+def _frame(ax: Axes, rows: list[int], columns: list[int]) -> None:
+    """A frame around a block of an image's cells."""
+    corner = columns[0] - 0.47, rows[0] - 0.47
+    size = len(columns) - 0.06, len(rows) - 0.06
+    ax.add_patch(Rectangle(corner, *size, fill=False, ec=ALPHA, lw=2))

@@ -21,10 +21,8 @@ def spectrum(changes: Sequence[Tensor]) -> Picture:
     """
     random = [_random_like(c, seed) for seed, c in enumerate(changes)]
     figure, (left, right) = _two_axes(changes[0])
-    for which, colour, label in (
-        (random, theme.BASE, "random, same norm"),
-        (changes, KEPT, "learned"),
-    ):
+    kinds = (random, theme.BASE, "random, same norm"), (changes, KEPT, "learned")
+    for which, colour, label in kinds:
         for i, change in enumerate(which):
             values = torch.linalg.svdvals(change)
             style = {"color": colour, "lw": 1.1, "label": None if i else label}
@@ -99,8 +97,6 @@ def surviving(scores: Mapping[int, float], whole: float) -> Picture:
     ax.set_ylim(0, 1.15 * max(whole, *scores.values()))
     ax.legend(loc="lower right")
     first, *others = scores
-    title = f"Dice {scores[first]:.2f} at rank {first}, " + ", ".join(
-        f"{scores[r]:.2f} at {r}" for r in others[:3]
-    )
-    theme.finding(ax, f"{title}; {whole:.2f} uncut")
-    return Picture(figure, f"{title}; {whole:.2f} uncut.")
+    few = ", ".join(f"{scores[r]:.2f} at {r}" for r in others[:3])
+    title = f"Dice {scores[first]:.2f} at rank {first}, {few}; {whole:.2f} uncut"
+    return titled(figure, title, at=ax)

@@ -21,9 +21,8 @@ def fields(rows: Mapping[str, Sequence[Tensor]]) -> Picture:
     rows: by the kind of kernel. Drawn is the root of its share, on one scale for all.
     """
     count = len(next(iter(rows.values())))
-    figure, axes = theme.canvas(
-        len(rows), count, height=len(rows) * (theme.WIDTH / count + 0.2) + 0.3
-    )
+    height = len(rows) * (theme.WIDTH / count + 0.2) + 0.3
+    figure, axes = theme.canvas(len(rows), count, height)
     shares = {n: [as_array(f) / as_array(f).sum() for f in row] for n, row in rows.items()}
     owns = {n: [float(f[len(f) // 2, len(f) // 2]) for f in row] for n, row in shares.items()}
     for line, (name, row) in zip(axes, shares.items(), strict=True):
@@ -38,9 +37,8 @@ def fields(rows: Mapping[str, Sequence[Tensor]]) -> Picture:
         f"The larger the scale, the smaller the neighbourhood: a token's own share is "
         f"{first[0]:.0%} at scale 1 and {first[-1]:.0%} at scale {count}"
     )
-    theme.finding(figure, title)
     parts = (f"{name} {own[0]:.0%} to {own[-1]:.0%}" for name, own in owns.items())
-    return Picture(figure, f"{title}. By kernel, first to last scale: {'; '.join(parts)}.")
+    return titled(figure, title, f"By kernel, first to last scale: {'; '.join(parts)}.")
 
 
 def router_walk(
@@ -81,11 +79,11 @@ def _shares(ax, shares: Sequence[float]) -> None:
     ax.set_xticks(range(1, len(shares) + 1))
 
 
-def routes(photo: np.ndarray, chosen: Mapping[str, Tensor], window: int | None = None) -> Picture:
+def routes(photo: np.ndarray, chosen: Mapping[str, Tensor], window: int) -> Picture:
     """The expert 1, 2, ... of every window, on the square image, a panel for every block.
 
     photo: uint8 `S S 3`; chosen: by the block's name, the experts of its windows `rows columns`;
-    window: their side in pixels where they do not divide the image (the last ones are cut off).
+    window: their side in pixels (the last ones are cut off where it does not divide the image).
     """
     columns = min(3, len(chosen))
     figure, axes = theme.grid(len(chosen), columns, theme.WIDTH / columns - 0.3)
@@ -96,17 +94,15 @@ def routes(photo: np.ndarray, chosen: Mapping[str, Tensor], window: int | None =
         ax.set_title(name)
     windowed = [as_array(e) for e in chosen.values() if as_array(e).size > 1]
     apart = sum(len(np.unique(e)) > 1 for e in windowed)
-    title = (
-        f"In {apart} of {len(windowed)} windowed blocks, windows of one image go to different "
-        "experts"
-    )
-    return titled(figure, title, _in_words(chosen))
+    title = f"In {apart} of {len(windowed)} windowed blocks, windows of one image go to different "
+    said = "; ".join(f"{n}: {as_array(e).astype(int).tolist()}" for n, e in chosen.items())
+    return titled(figure, f"{title}experts", f"{said}.")
 
 
-def _route(ax, photo: np.ndarray, experts: np.ndarray, window: int | None) -> None:
+def _route(ax, photo: np.ndarray, experts: np.ndarray, window: int) -> None:
     """One block: its windows over the photo, each with its expert's number in a coloured ring."""
     side, count = photo.shape[0], experts.shape[0]
-    each = window if window and count > 1 else side / count
+    each = window if count > 1 else side
     ax.imshow(photo)
     for (row, column), expert in np.ndenumerate(experts):
         colour = EXPERTS[(int(expert) - 1) % len(EXPERTS)]
@@ -117,8 +113,3 @@ def _route(ax, photo: np.ndarray, experts: np.ndarray, window: int | None) -> No
         badge = {"boxstyle": "circle,pad=0.2", "fc": "white", "ec": colour, "lw": 3}
         style = {"ha": "center", "va": "center", "fontsize": LETTERS, "fontweight": "bold"}
         ax.annotate(str(int(expert)), middle, color=theme.INK, bbox=badge, **style)
-
-
-def _in_words(chosen: Mapping[str, Tensor]) -> str:
-    parts = (f"{name}: {as_array(e).astype(int).tolist()}" for name, e in chosen.items())
-    return "; ".join(parts) + "."

@@ -12,10 +12,8 @@ from naslora_workbook.figures.masks import overlay
 from naslora_workbook.figures.picture import Picture, titled
 
 SAME = 1e-4  # a relative error below this is rounding
-READINGS = {
-    "projection": theme.INK,
-    "argmax": theme.ADAPTER["nas_lora"],
-}  # as in `race`; both opaque
+READINGS = {"projection": theme.INK, "argmax": theme.ADAPTER["nas_lora"]}  # as in `race`
+TOLERANCE = 0.01  # share of a path's energy that a reading may lose
 LEAST = 1e-4  # where the axis of unexplained energy begins
 
 
@@ -44,26 +42,24 @@ def clock(groups: Mapping[str, Mapping[str, Sequence[float]]]) -> Picture:
     The first of a group is its control, the vanilla modules again: what a single turn cannot
     resolve. Named are the others whose median lies outside of the control's range.
     """
-    rows = [(g, n, *spread) for g, named in groups.items() for n, spread in named.items()]
+    rows = {f"{n}, {g}": (g, *of) for g, named in groups.items() for n, of in named.items()}
     figure, ax = theme.chart(0.9 + 0.26 * len(rows))
-    colours = dict(
-        zip(groups, (theme.PREDICTION, theme.BASE, *theme.ADAPTER.values()), strict=False)
-    )
+    palette = (theme.PREDICTION, theme.BASE, *theme.ADAPTER.values())
+    colours = dict(zip(groups, palette, strict=False))
     ax.axvline(1, color=theme.INK, lw=1)
-    for y, (group, _, middle, low, high) in enumerate(rows):
-        ax.plot((low, high), (y, y), color=colours[group], lw=5, alpha=0.35, solid_capstyle="butt")
+    for y, (group, middle, low, high) in enumerate(rows.values()):
+        theme.interval_bar(ax, y, low, high, colours[group])
         ax.plot(middle, y, "o", color=colours[group], ms=5)
-    ax.set_yticks(range(len(rows)), [f"{n}, {g}" for g, n, *_ in rows])
+    theme.rows(ax, rows)
     ax.set(xlabel="inference / vanilla in the same turn (median; lowest to highest)", xscale="log")
-    ends = [v for *_, low, high in rows for v in (low, high)]
+    ends = [value for *_, low, high in rows.values() for value in (low, high)]
     ticks = [t for t in (0.25, 0.5, 0.7, 1, 1.4, 2, 4) if min(ends) / 1.2 < t < max(ends) * 1.2]
     ax.set_xticks(ticks, ticks)
     ax.minorticks_off()
-    ax.invert_yaxis()
     clear = [f"{n}, {g}" for g, of in groups.items() for n in _outside(of)]
     controls = " and ".join(sorted({next(iter(of)) for of in groups.values()}))
     title = f"Medians outside of the {controls} range: {'; '.join(clear) or 'none'}"
-    said = "; ".join(f"{n}, {g}: {m:.2f} ({lo:.2f} to {hi:.2f})" for g, n, m, lo, hi in rows)
+    said = "; ".join(f"{n}: {m:.2f} ({lo:.2f} to {hi:.2f})" for n, (_, m, lo, hi) in rows.items())
     return titled(figure, title, f"{said}.", at=ax)
 
 
@@ -78,9 +74,7 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def discretised(
-    named: Mapping[str, Mapping[str, tuple[str, float]]],
-    dice: Mapping[str, float],
-    tolerance: float = 0.01,
+    named: Mapping[str, Mapping[str, tuple[str, float]]], dice: Mapping[str, float]
 ) -> Picture:
     """Two readings of every block: reading -> block -> (operator, share left unexplained).
 
@@ -95,24 +89,21 @@ def discretised(
             place, shown = y + 0.36 * (step - 0.5), max(residual, LEAST)
             left.barh(place, shown - LEAST, 0.3, LEAST, color=READINGS[reading])
             left.text(1.6, place, operator, va="center", fontsize=8)
-    left.axvline(tolerance, color=theme.INK, ls=":", lw=1)
+    left.axvline(TOLERANCE, color=theme.INK, ls=":", lw=1)
     left.set(xscale="log", xlim=(LEAST, 60))
     left.set_xlabel("share of the path's energy that is lost (dotted: 1 %)", loc="left")
-    left.set_yticks(range(len(blocks)), blocks)
+    theme.rows(left, blocks)
     left.set_xticks([1e-4, 1e-3, 1e-2, 1e-1, 1], ["≤.0001", ".001", ".01", ".1", "1"])
     left.minorticks_off()
-    left.invert_yaxis()
     lines = [Line2D([], [], color=c, lw=7, label=r) for r, c in READINGS.items()]
-    right.bar(
-        range(len(dice)), list(dice.values()), color=[READINGS.get(n, theme.BASE) for n in dice]
-    )
-    for x, value in enumerate(dice.values()):
-        right.text(x, value, f"{value:.3f}", ha="center", va="bottom", fontsize=8)
+    colours = [READINGS.get(name, theme.BASE) for name in dice]
+    bars = right.bar(range(len(dice)), list(dice.values()), color=colours)
+    right.bar_label(bars, fmt="%.3f", fontsize=8)
     right.set_xticks(range(len(dice)), dice, fontsize=8)
     right.set(ylabel="test Dice", ylim=(0, 1))
     figure.legend(handles=lines, loc="outside lower left", ncols=2)
-    lost = (f"{r} {sum(v > tolerance for _, v in c.values())}" for r, c in named.items())
-    title = f"Blocks (of {len(blocks)}) that lose more than {tolerance:.0%}: {', '.join(lost)}"
+    lost = (f"{r} {sum(v > TOLERANCE for _, v in c.values())}" for r, c in named.items())
+    title = f"Blocks (of {len(blocks)}) that lose more than {TOLERANCE:.0%}: {', '.join(lost)}"
     said = ", ".join(f"{n} {v:.3f}" for n, v in dice.items())
     return titled(figure, title, f"Dice: {said}.")
 

@@ -1,6 +1,5 @@
 """Place in an encoder: what reaches a token, what neighbours are worth, how far blocks attend."""
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,8 +9,9 @@ from scipy import stats
 from torch import Generator, Tensor, randn
 
 from naslora_workbook.figures import theme
-from naslora_workbook.figures.picture import Picture, titled
+from naslora_workbook.figures.picture import Picture, html_table, titled
 from naslora_workbook.figures.tokens import attention_weights
+from naslora_workbook.lessons.routing import listening
 
 LINES = (theme.PREDICTION, theme.BASE, theme.ADAPTER["fixed_conv"], theme.INK)
 DASHES, MARKS = ("-", "--", "-", ":"), ("o", "s", "^", "v")
@@ -40,13 +40,9 @@ def supports(
     for ax, (name, reached) in zip(axes[0], seen.items(), strict=True):
         ax.imshow(reached.numpy(), cmap="Blues", vmin=0, vmax=1.6)
         for i in range(len(reached) + 1):
+            colour = theme.INK if i % window == 0 else "#DDDDDD"
             for line in (ax.axhline, ax.axvline):
-                line(
-                    i - 0.5,
-                    color=theme.INK if i % window == 0 else "#DDDDDD",
-                    lw=0.5,
-                    clip_on=False,
-                )
+                line(i - 0.5, color=colour, lw=0.5, clip_on=False)
         place = (at[1] - 0.5, at[0] - 0.5)
         ax.add_patch(Rectangle(place, 1, 1, fc="none", ec=theme.PROMPT_OUT, lw=2))
         theme.blank(ax)
@@ -74,17 +70,12 @@ def drift(lines: Mapping[str, Sequence[float]], places: Sequence[int], across: S
         ax.legend(loc="upper left", handlelength=3)
     axes[0, 0].set(ylabel="relative change", title="encoders")
     axes[0, 1].set_title("operators (another scale)")
-    ends = {name: _peaks(values, places, across) for name, values in lines.items()}
+    over = np.isin(places, across)
+    ends = {n: (max(np.array(v)[over]), max(np.array(v)[~over])) for n, v in lines.items()}
     found = "{:.2f} across the border, at most {:.2f} within a window"
     first = found.format(*ends[next(iter(ends))])
     said = "; ".join(f"{name}: {found.format(*end)}" for name, end in ends.items())
     return titled(figure, f"Features of the trained encoder change by {first}", f"{said}.")
-
-
-def _peaks(values, places, across) -> tuple[float, float]:
-    """The largest value across the border, and the largest elsewhere."""
-    over = np.isin(places, across)
-    return max(np.asarray(values)[over]), max(np.asarray(values)[~over])
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -132,11 +123,8 @@ class Verdicts(dict):
         self[claim] = ("{:+.3f} ({:+.3f} to {:+.3f})".format(*found), said)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in (claim, *found))}</tr>"
-            for claim, found in self.items()
-        )
-        return f"<table><tr><th>hypothesis</th><th>measured</th><th>verdict</th></tr>{rows}</table>"
+        rows = ((claim, *found) for claim, found in self.items())
+        return html_table(("hypothesis", "measured", "verdict"), rows)
 
 
 @torch.no_grad()
@@ -147,17 +135,13 @@ def attention_distance(encoder, pixels: Tensor) -> list[float]:
     no distance can exceed the window.
     """
     inputs: list[Tensor] = []
-    hooks = [
-        block.attn.register_forward_pre_hook(lambda _, x: inputs.append(x[0]))
-        for block in encoder.blocks
-    ]
-    encoder(pixels)
-    for hook in hooks:
-        hook.remove()
+    modules = [block.attn for block in encoder.blocks]
+    with listening(modules, lambda _, x, y: inputs.append(x[0])):
+        encoder(pixels)
     found = []
-    for block, windows in zip(encoder.blocks, inputs, strict=True):
+    for attn, windows in zip(modules, inputs, strict=True):
         far = _distances(*windows.shape[1:3]).to(windows)
-        means = [(attention_weights(block.attn, w[None]) * far).sum(-1).mean() for w in windows]
+        means = [(attention_weights(attn, w[None]) * far).sum(-1).mean() for w in windows]
         found.append(float(torch.stack(means).mean()))
     return found
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from naslora_workbook.figures.picture import Picture, titled
-from naslora_workbook.figures.theme import ADAPTER, BASE, INK, PREDICTION, canvas, chart
+from naslora_workbook.figures.theme import ADAPTER, BASE, INK, PREDICTION, canvas, chart, rows
 
 COLOURS = {"weights": BASE, "alpha": ADAPTER["nas_lora"]}
 LANES = [(kind, half) for kind in COLOURS for half in "AB"]
@@ -58,8 +58,7 @@ def controls(ranks: Mapping[str, Sequence[tuple[float, float]]]) -> Picture:
             ax.plot(shares, y + rng.uniform(-0.22, 0.22, len(shares)), "o", color=COLOURS["alpha"])
             above[measure, kind] = int((shares > 95).sum())
         ax.set(xlabel=f"{measure}: rank among noise searches, %", xlim=(-2, 103))
-    axes[0].set_yticks(range(len(ranks)), list(ranks))
-    axes[0].set_ylim(len(ranks) - 0.5, -0.5)
+    rows(axes[0], ranks)
     parts = [
         f"{kind} {above['certainty', kind]} and {above['steadiness', kind]} of {len(values)}"
         for kind, values in ranks.items()
@@ -70,40 +69,26 @@ def controls(ranks: Mapping[str, Sequence[tuple[float, float]]]) -> Picture:
 
 
 def winner_tiles(winners: Mapping[str, Sequence[tuple]], title: str) -> Picture:
-    """`who_won` in full width, under a title."""
+    """A row a run, a column a block: the winner (operator, probability), the surer the darker."""
     figure, ax = chart(0.33 * len(winners) + 0.9)
-    who_won(ax, winners)
-    return titled(figure, title, _told(winners))
-
-
-def who_won(ax: Axes, winners: Mapping[str, Sequence[tuple] | None]) -> str:
-    """A row a run, a column a block: the winner (operator, probability), the surer the darker.
-
-    None leaves a row empty. Returns in how many blocks all runs have the same winner.
-    """
     for y, row in enumerate(winners.values()):
-        for x, (operator, p) in enumerate(row or ()):
+        for x, (operator, p) in enumerate(row):
             colour = FREE if is_free(operator) else LEARNED
             place = (x - 0.47, y - 0.45), 0.94, 0.9
             ax.add_patch(Rectangle(*place, color=colour, alpha=0.08 + 0.72 * p, lw=0))
             words = operator.removeprefix("darts_").replace("_", " ").replace(" ", "\n", 1)
             ax.text(x, y, words.removesuffix(" 3x3") if "pool" in words else words,
                     ha="center", va="center", fontsize=7, linespacing=0.95)  # fmt: skip
-    rows = [row for row in winners.values() if row]
-    ax.set(xlim=(-0.5, len(rows[0]) - 0.5), ylim=(len(winners) - 0.5, -0.5))
-    ax.set(xlabel="block (blue: operators without learned numbers)", xticks=range(len(rows[0])))
-    ax.set_yticks(range(len(winners)), list(winners))
+    rows(ax, winners)
+    blocks = len(next(iter(winners.values())))
+    ax.set(xlim=(-0.5, blocks - 0.5), xticks=range(blocks))
+    ax.set_xlabel("block (blue: operators without learned numbers)")
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
-    same = sum(len({o for o, _ in block}) == 1 for block in zip(*rows, strict=True))
-    return f"{same} of {len(rows[0])} blocks"
+    each = (f"{n}: {', '.join(f'{o} {p:.2f}' for o, p in row)}" for n, row in winners.items())
+    return titled(figure, title, "; ".join(each) + ".")
 
 
 def is_free(operator: str) -> bool:
     """Whether an operator has no numbers to learn."""
     return operator in ("none", "skip") or "pool" in operator
-
-
-def _told(winners: Mapping[str, Sequence[tuple]]) -> str:
-    rows = (f"{n}: {', '.join(f'{o} {p:.2f}' for o, p in row)}" for n, row in winners.items())
-    return "; ".join(rows) + "."

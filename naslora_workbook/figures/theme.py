@@ -8,6 +8,7 @@ none carries a meaning alone: truth is an outline, a prediction an area, a promp
 from collections.abc import Iterable
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -116,6 +117,26 @@ def blank(axes: Axes | Iterable[Axes]) -> None:
     for ax in [axes] if isinstance(axes, Axes) else axes:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
+
+
+def rows(ax: Axes, names: Iterable[str]) -> None:
+    """One row a name, the first on top."""
+    names = list(names)
+    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+
+
+def interval_bar(ax: Axes, y: float, low: float, high: float, colour: str, label="") -> None:
+    """An interval as a thick pale line with blunt ends."""
+    style = {"color": colour, "lw": 5, "alpha": 0.4, "solid_capstyle": "butt"}
+    ax.plot((low, high), (y, y), label=label, **style)
+
+
+def cells(ax: Axes, matrix, words: str, dark: float = np.inf) -> None:
+    """A number in every cell of an image but NaN, in the format `words`; white above `dark`."""
+    for (row, column), value in np.ndenumerate(matrix):
+        if value == value:
+            style = {"ha": "center", "va": "center", "color": "white" if value > dark else INK}
+            ax.text(column, row, format(value, words), **style)
 
 
 def operator_colours(names: Iterable[str]) -> dict[str, str]:

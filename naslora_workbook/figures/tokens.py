@@ -10,10 +10,12 @@ from PIL import Image
 
 from naslora_workbook.figures.masks import overlay
 from naslora_workbook.figures.picture import Picture, titled
-from naslora_workbook.figures.theme import INK, PROMPT_OUT, blank, canvas, finding
+from naslora_workbook.figures.theme import INK, PROMPT_OUT, blank, canvas
 from naslora_workbook.figures.widgets import explore, is_baked, is_live
+from naslora_workbook.lessons.routing import listening
 
 PADDING = "#DDDDDD"
+SIDE, WINDOW = 10, 4  # tokens a side of the photograph that is cut into windows, and of a window
 GAPS = {  # step -> (whether zeros are added, tokens between two windows)
     "map": (False, 0.0),
     "padded": (True, 0.0),
@@ -25,15 +27,14 @@ GAPS = {  # step -> (whether zeros are added, tokens between two windows)
 }
 
 
-def token_grid(predictor, photo, token=None) -> Picture:
+def token_grid(predictor, photo, token) -> Picture:
     """The model's input with its tokens: in a windowed block and in a global one.
 
-    predictor: SamPredictor; photo: uint8 `H W 3`; token: (row, column), by default the middle.
+    predictor: SamPredictor; photo: uint8 `H W 3`; token: (row, column).
     What the token can see in that block is bright.
     """
     encoder = predictor.model.image_encoder
     side, image = tokens_a_side(encoder), model_input(predictor, photo)
-    token = token or (side // 2 - 1, side // 2 - 1)
     figure, axes = canvas(1, 2, height=3.9)
     seen = []
     for ax, index in zip(axes[0], kinds(encoder), strict=True):
@@ -42,8 +43,7 @@ def token_grid(predictor, photo, token=None) -> Picture:
         kind = f"windows of {window} × {window}" if window else "global"
         ax.set_title(f"block {index}, {kind}: {seen[-1]} tokens")
     title = f"In a windowed block a token attends to {seen[0]} of {side * side} tokens"
-    finding(figure, title)
-    return Picture(figure, f"{title}; in a global block to {seen[1]}.")
+    return titled(figure, title, f"In a global block to {seen[1]}.")
 
 
 def attention(predictor, photo, token):
@@ -103,15 +103,14 @@ def attention_map(predictor, photo, index: int, token) -> np.ndarray:
     """Attention weights `side side` of one token in block `index`, mean over heads."""
     encoder, (row, column) = predictor.model.image_encoder, token
     attn, window = encoder.blocks[index].attn, encoder.blocks[index].window_size
-    seen = {}
-    hook = attn.register_forward_pre_hook(lambda _, inputs: seen.update(x=inputs[0]))
+    seen = []
     pixels = torch.as_tensor(predictor.transform.apply_image(photo), device=predictor.device)
-    encoder(predictor.model.preprocess(pixels.permute(2, 0, 1)[None].float()))
-    hook.remove()
+    with listening([attn], lambda _, inputs, y: seen.append(inputs[0])):
+        encoder(predictor.model.preprocess(pixels.permute(2, 0, 1)[None].float()))
     side = tokens_a_side(encoder)
     width = window or side  # tokens a side of what the block attends in
     windows = -(-side // width)  # a side
-    one = seen["x"][(row // width) * windows + column // width][None]  # 1 w w C
+    one = seen[0][(row // width) * windows + column // width][None]  # 1 w w C
     weights = attention_weights(attn, one)[:, (row % width) * width + column % width].mean(0)
     full = np.zeros((windows * width,) * 2)
     y, x = row // width * width, column // width * width
@@ -186,52 +185,35 @@ def _mark(ax: Axes, token, pixels: float) -> None:
     ax.add_patch(Rectangle(at, pixels, pixels, fc="none", ec=PROMPT_OUT, lw=2))
 
 
-def windows_and_back(photo: np.ndarray, side: int = 10, window: int = 4):
-    """A photograph `H W 3` as `side × side` tokens, through windows and back, under a slider.
+def windows_and_back(photo: np.ndarray):
+    """A photograph `H W 3` as `SIDE × SIDE` tokens, through windows and back, under a slider.
 
     One square is one token, in its mean colour; numbers are places in the batch.
     """
     height, width = photo.shape[:2]
     start = (width - height) // 2
     square = Image.fromarray(photo[:, start : start + height] if width > height else photo)
-    tokens = np.asarray(square.resize((side, side), Image.Resampling.BOX))
-
-    def draw(ax, step):
-        return _draw(ax, tokens, window, step)
-
+    tokens = np.asarray(square.resize((SIDE, SIDE), Image.Resampling.BOX))
     title = "Windows move into the batch; zeros (grey) fill up the last ones"
     few = ["map", "padded", "windows", "map again"]
-    return explore(draw, list(GAPS), "step", title, few=few)
+    return explore(lambda ax, step: _draw(ax, tokens, step), list(GAPS), "step", title, few=few)
 
 
-def _draw(ax: Axes, tokens: np.ndarray, window: int, step: str) -> str:
+def _draw(ax: Axes, tokens: np.ndarray, step: str) -> str:
     padded, gap = GAPS[step]
-    side = len(tokens)
-    count = -(-side // window)
-    full = side if not padded else count * window
-    for i in range(count):
-        for j in range(count):
-            y, x = i * window, j * window
-            part = tokens[y : y + window, x : x + window]
-            _window(ax, part, window, (y + i * gap, x + j * gap), padded)
-            if gap == 1:
-                middle = x + j * gap + window / 2, y + i * gap + window / 2
-                halo = {"boxstyle": "circle,pad=0.2", "fc": "white", "ec": INK}
-                ax.text(*middle, f"{i * count + j}", ha="center", va="center", bbox=halo)
-    end = count * window + (count - 1) + 0.2
+    count = -(-SIDE // WINDOW)
+    full = count * WINDOW if padded else SIDE
+    for y, x in np.ndindex(full, full):
+        colour = tokens[y, x] / 255 if max(y, x) < SIDE else PADDING
+        place = x + x // WINDOW * gap, y + y // WINDOW * gap
+        ax.add_patch(Rectangle(place, 1, 1, fc=colour, ec="white", lw=0.4))
+    if gap == 1:
+        halo = {"boxstyle": "circle,pad=0.2", "fc": "white", "ec": INK}
+        for number, (i, j) in enumerate(np.ndindex(count, count)):
+            middle = (np.array([j, i]) + 0.5) * WINDOW + (j * gap, i * gap)
+            ax.text(*middle, number, ha="center", va="center", bbox=halo)
+    end = count * WINDOW + (count - 1) + 0.2
     ax.set(xlim=(-0.2, end), ylim=(end, -0.2), aspect="equal")
     blank(ax)
-    shape = f"{count**2} × {window} × {window} × C" if gap else f"1 × {full} × {full} × C"
-    ax.set_xlabel(shape)
+    ax.set_xlabel(f"{count**2} × {WINDOW} × {WINDOW} × C" if gap else f"1 × {full} × {full} × C")
     return step
-
-
-def _window(ax: Axes, part: np.ndarray, window: int, corner, padded: bool) -> None:
-    """The tokens of one window, and grey ones for its padding."""
-    y0, x0 = corner
-    for i in range(window):
-        for j in range(window):
-            inside = i < part.shape[0] and j < part.shape[1]
-            if inside or padded:
-                colour = part[i, j] / 255 if inside else PADDING
-                ax.add_patch(Rectangle((x0 + j, y0 + i), 1, 1, fc=colour, ec="white", lw=0.4))

@@ -29,7 +29,7 @@ def unexplained(blocks: Mapping[str, tuple]) -> Picture:
         ax.plot(np.maximum(shares, 1e-3), at, mark, **style)
     ax.axvline(1, color=theme.INK, ls=":", lw=1)
     ax.set(xscale="log", xlabel="share of the cell's energy left unexplained, % (dots: tolerance)")
-    ax.set(yticks=range(len(blocks)), yticklabels=blocks, ylim=(len(blocks) - 0.5, -0.5))
+    theme.rows(ax, blocks)
     figure.legend(loc="outside lower left", ncols=1, handlelength=1)
     ax.xaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
@@ -83,8 +83,7 @@ def responses(waves: Sequence[float], passed: Mapping[str, Sequence]) -> Picture
     told = ", ".join(f"{name} {end:.2f}" for name, end in ends.items())
     values = list(ends.values())[1:] or [1.0]
     title = f"Cells pass the shortest waves {min(values):.2f} to {max(values):.2f} times"
-    theme.finding(figure, f"{title} as strongly as flat maps")
-    return Picture(figure, f"{title} as strongly as flat maps: {told}.")
+    return titled(figure, f"{title} as strongly as flat maps", f"{told}.")
 
 
 def probed(scores: Mapping[str, Sequence], gains: Mapping[str, Sequence], unit: str) -> Picture:
@@ -93,14 +92,13 @@ def probed(scores: Mapping[str, Sequence], gains: Mapping[str, Sequence], unit: 
     for ax, rows in zip(axes, (scores, gains), strict=True):
         for y, (mean, low, high) in enumerate(rows.values()):
             colour = COLOURS[y % len(COLOURS)] if rows is scores else theme.INK
-            ax.plot((low, high), (y, y), color=colour, lw=2)
+            theme.interval_bar(ax, y, low, high, colour)
             ax.plot(mean, y, MARKS[y], color=colour, ms=7)
-        ax.set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
+        theme.rows(ax, rows)
     axes[0].set_xlabel(unit)
     axes[1].set_xlabel("difference, paired by image")
     axes[1].axvline(0, color=theme.BASE, lw=1)
-    said = [f"{name}: {verdict(*found)}" for name, found in gains.items()]
-    title = "; ".join(said)
+    title = "; ".join(f"{name}: {verdict(*found)}" for name, found in gains.items())
     both = (scores | gains).items()
     each = ", ".join(f"{n} {m:.3f} ({lo:.3f} to {hi:.3f})" for n, (m, lo, hi) in both)
     return titled(figure, title, f"{each}.")

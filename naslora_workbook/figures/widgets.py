@@ -9,6 +9,7 @@ for small multiples, `frames` for a slider with baked pictures that needs no ker
 import html
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -39,34 +40,25 @@ def is_baked() -> bool:
     return os.environ.get(STATIC) == "frames"
 
 
-def explore(
-    draw: Callable,
-    values: Sequence,
-    label: str = "",
-    title: str | None = None,
-    axes: int = 1,
-    few: Sequence | None = None,
-    height: float | None = None,
-):
+def explore(draw: Callable, values: Sequence, label: str, title="", few=None, **layout):
     """`draw(ax, value)` under a slider where that is live, else for all values side by side.
 
-    Arguments as `panel`'s; few: the values to show where nothing moves, by default all;
-    height: of a picture in inches.
-    Displays nothing by itself: end the cell with it.
+    few: the values to show where nothing moves, by default all; layout: as `panel`'s `axes` and
+    `height`. Displays nothing by itself: end the cell with it.
     """
     if is_live():
-        return _slider(draw, values, label, axes, height)
+        return _slider(draw, values, label, **layout)
     if is_baked():
-        return frames(draw, values, label, axes, height)
-    return panel(draw, few or values, label, title, axes=axes, height=height)
+        return frames(draw, values, label, **layout)
+    return panel(draw, few or values, label, title, **layout)
 
 
-def _slider(draw: Callable, values: Sequence, label: str, axes: int, height: float | None = None):
+def _slider(draw: Callable, values: Sequence, label: str, **layout):
     import ipywidgets
 
     @lru_cache(maxsize=64)
     def at(index: int) -> str:
-        return single(draw, values[index], label, axes, quick=True, height=height).html
+        return single(draw, values[index], label, quick=True, **layout).html
 
     middle = len(values) // 2
     slider = ipywidgets.SelectionSlider(
@@ -81,11 +73,13 @@ def _slider(draw: Callable, values: Sequence, label: str, axes: int, height: flo
     return ipywidgets.VBox([slider, picture])
 
 
+@dataclass(frozen=True, repr=False)
 class Frames:
     """Pictures baked into HTML under a range input: a slider without kernel and network."""
 
-    def __init__(self, pages: Sequence[str], labels: Sequence[str], alt: str):
-        self.pages, self.labels, self.alt = list(pages), list(labels), alt
+    pages: Sequence[str]
+    labels: Sequence[str]
+    alt: str
 
     def __repr__(self) -> str:
         return "<Frames>"
@@ -108,11 +102,9 @@ class Frames:
         )
 
 
-def frames(
-    draw: Callable, values: Sequence, label: str = "", axes: int = 1, height: float | None = None
-) -> Frames:
+def frames(draw: Callable, values: Sequence, label: str, **layout) -> Frames:
     """Every value's picture in one piece of HTML, moved by mouse or arrow keys, offline."""
-    pages = [single(draw, value, label, axes, height=height).html for value in values]
+    pages = [single(draw, value, label, **layout).html for value in values]
     return Frames(pages, list(map(text, values)), describe(label, values))
 
 
@@ -120,8 +112,7 @@ def panel(
     draw: Callable,
     values: Sequence,
     label: str = "",
-    title: str | None = None,
-    alt: str | None = None,
+    title: str = "",
     axes: int = 1,
     height: float | None = None,
 ) -> Picture:
@@ -142,16 +133,11 @@ def panel(
         place[0].axis("off")
     if title:
         finding(figure, title)
-    return Picture(figure, alt or title or describe(label, values))
+    return Picture(figure, title or describe(label, values))
 
 
 def single(
-    draw: Callable,
-    value,
-    label: str,
-    axes: int = 1,
-    quick: bool = False,
-    height: float | None = None,
+    draw: Callable, value, label: str, axes: int = 1, quick=False, height: float | None = None
 ) -> Picture:
     """The same function at one value, as a slider shows it."""
     side = WIDTH / 2 if axes == 1 else WIDTH / axes

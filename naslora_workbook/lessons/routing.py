@@ -1,7 +1,7 @@
 """What a gate does in a model: the expert of every window, and what happens if one has it all."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -11,7 +11,8 @@ from naslora_core.adapters.conv_lora import Gate
 
 
 @contextmanager
-def _listening(modules: list[nn.Module], hook: Callable) -> Iterator[None]:
+def listening(modules: Iterable[nn.Module], hook: Callable) -> Iterator[None]:
+    """Inside, the forward hook is called for each of the modules."""
     hooks = [module.register_forward_hook(hook) for module in modules]
     try:
         yield
@@ -32,7 +33,7 @@ def qkv_inputs(model: nn.Module, images: Tensor) -> list[Tensor]:
     """
     seen: list[Tensor] = []
     layers = [block.attn.qkv for block in model.sam.image_encoder.blocks]
-    with _listening(layers, lambda _, x, y: seen.append(x[0])):
+    with listening(layers, lambda _, x, y: seen.append(x[0])):
         model.encode(model.preprocess(images))
     return seen
 
@@ -44,7 +45,7 @@ def chosen_experts(model: nn.Module, images: Tensor) -> list[Tensor]:
     In the model's present mode: with noise in training, without in eval.
     """
     seen: list[Tensor] = []
-    with _listening(_gates(model), lambda _, z, out: seen.append(out[0][:, 0] + 1)):
+    with listening(_gates(model), lambda _, z, out: seen.append(out[0][:, 0] + 1)):
         model(images)
     return [s.view(len(images), math.isqrt(len(s) // len(images)), -1) for s in seen]
 
@@ -52,5 +53,5 @@ def chosen_experts(model: nn.Module, images: Tensor) -> list[Tensor]:
 @contextmanager
 def one_expert(model: nn.Module, number: int) -> Iterator[None]:
     """Inside, every window of every block goes to expert `number` (1..M), whatever gates say."""
-    with _listening(_gates(model), lambda _, z, out: (0 * out[0] + number - 1, out[1])):
+    with listening(_gates(model), lambda _, z, out: (0 * out[0] + number - 1, out[1])):
         yield
