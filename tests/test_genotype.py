@@ -36,12 +36,12 @@ def test_round_trip(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda d: d | {"schema": 7}, "schema 7, this version reads 2"),
+        (lambda d: d | {"schema": 7}, "schema 7.*schema 2"),
         (lambda d: {k: v for k, v in d.items() if k != "schema"}, "schema None"),
         (lambda d: {k: v for k, v in d.items() if k != "blocks"}, "blocks"),
         (lambda d: d | {"colour": "red"}, "colour"),
         (lambda d: d | {"blocks": [{"block": "block 0"}]}, "alpha"),
-        (lambda d: [1, 2], "schema None"),
+        (lambda d: [1, 2], "damaged"),
     ],
 )
 def test_another_file_is_refused_and_the_reason_named(tmp_path, change, message):
@@ -53,10 +53,10 @@ def test_another_file_is_refused_and_the_reason_named(tmp_path, change, message)
 
 
 def test_missing_and_broken_files(tmp_path):
-    with pytest.raises(UserError, match=r"none\.json is not a readable genotype"):
+    with pytest.raises(UserError, match=r"none\.json"):
         Genotype.load(tmp_path / "none.json")
     (tmp_path / "half.json").write_text('{"schema": 2, "blo')
-    with pytest.raises(UserError, match=r"half\.json is not a readable genotype"):
+    with pytest.raises(UserError, match=r"half\.json"):
         Genotype.load(tmp_path / "half.json")
 
 

@@ -7,17 +7,3 @@ from naslora_core.sam.fused_attention import fuse
 from naslora_core.sam.mask_head import MaskHead, MatchedHead
 from naslora_core.sam.sam_nano import build_nano
 from naslora_core.sam.segmenter import Output, Segmenter
-
-__all__ = [
-    "MaskHead",
-    "MatchedHead",
-    "Output",
-    "SamAutomaticMaskGenerator",
-    "SamPredictor",
-    "Segmenter",
-    "build_nano",
-    "fuse",
-    "load_sam",
-    "manifest",
-    "model_hash",
-]

@@ -11,18 +11,14 @@ from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
 from torch import nn
 
 from naslora_core.download import fetch
-from naslora_core.errors import UserError, known
+from naslora_core.errors import UserError, fault, known
 from naslora_core.sam.foreign_weights import to_official
 from naslora_core.sam.fused_attention import fuse
 from naslora_core.sam.sam_nano import build_nano
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-BUILDERS = {
-    "sam_nano": build_nano,
-    "vit_b": build_sam_vit_b,
-    "vit_l": build_sam_vit_l,
-    "vit_h": build_sam_vit_h,
-}
+VITS = {"vit_b": build_sam_vit_b, "vit_l": build_sam_vit_l, "vit_h": build_sam_vit_h}
+BUILDERS = {"sam_nano": build_nano} | VITS
 DEPTHS = {6: "sam_nano", 12: "vit_b", 24: "vit_l", 32: "vit_h"}  # blocks of the image encoder
 
 
@@ -43,10 +39,8 @@ def load_sam(name: str = "sam_nano", checkpoint: str | Path | None = None) -> nn
     sam = BUILDERS[name]()
     _fill(sam, to_official(state, path), name, path)
     sam.model_name = name
-    # On a CPU a fused layer of ViT-B takes as long as the official one and keeps 146 MB on the map
-    # instead of 818. On an H200 a whole encoder takes half of the official one's time in bf16, and
-    # 1.14 of it in float32, where memory still speaks for it. On maps as small as sam_nano's fusing
-    # gains nothing.
+    # A fused layer of ViT-B keeps 146 MB on the map instead of 818. On an H200 an encoder takes .5
+    # of the official one's time in bf16, 1.14 in float32. On small maps fusing gains nothing.
     if name != "sam_nano":
         fuse(sam.image_encoder)
     return sam.eval().requires_grad_(False)
@@ -63,16 +57,14 @@ def read_state(path: Path, expected: str | None = None) -> dict[str, torch.Tenso
         raise UserError(f"There is no checkpoint at {path}; check the path, or reinstall.")
     found = hashlib.sha256(path.read_bytes()).hexdigest() if expected else None
     if found != expected:
-        raise UserError(
-            f"The checkpoint {path.name} has sha256 {found[:12]}..., the manifest says "
-            f"{expected[:12]}...: truncated or altered; restore it (reinstall, or git checkout)."
-        )
+        given = f"is truncated or altered (sha256 {found[:12]})"
+        raise fault(path.name, given, expected[:12], "restore it (reinstall, or git checkout)")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # SafetensorError, UnpicklingError, EOFError, RuntimeError, ...
-        raise UserError(_other(path) or _unread(path, str(error))) from error
+        raise _unread(path, str(error)) from error
 
 
 TEXTS = {  # how a file begins that came in the place of weights: what it is
@@ -81,33 +73,28 @@ TEXTS = {  # how a file begins that came in the place of weights: what it is
 }
 
 
-def _other(path: Path) -> str:
-    """The sentence on a file that is a text in the place of the weights; "" for any other."""
+def _unread(path: Path, reason: str) -> UserError:
+    """What is wrong with a file of which torch or safetensors could not read tensors."""
     with path.open("rb") as file:
         start = file.read(64).lstrip().lower()
-    for begin, what in TEXTS.items():
-        if start.startswith(begin):
-            return f"{path.name} is {what}; expected a file of tensors; fetch it again."
-    return ""
-
-
-def _unread(path: Path, reason: str) -> str:
-    """What is wrong with a file of which torch or safetensors could not read tensors."""
+    text = next((what for begin, what in TEXTS.items() if start.startswith(begin)), None)
+    if text:
+        return fault(path.name, f"is {text}", "a file of tensors", "fetch it again")
     if held := re.search(r"GLOBAL ([\w.]+)", reason):
-        return (
-            f"{path.name} holds Python objects beside its tensors ({held[1]}), which are not "
-            "loaded, for they may run code; expected tensors alone: where you trust the file, "
-            "torch.save(torch.load(FILE, weights_only=False)['model'], NEW_FILE)."
-        )
-    reason = re.sub(r"\x1b\[\d*m", "", reason.partition("\n")[0])[:100]
-    return f"{path.name} is not a whole file of tensors ({reason or 'empty'}); fetch it again."
+        given = f"holds Python objects ({held[1]}), which are not loaded, for they may run code"
+        call = "torch.save(torch.load(FILE, weights_only=False)['model'], NEW_FILE)"
+        return fault(path.name, given, "tensors alone", f"where you trust the file, {call}")
+    reason = re.sub(r"\x1b\[\d*m", "", reason.partition("\n")[0])[:100] or "empty"
+    return fault(
+        path.name, f"does not read ({reason})", "a whole file of tensors", "fetch it again"
+    )
 
 
 def _fill(sam: nn.Module, state: dict, name: str, path: Path) -> None:
     try:
         sam.load_state_dict(state)
     except RuntimeError as error:
-        detail = str(error).splitlines()[min(1, len(str(error).splitlines()) - 1)].strip()
+        detail = str(error).splitlines()[:2][-1].strip()
         blocks = {key.split(".")[2] for key in state if key.startswith("image_encoder.blocks.")}
         near = DEPTHS.get(len(blocks))
         remedy = f"--model {near}" if near and near != name else "Name its model"

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from naslora_core.errors import UserError
+from naslora_core.errors import fault, first
 
 WRAPPERS = ("model", "state_dict", "model_state_dict", "sam", "module")
 PREFIXES = ("module.", "model.", "sam.", "_orig_mod.", "sam_model.")
@@ -58,13 +58,10 @@ def to_official(state, path: Path) -> dict[str, Tensor]:
     if any(name.startswith("vision_encoder.layers.") for name in tensors):
         tensors = from_hugging_face(tensors)
     _of_sam(tensors, path)
-    bad = [name for name, t in tensors.items() if not torch.isfinite(t.float()).all()]
-    if bad:
-        raise UserError(
-            f"{path.name} holds numbers that are nan or infinite, in {bad[0]}"
-            f"{f' and {len(bad) - 1} more' if len(bad) > 1 else ''}; expected finite weights; its "
-            "training diverged or the file is damaged: take another checkpoint."
-        )
+    if bad := [name for name, t in tensors.items() if not torch.isfinite(t.float()).all()]:
+        given = f"holds numbers that are nan or infinite, in {first(bad)}"
+        remedy = "its training diverged or the file is damaged: take another checkpoint"
+        raise fault(path.name, given, "finite weights", remedy)
     return {name: t.float() for name, t in tensors.items()}
 
 
@@ -89,10 +86,9 @@ def _unwrapped(state, path: Path) -> dict[str, Tensor]:
         held = ", ".join(map(str, state))[:80]
         tensors = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
-        raise UserError(
-            f"{path.name} holds no tensors by name but {held or 'nothing'}; expected the weights "
-            "of a SAM, or a dictionary that holds them as model or state_dict."
-        )
+        given = f"holds no tensors by name but {held or 'nothing'}"
+        remedy = "give them, or a dictionary that holds them as model or state_dict"
+        raise fault(path.name, given, "the weights of a SAM", remedy)
     return tensors
 
 
@@ -115,14 +111,9 @@ def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _of_sam(tensors: dict[str, Tensor], path: Path) -> None:
     """UserError naming the model, where the names are another's."""
+    expected = "weights of the first Segment Anything (vit_b, vit_l, vit_h) or of sam_nano"
     for pattern, model in OTHERS:
         if any(re.search(pattern, name) for name in tensors):
-            raise UserError(
-                f"{path.name} is of {model}; expected weights of the first Segment Anything "
-                "(vit_b, vit_l, vit_h) or of sam_nano; give such a checkpoint."
-            )
+            raise fault(path.name, f"is of {model}", expected, "give such a checkpoint")
     if not any(name.startswith("image_encoder.") for name in tensors):
-        raise UserError(
-            f"{path.name} holds {next(iter(tensors))} and {len(tensors) - 1} other tensors; "
-            "expected a SAM's image_encoder, prompt_encoder and mask_decoder; give one of those."
-        )
+        raise fault(path.name, f"holds {first(list(tensors))}", expected, "give such a checkpoint")

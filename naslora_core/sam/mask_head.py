@@ -11,10 +11,9 @@ QUERIES = 10
 class MaskHead(nn.Module):
     """One trained mask token and hypernetwork a class, each begun as SAM's single-mask row 0.
 
-    Kept apart from the table: weight decay and momentum on the whole of `mask_tokens` would move
-    the rows that no loss reaches. Rows 1 to 3 go on attending beside the trained ones, unchanged,
-    so with one class the decoder computes exactly what SAM's does. Background is the logit 0, so
-    one class is the softmax over (0, m), which is the sigmoid of m: binary is no special case.
+    Rows 1 to 3 go on attending beside the trained ones, unchanged, so with one class the decoder
+    computes exactly what SAM's does. Background is the logit 0, so one class is the softmax over
+    (0, m), which is the sigmoid of m: binary is no special case.
     """
 
     def __init__(self, decoder: nn.Module, classes: int = 1):

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import torch
 from segment_anything.modeling import (
     ImageEncoderViT,
     MaskDecoder,
@@ -12,8 +11,7 @@ from segment_anything.modeling import (
 )
 from torch import nn
 
-IMAGE_SIZE, PATCH, DIM, DEPTH, HEADS = 128, 8, 160, 6, 5
-WINDOW, GLOBAL_BLOCKS, PROMPT_DIM = 8, (2, 5), 128
+IMAGE_SIZE, PATCH, PROMPT_DIM = 128, 8, 128
 PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
@@ -24,41 +22,17 @@ def build_nano(image_size: int = IMAGE_SIZE, patch: int = PATCH) -> Sam:
     masks and predicted IoU are those of ViT-B; only the sizes differ.
     """
     tokens = image_size // patch
-    sam = Sam(
-        image_encoder=_encoder(image_size, patch),
-        prompt_encoder=PromptEncoder(PROMPT_DIM, (tokens, tokens), (image_size, image_size), 16),
-        mask_decoder=_decoder(),
-        pixel_mean=list(PIXEL_MEAN),
-        pixel_std=list(PIXEL_STD),
-    )
+    encoder = ImageEncoderViT(
+        img_size=image_size, patch_size=patch, embed_dim=160, depth=6, num_heads=5, mlp_ratio=4,
+        out_chans=PROMPT_DIM, norm_layer=partial(nn.LayerNorm, eps=1e-6), qkv_bias=True,
+        use_rel_pos=True, window_size=8, global_attn_indexes=(2, 5),
+    )  # fmt: skip
+    prompts = PromptEncoder(PROMPT_DIM, (tokens, tokens), (image_size, image_size), 16)
+    transformer = TwoWayTransformer(depth=2, embedding_dim=PROMPT_DIM, num_heads=4, mlp_dim=512)
+    decoder = MaskDecoder(
+        transformer_dim=PROMPT_DIM, transformer=transformer, num_multimask_outputs=3,
+        activation=nn.GELU, iou_head_depth=3, iou_head_hidden_dim=128,
+    )  # fmt: skip
+    sam = Sam(encoder, prompts, decoder, list(PIXEL_MEAN), list(PIXEL_STD))
     sam.model_name = "sam_nano"
     return sam
-
-
-def _encoder(image_size: int, patch: int) -> ImageEncoderViT:
-    return ImageEncoderViT(
-        img_size=image_size,
-        patch_size=patch,
-        embed_dim=DIM,
-        depth=DEPTH,
-        num_heads=HEADS,
-        mlp_ratio=4,
-        out_chans=PROMPT_DIM,
-        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-        qkv_bias=True,
-        use_rel_pos=True,
-        window_size=WINDOW,
-        global_attn_indexes=GLOBAL_BLOCKS,
-    )
-
-
-def _decoder() -> MaskDecoder:
-    transformer = TwoWayTransformer(depth=2, embedding_dim=PROMPT_DIM, num_heads=4, mlp_dim=512)
-    return MaskDecoder(
-        transformer_dim=PROMPT_DIM,
-        transformer=transformer,
-        num_multimask_outputs=3,
-        activation=nn.GELU,
-        iou_head_depth=3,
-        iou_head_hidden_dim=128,
-    )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.errors import UserError
+from naslora_core.errors import fault
 from naslora_core.sam.mask_head import MaskHead, run_decoder, semantic
 
 
@@ -21,10 +21,9 @@ class Output(NamedTuple):
 
 
 class Segmenter(nn.Module):
-    """Image encoder, prompt encoder and mask decoder of a SAM, with gradients.
+    """Image encoder, prompt encoder and mask decoder of a SAM, with gradients, on any batch: given
+    the same prompt, what `SamPredictor` returns.
 
-    `Sam.forward` runs under `no_grad` and its decoder takes one image at a time; this calls the
-    same three parts on any batch. Given the same prompt it returns what `SamPredictor` returns.
     resize: how images come to its square, "square" or "pad" (see `data.transforms.to_batch`);
     class_names: of the foreground classes, where they are known; tile: the side in an image's
     pixels of the pieces that it was trained on (see `data.tiles`), None for whole images.
@@ -57,10 +56,9 @@ class Segmenter(nn.Module):
         """RGB `B 3 S S` in 0..255, from anywhere, to SAM's normalised input on the model's device;
         UserError for another size."""
         if images.shape[1:] != (3, self.image_size, self.image_size):
-            raise UserError(
-                f"The segmenter got images of shape {tuple(images.shape)}; it expects "
-                f"B 3 {self.image_size} {self.image_size}. Resize with data.transforms.to_batch."
-            )
+            expected = f"B 3 {self.image_size} {self.image_size}"
+            given, remedy = f"have shape {tuple(images.shape)}", "use data.transforms.to_batch"
+            raise fault("The images", given, expected, remedy)
         return (images.to(self.sam.device) - self.sam.pixel_mean) / self.sam.pixel_std
 
     def encode(self, normalised: Tensor) -> Tensor:

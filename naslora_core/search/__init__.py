@@ -1,6 +1,6 @@
 """The search space, the cell, its schedule, and how a trained cell is read."""
 
-from naslora_core.search import operators  # noqa: F401  (they register)
+from naslora_core.search import operators  # they register
 from naslora_core.search.cell import STARTS, Cell
 from naslora_core.search.genotype import BlockChoice, Genotype
 from naslora_core.search.operator_registry import (
@@ -20,25 +20,3 @@ from naslora_core.search.schedule import (
     stage_wise,
     weights_only,
 )
-
-__all__ = [
-    "OPERATOR_SETS",
-    "REGISTRY",
-    "STARTS",
-    "BlockChoice",
-    "Cell",
-    "Choice",
-    "Genotype",
-    "Operator",
-    "Schedule",
-    "Stage",
-    "argmax",
-    "bilevel",
-    "budget",
-    "joint",
-    "operator",
-    "project",
-    "set_hash",
-    "stage_wise",
-    "weights_only",
-]

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.errors import known
-from naslora_core.search.operator_registry import build, identity, operator_names
+from naslora_core.search.operator_registry import build, identity, operator_names, padded
 
 STARTS = ("plain", "identity", "beside")
 
@@ -116,18 +116,12 @@ def mix(cells: Sequence[Cell]) -> tuple[Tensor, Tensor]:
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def kernel_layout(
-    n: int,
-    fields: tuple,
-    largest: int,
-    rank: int,
-    count: int,
-    device: torch.device,
-    dtype: torch.dtype,
+    n: int, fields: tuple, largest: int, rank: int, count: int, device: torch.device, dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of T taps, those of all linear operators end to end: whose each is, 0/1 `n T`, where it lies
     in the largest kernel, 0/1 `T kk`, and the order in which all cells' taps become `B rr T`."""
     owner = torch.cat([torch.full((len(seats),), i) for i, _, seats in fields])
-    place = torch.cat([placement(side, largest)[list(seats)] for _, side, seats in fields])
+    place = torch.cat([_places(side, largest)[list(seats)] for _, side, seats in fields])
     sizes = [len(seats) for *_, seats in fields]
     flat = torch.arange(count * rank**2 * sum(sizes))
     parts = flat.split([count * rank**2 * size for size in sizes])
@@ -136,10 +130,9 @@ def kernel_layout(
     return owner.to(device, dtype), place.to(device, dtype), order.to(device)
 
 
-def placement(side: int, largest: int) -> Tensor:
+def _places(side: int, largest: int) -> Tensor:
     """Row t says where tap t of a `side x side` kernel lies in a `largest x largest` one, 0/1."""
-    taps = torch.eye(side**2).view(-1, side, side)
-    return F.pad(taps, ((largest - side) // 2,) * 4).flatten(1)
+    return padded(torch.eye(side**2).view(-1, side, side), largest).flatten(1)
 
 
 def mix_together(encoder: nn.Module) -> None:
@@ -150,7 +143,7 @@ def mix_together(encoder: nn.Module) -> None:
 
 def _mix_all(encoder: nn.Module, _) -> None:
     alike = defaultdict(list)
-    for cell in (m for m in encoder.modules() if isinstance(m, Cell)):
+    for cell in _cells(encoder):
         kinds = tuple(map(type, cell.operators))
         alike[kinds, cell.rank, cell.start, cell.beside.dtype, cell.beside.device].append(cell)
     for cells in alike.values():
@@ -160,5 +153,9 @@ def _mix_all(encoder: nn.Module, _) -> None:
 
 def _forget(encoder: nn.Module, *_) -> None:
     """The mixed kernels hang on a graph, and are of this forward pass alone."""
-    for cell in (m for m in encoder.modules() if isinstance(m, Cell)):
+    for cell in _cells(encoder):
         cell.mixed = None
+
+
+def _cells(encoder: nn.Module) -> list[Cell]:
+    return [m for m in encoder.modules() if isinstance(m, Cell)]

@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from naslora_core.errors import UserError
-from naslora_core.files import write_atomic
+from naslora_core.errors import UserError, fault
+from naslora_core.files import read, write_atomic
 from naslora_core.search.operator_registry import require_operators
 
 SCHEMA = 2
@@ -56,28 +56,22 @@ class Genotype:
         """Read a genotype; UserError where the file is missing, no JSON, of another schema, of
         operators that are defined otherwise here, or, where one is given, of another base."""
         try:
-            found = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path} is not a readable genotype ({error}); save one anew."
+            found = json.loads(read(path))
+            version = found.get("schema")
+            if version == SCHEMA:
+                blocks = [BlockChoice(**block) for block in found.pop("blocks")]
+                genotype = Genotype(**found, blocks=blocks)
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            raise fault(
+                path, f"is damaged ({error})", "a whole genotype", "save one anew"
             ) from error
-        version = found.get("schema") if isinstance(found, dict) else None
         if version != SCHEMA:
-            raise UserError(
-                f"{path} has genotype schema {version}, this version reads {SCHEMA}; search again "
-                "or use the version that wrote it."
-            )
-        try:
-            found["blocks"] = [BlockChoice(**b) for b in found["blocks"]]
-            genotype = Genotype(**found)
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{path} is not a whole genotype ({error}); save one anew.") from error
+            given, remedy = f"has genotype schema {version}", "search again, or take that version"
+            raise fault(path, given, f"schema {SCHEMA}", remedy)
         require_operators(path, genotype.operators, genotype.operator_hash)
         if base is not None and genotype.base != base:
-            raise UserError(
-                f"{path} was found on the base {genotype.base or 'unnamed'}, this one is {base}; "
-                "load the base that was searched."
-            )
+            given = f"was found on the base {genotype.base or 'unnamed'}"
+            raise fault(path, given, f"this one, {base}", "load the base that was searched")
         return genotype
 
     def distance(self, other: "Genotype") -> float:
@@ -85,20 +79,17 @@ class Genotype:
 
         Raises UserError for genotypes of different search spaces: operators, base or blocks.
         """
-        spaces = [
-            (g.operator_hash, g.base, sorted(b.block for b in g.blocks)) for g in (self, other)
-        ]
-        if spaces[0] != spaces[1]:
+        mine, theirs = ({b.block: b.probability for b in g.blocks} for g in (self, other))
+        if self._space() != other._space():
             raise UserError(
-                f"The genotypes are of different search spaces, {spaces[0]} and {spaces[1]}; "
-                "compare searches over the same operators, base and blocks."
+                f"The genotypes are of different search spaces, {self._space()} and "
+                f"{other._space()}; compare searches over the same operators, base and blocks."
             )
-        theirs = {b.block: b.probability for b in other.blocks}
-        found = [
-            sum(abs(p - q) for p, q in zip(b.probability, theirs[b.block], strict=True)) / 2
-            for b in self.blocks
-        ]
-        return sum(found) / len(found)
+        pairs = [(p, q) for block in mine for p, q in zip(mine[block], theirs[block], strict=True)]
+        return sum(abs(p - q) for p, q in pairs) / 2 / len(mine)
+
+    def _space(self) -> tuple:
+        return self.operator_hash, self.base, sorted(b.block for b in self.blocks)
 
     def _repr_html_(self) -> str:
         head = "<tr><th>block</th><th>argmax &alpha;</th><th>p</th><th>projection</th></tr>"

@@ -1,8 +1,8 @@
 """The best member of an operator's class of kernels, by least squares on the data.
 
 W `o rkk` is a kernel with its taps flattened, C `rkk rkk` the covariance of the patches p that it
-meets, so E|W p|^2 = tr(W C W^T). `nearest_kernel` takes every
-kernel that the operator can be as it stands.
+meets, so E|W p|^2 = tr(W C W^T). `nearest_kernel` takes every kernel that the operator can be as it
+stands.
 
 `nearest_member` lets z change its basis too. Between a learned We and a learned Wd the kernels K
 and B K A are one adapter (A goes into We, B into Wd): there skip is any pointwise map, a pool may
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from naslora_core.search.operator_registry import Operator
+from naslora_core.search.operator_registry import Operator, padded
 from naslora_core.search.operators import Dense, Fixed, Separable
 
 ROUNDS = 60  # of alternating least squares; each lowers the error
@@ -32,7 +32,7 @@ class Member:
     def flat(self, side: int) -> Tensor:
         """out kernel into, padded to `side`: `o rkk`."""
         whole = torch.einsum("oa,abyx,bi->oiyx", self.out, self.kernel, self.into)
-        return F.pad(whole, ((side - whole.shape[-1]) // 2,) * 4).flatten(1)
+        return padded(whole, side).flatten(1)
 
 
 def has_class(op: Operator) -> bool:
@@ -43,31 +43,48 @@ def has_class(op: Operator) -> bool:
 def nearest_kernel(op: Operator, W: Tensor, C: Tensor, side: int) -> Tensor:
     """The kernel nearest to W `r rkk` among those that `op` can be, flattened like W."""
     if isinstance(op, Fixed):
-        return _scaled(op.constant.double(), W, C, side)
+        # c F with c = <F, W>_C / <F, F>_C
+        fixed = padded(op.constant.double(), side).flatten(1)
+        norm = torch.einsum("oi,ij,oj->", fixed, C, fixed)
+        return fixed * (torch.einsum("oi,ij,oj->", fixed, C, W) / norm if norm > 0 else 0)
+    columns = taps(op, side)
+    best = supported(columns, W, C)
     if isinstance(op, Separable):
-        return _separable(op, W, C, side)
-    return supported(taps(op, side), W, C)
+        # P[o, i] D[i, t] is the product of `nearest_member` with V = I
+        Csub, cross = C[columns][:, columns], W @ C[:, columns]
+        dense = best[:, columns].reshape(len(W), op.rank, -1)
+        P, _, D = _alternate(*_leading(dense), Csub, cross, moves_V=False)
+        best[:, columns] = torch.einsum("oi,it->oit", P, D).flatten(1)
+    return best
 
 
 def nearest_member(op: Operator, W: Tensor, C: Tensor, side: int) -> Member:
     """The member of `op` nearest to W `o rkk` when We and Wd may change the basis of z."""
-    eye = torch.eye(op.rank).to(W)
+    r, eye = op.rank, torch.eye(op.rank).to(W)
     if isinstance(op, Fixed):
-        return _mixed(op.kernel().double(), W, C, side)
+        # least squares of W p on the r features F p
+        fixed = padded(op.kernel().double(), side).flatten(1)
+        out = W @ C @ fixed.T @ _inverse(fixed @ C @ fixed.T)
+        return Member(out, op.kernel().double(), eye)
     if isinstance(op, Separable):
         return _product(op, W, C, side)
-    best = supported(taps(op, side), W, C)
-    out, kernel = _as_rank(best, op.rank)
-    kernel = kernel.view(op.rank, op.rank, side, side)
-    low = (side - op.side) // 2
-    return Member(out, kernel[..., low : side - low, low : side - low], eye)
+    left, values, right = torch.linalg.svd(supported(taps(op, side), W, C), full_matrices=False)
+    own = slice((side - op.side) // 2, (side + op.side) // 2)
+    kernel = right[:r].view(r, r, side, side)[..., own, own]
+    return Member(left[:, :r] * values[:r], kernel, eye)
 
 
 def taps(op: Operator, side: int) -> Tensor:
     """Which of the rkk columns a dense or separable operator can use, bool."""
     own = torch.zeros(op.side**2, dtype=torch.bool).index_fill(0, op.seats(), True)
-    mask = F.pad(own.view(op.side, op.side), ((side - op.side) // 2,) * 4)
-    return mask.flatten().repeat(op.rank)
+    return padded(own.view(op.side, op.side), side).flatten().repeat(op.rank)
+
+
+def supported(columns: Tensor, W: Tensor, C: Tensor) -> Tensor:
+    """Least squares on a subset of columns: W_S = W C[:, S] C[S, S]^+."""
+    best = torch.zeros_like(W)
+    best[:, columns] = W @ C[:, columns] @ _inverse(C[columns][:, columns])
+    return best
 
 
 def _inverse(gram: Tensor) -> Tensor:
@@ -78,45 +95,6 @@ def _solve(gram: Tensor, right: Tensor) -> Tensor:
     """gram^-1 right, with a trace of damping, since a gram may be singular."""
     damped = gram + (1e-12 * gram.trace() / len(gram) + 1e-30) * torch.eye(len(gram)).to(gram)
     return torch.linalg.solve(damped, right)
-
-
-def _scaled(constant: Tensor, W: Tensor, C: Tensor, side: int) -> Tensor:
-    """c F with c = <F, W>_C / <F, F>_C."""
-    fixed = F.pad(constant, ((side - constant.shape[-1]) // 2,) * 4).flatten(1)
-    norm = torch.einsum("oi,ij,oj->", fixed, C, fixed)
-    return fixed * (torch.einsum("oi,ij,oj->", fixed, C, W) / norm if norm > 0 else 0)
-
-
-def supported(columns: Tensor, W: Tensor, C: Tensor) -> Tensor:
-    """Least squares on a subset of columns: W_S = W C[:, S] C[S, S]^+."""
-    best = torch.zeros_like(W)
-    best[:, columns] = W @ C[:, columns] @ _inverse(C[columns][:, columns])
-    return best
-
-
-def _separable(op: Separable, W: Tensor, C: Tensor, side: int) -> Tensor:
-    """Alternating least squares for P[o, i] D[i, t]: the product below with V = I."""
-    columns = taps(op, side)
-    Csub, cross = C[columns][:, columns], W @ C[:, columns]
-    dense = supported(columns, W, C)[:, columns].reshape(len(W), op.rank, -1)
-    P, _, D = _alternate(*_leading(dense), Csub, cross, moves_V=False)
-    best = torch.zeros_like(W)
-    best[:, columns] = torch.einsum("oi,it->oit", P, D).flatten(1)
-    return best
-
-
-def _mixed(kernel: Tensor, W: Tensor, C: Tensor, side: int) -> Member:
-    """out F with any matrix `out`: least squares of W p on the r features F p."""
-    r = len(kernel)
-    fixed = F.pad(kernel, ((side - kernel.shape[-1]) // 2,) * 4).flatten(1)
-    out = W @ C @ fixed.T @ _inverse(fixed @ C @ fixed.T)
-    return Member(out, kernel, torch.eye(r).to(W))
-
-
-def _as_rank(best: Tensor, r: int) -> tuple[Tensor, Tensor]:
-    """`o n` of rank at most r as `o r` times `r n`."""
-    left, values, right = torch.linalg.svd(best, full_matrices=False)
-    return left[:, :r] * values[:r], right[:r]
 
 
 def _product(op: Separable, W: Tensor, C: Tensor, side: int) -> Member:
@@ -162,13 +140,9 @@ def _outer(V: Tensor, D: Tensor, C: Tensor, cross: Tensor) -> Tensor:
 
 
 def _leading(K: Tensor) -> tuple[Tensor, Tensor]:
-    """A start: every channel as it is, with its main tap pattern."""
-    return torch.eye(K.shape[1]).to(K), _main_taps(K)
-
-
-def _main_taps(K: Tensor) -> Tensor:
-    """Of each input channel of `o i t` the pattern of taps with most energy, `i t`."""
-    return torch.linalg.svd(K.transpose(0, 1), full_matrices=False).Vh[:, 0]
+    """A start: every input channel of `o i t` as it is, with its tap pattern of most energy."""
+    patterns = torch.linalg.svd(K.transpose(0, 1), full_matrices=False).Vh[:, 0]  # i t
+    return torch.eye(K.shape[1]).to(K), patterns
 
 
 def _simultaneous(K: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,4 +156,4 @@ def _simultaneous(K: Tensor) -> tuple[Tensor, Tensor]:
     V = torch.linalg.eig(pencil.T).eigenvectors.real.T  # rows v with v pencil = lambda v
     U = torch.linalg.svd(K.flatten(1), full_matrices=False).U  # o r
     core = torch.einsum("oa,oit,ib->abt", U, K, torch.linalg.pinv(V))  # channels in V's basis
-    return F.normalize(V, dim=1), _main_taps(core)
+    return F.normalize(V, dim=1), _leading(core)[1]

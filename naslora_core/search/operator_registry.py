@@ -1,8 +1,4 @@
-"""The registry of candidate operators: names, sets, and the hash of what they compute.
-
-A linear operator is its kernel `r r k k` (out, in, rows, columns): the cell mixes kernels and
-convolves once. An operator that is not linear overrides `forward` and leaves `kernel` out.
-"""
+"""The registry of candidate operators: names, sets, and the hash of what they compute."""
 
 import hashlib
 import json
@@ -13,22 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_core.errors import UserError, known
+from naslora_core.errors import UserError, fault, known
 
 REGISTRY: dict[str, type["Operator"]] = {}
-OPERATOR_SETS: dict[str, tuple[str, ...]] = {
-    "linear": (
-        "none",
-        "skip",
-        "conv_1x1",
-        "conv_3x3",
-        "conv_5x5",
-        "dil_conv_3x3",
-        "sep_conv_3x3",
-        "sep_conv_5x5",
-        "avg_pool_3x3",
-    )
-}
+LINEAR = "none skip conv_1x1 conv_3x3 conv_5x5 dil_conv_3x3 sep_conv_3x3 sep_conv_5x5 avg_pool_3x3"
+OPERATOR_SETS: dict[str, tuple[str, ...]] = {"linear": tuple(LINEAR.split())}
 
 
 def operator(name: str) -> Callable[[type["Operator"]], type["Operator"]]:
@@ -41,10 +26,8 @@ def operator(name: str) -> Callable[[type["Operator"]], type["Operator"]]:
     def register(cls: type["Operator"]) -> type["Operator"]:
         there = REGISTRY.get(name, cls)
         if (there.__module__, there.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise UserError(
-                f"The operator {name!r} of {cls.__qualname__} is registered already, by "
-                f"{there.__module__}.{there.__qualname__}; take another name."
-            )
+            given = f"is registered by {there.__module__}.{there.__qualname__}"
+            raise fault(f"The operator {name!r}", given, "a new name", "take another")
         cls.name = name
         REGISTRY[name] = cls
         return cls
@@ -61,7 +44,7 @@ def operator_names(operators: str | Sequence[str]) -> tuple[str, ...]:
     """The names in a set (by its name), or the names themselves; UserError for an unknown set, or
     for no name at all."""
     if not operators:
-        raise UserError(f"No operator is given; choose from {', '.join(OPERATOR_SETS['linear'])}.")
+        raise UserError(f"No operator is given; choose from {', '.join(REGISTRY)}.")
     if not isinstance(operators, str):
         return tuple(operators)
     return OPERATOR_SETS[known(operators, OPERATOR_SETS, "Unknown operator set")]
@@ -69,8 +52,12 @@ def operator_names(operators: str | Sequence[str]) -> tuple[str, ...]:
 
 def set_hash(names: Sequence[str]) -> str:
     """Twelve hex digits of the definitions of an ordered operator set, as files hold them."""
-    told = [[n, _definition(REGISTRY[known(n, REGISTRY, "Unknown operator")])] for n in names]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+    found = [[n, _definition(REGISTRY[known(n, REGISTRY, "Unknown operator")])] for n in names]
+    return _digest(json.dumps(found))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def require_operators(
@@ -83,16 +70,14 @@ def require_operators(
     """
     try:
         names = operator_names(operators)
-        told = hashlib.sha256(",".join(names).encode()).hexdigest()[:12]
-        here = told if by_name else set_hash(names)
+        here = _digest(",".join(names)) if by_name else set_hash(names)
     except UserError:
-        names, here = operators, "not registered"
+        here = "not registered"
     if recorded != here:
-        listed = names if isinstance(names, str) else ", ".join(names)
         raise UserError(
-            f"{path} was searched over operators {recorded} ({listed}), which are {here} here; "
-            "register them as they were: import the module that defines them first (those of "
-            "DARTS: naslora_workbook.research.methods)."
+            f"{path} was searched over operators {recorded} ({operators}), which are {here} here; "
+            "import the module that defines them first (of DARTS: naslora_workbook.research."
+            "methods)."
         )
 
 
@@ -111,7 +96,11 @@ def _definition(cls: type["Operator"]) -> list:
 
 
 class Operator(nn.Module):
-    """A map of z `B r H W` to the same shape, of support `side x side`, odd."""
+    """A map of z `B r H W` to the same shape, of support `side x side`, odd.
+
+    A linear operator is its kernel `r r k k` (out, in, rows, columns). One that is not overrides
+    `forward` and leaves `kernel` out.
+    """
 
     name: str
     side: int = 1
@@ -166,3 +155,8 @@ def identity(rank: int, side: int = 1) -> Tensor:
     kernel = torch.zeros(rank, rank, side, side)
     kernel[range(rank), range(rank), side // 2, side // 2] = 1
     return kernel
+
+
+def padded(kernel: Tensor, side: int) -> Tensor:
+    """A kernel `... k k` in the middle of zeros, `... side side`."""
+    return F.pad(kernel, ((side - kernel.shape[-1]) // 2,) * 4)

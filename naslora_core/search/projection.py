@@ -15,15 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from naslora_core.search import operator_classes
 from naslora_core.search.cell import Cell
-from naslora_core.search.operator_classes import (
-    Member,
-    has_class,
-    nearest_kernel,
-    nearest_member,
-    supported,
-)
-from naslora_core.search.operator_registry import Operator
+from naslora_core.search.operator_classes import Member
+from naslora_core.search.operator_registry import Operator, padded
 
 TOLERANCE = 0.01
 
@@ -76,24 +71,25 @@ def explain(
 
     decoder: the Wd `d r` behind it; then energy is counted after it, and We and Wd are free.
     """
-    classes = {op.name: op for op in operators if has_class(op)}
+    classes = {op.name: op for op in operators if operator_classes.has_class(op)}
     side = max([kernel.shape[-1], *(op.side for op in classes.values())])
-    kernel = F.pad(kernel.double(), ((side - kernel.shape[-1]) // 2,) * 4)
-    covariance = patch_covariance(z, side)
-    W, members = kernel.flatten(1), {}
+    W, covariance = padded(kernel.double(), side).flatten(1), patch_covariance(z, side)
+    members = {}
     if decoder is None:
-        nearest = {n: nearest_kernel(op, W, covariance, side) for n, op in classes.items()}
+        nearest = operator_classes.nearest_kernel
+        best = {n: nearest(op, W, covariance, side) for n, op in classes.items()}
     else:
         Q, R = torch.linalg.qr(decoder.double())
         W = R @ W  # r rkk: the energy that it has behind Wd
-        found = {n: nearest_member(op, W, covariance, side) for n, op in classes.items()}
-        nearest = {n: m.flat(side) for n, m in found.items()}
+        nearest = operator_classes.nearest_member
+        found = {n: nearest(op, W, covariance, side) for n, op in classes.items()}
+        best = {n: m.flat(side) for n, m in found.items()}
         members = {n: replace(m, out=Q @ m.out) for n, m in found.items()}
-    residual = {n: _share(W - best, W, covariance) for n, best in nearest.items()}
+    residual = {n: _share(W - kernel, W, covariance) for n, kernel in best.items()}
     fitting = [n for n in classes if residual[n] <= tolerance]
     cheapest = min(fitting, key=lambda n: cost(classes[n]), default=None)
     centre = torch.arange(W.shape[1]) % side**2 == side**2 // 2
-    pointwise = supported(centre, W, covariance)
+    pointwise = operator_classes.supported(centre, W, covariance)
     return cheapest, residual, members, _share(W - pointwise, W, covariance)
 
 

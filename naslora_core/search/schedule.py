@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from naslora_core.errors import UserError
+from naslora_core.errors import fault, known
 
 ALPHA_LR = 0.02
 MOVES = ("weights", "alpha", "both", "alternate")
@@ -32,10 +32,9 @@ class Stage:
 
     def __post_init__(self):
         if self.moves not in MOVES or self.steps < 0:
-            raise UserError(
-                f"Stage {self.name!r} has moves={self.moves!r} and steps={self.steps}; moves is "
-                f"one of {', '.join(MOVES)}, and steps is not negative."
-            )
+            given = f"has moves={self.moves!r} and steps={self.steps}"
+            expected = f"moves of {', '.join(MOVES)}, and steps from 0"
+            raise fault(f"Stage {self.name!r}", given, expected, "change them")
 
     def moves_at(self, done: int) -> tuple[Sequence[str], str | None]:
         """What moves at the stage's step number `done`, from 0, and on which half of the images
@@ -69,14 +68,9 @@ class Schedule:
 
     def __post_init__(self):
         if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1):
-            raise UserError(
-                f"Schedule {self.name!r} has warmup={self.warmup} and decay={self.decay}; both are "
-                "shares of the steps, from 0 to 1."
-            )
-
-    def betas_of(self, kind: str) -> tuple[float, float]:
-        """AdamW's betas of a group, "weights" or "alpha"."""
-        return self.alpha_betas if kind == "alpha" else self.betas
+            given = f"has warmup={self.warmup} and decay={self.decay}"
+            expected = "shares of the steps, from 0 to 1"
+            raise fault(f"Schedule {self.name!r}", given, expected, "change them")
 
     def lr_factor(self, step: int) -> float:
         """What the weights' learning rate is multiplied with at a step, from 0: 0..1."""
@@ -108,14 +102,12 @@ def stage_wise(steps: int, lr: float, alpha_lr: float = ALPHA_LR) -> Schedule:
     `bilevel` has it, costs the weights a pass for every alpha step and half of the images.
     """
     warm, search = steps // 5, steps // 2
-    return Schedule(
-        "stage-wise",
-        (
-            Stage("warm-up", warm, "weights", lr, alpha_lr),
-            Stage("search", search, "both", lr, alpha_lr),
-            Stage("settle", steps - warm - search, "weights", lr, alpha_lr),
-        ),
+    stages = (
+        Stage("warm-up", warm, "weights", lr, alpha_lr),
+        Stage("search", search, "both", lr, alpha_lr),
+        Stage("settle", steps - warm - search, "weights", lr, alpha_lr),
     )
+    return Schedule("stage-wise", stages)
 
 
 def joint(steps: int, lr: float, alpha_lr: float = ALPHA_LR) -> Schedule:
@@ -137,11 +129,7 @@ SCHEDULES = {"stage-wise": stage_wise, "joint": joint, "bilevel": bilevel, "weig
 
 
 def named_schedule(
-    schedule: str | Schedule,
-    steps: int,
-    lr: float,
-    searches: bool,
-    alpha_lr: float = ALPHA_LR,
+    schedule: str | Schedule, steps: int, lr: float, searches: bool, alpha_lr: float = ALPHA_LR
 ) -> Schedule:
     """A Schedule as it is, or the named one of this length; without alpha only weights move.
 
@@ -149,16 +137,10 @@ def named_schedule(
     """
     if isinstance(schedule, Schedule):
         if schedule.alpha_steps and not searches:
-            raise UserError(
-                f"Schedule {schedule.name!r} moves alpha, but this method searches nothing; use "
-                "weights_only(steps, lr)."
-            )
+            given, remedy = "moves alpha, which this method lacks", "use weights_only(steps, lr)"
+            raise fault(f"Schedule {schedule.name!r}", given, "stages of weights", remedy)
         return schedule
-    if schedule not in SCHEDULES:
-        names = ", ".join(SCHEDULES)
-        raise UserError(
-            f"Unknown schedule {schedule!r}; choose one of {names}, or give a Schedule."
-        )
+    known(schedule, SCHEDULES, "Unknown schedule")
     if not searches or schedule == "weights":
         return weights_only(steps, lr)
     return SCHEDULES[schedule](steps, lr, alpha_lr)
@@ -172,13 +154,12 @@ def budget(schedule: Schedule, operators: int) -> str:
     path = sum(s.alpha_steps * s.alpha_lr for s in moving)
     sure, hoped = winner_probability(path, operators), winner_probability(GROWTH * path, operators)
     rates = " and ".join(f"{r:g}" for r in sorted({s.alpha_lr for s in moving}))
-    text = (
+    advice = " A decision is unlikely: take more steps or a larger alpha_lr."
+    return (
         f"{schedule.alpha_steps} alpha steps at {rates}: about {sure:.2f} for the winner of "
         f"{operators} under steady gradients, up to about {hoped:.2f} under growing ones; "
-        f"uniform is {1 / operators:.2f}."
+        f"uniform is {1 / operators:.2f}.{'' if sure >= DECISION else advice}"
     )
-    advice = " A decision is unlikely: take more steps or a larger alpha_lr."
-    return text if sure >= DECISION else text + advice
 
 
 def winner_probability(path: float, operators: int) -> float:

@@ -3,5 +3,3 @@
 from naslora_core.training.evaluation import Scores, evaluate, score_masks
 from naslora_core.training.fitting import FitResult, fit
 from naslora_core.training.prediction import predict
-
-__all__ = ["FitResult", "Scores", "evaluate", "fit", "predict", "score_masks"]

@@ -41,11 +41,9 @@ class TrainingRun:
         weights = [p for p in model.trainable().values() if id(p) not in moved_by_alpha]
         groups = {"weights": weights, "alpha": self.alphas}
         self.groups = {kind: group for kind, group in groups.items() if group}
+        betas = {"weights": schedule.betas, "alpha": schedule.alpha_betas}
         self.optimiser = torch.optim.AdamW(
-            [
-                {"params": group, "kind": kind, "betas": schedule.betas_of(kind)}
-                for kind, group in self.groups.items()
-            ]
+            [{"params": g, "kind": kind, "betas": betas[kind]} for kind, g in self.groups.items()]
         )
         self._stepping = fabric.setup_optimizers(self.optimiser)
 
@@ -72,14 +70,12 @@ class TrainingRun:
         self.best = {name: t.cpu().clone() for name, t in self.tensors().items()}
 
     def check_same_step(self) -> None:
-        """UserError where the processes stand at different steps, as on disks that they do not
-        share."""
+        """UserError where processes stand at different steps, as on disks of their own."""
         steps = self.fabric.all_gather(torch.tensor(self.step, device=self.fabric.device))
         if len(found := set(steps.flatten().tolist())) > 1:
             raise UserError(
-                f"The processes go on from different steps, {min(found)} and {max(found)}; "
-                "expected one `out` for all: put it on a disk that every machine sees, or begin "
-                "anew."
+                f"The processes go on from different steps, {min(found)} and {max(found)}; put the "
+                "one `out` of all on a disk that every machine sees, or begin anew."
             )
 
     def remaining_steps(self) -> list[tuple[Stage, int]]:
@@ -100,9 +96,12 @@ class TrainingRun:
 
     def unfreeze(self) -> None:
         """Let every trained parameter have gradients again, as `adapt` left it."""
-        for group in self.groups.values():
+        self._let_move(self.groups)
+
+    def _let_move(self, kinds) -> None:
+        for kind, group in self.groups.items():
             for p in group:
-                p.requires_grad_(True)
+                p.requires_grad_(kind in kinds)
 
     def naming_memory(self) -> AbstractContextManager[None]:
         """Inside, a lack of memory becomes a UserError with what to change."""
@@ -115,9 +114,7 @@ class TrainingRun:
         The host waits for the device once, to read the loss and every alpha.
         """
         moves, half = stage.moves_at(done)
-        for kind, group in self.groups.items():
-            for p in group:
-                p.requires_grad_(kind in moves)
+        self._let_move(moves)
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._backward(images, masks)
         average_gradients(self.fabric, [p for k in moves for p in self.groups.get(k, ())])
@@ -144,24 +141,26 @@ class TrainingRun:
         chosen = batch_indices(len(self.samples), half, self.step, self.batch, self.seed)
         names = ", ".join(self.samples[i].name for i in chosen)
         return UserError(
-            f"The loss is {loss} at step {self.step} (images {names}); the last saved "
-            "state is kept. Lower lr, or look at these images."
+            f"The loss is {loss} at step {self.step} (images {names}); the last saved state is "
+            "kept. Lower lr, or look at these images."
         )
 
     def _backward(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Gradients of the whole batch's loss, whatever it is cut into; returns the loss.
-
-        In parts, the outputs of all come first, without gradients; then the loss's slope at each
-        output goes back through its part. A part is computed twice, and none of the loss changes.
-        """
+        """Gradients of the whole batch's loss, whatever it is cut into; returns the loss."""
         n, here = self.accumulate, self.fabric.device
         parts = [images[i::n].to(here, non_blocking=True) for i in range(n)]
         labels = torch.cat([masks[i::n] for i in range(n)]).to(here, non_blocking=True)
-        if n == 1:
-            outputs = self._outputs(parts[0])
-            loss = self.criterion(*outputs, labels) + self.model.auxiliary_loss()
-            self.fabric.backward(loss)
-            return loss.detach()
+        if n > 1:
+            return self._backward_in_parts(parts, labels)
+        loss = self.criterion(*self._outputs(parts[0]), labels) + self.model.auxiliary_loss()
+        self.fabric.backward(loss)
+        return loss.detach()
+
+    def _backward_in_parts(self, parts: list[Tensor], labels: Tensor) -> Tensor:
+        """The outputs of all parts come first, without gradients; then the loss's slope at each
+        output goes back through its part. A part is computed twice, and none of the loss changes.
+        """
+        n = len(parts)
         with torch.no_grad():
             found = [self._outputs(part, i) for i, part in enumerate(parts)]
         whole = [torch.cat(each).requires_grad_() for each in zip(*found, strict=True)]
