@@ -47,8 +47,7 @@ from naslora_core.data.image_io import data_range, read_image
 from naslora_core.data.mask_io import check_values, read_mask
 from naslora_core.errors import UserError
 from naslora_core.training.evaluation import score_masks
-from naslora_core.training.losses import LOSSES
-from naslora_core.training.matching import matched_loss
+from naslora_core.training.losses import LOSSES, matched_loss
 from naslora_workbook.research import structure_metrics  # noqa: F401  (enters its metrics)
 
 

@@ -50,7 +50,7 @@ def test_what_is_of_a_batch_differs_when_it_is_cut():
     labels = torch.zeros(2, 32, 32, dtype=torch.uint8)
     labels[0, :4, :4], labels[1, :24, :24] = 1, 1
     logits = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-    for name, same in (("structure", True), ("bce_dice", False)):
+    for name, same in (("structure", True), ("cross_entropy_dice", False)):
         cut = torch.stack([LOSSES[name](logits[i : i + 1], labels[i : i + 1]) for i in (0, 1)])
         assert torch.isclose(LOSSES[name](logits, labels), cut.mean(), rtol=1e-4) == same
 

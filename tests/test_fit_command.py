@@ -21,8 +21,8 @@ ANSWERS = {"launch": FABRIC, "open_data": DATA, "load_sam": "a SAM", "adapt": "a
 WORDS = (
     "--method nas_lora --set rank=2 --set scale=0.5 --model vit_b --checkpoint my.pth "
     "--groups ^(a) --steps 7 --batch 6 --accumulate 3 --lr 3e-4 --seed 5 --schedule bilevel "
-    "--loss bce_dice --precision bf16 --checkpointing --augment full --resize pad --head matched "
-    "--validate-every 9 --patience 4 --cache kept --workers 2 --genotype-images 3 "
+    "--loss balanced_bce --precision bf16 --checkpointing --augment full --resize pad "
+    "--head matched --validate-every 9 --patience 4 --cache kept --workers 2 --genotype-images 3 "
     "--devices 2 --nodes 3 --device cuda --quiet"
 )
 
@@ -62,7 +62,7 @@ def test_every_option_reaches_what_it_is_for(asked, tmp_path):
         "train": {
             "model": "a model", "data": DATA, "schedule": "bilevel", "steps": 7, "batch": 6,
             "lr": 3e-4, "seed": 5, "out": tmp_path, "progress": False, "precision": "bf16",
-            "loss": "bce_dice", "accumulate": 3, "checkpointing": True,
+            "loss": "balanced_bce", "accumulate": 3, "checkpointing": True,
             "early_stopping": EarlyStopping(9, 4), "augment": "full", "fabric": FABRIC,
             "cache": "kept", "workers": 2, "genotype_images": 3, "on_event": None,
         },

@@ -15,7 +15,6 @@ from naslora_core.training.losses import (
     LOSSES,
     against_rest,
     balanced_bce,
-    bce_dice,
     boundary_weight,
     cross_entropy_dice,
     named_loss,
@@ -93,12 +92,11 @@ def test_balanced_bce_weighs_both_sides_alike_and_one_side_nothing():
     assert balanced_bce(logits, labels * 0) == 0
 
 
-def test_one_class_of_bce_dice_is_cross_entropy_dice_and_the_closed_form():
+def test_one_class_of_cross_entropy_dice_is_the_closed_form():
     logits, labels = some()
     truth, p = (labels == 1)[:, None].double(), logits.sigmoid()
     soft = 1 - (2 * (p * truth).sum() + 1) / (p.sum() + truth.sum() + 1)
     closed = F.binary_cross_entropy_with_logits(logits, truth) + soft
-    assert torch.allclose(bce_dice(logits, labels), closed)
     assert torch.allclose(cross_entropy_dice(logits, labels), closed)
 
 
@@ -131,7 +129,7 @@ def test_a_right_answer_loses_less_than_a_wrong_one(name, classes):
 
 
 def test_an_unknown_loss_names_the_choices():
-    with pytest.raises(UserError, match="'focal'; choose one of cross_entropy_dice, bce_dice, .*"):
+    with pytest.raises(UserError, match="'focal'; choose one of cross_entropy_dice, .*"):
         named_loss("focal")
     with pytest.raises(UserError, match="matched loss, not by 'structure'.*head='plain'"):
         named_loss("structure", matched=True)

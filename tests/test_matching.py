@@ -12,7 +12,7 @@ from naslora_core.adapters import LoRA, adapt, fold, load_adapter, load_folded, 
 from naslora_core.errors import UserError
 from naslora_core.sam.mask_head import semantic
 from naslora_core.training.fitting import fit
-from naslora_core.training.matching import match, matched_loss
+from naslora_core.training.losses import match, matched_loss
 
 
 def one_image(tokens=4, classes=3, seed=0):

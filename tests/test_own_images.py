@@ -98,7 +98,7 @@ def test_prompts_are_pixels_of_the_image(images, trained):
     with pytest.raises(UserError, match="The prompt nan 3 lies outside"):
         predict_image(model, sample.image, click=[float("nan"), 3])
     for box in ([50, 10, 10, 50], [10, 50, 50, 10], [10, 10, 10, 50]):
-        with pytest.raises(UserError, match=r"The box [\d ]+ holds no pixel; give its left"):
+        with pytest.raises(UserError, match=r"The box [\d ]+ holds no pixel; expected left"):
             predict_image(model, sample.image, box=box)
 
 

@@ -3,8 +3,6 @@
 A decoder draws logits `h h` (64 x 64 on `sam_nano`), which are enlarged linearly to the image's
 own size. Both steps are one linear map a side, so every mask that a model can draw is
     A L B^T > 0,  A `H h`, B `W h`, L `h h`, any numbers.
-`ceiling` fits L to the true mask. `shrunk_iou` takes for L the share of a mask in each pixel of
-the grid: quick, but no bound, because logits may place an edge between two of those pixels.
 """
 
 from collections.abc import Sequence
@@ -58,17 +56,17 @@ def ceiling(mask: np.ndarray, grid: Grid) -> float:
     """
     if not mask.any():
         return 1.0
-    mask = _part(mask, grid)
-    step = 1 if grid.tile else -(-max(mask.shape) // int(PIXELS**0.5))
+    if grid.tile:
+        mask, step = _part(mask), 1
+    else:
+        step = -(-max(mask.shape) // int(PIXELS**0.5))
     sides = filled(mask.shape, grid.size, grid.resize)
     A, B = (enlarging(grid, *pair)[::step] for pair in zip(sides, mask.shape, strict=True))
     return _fit(torch.from_numpy(mask[::step, ::step]), A, B)
 
 
-def _part(mask: np.ndarray, grid: Grid) -> np.ndarray:
-    """Of a large mask drawn in tiles, a window of LARGEST pixels around its middle object pixel."""
-    if not grid.tile or max(mask.shape) <= LARGEST:
-        return mask
+def _part(mask: np.ndarray) -> np.ndarray:
+    """A window of at most LARGEST pixels a side around the middle object pixel."""
     where = np.flatnonzero(mask)
     middle = divmod(int(where[len(where) // 2]), mask.shape[1])
     pairs = zip(middle, mask.shape, strict=True)
@@ -97,15 +95,15 @@ def enlarging(grid: Grid, part: int, length: int) -> Tensor:
     """`length side`: logits of one side enlarged to the input, of which `part` pixels show the
     image, and those to the image's own length. With tiles, `length tiles*side`: the logits of all
     tiles of an axis, blended."""
-    if grid.tile:
-        one = linear(grid.size, grid.tile) @ linear(grid.side, grid.size)
-        shares, begins = tiles.shares(length, grid.tile), tiles.starts(length, grid.tile)
-        blocks = [torch.zeros(length, grid.side) for _ in begins]
-        for block, share, start in zip(blocks, torch.from_numpy(shares), begins, strict=True):
-            held = share[start : start + grid.tile, None]
-            block[start : start + len(held)] = held * one[: len(held)]
-        return torch.cat(blocks, 1)
-    return linear(part, length) @ linear(grid.side, grid.size)[:part]
+    if not grid.tile:
+        return linear(part, length) @ linear(grid.side, grid.size)[:part]
+    one = linear(grid.size, grid.tile) @ linear(grid.side, grid.size)
+    shares, begins = tiles.shares(length, grid.tile), tiles.starts(length, grid.tile)
+    blocks = [torch.zeros(length, grid.side) for _ in begins]
+    for block, share, start in zip(blocks, torch.from_numpy(shares), begins, strict=True):
+        held = share[start : start + grid.tile, None]
+        block[start : start + len(held)] = held * one[: len(held)]
+    return torch.cat(blocks, 1)
 
 
 def linear(few: int, many: int) -> Tensor:
@@ -117,17 +115,16 @@ def linear(few: int, many: int) -> Tensor:
 
 def mean_ceiling(samples: Sequence, grid: Grid) -> float:
     """Mean `ceiling` over the classes of the first IMAGES samples, 1 where none shows any."""
-    some = [samples[i] for i in range(min(IMAGES, len(samples)))]
-    found = [
-        ceiling(s.mask == c, grid)
-        for s in some
-        for c in np.unique(s.mask[(s.mask > 0) & (s.mask != IGNORE)])
-    ]
+    found = []
+    for i in range(min(IMAGES, len(samples))):
+        mask = samples[i].mask
+        found += [ceiling(mask == c, grid) for c in np.unique(mask[(mask > 0) & (mask != IGNORE)])]
     return float(np.mean(found)) if found else 1.0
 
 
 def shrunk_iou(mask: np.ndarray, side: int, square: bool = False) -> float:
-    """IoU with itself of the mask shrunk to `side` pixels along the longer side, then enlarged.
+    """IoU with itself of the mask shrunk to `side` pixels along the longer side, then enlarged:
+    quick, but no bound, because logits may place an edge between two of those pixels.
 
     square: drawn as `side x side`, as models do that squeeze images (`resize="square"`).
     """

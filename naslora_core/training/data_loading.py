@@ -23,13 +23,7 @@ Batch = tuple[Tensor, Tensor]
 
 def default_workers(device: torch.device) -> int:
     """On a GPU a worker for each CPU but one, at most 8; on a CPU none, for the model needs it."""
-    if device.type == "cpu" or not _can_fork():
-        return 0
-    return min(MOST_WORKERS, allowed_cpus() - 1)
-
-
-def _can_fork() -> bool:
-    return "fork" in multiprocessing.get_all_start_methods()
+    return 0 if device.type == "cpu" else min(MOST_WORKERS, allowed_cpus() - 1)
 
 
 @dataclass(frozen=True)
@@ -64,12 +58,14 @@ class StepBatches(Dataset):
     def load(
         self, steps: Sequence[tuple[int, str | None]], workers: int, pin: bool = False
     ) -> Iterator[Batch]:
-        """The batches of these steps, in order, prepared by `workers` processes (0: by this one).
+        """The batches of these steps, in order, prepared by `workers` processes (0, or where none
+        can be forked: by this one).
 
         pin: in memory that a GPU copies from while it computes. Raises what a worker met, and
         UserError where one was killed.
         """
-        workers = min(workers, len(steps)) if _can_fork() else 0
+        can_fork = "fork" in multiprocessing.get_all_start_methods()
+        workers = min(workers, len(steps)) if can_fork else 0
         loader = DataLoader(
             self, batch_size=None, sampler=steps, num_workers=workers, pin_memory=pin,
             collate_fn=lambda batch: batch, generator=torch.Generator(),  # not the global one

@@ -32,9 +32,8 @@ def launch(
 ) -> "Fabric":
     """Start `devices` processes on each of `nodes` machines; every one of them goes on from here.
 
-    precision: of forward passes, "fp32", "bf16" or "fp16" (GPU alone, scaled); weights stay
-    float32. accelerator: "auto", "cpu", "cuda". Raises UserError for a precision or device count
-    that is not there.
+    precision: of forward passes, "fp32", "bf16" or "fp16" (GPU alone, scaled); accelerator: "auto",
+    "cpu", "cuda". Raises UserError for what is not there.
     """
     strategy = "ddp" if devices * nodes > 1 else "auto"
     place = {"devices": devices, "num_nodes": nodes, "strategy": strategy}
@@ -122,9 +121,8 @@ def out_of_memory(
 ) -> UserError:
     """What to do, the most effective knob first, each with what it leaves of the activations.
 
-    images: that this process holds at once, of the `batch` that it has in a step. Activations go
-    with these, with the blocks that keep them for the backward pass (those before the first adapted
-    block keep none), and with the bytes of a number.
+    images: that this process holds at once, of the `batch` that it has in a step. Blocks before the
+    first adapted one keep nothing for the backward pass.
     """
     encoder = getattr(getattr(model, "sam", None), "image_encoder", None)
     depth, knobs = len(encoder.blocks) if encoder is not None else 0, []

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from naslora_core.errors import fault
+from naslora_core.training import evaluation
 
 VALIDATION_DICE = "val_dice"  # the event's key
 
@@ -32,16 +33,14 @@ class EarlyStopping:
     ) -> dict[str, float]:
         """Mean validation Dice at this step as a part of its event; {} between two validations.
 
-        The last step of a run is validated, too, so that a short run has a best model.
-        batch: images held at once, with their masks: no more than a training step holds, for
-        memory is short there.
+        last: of a run, which is validated too, so that a short run has a best model. batch: images
+        held at once, no more than a training step holds.
         """
         if not len(data.val) or (step % self.every and not last):
             return {}
-        from naslora_core.training.evaluation import evaluate
-
         part = data.val[: self.images or len(data.val)]
-        scores = evaluate(model, part, classes=len(data.classes), batch=batch, keep_masks=False)
+        classes = len(data.classes)
+        scores = evaluation.evaluate(model, part, classes=classes, batch=batch, keep_masks=False)
         return {VALIDATION_DICE: round(scores.mean["dice"], 5)}
 
     def should_stop(self, history: Sequence[dict]) -> bool:

@@ -34,10 +34,7 @@ def check_cacheable(model: nn.Module, augment: str) -> None:
 
 @contextmanager
 def cached_embeddings(model: nn.Module, folder: str | Path | None) -> Iterator[None]:
-    """Inside, the model's encoder asks the folder first; None leaves it as it is.
-
-    It computes one image at a time, so that an embedding is a function of that image alone.
-    """
+    """Inside, the model's encoder asks the folder first, image by image; None: nothing."""
     if folder is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Scores of masks at native resolution, image by image and over a whole set."""
+"""Scores of masks at each image's own size, image by image and over a whole set."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -88,21 +88,19 @@ def evaluate(
     classes: how many are scored, 1..C; what lies above is background. None: those that the model
     draws, with a box those that the true masks hold. metrics: names of METRICS, beside Dice and
     IoU, which always come; those of probabilities get the model's, and of a prompted Sam its
-    masks; batch: images held at once. keep_masks: in `Scores.masks`, which else stays empty.
+    masks. batch: images held at once. keep_masks: in `Scores.masks`, which else stays empty.
     UserError for an unknown name, and where no number of classes is given and the masks hold more
     than the model draws.
     """
-    for metric in metrics:
-        known(metric, METRICS, "Unknown metric")
     if prompt == "box":
         return score_masks(predict_boxed(model, samples), samples, classes, metrics)
-    classes = classes or _drawn(model, samples)
-    if all(METRICS[metric].of == "masks" for metric in metrics):
+    names, classes = _names(metrics), classes or _drawn(model, samples)
+    if all(METRICS[name].of == "masks" for name in names):
         found = ((mask, None) for mask in label_maps(model, samples, batch))
     else:
         logits = native_logits(model, samples, batch)
         found = ((labels(x), x.softmax(0)[1:].numpy()) for x in logits)
-    return _scores(found, samples, classes, metrics, keep_masks)
+    return _scores(found, samples, classes, names, keep_masks)
 
 
 def score_masks(
@@ -116,11 +114,14 @@ def score_masks(
     classes: how many are scored; None: those that the true masks hold. A metric of probabilities
     takes the masks as certain: 0 and 1.
     """
-    for metric in metrics:
-        known(metric, METRICS, "Unknown metric")
     classes = classes or _held(samples)
     found = ((m, [m == c for c in range(1, classes + 1)]) for m in masks)
-    return _scores(found, samples, classes, metrics)
+    return _scores(found, samples, classes, _names(metrics))
+
+
+def _names(metrics: Sequence[str]) -> list[str]:
+    """Dice, IoU and the further metrics, each once; UserError for an unknown name."""
+    return list(dict.fromkeys([*ALWAYS, *(known(m, METRICS, "Unknown metric") for m in metrics)]))
 
 
 def _held(samples: Sequence) -> int:
@@ -144,21 +145,23 @@ def _drawn(model, samples: Sequence) -> int:
 
 
 def _scores(
-    found: Iterable, samples: Sequence, classes: int, metrics: Sequence[str], keep: bool = True
+    found: Iterable, samples: Sequence, classes: int, names: Sequence[str], keep: bool = True
 ) -> Scores:
     """found: label map `H W` and probabilities `C H W` of one sample after another."""
+    every = range(1, classes + 1)
     rows, masks, counts = [], [], np.zeros((classes + 1, classes + 1), np.int64)
     for (mask, p), sample in zip(found, samples, strict=True):
         seen = sample.mask != IGNORE
-        row = {name: [] for name in (*ALWAYS, *metrics)}
-        for c in range(1, classes + 1):
-            for name, values in row.items():
-                drawn = mask == c if METRICS[name].of == "masks" else np.asarray(p[c - 1])
-                values.append(_score(METRICS[name], drawn, sample.mask == c, seen))
-        rows.append(row)
+        for metric in map(METRICS.get, names):
+            drawn = (mask == c if metric.of == "masks" else np.asarray(p[c - 1]) for c in every)
+            pairs = zip(drawn, (sample.mask == c for c in every), strict=True)
+            rows.append([_score(metric, d, truth, seen) for d, truth in pairs])
         masks += [mask] * keep
         counts += overlap.confusion(mask[seen], sample.mask[seen], classes)
-    each = {name: _means(rows, name, _occurring(counts)) for name in (*ALWAYS, *metrics)}
+    values = np.array(rows).reshape(-1, len(names), classes)  # image, metric, class
+    present = np.array(_occurring(counts), int) - 1
+    means = values[..., present if len(present) else slice(None)].mean(2)
+    each = dict(zip(names, means.T, strict=True))
     basic = each.pop("dice"), each.pop("iou")
     return Scores([s.name for s in samples], *basic, masks, each, counts)
 
@@ -171,9 +174,3 @@ def _score(metric: Metric, drawn: np.ndarray, truth: np.ndarray, seen: np.ndarra
 
 def _occurring(counts: np.ndarray) -> list[int]:
     return [c for c, pixels in enumerate(counts.sum(1)) if c and pixels]
-
-
-def _means(rows: Sequence[dict], name: str, occurring: Sequence[int]) -> np.ndarray:
-    """Of every image the mean over classes that occur in the set; over all where none does."""
-    every = [np.array(row[name]) for row in rows]
-    return np.array([e[np.array(occurring) - 1 if occurring else ...].mean() for e in every])

@@ -18,7 +18,7 @@ from naslora_core.adapters import read_genotype
 from naslora_core.data import check_samples, content
 from naslora_core.data.tiles import draw_tile
 from naslora_core.data.transforms import AUGMENTS, to_batch
-from naslora_core.errors import UserError, fault, known
+from naslora_core.errors import fault, known
 from naslora_core.progress import progress as shown
 from naslora_core.search import Genotype
 from naslora_core.search.schedule import Schedule, Stage, budget, named_schedule
@@ -86,25 +86,24 @@ def fit(
     `default_workers`; the run is the same with any number. save_every_seconds: between two saved
     states, see `RunFolder`. genotype_images: on which the cells are read at the end, None for as
     many as give 1,024 tokens (at least 2), 0 for no reading.
-    Raises UserError for an unknown schedule, loss, precision or augment, a batch that cannot be
-    cut, data with other classes than the model's, an encoder that cannot be cached, a folder of
-    another run; with the step and the images' names when the loss is not finite; and with what to
-    change when memory runs out.
+    Raises UserError for what cannot be trained together, for a folder of another run, for a loss
+    that is not finite (with the images' names), and where memory runs out (with what to change).
     """
-    _check_arguments(model, data, early_stopping)
+    _check_model_and_data(model, data, early_stopping)
     known(augment, AUGMENTS, "augment is")
     if cache:
         check_cacheable(model, augment)
     fabric = fabric or single_process(next(model.parameters()).device, precision)
     _check_batch(batch, accumulate, fabric.world_size)
     criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
+    schedule = named_schedule(schedule, steps, lr, bool(alphas(model)))
     run = TrainingRun(
-        model, data.train, named_schedule(schedule, steps, lr, bool(alphas(model))), batch, seed,
-        criterion, fabric, accumulate, precision, checkpointing, augment,
+        model, data.train, schedule, batch, seed, criterion, fabric, accumulate, precision,
+        checkpointing, augment,
     )  # fmt: skip
     model.class_names = tuple(data.classes)
-    settings = {"steps": steps, "loss": loss, "early_stopping": _settings(early_stopping)}
-    settings = settings | _circumstances(run, data) if out else {}
+    given = {"steps": steps, "loss": loss, "early_stopping": _settings(early_stopping)}
+    settings = given | _circumstances(run, data) if out else {}
     folder = RunFolder(out, settings, _defaults(run, early_stopping), fabric, save_every_seconds)
     show = progress and fabric.is_global_zero
     try:
@@ -121,8 +120,8 @@ def fit(
     return FitResult(model, _genotype(run, data, genotype_images, show), run.history, seconds)
 
 
-def _check_arguments(model: nn.Module, data, early_stopping) -> None:
-    """UserError for what cannot be trained together: another model, data, other classes."""
+def _check_model_and_data(model: nn.Module, data, early_stopping) -> None:
+    """UserError for another model, no Dataset, damaged samples, or other classes."""
     if not hasattr(model, "trainable"):
         given, remedy = "has nothing to train", "give that"
         raise fault(f"A {type(model).__name__}", given, "what `adapt` returns", remedy)
@@ -143,23 +142,18 @@ def _check_arguments(model: nn.Module, data, early_stopping) -> None:
 
 def _check_batch(batch: int, accumulate: int, processes: int) -> None:
     if accumulate < 1 or batch < 1 or batch % (accumulate * processes):
-        raise UserError(
-            f"A batch of {batch} cannot be cut into {accumulate} equal part(s) on {processes} "
-            f"process(es); take a batch that is a multiple of {max(accumulate, 1) * processes}."
-        )
+        given = f"cannot be cut into {accumulate} part(s) on {processes} process(es)"
+        expected = f"a multiple of {max(accumulate, 1) * processes}"
+        raise fault(f"A batch of {batch}", given, expected, "change batch or accumulate")
 
 
 def _circumstances(run: TrainingRun, data) -> dict[str, object]:
     """What a run must have in common with the one that began its folder, besides what was given."""
     model = run.model
-    return {
-        "batch": run.batch,
-        "seed": run.seed,
+    given = ("batch", "seed", "precision", "accumulate", "augment")
+    return {name: getattr(run, name) for name in given} | {
         "schedule": _settings(run.schedule),
-        "precision": run.precision,
-        "accumulate": run.accumulate,
         "processes": run.fabric.world_size,
-        "augment": run.augment,
         "resize": model.resize,
         **({"tile": [model.tile, model.tile_objects]} if model.tile else {}),
         "data": data.name,
@@ -244,13 +238,9 @@ def _genotype(run: TrainingRun, data, images: int | None, show: bool) -> Genotyp
     if model.tile:
         part = [draw_tile(s, model.tile, (run.seed, i)) for i, s in enumerate(part)]
     batch, _ = to_batch(part, model.image_size, resize=model.resize)
-    how = {"schedule": run.schedule.name, "data": data.name, "seed": run.seed}
-    how["split"] = _trained_on(run.schedule)
-    return read_genotype(model, batch.to(run.fabric.device), run.micro_batch, **how)
-
-
-def _trained_on(schedule: Schedule) -> str:
-    """The images that moved alpha: all of train, or the half that stages of turns leave to it."""
-    halves = {half for stage in schedule.stages for moves, half in map(stage.moves_at, (0, 1))
-              if "alpha" in moves}  # fmt: skip
-    return "train, half B" if halves == {"B"} else "train"
+    moves = [stage.moves_at(done) for stage in run.schedule.stages for done in (0, 1)]
+    only_half_b = {half for kinds, half in moves if "alpha" in kinds} == {"B"}
+    return read_genotype(
+        model, batch.to(run.fabric.device), run.micro_batch, schedule=run.schedule.name,
+        data=data.name, seed=run.seed, split="train, half B" if only_half_b else "train",
+    )  # fmt: skip

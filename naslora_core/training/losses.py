@@ -1,22 +1,27 @@
-"""What a mask is trained against: every loss takes the same two tensors and gives a scalar.
+"""What a mask is trained against.
 
 logits `B C h w`, background is the logit 0; labels `B h w`, 0 is background, classes are 1..C, and
-IGNORE marks pixels that no loss counts.
-`cross_entropy_dice` lets the classes compete; the others ask each class for itself, against all
-the rest, and take the mean over classes. One class is no special case of either.
+IGNORE marks pixels that no loss counts. Every loss is a scalar. `cross_entropy_dice` lets the
+classes compete; `balanced_bce` and `structure` ask each class against all the rest, and take the
+mean over classes. `matched_loss` is that of tokens that choose their class (MaskFormer; Conv-LoRA).
 """
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from naslora_core.data.dataset import IGNORE
-from naslora_core.errors import UserError, known
+from naslora_core.errors import UserError, fault, known
 
 CERTAIN = -30.0  # a logit whose sigmoid is 0 in float32
 OVER = (0, 2, 3)  # the whole batch, class by class
+CLASS, MASK, DICE = 10.0, 5.0, 5.0  # weights of the matched loss, of the released Conv-LoRA
+CLASS_COST = 2.0  # of a class in the assignment, as Mask2Former has it; masks and Dice as above
+NOTHING = 0.1  # weight of the class "nothing" (DETR)
 
 
 def with_background(logits: Tensor) -> Tensor:
@@ -25,10 +30,9 @@ def with_background(logits: Tensor) -> Tensor:
 
 
 def without_ignored(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits `B C h w` (float32 or more) and labels `B h w` whose ignored pixels are background
-    beyond doubt, and the share of the other pixels: a sum gains nothing from an ignored pixel, and
-    has no gradient there; a mean over all pixels, divided by the share, is the mean over the
-    others."""
+    """Logits (float32 or more) and labels whose ignored pixels are background beyond doubt, and
+    the share of the other pixels: a sum gains nothing from an ignored pixel, and has no gradient
+    there; a mean over all pixels, divided by the share, is the mean over the others."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     ignored = labels == IGNORE
     share = (~ignored).float().mean().clamp_min(1 / labels.numel())
@@ -37,10 +41,10 @@ def without_ignored(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Ten
 
 
 def cross_entropy_dice(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy plus soft Dice over the foreground classes, a scalar.
+    """Cross-entropy plus soft Dice over the foreground classes.
 
-    logits: `B N h w`, background is the logit 0; labels: `B h w` in 0..N. With N = 1 the first
-    term is binary cross-entropy, for softmax over (0, m) is the sigmoid of m.
+    With one class the first term is binary cross-entropy, for softmax over (0, m) is the sigmoid
+    of m.
     """
     logits, labels, share = without_ignored(logits, labels)
     logits = with_background(logits)
@@ -49,22 +53,11 @@ def cross_entropy_dice(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels.long()) / share + 1 - dice
 
 
-def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of each class against the rest, plus soft Dice: a scalar.
-
-    logits `B C h w`, labels `B h w`. With one class it is `cross_entropy_dice`.
-    """
-    logits, labels, share = without_ignored(logits, labels)
-    m, truth = against_rest(logits, labels)
-    cross = F.binary_cross_entropy_with_logits(m, truth) / share
-    return cross + 1 - soft_dice(m.sigmoid(), truth, OVER).mean()
-
-
 def balanced_bce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy in which object and background weigh alike (HED, Xie & Tu 2015), a scalar.
+    """Cross-entropy in which object and background weigh alike (HED, Xie & Tu 2015).
 
-    logits `B C h w`, labels `B h w`. A pixel weighs the batch's share of the other side, counted
-    for each class. So a batch that shows one side only has loss 0 and teaches nothing.
+    A pixel weighs the batch's share of the other side, counted for each class. So a batch that
+    shows one side only has loss 0 and teaches nothing.
     """
     logits, labels, counted = without_ignored(logits, labels)
     m, truth = against_rest(logits, labels)
@@ -74,26 +67,30 @@ def balanced_bce(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def structure(logits: Tensor, labels: Tensor, window: int = 31, factor: float = 5.0) -> Tensor:
-    """Boundary-weighted cross-entropy plus weighted IoU (F3Net, Wei 2020), a scalar.
+    """Boundary-weighted cross-entropy plus weighted IoU (F3Net, Wei 2020), for each class of each
+    image, then the mean; weights as `boundary_weight` has them.
 
-    logits `B C h w`, labels `B h w`; each class of each image is judged alone, then the mean. A
-    pixel weighs 1 + factor * |share of the class in the window around it - its own label|. The
-    window is 31 pixels at every size, as published for masks of some 350 pixels: it is a quarter
-    of a mask of 128, so there "boundary" means most of a small object. Outside the image counts
-    as background, so an object that touches the border has a boundary there.
+    The window is 31 pixels at every size, as published for masks of some 350 pixels: it is a
+    quarter of a mask of 128, so there "boundary" means most of a small object.
     """
     seen = (labels != IGNORE)[:, None]
     logits, labels, _ = without_ignored(logits, labels)
     m, truth = against_rest(logits, labels)
     weight = boundary_weight(truth, window, factor) * seen
     cross = F.binary_cross_entropy_with_logits(m, truth, reduction="none")
-    return (_weighted_mean(cross, weight) + _weighted_iou(m, truth, weight)).mean()
+    mean = (weight * cross).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1e-6)  # B C
+    p = m.sigmoid()
+    shared = (p * truth * weight).sum((2, 3))
+    union = ((p + truth) * weight).sum((2, 3)) - shared
+    iou = (shared + 1) / (union + 1)
+    return (mean + (1 - iou)).mean()
 
 
 def boundary_weight(truth: Tensor, window: int = 31, factor: float = 5.0) -> Tensor:
-    """1 + factor * |mean of the window - truth|, for truth `B C h w` of 0 and 1 (floats)."""
+    """1 + factor * |mean of the window - truth|, for truth `B C h w` of 0 and 1 (floats); outside
+    the image counts as background."""
     if window % 2 == 0 or window < 1:
-        raise UserError(f"The window is {window} pixels; take an odd number, e.g. {window + 1}.")
+        raise fault("The window", f"is {window} pixels", "an odd number", f"take {window + 1}")
     half = window // 2
     rows = F.avg_pool2d(truth, (1, window), 1, (0, half))  # outside counts as 0
     near = F.avg_pool2d(rows, (window, 1), 1, (half, 0))
@@ -122,24 +119,59 @@ def soft_dice(p: Tensor, truth: Tensor, over: tuple[int, ...]) -> Tensor:
     return (2 * (p * truth).sum(over) + 1) / (p.sum(over) + truth.sum(over) + 1)
 
 
-def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Mean over the pixels of each mask, `B C`."""
-    return (weight * values).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1e-6)
+def matched_loss(masks: Tensor, classes: Tensor, labels: Tensor) -> Tensor:
+    """10 class + 5 BCE + 5 Dice over the cheapest matching.
+
+    Every class that an image shows is one target mask. A matched token learns its class and mask,
+    every other one "nothing". masks: `B N h w` logits; classes: `B N C+1` logits, the last
+    "nothing"; labels: `B H W` in 0..C.
+    """
+    masks, classes = masks.float(), classes.float()
+    ignored = (labels == IGNORE)[:, None]
+    low = F.adaptive_max_pool2d(ignored.float(), masks.shape[-2:]) > 0  # low pixels that hold one
+    masks, labels = masks.masked_fill(low, CERTAIN), labels.masked_fill(ignored[:, 0], 0)
+    count = classes.shape[-1] - 1
+    truth = F.one_hot(labels.long(), count + 1).movedim(-1, 1)[:, 1:].float()  # B C H W
+    truth = F.interpolate(truth, masks.shape[-2:], mode="area")
+    image, token, target = match(masks, classes, truth)
+    wanted = torch.full(classes.shape[:2], count, device=masks.device)
+    wanted[image, token] = target
+    weight = torch.tensor([1.0] * count + [NOTHING], device=masks.device)
+    chosen = CLASS * F.cross_entropy(classes.flatten(0, 1), wanted.flatten(), weight)
+    found, wanted = masks[image, token], truth[image, target]  # M h w
+    cross = F.binary_cross_entropy_with_logits(found, wanted, reduction="none").mean((1, 2))
+    each = MASK * cross + DICE * (1 - soft_dice(found.sigmoid(), wanted, (1, 2)))
+    mean = each.sum() / max(1, len(each))
+    return chosen + mean + 0 * masks.sum()  # a NaN shows without a match, too
 
 
-def _weighted_iou(m: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """1 - soft IoU with a weight a pixel, `B C`."""
-    p = m.sigmoid()
-    shared = (p * truth * weight).sum((2, 3))
-    union = ((p + truth) * weight).sum((2, 3)) - shared
-    return 1 - (shared + 1) / (union + 1)
+@torch.no_grad()
+def match(masks: Tensor, classes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The cheapest pairs (Hungarian) of every image as (image, token, class), each `M`.
+
+    masks `B N h w`, classes `B N C+1`, truth `B C h w`; a class without a pixel takes no token.
+    All costs come to the CPU in one read.
+    """
+    m, t = masks.flatten(2), truth.flatten(2)
+    p, shared = m.sigmoid(), torch.einsum("bnp,bcp->bnc", m.sigmoid(), t)
+    # BCE(m, t) = softplus(m) - m t
+    cross = F.softplus(m).mean(-1)[..., None] - torch.einsum("bnp,bcp->bnc", m, t) / m.shape[-1]
+    dice = 1 - (2 * shared + 1) / (p.sum(-1)[..., None] + t.sum(-1)[:, None] + 1)
+    cost = MASK * cross + DICE * dice - CLASS_COST * classes.softmax(-1)[..., :-1]  # B N C
+    cost = cost.nan_to_num()  # the run reports a loss that is not finite
+    read = torch.cat([cost, t.any(-1)[:, None].to(cost)], 1).cpu().numpy()
+    found = [_cheapest(b, one[:-1], one[-1] > 0) for b, one in enumerate(read)]
+    return tuple(torch.from_numpy(part).to(masks.device) for part in np.concatenate(found, 1))
 
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+def _cheapest(image: int, cost: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Rows image, token, class of one image's cheapest pairs, `3 M`."""
+    token, column = linear_sum_assignment(cost[:, present])
+    return np.stack([np.full_like(token, image), token, np.flatnonzero(present)[column]])
+
+
 DEFAULT = "cross_entropy_dice"
-LOSSES: dict[str, Loss] = {
-    f.__name__: f for f in (cross_entropy_dice, bce_dice, balanced_bce, structure)
-}
+LOSSES = {f.__name__: f for f in (cross_entropy_dice, balanced_bce, structure)}
 
 
 def named_loss(name: str, matched: bool = False) -> Callable[..., Tensor]:
@@ -153,8 +185,4 @@ def named_loss(name: str, matched: bool = False) -> Callable[..., Tensor]:
             f"A matched head is trained by its matched loss, not by {name!r}; leave `loss` out, "
             "or adapt with head='plain'."
         )
-    if not matched:
-        return LOSSES[name]
-    from naslora_core.training.matching import matched_loss  # it imports this file
-
-    return matched_loss
+    return matched_loss if matched else LOSSES[name]

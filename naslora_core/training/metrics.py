@@ -20,20 +20,14 @@ def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 
 def ber(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Balanced error rate of two boolean masks `H W`, in 0..1: lower is better.
-
-    The mean of the share of object pixels missed and of background pixels drawn. Where the truth
-    is empty or full there is one side only, and its share is the answer.
-    """
+    """Balanced error rate of two boolean masks `H W`, in 0..1, lower is better: the mean of the
+    share of object pixels missed and of background pixels drawn, where there are such pixels."""
     sides = [(prediction != truth)[side] for side in (truth, ~truth)]
     return float(np.mean([wrong.mean() for wrong in sides if wrong.size]))
 
 
 def mae(probability: np.ndarray, truth: np.ndarray) -> float:
-    """Mean absolute difference of probabilities `H W` and a boolean mask: lower is better.
-
-    An empty truth is no special case: what was drawn is what is wrong.
-    """
+    """Mean absolute difference of probabilities `H W` and a boolean mask: lower is better."""
     return float(np.abs(probability.astype(np.float64) - truth).mean())
 
 
@@ -48,11 +42,8 @@ def confusion(prediction: np.ndarray, truth: np.ndarray, classes: int) -> np.nda
 
 
 def global_iou(counts: np.ndarray) -> np.ndarray:
-    """IoU of each class, background first, over all pixels of a set: `C+1`.
-
-    counts: of `confusion`. Large objects weigh more than in a mean over images; nan for a class
-    that is in neither truth nor prediction.
-    """
+    """IoU of each class, background first, over all pixels of a set: `C+1`, from `confusion`; nan
+    for a class that is in neither truth nor prediction."""
     right = np.diag(counts)
     return _shares(right, counts.sum(0) + counts.sum(1) - right)
 
@@ -63,10 +54,7 @@ def global_dice(counts: np.ndarray) -> np.ndarray:
 
 
 def mean_iou(counts: np.ndarray, background: bool = True) -> float:
-    """Mean over classes of the global IoU, background counted unless told otherwise.
-
-    Classes in neither truth nor prediction are left out; if that is all of them, it is 1.
-    """
+    """Mean over the classes of `global_iou` that are in truth or prediction; 1 if none is."""
     return mean_present(global_iou(counts)[0 if background else 1 :])
 
 

@@ -8,17 +8,15 @@ import torch
 from naslora_core.data import tiles
 from naslora_core.data.dataset import IGNORE, Sample, check_sample
 from naslora_core.data.transforms import filled, to_batch, to_native
-from naslora_core.errors import UserError
+from naslora_core.errors import fault
 from naslora_core.sam import SamPredictor
 from naslora_core.training.losses import with_background
 from naslora_core.training.prompts import box_of, components
 
 
 def predict(model, samples: Sequence, batch: int = 16) -> list[np.ndarray]:
-    """Prompt-free label maps `H W` uint8 of every sample, at its own size.
-
-    batch: images, or tiles of one image, that are held at once.
-    """
+    """Prompt-free label maps `H W` uint8 of every sample, at its own size; batch: images, or tiles
+    of one image, that are held at once."""
     return list(label_maps(model, samples, batch))
 
 
@@ -30,10 +28,8 @@ def label_maps(model, samples: Sequence, batch: int = 16) -> Iterator[np.ndarray
 
 
 def native_logits(model, samples: Sequence, batch: int = 16) -> Iterator[torch.Tensor]:
-    """Prompt-free logits `N+1 H W` of one sample after another, at its own size.
-
-    Background, the logit 0, comes first. Enlarged before anything is decided.
-    """
+    """Prompt-free logits `N+1 H W` of one sample after another, at its own size; background, the
+    logit 0, comes first."""
     for parts in _in_strips(model, samples, batch):
         yield torch.cat(list(parts), 1)
 
@@ -60,11 +56,9 @@ def _square_logits(model, samples: Sequence[Sample], resize: str, **prompt) -> t
 
 
 def strips(model, image: np.ndarray, batch: int = 16) -> Iterator[torch.Tensor]:
-    """Logits `N+1 h W` of an image `H W 3` from the top down, blended from overlapping tiles.
-
-    image: an array, or what is sliced like one (`np.memmap` for a picture larger than memory).
-    Held beside it: `batch` tiles, and a band of logits as high as a tile, `N side W` float32.
-    """
+    """Logits `N+1 h W` of an image `H W 3` (an array, or what is sliced like one) from the top
+    down, blended from overlapping tiles. Held beside it: `batch` tiles, and a band of logits as
+    high as a tile, `N side W` float32."""
     side, (high, wide) = model.tile, image.shape[:2]
     tops, lefts = tiles.starts(high, side), tiles.starts(wide, side)
     down, across = (torch.from_numpy(tiles.shares(n, side)) for n in (high, wide))
@@ -98,8 +92,7 @@ def predict_image(model, image: np.ndarray, box=None, click=None) -> np.ndarray:
         image = np.asarray(Image.open("photo.jpg").convert("RGB"))
         mask = predict_image(model, image)
 
-    Raises UserError for an array that is no such image, for a prompt that lies outside of it, and
-    for a box without any pixel.
+    Raises UserError for what is no such image, a prompt outside of it, and a box without a pixel.
     """
     sample = Sample(image, np.zeros(np.shape(image)[:2], np.uint8), "given")
     check_sample(sample)
@@ -128,10 +121,8 @@ def _prompted_tile(model, image: np.ndarray, box, click) -> np.ndarray:
         _inside(prompt, shape, model, "square")  # a UserError names the image's pixels
     x0, y0, x1, y1 = box if box is not None else (*click, *click)
     if max(x1 - x0, y1 - y0) > side:
-        raise UserError(
-            f"The box {x0:g} {y0:g} {x1:g} {y1:g} is larger than the tiles of {side} pixels that "
-            "the model was trained on; give a smaller box, or none."
-        )
+        given = "is larger than the tiles that the model was trained on"
+        raise fault(f"The box {_said(box)}", given, f"at most {side} pixels", "give a smaller box")
     centre = zip(((y0 + y1) / 2, (x0 + x1) / 2), shape, strict=True)
     top, left = (int(np.clip(c - side / 2, 0, max(0, n - side))) for c, n in centre)
     sample = Sample(tiles.piece(image, top, left, side), np.zeros((side, side), np.uint8), "tile")
@@ -146,19 +137,19 @@ def _inside(xy: Sequence[float], shape: tuple[int, int], model, resize: str) -> 
     """Pixels of the image as pixels of the model's square, `1 2` or `1 4`."""
     (h, w), (high, wide) = shape, filled(shape, model.image_size, resize)
     place = torch.tensor(xy, dtype=torch.float32).view(-1, 2)
-    told = " ".join(f"{v:g}" for v in xy)
     if not ((place >= 0) & (place <= torch.tensor([w, h]))).all():  # nan is nowhere
-        raise UserError(
-            f"The prompt {told} lies outside of an image {w} wide and {h} high; give x before y, "
-            "in pixels from the upper left corner."
-        )
+        remedy = "give x before y, in pixels from the upper left corner"
+        given = f"lies outside of an image {w} wide and {h} high"
+        raise fault(f"The prompt {_said(xy)}", given, "a place inside", remedy)
     if not (place[:1] < place[1:]).all():
-        raise UserError(
-            f"The box {told} holds no pixel; give its left, upper, right and lower edge, the "
-            "smaller number first."
-        )
+        expected = "left, upper, right and lower edge"
+        raise fault(f"The box {_said(xy)}", "holds no pixel", expected, "put the smaller first")
     scale = torch.tensor([wide / w, high / h])
     return (place * scale).view(1, -1)
+
+
+def _said(xy: Sequence[float]) -> str:
+    return " ".join(f"{v:g}" for v in xy)
 
 
 def labels(logits: torch.Tensor) -> np.ndarray:
@@ -167,8 +158,7 @@ def labels(logits: torch.Tensor) -> np.ndarray:
 
 
 def predict_boxed(sam, samples: Sequence) -> list[np.ndarray]:
-    """What a user gets from the unadapted SAM: a tight box on every object, however small, masks
-    united."""
+    """Label maps of the unadapted SAM with a tight box on every object, however small."""
     predictor, found = SamPredictor(sam), []
     for sample in samples:
         predictor.set_image(sample.image)

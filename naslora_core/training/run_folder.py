@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 from naslora_core.adapters import Adapted, save_adapter
 from naslora_core.errors import UserError, fault
@@ -24,12 +25,11 @@ class RunFolder:
     """`run.json` (settings), `state.pt` (tensors, optimiser, step), `events.jsonl`, and adapter
     files: `last.safetensors` at the end, `best.safetensors` where validation images were scored.
 
-    With path None nothing is written. The log is cut back to the state on resuming, so the two
-    never disagree; every file is written aside and renamed. Of many processes the first writes,
-    and holds a lock until `close`. A folder with such files that no run.json describes is refused.
-
-    save_every: seconds between two saved states, more where a state is large; 0: every step. A
-    state is copied to the CPU and written by a thread beside the training.
+    With path None nothing is written. On resuming the log is cut back to the state. Of many
+    processes the first writes, and holds a lock until `close`. A folder with such files that no
+    run.json describes is refused. save_every: seconds between two saved states, more where a state
+    is large; 0: every step. A state is copied to the CPU and written by a thread beside the
+    training.
     """
 
     def __init__(
@@ -37,8 +37,7 @@ class RunFolder:
     ):
         self.path, self.fabric, self.save_every = Path(path) if path else None, fabric, save_every
         self._writes = bool(path) and fabric.is_global_zero
-        self._lock, self._pending = None, None
-        self._thread = ThreadPoolExecutor(1)
+        self._lock, self._pending, self._thread = None, None, ThreadPoolExecutor(1)
         self._saved, self._cost = time.monotonic(), 0.0
         if self.path:
             settings, defaults = (json.loads(json.dumps(x)) for x in (settings, defaults))
@@ -68,9 +67,8 @@ class RunFolder:
                 remedy = "choose another `out`, or move these files away"
                 raise fault(self.path, given, "one that says of which run they are", remedy)
             digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-            return write_atomic(
-                file, json.dumps({"format": FORMAT, "id": digest} | settings, indent=1)
-            )
+            text = json.dumps({"format": FORMAT, "id": digest} | settings, indent=1)
+            return write_atomic(file, text)
         found = _read_json(file)
         if (version := found.get("format", 1)) != FORMAT:
             given = f"was written by another version of this package (format {version})"
@@ -80,10 +78,8 @@ class RunFolder:
             raise UserError(f"{given}; start it as it was, {ANEW}.")
 
     def restore(self, run) -> None:
-        """Put a saved state back into `run`, if there is one; else it begins with an empty log.
-
-        UserError for a damaged state or log, and for a state of another run.
-        """
+        """Put a saved state back into `run`, if there is one; UserError for a damaged state or
+        log, and for a state of another run."""
         if not self.path:
             return
         file, log = self.path / "state.pt", self.path / "events.jsonl"
@@ -139,7 +135,8 @@ class RunFolder:
             "precision": run.fabric.strategy.precision.state_dict(),
             "step": run.step,
         }
-        self._pending: Future = self._thread.submit(self._write_state, _on_cpu(state))
+        copied = tree_map_only(torch.Tensor, lambda t: t.detach().to("cpu", copy=True), state)
+        self._pending: Future = self._thread.submit(self._write_state, copied)
 
     def _write_state(self, state: dict) -> None:
         write_atomic(self.path / "state.pt", lambda file: torch.save(state, file))
@@ -152,13 +149,12 @@ class RunFolder:
 
 def differences(found: dict, wanted: dict, defaults: dict) -> list[str]:
     """Which settings differ, with both values; one that an older file lacks has its default."""
-    changed = []
-    for name, new in wanted.items():
-        usual = defaults.get(name)
-        old = found.get(name, usual)
-        if _filled(old, usual) != _filled(new, usual):
-            changed.append(_sentence(name, old, new))
-    return changed
+    found = {name: found.get(name, defaults.get(name)) for name in wanted}
+    return [
+        _sentence(name, found[name], wanted[name])
+        for name in wanted
+        if _filled(found[name], defaults.get(name)) != _filled(wanted[name], defaults.get(name))
+    ]
 
 
 def _filled(value, usual):
@@ -200,24 +196,15 @@ def _load(run, file: Path, run_id: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch warns of in a torn file
             state = torch.load(file, weights_only=True, map_location="cpu")
-        same = state.get("run") == run_id
-        if same:
-            run.load_tensors(state["tensors"])
-            run.optimiser.load_state_dict(state["optimiser"])
-            run.fabric.strategy.precision.load_state_dict(state["precision"])
-            run.step, run.best = state["step"], state["best"]
+        if state["run"] != run_id:
+            raise _damaged(file, "it is the state of another run")
+        run.load_tensors(state["tensors"])
+        run.optimiser.load_state_dict(state["optimiser"])
+        run.fabric.strategy.precision.load_state_dict(state["precision"])
+        run.step, run.best = state["step"], state["best"]
     except (PermissionError, FileNotFoundError) as error:
         raise not_read(file, error) from error
+    except UserError:
+        raise
     except Exception as error:  # a torn file fails in many ways
         raise _damaged(file, f"{type(error).__name__}: {error}".partition("\n")[0]) from error
-    if not same:
-        raise _damaged(file, "it is the state of another run")
-
-
-def _on_cpu(value):
-    """A copy of all tensors in a nest of dicts and lists, in the CPU's memory."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {key: _on_cpu(one) for key, one in value.items()}
-    return [_on_cpu(one) for one in value] if isinstance(value, list) else value
