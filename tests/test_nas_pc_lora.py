@@ -5,7 +5,7 @@ import torch
 from adapting import random_images, shaken, small_sam
 
 from naslora_core.adapters import LoRA, adapt, cells, fold, read_genotype
-from naslora_core.adapters.nas_pc_lora import NASPCLoRA, PartialCell
+from naslora_core.adapters.nas_lora import NASPCLoRA, PartialCell
 from naslora_core.errors import UserError
 from naslora_core.sam import Segmenter
 from naslora_core.search import OPERATOR_SETS, Cell

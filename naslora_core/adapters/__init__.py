@@ -13,30 +13,4 @@ from naslora_core.adapters.discretisation import (
 from naslora_core.adapters.fixed_conv import FixedConv
 from naslora_core.adapters.folding import Folded, fold, load_folded
 from naslora_core.adapters.lora import LoRA
-from naslora_core.adapters.nas_lora import NASLoRA, cells
-from naslora_core.adapters.nas_pc_lora import NASPCLoRA
-
-__all__ = [
-    "LABELS",
-    "METHODS",
-    "Adapted",
-    "ChosenLoRA",
-    "ConvLoRA",
-    "DecoderOnly",
-    "FixedConv",
-    "Folded",
-    "Full",
-    "LoRA",
-    "NASLoRA",
-    "NASPCLoRA",
-    "adapt",
-    "cells",
-    "choose_operators",
-    "discretise",
-    "fold",
-    "load_adapter",
-    "load_folded",
-    "method",
-    "read_genotype",
-    "save_adapter",
-]
+from naslora_core.adapters.nas_lora import NASLoRA, NASPCLoRA, cells

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from naslora_core.data.tiles import OBJECTS, checked_side
-from naslora_core.errors import UserError, known
+from naslora_core.errors import UserError, fault, known
 from naslora_core.sam import MaskHead, MatchedHead, Segmenter, model_hash
 
 Blocks = str | tuple[int, ...]
@@ -44,12 +44,9 @@ def method(name: str, label: str, compared: bool = True) -> Callable[[Kind], Kin
     def register(cls: Kind) -> Kind:
         there = CLASSES.get(cls.__name__)
         again = there is not None and there.__module__ == cls.__module__
-        taken = (there is not None) or name in METHODS or label in LABELS.values()
-        if taken and not again:
-            raise UserError(
-                f"The method {name!r} ({label}, class {cls.__name__}) has a name, a label or a "
-                f"class name that is taken; registered are {', '.join(METHODS)}."
-            )
+        if not again and (there or name in METHODS or label in LABELS.values()):
+            where, given = f"The method {name!r}", f"({label}, {cls.__name__}) is taken in part"
+            raise fault(where, given, f"others than {', '.join(METHODS)}", "take other names")
         CLASSES[cls.__name__] = cls
         if compared:
             METHODS[name], LABELS[name] = cls(), label
@@ -61,11 +58,8 @@ def method(name: str, label: str, compared: bool = True) -> Callable[[Kind], Kin
 class Adapted(Segmenter):
     """A Segmenter whose encoder carries an adapter and whose decoder is trained beside it."""
 
-    def __init__(
-        self, sam: nn.Module, head: nn.Module, method, base_hash: str, seed: int, resize: str
-    ):
+    def __init__(self, sam: nn.Module, head: nn.Module, method, base_hash: str, seed: int):
         super().__init__(sam, head)
-        self.resize = resize
         self.method, self.base_hash, self.seed = method, base_hash, seed
         self.base_name = getattr(sam, "model_name", "unnamed")
         self.trained_names = tuple(n for n, p in self.named_parameters() if p.requires_grad)
@@ -88,11 +82,8 @@ class Adapted(Segmenter):
 
     def auxiliary_loss(self) -> Tensor | float:
         """What the method adds to the task's loss after a forward pass in training; mostly 0."""
-        return sum(
-            m.auxiliary_loss
-            for m in self.modules()
-            if hasattr(m, "auxiliary_loss") and m is not self
-        )
+        parts = (m for m in self.sam.image_encoder.modules() if hasattr(m, "auxiliary_loss"))
+        return sum(part.auxiliary_loss for part in parts)
 
 
 HEADS = {"plain": MaskHead, "matched": MatchedHead}
@@ -116,14 +107,13 @@ def adapt(
     """A model that equals `sam` before its first step (VPT's does not) and trains the method's
     tensors.
 
-    Trained beside every method: the mask decoder; frozen: prompt encoder and IoU head. The head
-    "plain" keeps one mask token a class, apart from SAM's; "matched" has ten tokens or more that
-    choose their class, and does not start with SAM's answer. New tensors are drawn from `seed` on
-    the CPU, whatever the global state and the device. resize: how images come to the square,
-    "square" or, SAM's own way, "pad"; or, with tile, as pieces of so many of their pixels a side,
-    of which in training the share `tile_objects` holds an object (see `data.tiles`). A base
-    on the meta device allocates nothing: it is there to be counted. Raises UserError for an unknown
-    head, for what is no method or no base, and what the method's `inject` raises.
+    Trained beside every method: the mask decoder; frozen: prompt encoder and IoU head. head:
+    "plain" or "matched", see `sam.mask_head`. seed: new tensors are drawn from it on the CPU,
+    whatever the global state and the device. resize: how images come to the square, "square" or,
+    SAM's own way, "pad"; or, with tile, as pieces of so many of their pixels a side, of which in
+    training the share `tile_objects` holds an object (see `data.tiles`). A base on the meta device
+    allocates nothing: it is there to be counted. Raises UserError for an unknown head, for what is
+    no method or no base, and what the method's `inject` raises.
     """
     _require_method_and_base(sam, method)
     known(head, HEADS, "Unknown head")
@@ -135,35 +125,28 @@ def adapt(
         twin.image_encoder = method.inject(twin.image_encoder) or twin.image_encoder
         drawing = HEADS[head](sam.mask_decoder, classes)
     twin.image_encoder.to(like.device, like.dtype)
-    own_parameters(twin.mask_decoder.transformer)
-    own_parameters(twin.mask_decoder.output_upscaling)
-    own_parameters(twin.mask_decoder.iou_token)
-    model = Adapted(twin, drawing, method, base_hash, seed, resize).eval()
-    model.tile, model.tile_objects = checked_side(tile), tile_objects
+    for part in ("transformer", "output_upscaling", "iou_token"):
+        own_parameters(getattr(twin.mask_decoder, part))
+    model = Adapted(twin, drawing, method, base_hash, seed).eval()
+    model.resize, model.tile, model.tile_objects = resize, checked_side(tile), tile_objects
     return model
 
 
 def _require_method_and_base(sam: nn.Module, method) -> None:
     """UserError for a method that is a name or a class, and for a base that is none."""
     if isinstance(method, type) or not hasattr(method, "inject"):
-        raise UserError(
-            f"The method is {method!r}; expected an object such as LoRA(rank=4): call the class, "
-            "or take a name's from naslora_core.adapters.METHODS."
-        )
+        remedy = "call the class, or take a name's from naslora_core.adapters.METHODS"
+        raise fault("The method", f"is {method!r}", "an object such as LoRA(rank=4)", remedy)
     if isinstance(sam, Segmenter) or not hasattr(sam, "image_encoder"):
-        raise UserError(
-            f"The base is of class {type(sam).__name__}; expected SAM itself, from `load_sam`: a "
-            "base carries any number of adapters, each from its own `adapt`."
-        )
+        given, remedy = f"is of class {type(sam).__name__}", "adapt the base anew for every adapter"
+        raise fault("The base", given, "SAM itself, from `load_sam`", remedy)
 
 
 def adapted(model, for_what: str) -> Adapted:
     """The model, if it is from `adapt`; UserError where something else is to be folded or saved."""
     if not isinstance(model, Adapted):
-        raise UserError(
-            f"A {type(model).__name__} has no adapter to {for_what}; expected what `adapt` or "
-            "`load_adapter` returns."
-        )
+        given, expected = f"has no adapter to {for_what}", "what `adapt` or `load_adapter` returns"
+        raise fault(f"A {type(model).__name__}", given, expected, "give that")
     return model
 
 

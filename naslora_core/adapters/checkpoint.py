@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import naslora_core
 from naslora_core.adapters import folding, tensor_file
 from naslora_core.adapters.adaptation import CLASSES, Adapted, Method, adapt, adapted, head_name
-from naslora_core.errors import UserError
+from naslora_core.errors import UserError, fault
 from naslora_core.sam import Segmenter, load_sam, model_hash
 from naslora_core.search.operator_registry import operator_names, require_operators, set_hash
 
@@ -70,12 +70,10 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
         raise UserError(f"{path} does not say its {', '.join(absent)}; save the adapter anew.")
     here = model_hash(sam)
     if facts["base_hash"] != here:
-        raise UserError(
-            f"{Path(path).name} was trained on {facts['base_name']} {facts['base_hash'][:12]}, "
-            f"this base is {getattr(sam, 'model_name', 'unnamed')} {here[:12]}; load that "
-            "base, by its file where it is not the usual one: load_sam(NAME, FILE), --checkpoint "
-            "FILE."
-        )
+        given = f"was trained on {facts['base_name']} {facts['base_hash'][:12]}"
+        expected = f"this base, {getattr(sam, 'model_name', 'unnamed')} {here[:12]}"
+        remedy = "load the other one: load_sam(NAME, FILE), or --checkpoint FILE"
+        raise fault(Path(path).name, given, expected, remedy)
     shape = int(facts["classes"]), int(facts["seed"]), facts["head"]
     model = adapt(sam, _method(facts, path), *shape).take_input_facts(facts)
     _fill(model.adapter_state_dict(), _without_temperature(tensors), Path(path).name)
@@ -86,21 +84,17 @@ def _method(facts: Mapping[str, str], path: str | Path) -> Method:
     """The method that the file describes; what it does not say takes its default."""
     name = facts["method"]
     if name not in CLASSES:
-        raise UserError(
-            f"{path} holds the method {name!r}; registered are {', '.join(CLASSES)}. Import the "
-            "module that registers it first (methods for comparison: "
-            "naslora_workbook.research.methods)."
-        )
+        remedy = "import its module first (for comparison: naslora_workbook.research.methods)"
+        raise fault(path, f"holds the method {name!r}", f"one of {', '.join(CLASSES)}", remedy)
     try:
         settings = json.loads(facts["settings"])
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
         wanted = {k: v for k, v in settings.items() if v not in RETIRED.get((name, k), ())}
         method = CLASSES[name](**wanted)
     except (TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise UserError(
-            f"{path} has settings {facts['settings']!r} that {facts['method']} of this version "
-            f"does not take ({error}); load it with version {facts['version']}."
-        ) from error
+        given, remedy = f"has settings {facts['settings']!r} ({error})", facts["version"]
+        expected = f"those of {name} in this version"
+        raise fault(path, given, expected, f"load it with version {remedy}") from error
     if "operator_hash" in facts:
         by_name = facts["format"] == BEFORE
         require_operators(path, _operators(method), facts["operator_hash"], by_name)
@@ -121,10 +115,10 @@ def _fill(wanted: dict[str, Tensor], tensors: dict[str, Tensor], name: str) -> N
     missing, unknown = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
     wrong = [n for n in wanted if n in tensors and wanted[n].shape != tensors[n].shape]
     if missing or unknown or wrong:
-        raise UserError(
-            f"{name} does not fit its own description: missing {missing[:3]}, unknown "
-            f"{unknown[:3]}, of another shape {wrong[:3]}; save the adapter anew."
+        given = (
+            f"misses {missing[:3]}, holds unknown {unknown[:3]} and of another shape {wrong[:3]}"
         )
+        raise fault(name, given, "what it says that it holds", "save the adapter anew")
     for key, tensor in wanted.items():
         tensor.data.copy_(tensors[key])
 
@@ -135,20 +129,7 @@ def open_model(path: str | Path, base: str | Path | None = None) -> Segmenter:
     base: the checkpoint file of the adapter's base, where that is not sam_nano. Raises UserError
     for a file that is missing, altered, of another format, or of another base.
     """
-    if kind(path) == "folded":
+    facts = tensor_file.describe(path, FORMAT, BEFORE, folding.FORMAT)
+    if facts["format"] == folding.FORMAT:
         return folding.load_folded(path)
-    return load_adapter(base_of(path, base), path)
-
-
-def kind(path: str | Path) -> str:
-    """ "adapter" or "folded"."""
-    return "adapter" if _facts(path)["format"] in (FORMAT, BEFORE) else "folded"
-
-
-def base_of(path: str | Path, base: str | Path | None = None):
-    """The SAM that an adapter's file names, from the checkpoint file `base` if it needs one."""
-    return load_sam(_facts(path).get("base_name", "unnamed"), base)
-
-
-def _facts(path: str | Path) -> dict[str, str]:
-    return tensor_file.describe(path, FORMAT, BEFORE, folding.FORMAT)
+    return load_adapter(load_sam(facts.get("base_name", "unnamed"), base), path)

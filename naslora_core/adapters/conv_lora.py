@@ -20,15 +20,14 @@ from torch import Tensor, nn
 
 from naslora_core.adapters.adaptation import method
 from naslora_core.adapters.lora import LoRA
-from naslora_core.errors import UserError
+from naslora_core.errors import fault
 
 
 class Gate(nn.Module):
     """z `B' r H W` -> the chosen experts `B' k` and the logarithm of their gates `B' k`.
 
-    With k = 1 the gate is the constant 1, so the task sends no gradient here; only
-    `auxiliary_loss`, the balance loss of the last forward pass in training (0 in eval), moves the
-    gate then.
+    With k = 1 the gate is the constant 1, so only `auxiliary_loss`, the balance loss of the last
+    forward pass in training (0 in eval), moves it.
     """
 
     def __init__(self, rank: int, experts: int, k: int):
@@ -189,10 +188,9 @@ class ConvLoRA(LoRA):
     def __post_init__(self):
         super().__post_init__()
         if not 1 <= self.k <= self.experts or self.dispatch not in DISPATCHES:
-            raise UserError(
-                f"ConvLoRA(experts={self.experts}, k={self.k}, dispatch={self.dispatch!r}): take "
-                f"k from 1 to the number of experts, and dispatch of {', '.join(DISPATCHES)}."
-            )
+            given = f"has experts={self.experts}, k={self.k}, dispatch={self.dispatch!r}"
+            expected = f"k from 1 to experts, and dispatch of {', '.join(DISPATCHES)}"
+            raise fault("ConvLoRA", given, expected, "change them")
 
     @property
     def scale(self) -> float:

@@ -23,16 +23,10 @@ from naslora_core.search.cell import mix_together
 def choose_operators(
     model: nn.Module, images: Tensor, held: int | None = None
 ) -> dict[str, Choice]:
-    """Of every cell the readings on the z that `images` (`B 3 S S`, 0..255) send through it.
-
-    held: images in a forward pass, None for all at once.
-    """
-
-    def run() -> None:
-        for part in images.split(held or len(images)):
-            model(part)
-
-    return read_cells(model, run)
+    """Of every cell the readings on the z that `images` (`B 3 S S`, 0..255) send through it, `held`
+    of them in a forward pass, None for all at once."""
+    parts = images.split(held or len(images))
+    return read_cells(model, lambda: [model(part) for part in parts])
 
 
 @torch.no_grad()
@@ -49,12 +43,12 @@ def read_cells(model: nn.Module, run: Callable) -> dict[str, Choice]:
         for hook in hooks:
             hook.remove()
     Wd = decoders(model)
-    return {n: _read(c, torch.cat(seen[c]).float(), Wd[n]) for n, c in found.items()}
-
-
-def _read(cell: Cell, z: Tensor, decoder: Tensor) -> Choice:
-    """A mixed kernel that is not the whole cell explains nothing: then alpha alone is read."""
-    return project(cell, z, decoder=decoder) if cell.linear else Choice(argmax(cell), None, {})
+    # a mixed kernel that is not the whole cell explains nothing: then alpha alone is read
+    return {
+        n: project(c, torch.cat(seen[c]).float(), decoder=Wd[n]) if c.linear
+        else Choice(argmax(c), None, {})
+        for n, c in found.items()
+    }  # fmt: skip
 
 
 def read_genotype(
@@ -79,17 +73,9 @@ def _block(name: str, cell: Cell, choice: Choice) -> BlockChoice:
     p = cell.probabilities().detach().double()
     first, second = p.topk(2).values if len(p) > 1 else (p[0], p.new_zeros(()))
     entropy = -torch.special.xlogy(p, p).sum() / math.log(max(len(p), 2))
-    return BlockChoice(
-        block=name,
-        alpha=cell.arch_alpha.tolist(),
-        probability=p.tolist(),
-        argmax=choice.argmax,
-        projection=choice.projection,
-        residual=choice.residual,
-        margin=float(first - second),
-        entropy=float(entropy),
-        off_centre=choice.off_centre,
-    )
+    sure = {"margin": float(first - second), "entropy": float(entropy)}
+    read = {k: getattr(choice, k) for k in ("argmax", "projection", "residual", "off_centre")}
+    return BlockChoice(name, cell.arch_alpha.tolist(), p.tolist(), **read, **sure)
 
 
 READINGS = ("projection", "argmax")
@@ -139,10 +125,8 @@ def discretise(
     Raises UserError for a model that was not searched whole, and where no class explains a kernel.
     """
     if not isinstance(model.method, NASLoRA):
-        raise UserError(
-            f"{type(model.method).__name__} has no whole cell to choose from; give a model of "
-            "NASLoRA."
-        )
+        given = f"{type(model.method).__name__} has no whole cell to choose from"
+        raise UserError(f"{given}; give a model of NASLoRA.")
     known(reading, READINGS, "Unknown reading")
     read, m = choose_operators(model, images), model.method
     nothing = "skip" if m.start == "beside" else "none"
@@ -151,10 +135,8 @@ def discretise(
     shape = model.classes, model.seed, head_name(model.head)
     chosen = adapt(sam, chosen_lora, *shape).take_input_facts(model.input_facts())
     if chosen.base_hash != model.base_hash:
-        raise UserError(
-            f"The model was trained on the base {model.base_hash[:12]}, this SAM is "
-            f"{chosen.base_hash[:12]}; give the one that it was adapted from."
-        )
+        bases = f"the base {model.base_hash[:12]}, this SAM is {chosen.base_hash[:12]}"
+        raise UserError(f"The model was trained on {bases}; give the one that it was adapted from.")
     kept = chosen.adapter_state_dict()
     for name, tensor in model.adapter_state_dict().items():  # the decoder, the head
         if ".blocks." not in name:
@@ -171,10 +153,8 @@ def discretise(
 def _operator(label: str, choice: Choice, name: str | None, nothing: str) -> str:
     """The name that was read of a cell, `nothing` for none; UserError where it has no member."""
     if name is None:
-        raise UserError(
-            f"No operator explains the kernel of {label}; search a set that contains conv_5x5, or "
-            'choose by reading="argmax".'
-        )
+        remedy = 'search a set with conv_5x5, or choose by reading="argmax"'
+        raise UserError(f"No operator explains the kernel of {label}; {remedy}.")
     name = nothing if name == "none" else name
     if name not in choice.members:
         raise UserError(

@@ -19,8 +19,8 @@ from torch import nn
 
 from naslora_core.adapters import tensor_file
 from naslora_core.adapters.adaptation import HEADS, Adapted, adapted, head_name
-from naslora_core.adapters.folded_linear import FoldedLinear, Row
-from naslora_core.errors import UserError, known
+from naslora_core.adapters.lora import FoldedLinear, Row
+from naslora_core.errors import UserError, fault, known
 from naslora_core.files import write_atomic
 from naslora_core.sam import Segmenter, fuse
 from naslora_core.sam.checkpoints import BUILDERS
@@ -45,27 +45,17 @@ class Report:
     rank: int
 
     @property
-    def pointwise(self) -> bool:
-        """Whether nothing stayed beside the base's own layers."""
-        return not self.beside()
-
     def beside(self) -> list[Row]:
         """The rows that left something beside the base's own layers."""
         return [row for row in self.rows if row.side_macs]
 
-    def stuck(self) -> list[Row]:
-        """The rows that folded nothing: the adapter is there as it was."""
-        return [row for row in self.rows if row.side_macs < 0]
-
     def __str__(self) -> str:
         if not self.rows:
             return "The encoder has no adapter: it is the base's, with what was trained beside it."
-        lines = [
-            f"{r.block:>5}  {r.linear:<9} {r.folded:<10}  {r.side_macs:>10}  {r.why}"
-            for r in self.rows
-        ]
-        head = "block  linear    folded      MACs/token  what stays, and why"
-        return "\n".join([head, *lines])
+        lines = ["block  linear    folded      MACs/token  what stays, and why"]
+        for r in self.rows:
+            lines += [f"{r.block:>5}  {r.linear:<9} {r.folded:<10}  {r.side_macs:>10}  {r.why}"]
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         names = "block", "linear", "folded into W0", "MACs a token left", "why"
@@ -91,12 +81,13 @@ class Folded:
     @property
     def vanilla(self) -> bool:
         """Whether `segment_anything` can load and run it as it is."""
-        return self.report.pointwise and self.model.head is None
+        return not self.report.beside and self.model.head is None
 
     def save(self, path: str | Path) -> Path:
         """`.pth`: official layout, only if vanilla; `.safetensors`: with side branches; `.onnx`:
         the encoder alone (`onnx_export`)."""
         path = Path(path)
+        self.refuse_stuck()
         if path.suffix == ".pth":
             write_atomic(path, self._official())
         elif path.suffix == ".safetensors":
@@ -110,34 +101,30 @@ class Folded:
         return path
 
     def _official(self) -> bytes:
-        self.refuse_stuck()
         if not self.vanilla:
-            why = reasons(self.report.beside()) or "several classes, or tokens that choose theirs"
+            why = reasons(self.report.beside) or "several classes, or tokens that choose theirs"
+            remedy = "save it as .safetensors and load it with load_folded"
             raise UserError(
-                f"A .pth for vanilla segment_anything cannot hold this model: {why}; save it as "
-                ".safetensors and load it with load_folded."
+                f"A .pth of vanilla segment_anything cannot hold this: {why}; {remedy}."
             )
         buffer = io.BytesIO()
         torch.save({k: v.cpu() for k, v in self.model.sam.state_dict().items()}, buffer)
         return buffer.getvalue()
 
     def refuse_stuck(self) -> None:
-        """UserError if some block did not fold at all."""
-        if self.report.stuck():
-            raise UserError(
-                f"What did not fold: {reasons(self.report.stuck())}; keep the adapted model with "
-                "save_adapter."
-            )
+        """UserError if some block did not fold at all: its adapter is there as it was."""
+        if stuck := [row for row in self.report.rows if row.side_macs < 0]:
+            remedy = "keep the adapted model with save_adapter"
+            raise UserError(f"What did not fold: {reasons(stuck)}; {remedy}.")
 
     def _facts(self) -> dict[str, str]:
-        self.refuse_stuck()
-        beside = self.report.beside()
-        sides = [[r.block, r.linear, r.kernel_side, r.margins, r.windows] for r in beside]
+        rows = self.report.beside
+        sides = [[r.block, r.linear, r.kernel_side, r.margins, r.windows] for r in rows]
         name, head = getattr(self.model.sam, "model_name", None), self.model.head
         if name not in BUILDERS:
-            raise UserError(
-                f"The base has model_name={name!r}, by which a folded file is built again; set "
-                f"sam.model_name to one of {', '.join(BUILDERS)}."
+            given, expected = f"has model_name={name!r}", f"one of {', '.join(BUILDERS)}"
+            raise fault(
+                "The base", given, expected, "set sam.model_name, by which it is built again"
             )
         return {
             "format": FORMAT,
@@ -167,11 +154,10 @@ def fold(model: Adapted) -> Folded:
     return Folded(plain, Report(tuple(rows), getattr(model.method, "rank", 0)))
 
 
-@torch.no_grad()
 def fold_blocks(encoder: nn.Module) -> list[Row]:
     """Fold every layer of an encoder in place; a row for each adapter that was there."""
     if why := getattr(encoder, "why_unfoldable", ""):
-        return [_stuck(i, why) for i, _ in enumerate(encoder.blocks)]
+        return [Row(i, "nothing", 0, -1, why, "block") for i, _ in enumerate(encoder.blocks)]
     return [row for i, block in enumerate(encoder.blocks) for row in _fold_parts(i, block, "")]
 
 
@@ -179,18 +165,14 @@ def _fold_parts(i: int, module: nn.Module, path: str) -> list[Row]:
     rows = []
     for name, part in list(module.named_children()):
         if hasattr(part, "fold"):
-            folded, told = part.fold(i, path + name)
+            folded, more = part.fold(i, path + name)
             setattr(module, name, folded)
-            rows += told
+            rows += more
         elif why := getattr(part, "why_unfoldable", ""):
-            rows.append(_stuck(i, why))
+            rows.append(Row(i, "nothing", 0, -1, why, "block"))
         else:
             rows += _fold_parts(i, part, f"{path}{name}.")
     return rows
-
-
-def _stuck(i: int, why: str) -> Row:
-    return Row(i, "nothing", 0, -1, why, "block")
 
 
 def load_folded(path: str | Path) -> Segmenter:
@@ -215,9 +197,7 @@ def load_folded(path: str | Path) -> Segmenter:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(
-            f"{path} holds tensors of another shape than {name} has "
-            f"({str(error).splitlines()[-1].strip()[:120]}); save it as .pth or .onnx."
-        ) from error
+        given = f"holds tensors of another shape ({str(error).splitlines()[-1].strip()[:120]})"
+        raise fault(path, given, f"those of {name}", "save it as .pth or .onnx") from error
     sam.model_name = name
     return model.eval().requires_grad_(False)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.adapters.adaptation import Blocks, method, selected
-from naslora_core.adapters.folded_linear import FoldedLinear, Row, side_branch, trimmed
 from naslora_core.adapters.target_layers import (
     PLACES,
     Margins,
@@ -34,22 +34,18 @@ class LoRALinear(nn.Module):
     None, or those that are joined to the whole map `B r H W` before the cell.
     """
 
+    windows: Windows | None = None
+
     def __init__(
-        self,
-        base: nn.Module,
-        rank: int,
-        scale: float,
-        cell: nn.Module | None = None,
+        self, base: nn.Module, rank: int, scale: float, cell: nn.Module | None = None,
         margins: Margins = (0, 0),
-    ):
+    ):  # fmt: skip
         super().__init__()
-        self.base, self.scale, self.margins = base, scale, margins
+        self.base, self.scale, self.cell, self.margins = base, scale, cell, margins
         self.in_features, self.out_features = base.in_features, base.out_features
         self.We = nn.Parameter(torch.empty(rank, base.in_features))  # r d_in
         self.Wd = nn.Parameter(torch.zeros(base.out_features - sum(margins), rank))  # zero: y = W0x
         nn.init.kaiming_uniform_(self.We, a=math.sqrt(5))
-        self.cell = cell
-        self.windows: Windows | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         # y = W0 x + b + s Wd C(We x)
@@ -66,11 +62,11 @@ class LoRALinear(nn.Module):
     @property
     def why_unfoldable(self) -> str:
         """Why the cell is no kernel; empty if it is one."""
-        told = "" if hasattr(self.cell, "kernel") else "the cell is no convolution"
-        return "" if self.cell is None else getattr(self.cell, "why_unfoldable", told)
+        why = "" if hasattr(self.cell, "kernel") else "the cell is no convolution"
+        return "" if self.cell is None else getattr(self.cell, "why_unfoldable", why)
 
     @torch.no_grad()
-    def fold(self, block: int, name: str) -> tuple[nn.Module, list[Row]]:
+    def fold(self, block: int, name: str) -> tuple[nn.Module, list["Row"]]:
         """The layer without what its Linear can take in, and a row for every path, inner first."""
         inner = isinstance(self.base, LoRALinear)
         self.base, rows = self.base.fold(block, name) if inner else (self.base, [])
@@ -90,7 +86,64 @@ class LoRALinear(nn.Module):
         kernel[..., centre, centre] = 0
         how = self.margins, self.windows
         left = FoldedLinear(self.base, self.We, kernel, self.scale * self.Wd, *how)
-        return left, [*rows, side_branch(block, name, left, root)]
+        return left, [*rows, _side_branch(block, name, left, root)]
+
+
+class FoldedLinear(nn.Module):
+    """What a fold leaves of an adapter that looks at other tokens: W0' x + Wd (K' * We x), where K'
+    has no centre tap and s is in Wd; margins and windows as LoRALinear has them."""
+
+    def __init__(self, linear: nn.Module, We: Tensor, kernel: Tensor, Wd: Tensor, margins, windows):
+        super().__init__()
+        self.linear, self.margins = linear, tuple(margins)
+        self.windows = Windows(*windows) if windows else None
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        for name, value in (("We", We), ("kernel", kernel), ("Wd", Wd)):
+            self.register_buffer(name, value.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = on_map(self.convolve, x @ self.We.T, self.windows)
+        return plus_path(self.linear(x), z, self.Wd, 1.0, self.margins)
+
+    def convolve(self, z: Tensor) -> Tensor:
+        """K' * z, `B r H W`."""
+        return F.conv2d(z, self.kernel, padding=self.kernel.shape[-1] // 2)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One adapted Linear after a fold. folded: everything, centre tap or nothing; kernel_side of
+    what was there; side_macs: multiply-adds a token that stay (-1: the adapter as it was); why;
+    linear: which of the block; margins and windows as LoRALinear has them."""
+
+    block: int
+    folded: str
+    kernel_side: int
+    side_macs: int
+    why: str
+    linear: str = "attn.qkv"
+    margins: Margins = (0, 0)
+    windows: Windows | None = None
+
+
+def _side_branch(block: int, name: str, layer: FoldedLinear, root: nn.Linear) -> Row:
+    """What a side branch beside `root` costs, and why it stays."""
+    (rank, _, _, side), width = layer.kernel.shape, root.in_features
+    macs = rank * (width + len(layer.Wd)) + (side**2 - 1) * rank**2
+    cost = macs / (width * root.out_features)
+    what = name.split(".")[1]
+    why = f"a {side} x {side} field reaches other tokens, a Linear does not ({cost:.2%} of {what})"
+    return Row(block, "centre tap", side, macs, why, name, layer.margins, layer.windows)
+
+
+def trimmed(kernel: Tensor) -> Tensor:
+    """A kernel `r r k k` without outer rings that are exactly zero."""
+    while kernel.shape[-1] > 1:
+        inner = kernel[..., 1:-1, 1:-1]
+        if torch.count_nonzero(kernel) != torch.count_nonzero(inner):
+            break
+        kernel = inner
+    return kernel
 
 
 def _root(module: nn.Module) -> nn.Linear:
@@ -134,6 +187,6 @@ class LoRA:
         for _, block in selected(encoder, self.blocks):
             whole = windows_of(encoder, block) if self.place == "map" else None
             for place in places(block, self.linears):
-                layer = self.wrap(place.module, place.margins())
+                layer = self.wrap(place.module, place.margins)
                 layer.windows = whole if place.owner is block.attn else None
-                place.put(layer)
+                setattr(place.owner, place.name, layer)

@@ -1,11 +1,7 @@
 """The image encoder of a folded model as an ONNX file, side branches included.
 
-Only the encoder: its graph has one input and one output, while prompts and decoder are quick and
-change with the use (segment_anything exports its decoder itself).
-
-Written by torch.onnx's exporter of `torch.export` (dynamo=True). It needs onnxscript; the older one
-through TorchScript needs less, but PyTorch has deprecated TorchScript, and it would freeze the
-windows of the batch size that it saw.
+Only the encoder: segment_anything exports its decoder itself. Written by torch.onnx's exporter of
+`torch.export` (dynamo=True); the older one would freeze the windows of the batch that it saw.
 """
 
 import importlib
@@ -33,8 +29,7 @@ def export_onnx(folded: Folded | Segmenter, path: str | Path) -> Path:
 
     Input "normalised" `B 3 S S` (RGB as `Segmenter.preprocess` makes it), output "embedding"
     `B C h w`. An encoder beyond 2 GB (ViT-H) leaves its weights beside the file, in `NAME.data`.
-    Raises UserError where something did not fold, without onnxscript, and for a folder that cannot
-    be written to.
+    Raises UserError where something did not fold, and without onnxscript.
     """
     path, encoder = writable(path), _encoder(folded)
     program = _program(encoder)

@@ -5,7 +5,6 @@ sees every window alone, and the zeros that fill the last ones. `Windows` joins 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -19,34 +18,23 @@ from naslora_core.errors import UserError
 Margins = tuple[int, int]
 # The fused qkv gives q, k and v one after the other; "q" is its first third of outputs.
 THIRDS = ("q", "k", "v")
-LINEARS = {"qkv": ("attn", "qkv"), "proj": ("attn", "proj")}
-LINEARS |= {"lin1": ("mlp", "lin1"), "lin2": ("mlp", "lin2")}
+LINEARS = {"qkv": ("attn", "qkv"), "proj": ("attn", "proj"), "lin1": ("mlp", "lin1"),
+           "lin2": ("mlp", "lin2")}  # fmt: skip
 PLACES = ("window", "map")  # what a cell in windowed attention sees
 
 
-@dataclass(frozen=True)
-class Place:
-    """A Linear of a block (`owner.name`) and the share of its outputs that is meant."""
+class Place(NamedTuple):
+    """A Linear of a block (`owner.name`), and how many of its outputs lie before and after the
+    share that is meant."""
 
     owner: nn.Module
     name: str
-    third: int | None = None
+    margins: Margins = (0, 0)
 
     @property
     def module(self) -> nn.Module:
         """What stands there now."""
         return getattr(self.owner, self.name)
-
-    def put(self, module: nn.Module) -> None:
-        """Let `module` take its place."""
-        setattr(self.owner, self.name, module)
-
-    def margins(self) -> Margins:
-        """Outputs before and after the share: 0, 0 for the whole Linear."""
-        if self.third is None:
-            return 0, 0
-        width = self.module.out_features // 3
-        return self.third * width, (2 - self.third) * width
 
 
 def places(block: nn.Module, linears: tuple[str, ...]) -> list[Place]:
@@ -61,17 +49,17 @@ def places(block: nn.Module, linears: tuple[str, ...]) -> list[Place]:
             f"linears={linears!r} is no choice of Linears; name each once, of {', '.join(known)} "
             "(qkv stands for q, k and v together)."
         )
-    found = [_place(block, name) for name in linears]
-    for place in found:
-        require_unadapted(place.module, nn.Linear, place.name)
-    return found
+    return [_place(block, name) for name in linears]
 
 
 def _place(block: nn.Module, name: str) -> Place:
-    if name in THIRDS:
-        return Place(block.attn, "qkv", THIRDS.index(name))
-    part, attribute = LINEARS[name]
-    return Place(getattr(block, part), attribute)
+    part, attribute = LINEARS.get(name, LINEARS["qkv"])
+    owner = getattr(block, part)
+    linear = require_unadapted(getattr(owner, attribute), nn.Linear, attribute)
+    if name not in THIRDS:
+        return Place(owner, attribute)
+    width, third = linear.out_features // 3, THIRDS.index(name)
+    return Place(owner, attribute, (third * width, (2 - third) * width))
 
 
 def plus_path(y: Tensor, z: Tensor, Wd: Tensor, scale: float, margins: Margins) -> Tensor:

@@ -9,9 +9,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from naslora_core.errors import UserError
+from naslora_core.errors import fault
 from naslora_core.files import kind_of, not_read, write_atomic
 from naslora_core.sam.checkpoints import raw
+
+OURS = "an adapter (`fit` leaves best.safetensors in its --out folder) or a folded model"
 
 
 def write(path: str | Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> Path:
@@ -22,8 +24,8 @@ def write(path: str | Path, tensors: dict[str, Tensor], facts: dict[str, str]) -
 
 
 def _ordered(data: bytes) -> bytes:
-    """The same safetensors file with its description in order of the keys, so that equal content
-    gives equal bytes: 8 bytes of the header's length, the header in JSON, the tensors."""
+    """The same safetensors file (8 bytes of the header's length, the header in JSON, the tensors)
+    with its description in order of the keys, so that equal content gives equal bytes."""
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -40,10 +42,8 @@ def read(path: str | Path, *formats: str) -> tuple[dict[str, str], dict[str, Ten
         tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     found, wanted = facts.pop("digest", ""), digest(tensors, facts)
     if found != wanted:
-        raise UserError(
-            f"{path.name} says sha256 {found[:12]} of itself and has {wanted[:12]}: it was altered "
-            "after it was saved; fetch or save it anew."
-        )
+        given = f"says sha256 {found[:12]} of itself and has {wanted[:12]}, so it was altered"
+        raise fault(path.name, given, "the file as it was saved", "fetch or save it anew")
     return facts, tensors
 
 
@@ -51,26 +51,18 @@ def describe(path: str | Path, *formats: str) -> dict[str, str]:
     """The description alone, not yet held against the digest; UserError as in `read`."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(
-            f"There is no file {path}; expected an adapter (`fit` leaves best.safetensors in its "
-            "--out folder) or a folded model; correct the name."
-        )
+        raise fault("There is no file", str(path), OURS, "correct the name")
     try:
         with safe_open(path, "pt") as file:
             facts = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         if not os.access(path, os.R_OK):
             raise not_read(path, PermissionError(13, "Permission denied")) from error
-        raise UserError(
-            f"{path} is {kind_of(path)} and does not read as one of ours ({error}); expected an "
-            "adapter (`fit` leaves best.safetensors in its --out folder) or a folded model, whole."
-        ) from error
-    if facts.get("format") not in formats:
-        raise UserError(
-            f"{path.name} is a safetensors file of format {facts.get('format')!r}; expected "
-            f"{' or '.join(map(repr, formats))}: it was written by something else, or by another "
-            "version."
-        )
+        given = f"is {kind_of(path)} and does not read as one of ours ({error})"
+        raise fault(path, given, OURS, "name one, whole") from error
+    if (found := facts.get("format")) not in formats:
+        remedy = "something else wrote it, or another version of this package: take that"
+        raise fault(path.name, f"has format {found!r}", " or ".join(map(repr, formats)), remedy)
     return facts
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from naslora_core.adapters.checkpoint import base_of, kind, load_adapter, open_model
-from naslora_core.adapters.folding import fold, load_folded
+from naslora_core.adapters import Adapted, tensor_file
+from naslora_core.adapters.checkpoint import open_model
+from naslora_core.adapters.folding import FORMAT, fold
 from naslora_core.adapters.onnx_export import difference, export_onnx
 from naslora_core.cli import drawing
 from naslora_core.cli.command import first_note
@@ -181,13 +182,13 @@ def export(a: argparse.Namespace) -> None:
     """Fold an adapter, write `out` in the format of its ending, and print what was done."""
     out, file = Path(a.out), Path(a.file)
     _check_free(out, file)
-    if kind(file) == "adapter":
-        folded = fold(load_adapter(base_of(file, a.checkpoint), file))
+    model = open_model(file, a.checkpoint)
+    if isinstance(model, Adapted):
+        folded = fold(model)
         print(folded.report)
         folded.save(out)
         model = folded.model
     elif out.suffix == ".onnx":
-        model = load_folded(file)
         export_onnx(model, out)
     else:
         given, remedy = "is folded already", "name an .onnx file to write"
@@ -212,7 +213,7 @@ def _check_free(out: Path, file: Path) -> None:
 
 def _folded(path: Path) -> bool:
     try:
-        return kind(path) == "folded"
+        return bool(tensor_file.describe(path, FORMAT))
     except UserError:
         return False
 
