@@ -152,6 +152,13 @@ def test_a_setting_that_an_older_folder_lacks_has_its_default(sam, folder):
         go(sam, folder, schedule=dataclasses.replace(weights_only(3, 2e-3), clip=0.5))
 
 
+def test_a_run_of_tiles_does_not_go_on_without_them(sam, tmp_path):
+    how = {"steps": 1, "out": tmp_path} | QUIET
+    fit(adapt(sam, PLAIN, tile=64), tiny_data(), **how)
+    with pytest.raises(UserError, match="tile"):
+        fit(adapt(sam, PLAIN), tiny_data(), **how)
+
+
 def test_differences_of_nested_settings():
     old, new = {"stages": [{"steps": 1}]}, {"stages": [{"steps": 1, "late": 2}]}
     assert not differences(old, new, {"stages": {"late": 2}})

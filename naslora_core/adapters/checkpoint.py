@@ -14,12 +14,11 @@ from torch import Tensor, nn
 import naslora_core
 from naslora_core.adapters import folding, tensor_file
 from naslora_core.adapters.adaptation import CLASSES, Adapted, Method, adapt, adapted, head_name
-from naslora_core.errors import UserError, fault
+from naslora_core.errors import fault
 from naslora_core.sam import Segmenter, load_sam, model_hash
 from naslora_core.search.operator_registry import operator_names, require_operators, set_hash
 
 FORMAT, BEFORE = "naslora-adapter-4", "naslora-adapter-3"
-NEEDED = ("method", "settings", "base_name", "base_hash", "classes", "head", "seed", "version")
 # Settings that methods had in files of before, and their values that change nothing.
 RETIRED = {("NASPCLoRA", "shuffle"): (False,), ("FixedConv", "start"): ("zero", "random")}
 
@@ -65,9 +64,6 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
     hashes named), other operators, and for missing or unknown tensors (named).
     """
     facts, tensors = tensor_file.read(path, FORMAT, BEFORE)
-    absent = [k for k in NEEDED if k not in facts]
-    if absent:
-        raise UserError(f"{path} does not say its {', '.join(absent)}; save the adapter anew.")
     here = model_hash(sam)
     if facts["base_hash"] != here:
         given = f"was trained on {facts['base_name']} {facts['base_hash'][:12]}"
@@ -92,9 +88,8 @@ def _method(facts: Mapping[str, str], path: str | Path) -> Method:
         wanted = {k: v for k, v in settings.items() if v not in RETIRED.get((name, k), ())}
         method = CLASSES[name](**wanted)
     except (TypeError, AttributeError, json.JSONDecodeError) as error:
-        given, remedy = f"has settings {facts['settings']!r} ({error})", facts["version"]
-        expected = f"those of {name} in this version"
-        raise fault(path, given, expected, f"load it with version {remedy}") from error
+        given, remedy = f"has settings {facts['settings']!r} ({error})", "load it with version "
+        raise fault(path, given, f"those of {name} here", remedy + facts["version"]) from error
     if "operator_hash" in facts:
         by_name = facts["format"] == BEFORE
         require_operators(path, _operators(method), facts["operator_hash"], by_name)
@@ -105,8 +100,7 @@ def _without_temperature(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Files of before hold alpha and a temperature T of its softmax: alpha / T says the same."""
     found = {n: t for n, t in tensors.items() if not n.endswith(".temperature")}
     for name in tensors.keys() - found:
-        alpha = name.replace("temperature", "arch_alpha")
-        if alpha in found:
+        if (alpha := name.replace("temperature", "arch_alpha")) in found:
             found[alpha] = found[alpha] / tensors[name]
     return found
 
@@ -115,9 +109,7 @@ def _fill(wanted: dict[str, Tensor], tensors: dict[str, Tensor], name: str) -> N
     missing, unknown = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
     wrong = [n for n in wanted if n in tensors and wanted[n].shape != tensors[n].shape]
     if missing or unknown or wrong:
-        given = (
-            f"misses {missing[:3]}, holds unknown {unknown[:3]} and of another shape {wrong[:3]}"
-        )
+        given = f"misses {missing[:3]}, has unknown {unknown[:3]}, of another shape {wrong[:3]}"
         raise fault(name, given, "what it says that it holds", "save the adapter anew")
     for key, tensor in wanted.items():
         tensor.data.copy_(tensors[key])

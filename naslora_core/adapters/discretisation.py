@@ -31,10 +31,8 @@ def choose_operators(
 
 @torch.no_grad()
 def read_cells(model: nn.Module, run: Callable) -> dict[str, Choice]:
-    """Of every cell the readings on the z that run() sends through it.
-
-    We and Wd are learned, so the basis of z means nothing: projection leaves it free.
-    """
+    """Of every cell the readings on the z that run() sends through it; We and Wd are learned, so
+    projection leaves the basis of z free."""
     found, seen = cells(model), defaultdict(list)
     hooks = [c.register_forward_pre_hook(lambda m, z: seen[m].append(z[0])) for c in found.values()]
     try:
@@ -54,11 +52,8 @@ def read_cells(model: nn.Module, run: Callable) -> dict[str, Choice]:
 def read_genotype(
     model: nn.Module, images: Tensor, held: int | None = None, **circumstances
 ) -> Genotype | None:
-    """The genotype of a model's cells, on `images` (`B 3 S S`, 0..255), `held` of them at once.
-
-    circumstances: schedule, data, seed, split. None where there is nothing to read: without a
-    cell, and after choosing. Alpha that never moved (searches=False) is read too, and is uniform.
-    """
+    """The genotype of a model's cells, on `images` (`B 3 S S`, 0..255), `held` of them at once;
+    None without a cell, and after choosing. circumstances: schedule, data, seed, split."""
     found = cells(model)
     if not found or not hasattr(model.method, "operators"):
         return None

@@ -1,8 +1,7 @@
 """Fold an adapter into its base, exactly, as far as algebra allows; the folded model and its file.
 
 y = W0 x + s Wd (K * We x).  The centre tap acts token by token, so  W0 += s Wd K[c, c] We . What is
-left of K, if anything, stays a small side branch; where nothing is left the block is a plain
-Linear again, and when every block is, the encoder is a vanilla SAM checkpoint.
+left of K stays a small side branch; where nothing is left the Linear is plain again.
 
 Every layer folds itself: `layer.fold(block, name)` returns what takes its place and rows of the
 report. One that cannot says so in `why_unfoldable`.

@@ -28,9 +28,8 @@ class NASLoRA(LoRA):
 
     place: as FixedConv has it. share: an alpha for every cell ("block"), one for the windowed and
     one for the global blocks ("kind"), or one for "all". searches: whether alpha moves; if not, it
-    stays uniform. With the default operators this made no difference that could be told (IoU over
-    eight registered domains -.000, -.005 to +.003). It stays on: it costs no pass, and where 12 of
-    18 candidates hurt, it was worth .010 to .025 (lesson 12, results/EXPERIMENTS.md).
+    stays uniform, which scores the same with the default operators, and .010 to .025 IoU less where
+    12 of 18 candidates hurt (lesson 12).
     """
 
     place: str = "window"
@@ -55,8 +54,7 @@ class NASLoRA(LoRA):
 class PartialCell(nn.Module):
     """z `B' r H W` -> the same shape: a `cell` on its first channels, the others copied.
 
-    PC-DARTS shuffles the channels afterwards; here Wd follows, which takes any order of channels,
-    so a shuffle would change nothing.
+    The shuffle of PC-DARTS would change nothing, for Wd takes channels in any order.
     """
 
     def __init__(self, cell: Cell, rank: int):
@@ -68,10 +66,7 @@ class PartialCell(nn.Module):
         """The columns of Wd that read the searched channels."""
         return slice(self.cell.rank)
 
-    @property
-    def why_unfoldable(self) -> str:
-        """The cell's reason; empty if it folds."""
-        return self.cell.why_unfoldable
+    why_unfoldable = property(lambda self: self.cell.why_unfoldable)
 
     def kernel(self) -> Tensor:
         """The effective kernel `r r k k`: the cell's, and the identity for what is copied."""

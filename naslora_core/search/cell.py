@@ -92,8 +92,8 @@ class Cell(nn.Module):
 def mix(cells: Sequence[Cell]) -> tuple[Tensor, Tensor]:
     """Mixed kernels `B r r k k` and weights of the operators `B n` of B cells of one layout.
 
-    The number of operations does not depend on B: the taps of all cells lie end to end in one
-    vector, and one batched product weighs, pads and sums them.
+    The taps of all cells lie end to end in one vector, and one batched product weighs, pads and
+    sums them, so the number of operations does not depend on B.
     """
     cell, count, like = cells[0], len(cells), cells[0].beside
     with torch.autocast(like.device.type, enabled=False):

@@ -96,11 +96,7 @@ class Schedule:
 
 
 def stage_wise(steps: int, lr: float, alpha_lr: float = ALPHA_LR) -> Schedule:
-    """Warm-up (weights) a fifth, search (weights and alpha) a half, settle (weights) the rest.
-
-    Alpha moves beside the weights on every pass of its stage: in turns on halves of the images, as
-    `bilevel` has it, costs the weights a pass for every alpha step and half of the images.
-    """
+    """Warm-up (weights) a fifth, search (weights and alpha) a half, settle (weights) the rest."""
     warm, search = steps // 5, steps // 2
     stages = (
         Stage("warm-up", warm, "weights", lr, alpha_lr),
@@ -163,9 +159,6 @@ def budget(schedule: Schedule, operators: int) -> str:
 
 
 def winner_probability(path: float, operators: int) -> float:
-    """Probability of the winner when Adam moves each alpha by `path` = steps x lr in all.
-
-    Under a steady gradient the winner rises by lr a step and every other one falls by lr, so the
-    logits part by 2 path. Gradients that change sign reach less.
-    """
+    """Probability of the winner when Adam moves each alpha by `path` = steps x lr in all: under a
+    steady gradient the winner rises by lr a step and the others fall by lr."""
     return 1 / (1 + (operators - 1) * math.exp(-min(2 * path, 50)))

@@ -1,7 +1,5 @@
 """Where a run computes: one process or many, on CPUs or GPUs, through Lightning Fabric.
 
-    python -m naslora_core fit my_images --devices 4 --precision bf16
-
 No DistributedDataParallel around the model: it fixes at the start which parameters have gradients,
 and a stage-wise search freezes and releases alpha. What an adapter trains is small, so after the
 backward pass its gradients are averaged in one call.
@@ -93,7 +91,7 @@ def average_gradients(fabric: "Fabric", parameters: Sequence[Tensor]) -> None:
 
 def peak_mb(device: torch.device | None = None) -> float:
     """Peak memory so far, megabytes: allocated on a GPU, else resident of this process; nan on
-    Windows, which keeps no such count for us."""
+    Windows."""
     if device is not None and device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:

@@ -1,8 +1,6 @@
 """A folder of image embeddings, for methods that leave the whole image encoder frozen.
 
-    python -m naslora_core fit my_images --method decoder_only --cache build/embeddings
-
-An image is its pixels, so each of its four flipped views is one of its own: 4 MB each at 1024.
+Each of the four flipped views of an image has one: 4 MB each at 1024.
 """
 
 import hashlib

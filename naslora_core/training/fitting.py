@@ -155,7 +155,7 @@ def _circumstances(run: TrainingRun, data) -> dict[str, object]:
         "schedule": _settings(run.schedule),
         "processes": run.fabric.world_size,
         "resize": model.resize,
-        **({"tile": [model.tile, model.tile_objects]} if model.tile else {}),
+        "tile": [model.tile, model.tile_objects] if model.tile else None,
         "data": data.name,
         "content": content(data.train, data.val),
         "classes": list(data.classes),

@@ -149,12 +149,8 @@ class RunFolder:
 
 def differences(found: dict, wanted: dict, defaults: dict) -> list[str]:
     """Which settings differ, with both values; one that an older file lacks has its default."""
-    found = {name: found.get(name, defaults.get(name)) for name in wanted}
-    return [
-        _sentence(name, found[name], wanted[name])
-        for name in wanted
-        if _filled(found[name], defaults.get(name)) != _filled(wanted[name], defaults.get(name))
-    ]
+    found = {n: _filled(found.get(n, defaults.get(n)), defaults.get(n)) for n in wanted}
+    return [_sentence(n, found[n], new) for n, new in wanted.items() if found[n] != new]
 
 
 def _filled(value, usual):
