@@ -122,9 +122,7 @@ class Folded:
         name, head = getattr(self.model.sam, "model_name", None), self.model.head
         if name not in BUILDERS:
             given, expected = f"has model_name={name!r}", f"one of {', '.join(BUILDERS)}"
-            raise fault(
-                "The base", given, expected, "set sam.model_name, by which it is built again"
-            )
+            raise fault("The base", given, expected, "set sam.model_name")
         return {
             "format": FORMAT,
             "base_name": name,
