@@ -26,14 +26,13 @@ def pixels(truth, predictions: Mapping[str, np.ndarray], scores: Mapping[str, st
 
     scores: a line under each picture, by the predictions' names.
     """
-    figure, axes = theme.canvas(1, len(predictions), height=2.35)
-    for ax, (name, mask) in zip(axes[0], predictions.items(), strict=True):
-        ax.imshow(truth + 2 * mask.astype(int), cmap=COLOURS, vmin=0, vmax=3)
-        theme.blank(ax)
-        for place in range(len(mask) + 1):
+    judged = {name: truth + 2 * mask.astype(int) for name, mask in predictions.items()}
+    figure, axes, _ = theme.image_row(judged, 2.35, cmap=COLOURS, vmin=0, vmax=3)
+    for ax, name in zip(axes, judged, strict=True):
+        for place in range(len(truth) + 1):
             ax.axhline(place - 0.5, color="white", lw=2)
             ax.axvline(place - 0.5, color="white", lw=2)
-        ax.set(title=name, xlabel=scores[name])
+        ax.set_xlabel(scores[name])
     patches = [Patch(color=COLOURS(i), label=side) for i, side in enumerate(SIDES)]
     figure.legend(handles=patches, loc="outside lower left", ncols=4)
     near = sorted(predictions, key=lambda name: -iou(predictions[name], truth))

@@ -97,15 +97,12 @@ def tap_steps(predicted: Tensor, measured: Tensor) -> Picture:
 
     Both `k k`: counted from the operators, and measured.
     """
-    figure, axes = theme.canvas(1, 2, height=2.9)
     maps = {"predicted": as_array(predicted), "measured": as_array(measured)}
     top = max(steps.max() for steps in maps.values())
-    for ax, (title, steps) in zip(axes[0], maps.items(), strict=True):
-        image = ax.imshow(steps, cmap="Greys", vmin=0, vmax=top)
-        ax.set_title(title)
-        theme.blank(ax)
+    figure, axes, shown = theme.image_row(maps, 2.9, cmap="Greys", vmin=0, vmax=top)
+    for ax, steps in zip(axes, maps.values(), strict=True):
         theme.cells(ax, steps, ".2f", dark=top / 2)
-    figure.colorbar(image, ax=list(axes[0]), label="step, of a free 5x5's")
+    figure.colorbar(shown, ax=axes, label="step, of a free 5x5's")
     middle = len(measured) // 2
     centre, outer = float(measured[middle, middle]), float(measured[0, 1])
     title = f"In steps of a free 5x5, the centre moves by {centre:.1f}, outer taps by {outer:.1f}"

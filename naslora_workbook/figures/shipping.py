@@ -19,21 +19,16 @@ LEAST = 1e-4  # where the axis of unexplained energy begins
 
 def borders(errors: Mapping[str, np.ndarray]) -> Picture:
     """Relative errors `H W` of folds at every token, on one scale."""
-    figure, axes = theme.canvas(1, len(errors), height=2.45)
-    top = max(float(np.max(e)) for e in errors.values())
-    for ax, (name, error) in zip(axes[0], errors.items(), strict=True):
-        shown = ax.imshow(error, cmap=theme.SEQUENTIAL, vmin=0, vmax=top)
-        theme.blank(ax)
-        ax.set(title=name, xlabel=f"{_wrong(error):.0%} of tokens wrong")
+    wrong = {name: float((np.asarray(e) > SAME).mean()) for name, e in errors.items()}
+    scale = {"cmap": theme.SEQUENTIAL, "vmin": 0, "vmax": max(np.max(e) for e in errors.values())}
+    figure, axes, shown = theme.image_row(errors, 2.45, **scale)
+    for ax, share in zip(axes, wrong.values(), strict=True):
+        ax.set_xlabel(f"{share:.0%} of tokens wrong")
     figure.colorbar(shown, ax=axes, label="error / largest value")
-    exact = [n for n, e in errors.items() if not _wrong(e)]
+    exact = [name for name, share in wrong.items() if not share]
     title = f"Exact at every token, of {len(errors)} folds: {', '.join(exact) or 'none'}"
-    said = "; ".join(f"{name} wrong at {_wrong(e):.0%} of tokens" for name, e in errors.items())
+    said = "; ".join(f"{name} wrong at {share:.0%} of tokens" for name, share in wrong.items())
     return titled(figure, title, f"{said}.")
-
-
-def _wrong(error) -> float:
-    return float((np.asarray(error) > SAME).mean())
 
 
 def clock(groups: Mapping[str, Mapping[str, Sequence[float]]]) -> Picture:

@@ -36,17 +36,16 @@ def supports(
 ) -> Picture:
     """The gradient support of one token under several layers, on the map with its windows."""
     seen = {name: support(layer, x, at) for name, layer in layers.items()}
-    figure, axes = theme.canvas(1, len(seen), height=2.15)
-    for ax, (name, reached) in zip(axes[0], seen.items(), strict=True):
-        ax.imshow(reached.numpy(), cmap="Blues", vmin=0, vmax=1.6)
-        for i in range(len(reached) + 1):
+    titles = (f"{name}:\n{int(reached.sum())} tokens" for name, reached in seen.items())
+    maps = dict(zip(titles, seen.values(), strict=True))
+    figure, axes, _ = theme.image_row(maps, 2.15, cmap="Blues", vmin=0, vmax=1.6)
+    for ax in axes:
+        for i in range(x.shape[1] + 1):
             colour = theme.INK if i % window == 0 else "#DDDDDD"
             for line in (ax.axhline, ax.axvline):
                 line(i - 0.5, color=colour, lw=0.5, clip_on=False)
         place = (at[1] - 0.5, at[0] - 0.5)
         ax.add_patch(Rectangle(place, 1, 1, fc="none", ec=theme.PROMPT_OUT, lw=2))
-        theme.blank(ax)
-        ax.set_title(f"{name}:\n{int(reached.sum())} tokens")
     counts = ", ".join(f"{name} {int(reached.sum())}" for name, reached in seen.items())
     said = f"Tokens with a gradient on one token: {counts}."
     return titled(figure, "No layer inside windows uses a token beyond the border", said)

@@ -5,7 +5,7 @@ The colours stay apart under protanopia, deuteranopia and tritanopia (a test sim
 none carries a meaning alone: truth is an outline, a prediction an area, a prompt a star or a box.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import matplotlib as mpl
 import numpy as np
@@ -102,6 +102,16 @@ def grid(count: int, columns: int, row: float, more: float = 0, **options):
     for ax in axes.flat[count:]:
         ax.axis("off")
     return figure, axes
+
+
+def image_row(maps: Mapping[str, np.ndarray], height: float, **scale):
+    """A figure with maps `H W` side by side under their names, its axes, and the last image."""
+    figure, (axes,) = canvas(1, len(maps), height)
+    for ax, (name, values) in zip(axes, maps.items(), strict=True):
+        shown = ax.imshow(values, **scale)
+        ax.set_title(name)
+    blank(axes)
+    return figure, axes, shown
 
 
 def finding(target: Axes | Figure, title: str) -> None:

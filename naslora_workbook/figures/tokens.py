@@ -14,7 +14,7 @@ from naslora_workbook.figures.theme import INK, PROMPT_OUT, blank, canvas
 from naslora_workbook.figures.widgets import explore, is_baked, is_live
 from naslora_workbook.lessons.routing import listening
 
-PADDING = "#DDDDDD"
+PADDING, HEAT = "#DDDDDD", "plasma"
 SIDE, WINDOW = 10, 4  # tokens a side of the photograph that is cut into windows, and of a window
 GAPS = {  # step -> (whether zeros are added, tokens between two windows)
     "map": (False, 0.0),
@@ -52,44 +52,35 @@ def attention(predictor, photo, token):
     token: (row, column) on the token map. Mean over heads; each map sums to 1. Live, and on pages
     that can be moved, a slider takes the token along its row.
     """
-    if is_live() or is_baked():
-        return _along(predictor, photo, token[0])
-    maps = _both(predictor, photo, token)
-    figure, axes = canvas(1, 2, height=3.6)
-    shown = _looks(axes[0], predictor, photo, token, maps, np.max(maps))
-    figure.colorbar(shown, ax=axes, shrink=0.8, aspect=30, label="attention weight")
-    title = "A token's attention stops at its window, or spans the map"
-    tokens = " and ".join(f"{spread(w):.0f}" for w in maps)
-    return titled(figure, title, f"It is spread over {tokens} tokens.")
+    encoder, row = predictor.model.image_encoder, token[0]
+    side, image = tokens_a_side(encoder), model_input(predictor, photo)
+    moving = is_live() or is_baked()
+    columns = range(0, side, 2) if moving else [token[1]]
+    maps = {
+        (column, index): attention_map(predictor, photo, index, (row, column))
+        for column in columns
+        for index in kinds(encoder)
+    }
+    most = max(weights.max() for weights in maps.values())
 
-
-def _along(predictor, photo, row: int):
-    """The same for every second token of a row, on one scale, under a slider."""
-    columns = range(0, tokens_a_side(predictor.model.image_encoder), 2)
-    maps = {column: _both(predictor, photo, (row, column)) for column in columns}
-    most = max(np.max(pair) for pair in maps.values())
-
-    def draw(axes, column):
-        _looks(axes, predictor, photo, (row, column), maps[column], most)
+    def draw(axes, column) -> str:
+        for ax, index in zip(axes, kinds(encoder), strict=True):
+            weights = maps[column, index]
+            _spotlight(ax, image, weights, most)
+            _mark(ax, (row, column), image.shape[0] / side)
+            kind = "windowed" if encoder.blocks[index].window_size else "global"
+            ax.set_title(f"block {index}, {kind}: spread over {spread(weights):.0f} tokens")
         return axes[0].get_title("left")
 
-    return explore(draw, columns, f"token in row {row}, column", axes=2)
-
-
-def _both(predictor, photo, token) -> list[np.ndarray]:
-    return [attention_map(predictor, photo, i, token) for i in kinds(predictor.model.image_encoder)]
-
-
-def _looks(axes, predictor, photo, token, maps, most: float) -> ScalarMappable:
-    """Draw both maps on the photograph, and the token."""
-    encoder = predictor.model.image_encoder
-    side, image = tokens_a_side(encoder), model_input(predictor, photo)
-    for ax, index, weights in zip(axes, kinds(encoder), maps, strict=True):
-        shown = _spotlight(ax, image, weights, most)
-        _mark(ax, token, image.shape[0] / side)
-        kind = "windowed" if encoder.blocks[index].window_size else "global"
-        ax.set_title(f"block {index}, {kind}: spread over {spread(weights):.0f} tokens")
-    return shown
+    if moving:
+        return explore(draw, columns, f"token in row {row}, column", axes=2)
+    figure, axes = canvas(1, 2, height=3.6)
+    draw(axes[0], token[1])
+    weight = {"shrink": 0.8, "aspect": 30, "label": "attention weight"}
+    figure.colorbar(ScalarMappable(Normalize(0, most), HEAT), ax=axes, **weight)
+    title = "A token's attention stops at its window, or spans the map"
+    tokens = " and ".join(f"{spread(weights):.0f}" for weights in maps.values())
+    return titled(figure, title, f"It is spread over {tokens} tokens.")
 
 
 def spread(weights: np.ndarray) -> float:
@@ -168,14 +159,11 @@ def _grid(ax: Axes, image, side: int, window: int, token) -> int:
     return int(bright.sum())
 
 
-def _spotlight(ax: Axes, image, weights: np.ndarray, most: float):
+def _spotlight(ax: Axes, image, weights: np.ndarray, most: float) -> None:
     """The image in grey, and on it the attention, clear where it is 0."""
     overlay(ax, np.repeat(image.mean(-1, keepdims=True), 3, -1).astype(np.uint8))
     place = ax.images[0].get_extent()
-    clear = np.sqrt(weights / most)
-    scale = {"cmap": "plasma", "norm": Normalize(0, most)}
-    ax.imshow(weights, alpha=clear, extent=place, **scale)
-    return ScalarMappable(**scale)
+    ax.imshow(weights, HEAT, Normalize(0, most), alpha=np.sqrt(weights / most), extent=place)
 
 
 def _mark(ax: Axes, token, pixels: float) -> None:
