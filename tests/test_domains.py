@@ -50,7 +50,7 @@ def test_sizes_types_and_classes(name):
         one = domain(name, 1, 0, 0, size=size).train[0]
         assert one.image.shape == (size, size, 3) and one.image.dtype == np.uint8
         assert one.mask.shape == (size, size) and one.mask.dtype == np.uint8
-    labels = set(range(len(DOMAINS[name].classes) + 1))
+    labels = set(range(len(DOMAINS[name].CLASSES) + 1))
     assert set(np.unique([s.mask for s in drawn(name).train]).tolist()) == labels
 
 
@@ -58,7 +58,7 @@ def test_sizes_types_and_classes(name):
 def test_every_class_has_a_moderate_share(name):
     masks = np.stack([s.mask for s in drawn(name).train])
     low, high = SHARE[name]
-    for label in range(1, len(DOMAINS[name].classes) + 1):
+    for label in range(1, len(DOMAINS[name].CLASSES) + 1):
         assert low < (masks == label).mean() < high
     assert ((masks > 0).mean((1, 2)) > 0.005).all()  # no picture without an object
 
@@ -75,7 +75,7 @@ def test_a_larger_picture_shows_the_same_scene(name):
 @every
 def test_no_threshold_of_a_channel_finds_the_classes(name):
     """One threshold for all pictures, the best there is, on the very pictures it is scored on."""
-    for label in range(1, len(DOMAINS[name].classes) + 1):
+    for label in range(1, len(DOMAINS[name].CLASSES) + 1):
         pairs = [(s.image.astype(int), s.mask == label) for s in drawn(name).test]
         best = max(
             np.mean([iou(sign * image[..., c] >= sign * level, mask) for image, mask in pairs])

@@ -122,15 +122,16 @@ class LivePlot:
     def picture(self) -> Picture:
         """The figure as it stands: loss and validation score, and how decided each block is."""
         searched = any(e.get("alpha") for e in self.history)
+        words = f"{len(self.history)} steps."
         figure, axes = theme.canvas(1, 1 + searched, height=2.4)
         end = loss_line(axes[0, 0], self.history, label="training loss")
         axes[0, 0].set(xlabel="step", ylabel="loss", ylim=(0, None))
         self._validation(axes[0, 0])
         if searched:
-            self._decided(axes[0, 1])
+            words = self._decided(axes[0, 1])
         last = self.history[-1]
         title = f"Step {last['step']} ({last.get('stage', 'train')}): loss {end:.3f}"
-        return titled(figure, title, self._words())
+        return titled(figure, title, words)
 
     def _validation(self, ax) -> None:
         found = [(e["step"], e["val_dice"]) for e in self.history if "val_dice" in e]
@@ -138,19 +139,16 @@ class LivePlot:
             ax.plot(*zip(*found, strict=True), "o-", color=theme.PROMPT, label="validation Dice")
             ax.legend()
 
-    def _decided(self, ax) -> None:
+    def _decided(self, ax) -> str:
         steps, alpha = alpha_of(self.history)
-        ax.plot(steps, alpha.max(2), color=theme.ADAPTER["nas_lora"], lw=1, alpha=0.8)
+        winners = alpha.max(2)
+        ax.plot(steps, winners, color=theme.ADAPTER["nas_lora"], lw=1, alpha=0.8)
         ax.axhline(1 / alpha.shape[2], color="black", ls=":", lw=1)
         shade_stages(ax, self.history)
         ax.set(xlabel="step", ylabel="winner's probability", ylim=(0, 1))
         ax.set_title("one line a block; dotted: uniform")
-
-    def _words(self) -> str:
-        if not any(e.get("alpha") for e in self.history):
-            return f"{len(self.history)} steps."
-        winners = np.max(alpha_of(self.history)[1][-1], 1)
-        return f"Winners' probabilities between {winners.min():.2f} and {winners.max():.2f}."
+        low, high = winners[-1].min(), winners[-1].max()
+        return f"Winners' probabilities between {low:.2f} and {high:.2f}."
 
     def _ipython_display_(self) -> None:
         """Bring the figure up to date that stands above already, or draw it here."""

@@ -21,7 +21,7 @@ class Rows(dict):
 
     def _repr_html_(self) -> str:
         rows = ((name, *row.values()) for name, row in self.items())
-        return html_table(("", *next(iter(self.values()))), rows)
+        return html_table(rows, ("", *next(iter(self.values()))))
 
 
 @torch.no_grad()

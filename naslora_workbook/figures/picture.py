@@ -61,9 +61,9 @@ def titled(figure: Figure, title: str, said: str = "", at: Axes | None = None) -
     return Picture(figure, f"{title}. {said}".strip().replace("\n", " "))
 
 
-def html_table(head: Iterable, rows: Iterable[Iterable]) -> str:
+def html_table(rows: Iterable[Iterable], head: Iterable = ()) -> str:
     """A table of texts in HTML."""
-    lines = [("th", head), *(("td", row) for row in rows)]
+    lines = [("th", head)] * bool(head) + [("td", row) for row in rows]
     cells = ("".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in line) for tag, line in lines)
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in cells)}</table>"
 

@@ -123,7 +123,7 @@ class Verdicts(dict):
 
     def _repr_html_(self) -> str:
         rows = ((claim, *found) for claim, found in self.items())
-        return html_table(("hypothesis", "measured", "verdict"), rows)
+        return html_table(rows, ("hypothesis", "measured", "verdict"))
 
 
 @torch.no_grad()

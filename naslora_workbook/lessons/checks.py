@@ -92,9 +92,8 @@ def check(
         if difference:
             name = _recognised(mistakes, partial(result, arguments=arguments), yours, tolerance)
             told = (said[name], difference) if name else (difference, said.get("hint", ""))
-            return Verdict(
-                number, WRONG, " ".join(told).strip(), picture_of(target, yours, tolerance)
-            )
+            picture = picture_of(target, yours, tolerance)
+            return Verdict(number, WRONG, " ".join(told).strip(), picture)
     _remember(number)
     return Verdict(number, SOLVED, said.get("proves", ""))
 
@@ -171,12 +170,11 @@ class Report(dict):
     """Number -> (title, solved); displays as a table."""
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{n}</td><td>{html.escape(t)}</td><td>{'solved' if s else 'open'}</td></tr>"
-            for n, (t, s) in self.items()
-        )
-        done = sum(s for _, s in self.values())
-        return f"<p>{done} of {len(self)} exercises solved</p><table>{rows}</table>"
+        from naslora_workbook.figures.picture import html_table
+
+        rows = ((n, title, "solved" if done else "open") for n, (title, done) in self.items())
+        solved = sum(done for _, done in self.values())
+        return f"<p>{solved} of {len(self)} exercises solved</p>{html_table(rows)}"
 
 
 def report() -> Report:

@@ -4,8 +4,6 @@ A sample is a function of (seed, split, index) alone, so any picture can be draw
 and no two splits share one.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,21 +16,10 @@ from naslora_workbook.lessons.domains import camouflage, cropweed, leaf, polyp, 
 SPLITS = {"train": 0, "val": 1, "test": 2}
 
 
-@dataclass(frozen=True)
-class Domain:
-    """draw(rng, size) gives an image `S S 3` and its class ids `S S`, both uint8."""
-
-    name: str
-    description: str
-    classes: tuple[str, ...]
-    draw: Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
-
-
+# each has CLASSES and draw(rng, size) -> image `S S 3` and its class ids `S S`, both uint8
 DOMAINS = {
-    room.__name__.rsplit(".", 1)[-1]: Domain(
-        room.__name__.rsplit(".", 1)[-1], room.__doc__.split("\n")[0], room.CLASSES, room.draw
-    )
-    for room in (polyp, vessel, leaf, camouflage, cropweed)
+    module.__name__.rsplit(".", 1)[-1]: module
+    for module in (polyp, vessel, leaf, camouflage, cropweed)
 }
 
 
@@ -56,7 +43,7 @@ def domain(
         return Sample(image, mask, f"{name}_{split}_{index:04d}")
 
     parts = (Split(read, [(split, i) for i in range(n)]) for split, n in counts.items())
-    return Dataset(name, this.classes, *parts)
+    return Dataset(name, this.CLASSES, *parts)
 
 
 # `naslora_core.data.open_data` finds them by name, as large as the laptop's profile has them

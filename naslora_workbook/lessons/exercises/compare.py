@@ -83,9 +83,9 @@ def picture_of(target, yours, tolerance: float = 1e-5):
     """
     if isinstance(target, dict) and isinstance(yours, dict):
         target, yours = list(target.values()), [yours.get(k) for k in target]
-    if all(isinstance(v, list | tuple) for v in (target, yours)):
+    if all(isinstance(v, list | tuple) for v in (target, yours)) and not _flat(target):
         pairs = ((t, y) for t, y in zip(target, yours, strict=False) if compare(t, y, tolerance))
-        target, yours = next(pairs, (target, yours)) if not _flat(target) else (target, yours)
+        target, yours = next(pairs, (target, yours))
     try:
         arrays = [as_array(v).real.astype(float) for v in (target, yours)]
     except (TypeError, ValueError):

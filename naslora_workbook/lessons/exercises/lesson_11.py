@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.exercises.cases import normal
-from naslora_workbook.lessons.exercises.lesson_05 import random_linear
+from naslora_workbook.lessons.exercises.lesson_05 import LowRank, random_linear
 
 EVERYTHING, BESIDE, NOTHING = "everything", "a side branch", "nothing"
 
@@ -131,19 +131,18 @@ def mysteries(seed: int) -> dict[str, nn.Module]:
     """Adapted layers whose fate is to be told, by name."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        kernels = {1: torch.randn(3, 3, 1, 1), 5: torch.randn(3, 3, 5, 5)}
+        small, large = torch.randn(3, 3, 1, 1), torch.randn(3, 3, 5, 5)
         glance = F.pad(torch.randn(3, 3, 1, 1), (0, 2, 1, 1))  # the left neighbour alone
-        mirrored = glance.flip(-1)
         balanced = torch.randn(3, 1, 3, 3) * torch.tensor([1.0, -2, 1]).view(1, 3, 1, 1)
         edge = torch.randn(3, 3, 1, 1) * torch.tensor([[0.0, 1, 0], [-1, 0, 1], [0, -1, 0]])
         maps = {
             "skip": nn.Identity(),
-            "conv_1x1": lambda z: F.conv2d(z, kernels[1].to(z)),
-            "conv_5x5": lambda z: F.conv2d(z, kernels[5].to(z), padding=2),
-            "zero over channels": lambda z: F.conv2d(z, balanced.to(z), padding=1),
-            "zero over places": lambda z: F.conv2d(z, edge.to(z), padding=1),
-            "one direction": lambda z: F.conv2d(z, glance.to(z), padding=1),
-            "the other direction": lambda z: F.conv2d(z, mirrored.to(z), padding=1),
+            "conv_1x1": _convolution(small),
+            "conv_5x5": _convolution(large),
+            "zero over channels": _convolution(balanced),
+            "zero over places": _convolution(edge),
+            "one direction": _convolution(glance),
+            "the other direction": _convolution(glance.flip(-1)),
             "relu": F.relu,
             "tanh": torch.tanh,  # odd, as a linear map is
             "max pool": lambda z: F.max_pool2d(z, 3, 1, 1),
@@ -151,6 +150,10 @@ def mysteries(seed: int) -> dict[str, nn.Module]:
             "gate": lambda z: z * z.mean((2, 3), keepdim=True).softmax(1),
         }
         return {name: Mystery(each) for name, each in maps.items()}
+
+
+def _convolution(kernel: Tensor):
+    return lambda z: F.conv2d(z, kernel.to(z), padding=kernel.shape[-1] // 2)
 
 
 def _median(z: Tensor) -> Tensor:
@@ -196,16 +199,12 @@ def ex_11_3(answer):
     )
 
 
-class Dropped(nn.Module):
+class Dropped(LowRank):
     """LoRA with dropout before We, as many trainers have it: y = W0 x + b + s Wd We drop(x)."""
 
-    def __init__(self, base: nn.Linear, We: Tensor, Wd: Tensor, scale: float, p: float = 0.1):
-        super().__init__()
-        self.base, self.We, self.Wd, self.scale = base, We, Wd, scale
-        self.drop = nn.Dropout(p)
-
     def forward(self, x: Tensor) -> Tensor:
-        return self.base(x) + self.scale * (self.drop(x) @ self.We.T @ self.Wd.T)
+        dropped = F.dropout(x, 0.1, self.training)
+        return self.base(x) + self.scale * (dropped @ self.We.T @ self.Wd.T)
 
 
 @torch.no_grad()
