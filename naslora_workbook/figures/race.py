@@ -11,7 +11,7 @@ from naslora_workbook.figures import theme
 from naslora_workbook.figures.picture import Picture, titled
 
 ALPHA, WEIGHTS = theme.ADAPTER["nas_lora"], theme.BASE
-READINGS = {"projection": ("D", theme.INK), "argmax": ("s", ALPHA)}
+READINGS = ("projection", "argmax")
 FITS = 0.01  # share of the energy that a class may leave
 
 
@@ -27,9 +27,8 @@ def turns(schedules: Sequence, ways: Mapping[str, Sequence], ends: Mapping[str, 
             steps = [i for i, moved in enumerate(moves) if kind in moved]
             style = {"color": colour, "label": None if row else kind}
             left.bar(steps, 0.34, 1, [row + top] * len(steps), **style)
-    names = [s.name for s in schedules]
-    left.set_yticks(range(len(names)), names)
-    left.set(xlabel="step", ylim=(len(names) - 0.4, -0.95))
+    theme.rows(left, [s.name for s in schedules])
+    left.set(xlabel="step", ylim=(len(schedules) - 0.4, -0.95))
     left.legend(loc="upper left", ncols=2, handlelength=1, borderpad=0)
     for (name, way), colour in zip(ways.items(), theme.OPERATORS[1::2], strict=False):
         right.plot(*zip(*way, strict=True), color=colour, label=name)
@@ -119,7 +118,7 @@ def confusion(races: Sequence, field: Mapping[str, str]) -> Picture:
     names = [n for f in dict.fromkeys(field.values()) for n in field if field[n] == f]
     planted = [n for n in names if any(r.planted == n for r in races)]
     right = {}
-    for ax, reading in zip(axes, ("argmax", "projection"), strict=True):
+    for ax, reading in zip(axes, reversed(READINGS), strict=True):
         counts = np.zeros((len(planted), len(names)))
         for r in races:
             if getattr(r, reading) in names:
@@ -135,10 +134,9 @@ def confusion(races: Sequence, field: Mapping[str, str]) -> Picture:
     theme.rows(axes[0], planted)
     axes[0].set_ylabel("operator planted")
     title = (
-        f"Argmax finds the receptive field (frames) in {right['argmax']} of {len(races)} answers, "
-        f"projection in {right['projection']}"
+        f"Argmax finds the receptive field (frames) in {right['argmax']} of {len(races)} answers"
     )
-    return titled(figure, title)
+    return titled(figure, f"{title}, projection in {right['projection']}")
 
 
 def _frame(ax: Axes, rows: list[int], columns: list[int]) -> None:
