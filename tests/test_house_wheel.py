@@ -7,7 +7,6 @@ import zipfile
 
 from naslora_workbook.publishing.environment import ROOT
 
-
 PACKAGES = ("naslora_core", "naslora_workbook")
 
 

@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from naslora_core.errors import UserError
 from naslora_workbook.figures import theme
 from naslora_workbook.figures.picture import Picture, titled
+from naslora_workbook.lessons.exercises.compare import as_array
 
 CHOSEN, OTHERS, COLUMNS = theme.ADAPTER["nas_lora"], "#CCCCCC", 6
 
@@ -57,15 +58,14 @@ def in_words(blocks: list[dict]) -> str:
 
 
 def _bars(ax: Axes, block: dict, names: list[str], limit: float) -> None:
-    p, places = block["probability"], range(len(names))
-    colours = [CHOSEN if n == block["argmax"] else OTHERS for n in names]
-    ax.barh(places, p, color=colours)
+    p, colours = block["probability"], [CHOSEN if n == block["argmax"] else OTHERS for n in names]
+    ax.barh(range(len(names)), p, color=colours)
     ax.axvline(1 / len(names), color=theme.INK, ls=":", lw=1)
     if block["projection"] in names:
         i = names.index(block["projection"])
         ax.plot(p[i], i, "D", ms=6, mfc="white", mec=theme.INK, mew=1.3)
-    ax.set(yticks=places, yticklabels=names, xlim=(0, limit), title=block["block"])
-    ax.set_ylim(len(names) - 0.4, -0.6)
+    theme.rows(ax, names)
+    ax.set(xlim=(0, limit), title=block["block"])
     ax.locator_params("x", nbins=2)
     ax.xaxis.set_major_formatter("{x:g}")
 
@@ -86,16 +86,16 @@ def padded(kernel: np.ndarray, side: int) -> np.ndarray:
     return np.pad(kernel, ((0, 0), (0, 0), (margin, margin), (margin, margin)))
 
 
-def mosaic(ax: Axes, kernel, limit: float | None = None):
+def mosaic(ax: Axes, kernel) -> None:
     """Draw one kernel `r r k k` as r x r tiles with white seams, red positive, blue negative."""
     kernel = as_array(kernel)
     out, into, k, _ = kernel.shape
     framed = np.full((out, into, k + 1, k + 1), np.nan)
     framed[..., :k, :k] = kernel
     picture = framed.transpose(0, 2, 1, 3).reshape(out * (k + 1), into * (k + 1))[:-1, :-1]
-    limit = limit or np.abs(kernel).max() or 1.0
+    limit = np.abs(kernel).max() or 1.0
     theme.blank(ax)
-    return ax.imshow(picture, cmap=theme.DIVERGING, vmin=-limit, vmax=limit)
+    ax.imshow(picture, cmap=theme.DIVERGING, vmin=-limit, vmax=limit)
 
 
 def field(ax: Axes, kernel) -> None:
@@ -106,20 +106,14 @@ def field(ax: Axes, kernel) -> None:
     ax.spines[:].set(visible=True, color=theme.BASE)
 
 
-def as_array(tensor) -> np.ndarray:
-    """numpy, from numpy or torch, wherever it lives."""
-    return np.asarray(tensor.detach().cpu() if hasattr(tensor, "detach") else tensor)
-
-
 def choices(genotype, kernels: Mapping[str, object], title: str) -> Picture:
     """A bar a block, cut by the operators' probabilities, with the block's kernel beside it.
 
     genotype: of the adapted model; kernels: its mixed kernels `r r k k` by block.
     """
     found = plain(genotype)
-    figure = theme.new_figure(
-        (theme.WIDTH, 1.35 + 0.28 * (len(found["blocks"]) + 1)), "constrained"
-    )
+    height = 1.63 + 0.28 * len(found["blocks"])
+    figure = theme.new_figure((theme.WIDTH, height), "constrained")
     _cut_bars(figure.subplots(), found, kernels)
     colours = theme.operator_colours(found["operators"])
     handles = [Patch(color=colour) for colour in colours.values()]
@@ -138,9 +132,8 @@ def _cut_bars(ax: Axes, genotype: dict, kernels: Mapping[str, object]) -> None:
             ax.barh(row, p, left=start, color=colours[name], ec="white", lw=0.5, height=0.8)
         _tile(ax, kernels.get(block["block"]), 1.06, row)
     ax.text(1.06, 0, "kernel", ha="center", va="center")
-    labels = [block["block"] for block in (equal, *blocks)]
-    ax.set(yticks=range(len(labels)), yticklabels=labels, xlim=(0, 1.1), xticks=(0, 0.5, 1))
-    ax.set_ylim(len(blocks) + 0.5, -0.5)
+    theme.rows(ax, [block["block"] for block in (equal, *blocks)])
+    ax.set(xlim=(0, 1.1), xticks=(0, 0.5, 1))
     ax.spines["bottom"].set_bounds(0, 1)
     ax.set_xlabel("probability of each operator, in the order of the legend", loc="left")
 
