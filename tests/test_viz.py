@@ -202,7 +202,7 @@ def test_explore_is_static_unless_someone_is_there(monkeypatch):
 
 def test_a_slider_redraws():
     widgets = importlib.import_module("naslora_workbook.figures.widgets")
-    slider, picture = widgets._slider(draw, [1, 2, 3], "slope", 1).children
+    slider, picture = widgets._slider(draw, [1, 2, 3], "slope").children
     before, slider.index = picture.value, 2
     assert picture.value != before and "slope: 3" in picture.value
 
