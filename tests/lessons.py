@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import nbformat
 from bs4 import BeautifulSoup
 
-from naslora_workbook.publishing.lesson import Lesson, lessons
+from naslora_workbook.publishing.lesson import REF, SLUG, Lesson, lessons
 
 LESSONS = lessons()
 NAMES = [lesson.name for lesson in LESSONS]
@@ -83,4 +83,20 @@ def _exercise(number: str, section: list) -> Exercise:
         [i for i, source in programs if f'NotImplementedError("Exercise {number}' in source],
         [i for i, source in programs if call in source],
         "\n\n".join(solutions) or None,
+    )
+
+
+def sources(notebook) -> list[tuple[str, str, list[str]]]:
+    """What a pair must agree on: type, source and tags of every cell."""
+    return [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in notebook.cells]
+
+
+def badges(name: str) -> str:
+    """The line of Colab and Binder badges of lesson `name`."""
+    colab = f"https://colab.research.google.com/github/{SLUG}/blob/{REF}/notebooks"
+    binder = f"https://mybinder.org/v2/gh/{SLUG}/{REF}?urlpath=lab/tree/notebooks"
+    badge = "https://colab.research.google.com/assets/colab-badge.svg"
+    return (
+        f"[![Open in Colab]({badge})]({colab}/{name}.ipynb)\n"
+        f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder}/{name}.ipynb)"
     )

@@ -20,15 +20,9 @@ from naslora_workbook.research.benchmarks.measurement import (
 from naslora_workbook.research.benchmarks.method_costs import (
     FLOOR,
     FOLDED,
-    NINE,
-    PATHS,
-    THREE,
     VANILLA,
     measure,
     measure_folded,
-    measure_overhead,
-    overhead_text,
-    removed,
 )
 from naslora_workbook.research.benchmarks.method_costs import folded as folded_encoder
 from naslora_workbook.research.methods import METHODS
@@ -127,20 +121,12 @@ def test_the_command_keeps_its_rows_and_names_unknown_methods(
 
 def test_the_overhead_that_is_removed_is_a_share_of_conv_loras():
     ratios = {"lora": 1.0, "conv_lora, released": 1.5, "conv_lora, fast": 1.1}
-    ratios |= {NINE: 1.05, THREE: 1.04}
-    ends = {n: [r - 0.02, r + 0.02] for n, r in ratios.items()}
-    rows = {n: {"ratio": r, "ms": 100 * r, "spread": ends[n]} for n, r in ratios.items()}
-    assert removed(rows, "released") == pytest.approx(0.9)
-    assert removed(rows, "fastest") == pytest.approx(0.5)
-    told = overhead_text(rows)
-    assert "90%" in told and "1.01" in told and "overlap" not in told
-    assert "nas_lora 1.05 (1.03 to 1.07)" in told
-    rows[NINE]["spread"] = [1.0, 1.1]
-    assert "50%, but their spreads overlap" in overhead_text(rows)
+    ratios |= {cost_tables.NINE: 1.05, cost_tables.THREE: 1.04}
+    rows = {n: {"ratio": r, "spread": [r - 0.02, r + 0.02]} for n, r in ratios.items()}
+    told = cost_tables.removed_text(rows)
+    assert "removes 90%" in told and "removes 50%" in told
+    assert "1.01" in told and "overlap" not in told
+    rows[cost_tables.NINE]["spread"] = [1.0, 1.1]
+    assert "50%, but their spreads overlap" in cost_tables.removed_text(rows)
     rows["conv_lora, fast"]["ratio"] = 1.004  # no overhead to take a share of
-    assert removed(rows, "fastest") is None and "less than 2%" in overhead_text(rows)
-
-
-def test_all_paths_are_measured_in_one_run():
-    rows = measure_overhead("nano", rounds=1)
-    assert rows.keys() == PATHS.keys() and rows["lora"]["ratio"] == 1
+    assert "fastest Conv-LoRA adds less than 2%" in cost_tables.removed_text(rows)

@@ -9,16 +9,14 @@ import torch
 from adapting import shaken, small_sam
 from tiny import tiny_data
 
-from naslora_core.adapters import LoRA, NASLoRA, adapt, cells
+from naslora_core.adapters import NASLoRA, adapt, cells
 from naslora_core.data.transforms import to_batch
-from naslora_core.errors import UserError
 from naslora_core.sam import fuse
 from naslora_core.training.fitting import fit
 from naslora_core.training.losses import cross_entropy_dice
 from naslora_workbook.figures.alpha_trajectory import trajectory
 from naslora_workbook.research.diagnose import (
     curvature,
-    diagnose,
     extreme_curvature,
     importance,
     norms,
@@ -132,10 +130,3 @@ def test_a_model_in_training_keeps_its_batch_statistics_and_its_mode(sam, batch)
     curvature(model, *batch)
     assert model.training
     assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
-
-
-def test_one_call_tells_all_and_refuses_what_was_not_searched(sam, model):
-    told = diagnose(model, tiny_data().val[:1])
-    assert set(told) == {"norms", "importance", "curvature"}
-    with pytest.raises(UserError, match="LoRA searches nothing"):
-        diagnose(adapt(sam, LoRA(2)), tiny_data().val)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from naslora_core.errors import UserError
-from naslora_workbook.publishing import environment, install
+from naslora_workbook.publishing import environment
 
 ROOT = environment.ROOT
 
@@ -41,26 +41,26 @@ def calls(monkeypatch, checkout):
         code = made.pip() if "pip" in command else 0
         return subprocess.CompletedProcess(command, code)
 
-    monkeypatch.setattr(install.subprocess, "run", run)
+    monkeypatch.setattr(environment.subprocess, "run", run)
     monkeypatch.delenv("TORCH", raising=False)
     return made
 
 
 def test_the_first_start_installs_and_the_second_does_not(checkout, calls):
-    install.install(checkout)
+    environment.install(checkout)
     assert ["venv" in calls[0], "pip" in calls[1], len(calls)] == [True, True, 2]
     assert f"{checkout}[notebooks,test]" in calls[1]
     assert str(checkout / ".ci" / "constraints.txt") in calls[1]
     assert environment.is_complete(checkout)
-    install.install(checkout)
+    environment.install(checkout)
     assert len(calls) == 2
 
 
 def test_a_changed_pin_installs_into_the_same_environment(checkout, calls):
-    install.install(checkout)
+    environment.install(checkout)
     (checkout / ".ci" / "constraints.txt").write_text("other")
     assert not environment.is_complete(checkout)
-    install.install(checkout)
+    environment.install(checkout)
     assert ["pip" in c for c in calls] == [False, True, True]
     assert environment.is_complete(checkout)
 
@@ -73,10 +73,10 @@ def test_a_killed_installation_begins_anew(checkout, calls, end):
 
     calls.pip = killed
     with pytest.raises(end):
-        install.install(checkout)
+        environment.install(checkout)
     assert not environment.is_complete(checkout)
     calls.pip = lambda: 0
-    install.install(checkout)
+    environment.install(checkout)
     assert not (checkout / ".venv" / "half-made").exists()
     assert environment.is_complete(checkout)
 
@@ -84,7 +84,7 @@ def test_a_killed_installation_begins_anew(checkout, calls, end):
 def test_where_pip_gives_up_its_work_is_kept_and_said(checkout, calls):
     calls.pip = lambda: 1
     with pytest.raises(UserError, match="stopped in pip"):
-        install.install(checkout)
+        environment.install(checkout)
     assert environment.venv_python(checkout).exists()
     assert not environment.stamp_of(checkout).exists()
 
@@ -94,24 +94,24 @@ def test_an_environment_of_yours_is_filled_not_removed(checkout, calls):
     python.parent.mkdir(parents=True)
     python.touch()
     (checkout / ".venv" / "yours").touch()
-    install.install(checkout)
+    environment.install(checkout)
     assert (checkout / ".venv" / "yours").exists()
     assert ["pip" in c for c in calls] == [True]
 
 
 def test_torch_cpu_takes_the_cpu_builds(checkout, calls, monkeypatch):
     monkeypatch.setenv("TORCH", "cpu")
-    install.install(checkout)
-    assert calls[1][-2:] == ["--extra-index-url", install.CPU_INDEX]
+    environment.install(checkout)
+    assert calls[1][-2:] == ["--extra-index-url", environment.CPU_INDEX]
     monkeypatch.setenv("TORCH", "rocm")
     with pytest.raises(UserError, match="TORCH=rocm"):
-        install.install(checkout)
+        environment.install(checkout)
 
 
 def test_set_up_says_how_big_it_is_and_offers_the_cpu_build(checkout, calls, capsys, monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(install, "_has_nvidia_driver", lambda: False)
-    install.install(checkout)
+    monkeypatch.setattr(environment, "_has_nvidia_driver", lambda: False)
+    environment.install(checkout)
     said = capsys.readouterr().out
     assert "GB" in said.splitlines()[0]
     assert "TORCH=cpu" in said
@@ -120,9 +120,9 @@ def test_set_up_says_how_big_it_is_and_offers_the_cpu_build(checkout, calls, cap
 @pytest.mark.parametrize("version", [(3, 10), (3, 14)])
 def test_another_python_is_told_in_one_sentence(version):
     with pytest.raises(UserError, match=r"needs 3\.11 to 3\.13") as error:
-        install._check_version(version)
+        environment._check_version(version)
     assert "\n" not in str(error.value)
-    install._check_version((3, 12))
+    environment._check_version((3, 12))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="locks are POSIX")
@@ -130,7 +130,7 @@ def test_an_installation_waits_for_what_a_killed_one_left_running(checkout):
     """pip inherits the lock, so it holds it when the process that started it is gone."""
     hold = (
         "import os, subprocess, sys; from pathlib import Path;"
-        "from naslora_workbook.publishing.install import _alone\n"
+        "from naslora_workbook.publishing.environment import _alone\n"
         "with _alone(Path(sys.argv[1])):\n"
         "    quiet = dict.fromkeys(['stdout', 'stderr'], subprocess.DEVNULL)\n"
         "    print(subprocess.Popen(['sleep', '600'], close_fds=False, **quiet).pid, flush=True)\n"
@@ -151,12 +151,12 @@ def test_an_interpreter_that_has_the_package_is_used_as_it_is(checkout, monkeypa
     (checkout / "naslora_core.egg-info").mkdir()
     (checkout / "naslora_core.egg-info" / "PKG-INFO").write_text("Name: naslora-core\n")
     monkeypatch.setattr(sys, "path", [str(checkout)])
-    assert not environment._is_ready(checkout)
+    assert not environment.is_ready(checkout)
     elsewhere = checkout / "site"
     (elsewhere / "naslora_core-0.1.0.dist-info").mkdir(parents=True)
     (elsewhere / "naslora_core-0.1.0.dist-info" / "METADATA").write_text("Name: naslora-core\n")
     monkeypatch.setattr(sys, "path", [str(checkout), str(elsewhere)])
-    assert environment._is_ready(checkout)
+    assert environment.is_ready(checkout)
 
 
 def command(*words: str) -> subprocess.CompletedProcess:

@@ -4,9 +4,10 @@ import json
 
 import nbformat
 import pytest
+from lessons import sources
 
 from naslora_core.errors import UserError
-from naslora_workbook.publishing.refresh import METADATA, refresh, sources
+from naslora_workbook.publishing.refresh import METADATA, refresh
 
 SCRIPT = """\
 # %% [markdown]

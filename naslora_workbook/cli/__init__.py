@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from naslora_core.cli import build_parser
-from naslora_workbook.cli import measuring, publishing, research  # noqa: F401  (they enter their commands)
+from naslora_workbook.cli import publishing, research  # noqa: F401  (they enter their commands)
 
 __all__ = ["build_parser"]

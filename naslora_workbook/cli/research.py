@@ -1,4 +1,4 @@
-"""What is compared, searched for and pre-trained; results go to `results/`.
+"""What is measured, compared, searched for and pre-trained; `pack` puts results into `results/`.
 
 Only the standard library at the top; a command imports what it needs, as in `naslora_core.cli`.
 """
@@ -10,77 +10,63 @@ from functools import partial
 from pathlib import Path
 
 from naslora_core.cli.command import command, count, option, positive, side, whole
-from naslora_core.cli.commands import BASE, DEVICE, GROUPS, MODEL
+from naslora_core.cli.commands import BASE, DEVICE, GROUPS, METHOD, MODEL
 
 command = partial(command, group="research")
 
 ROWS = option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit")
-COLUMNS = "box", "ellipse", "click", "disc", "click_best_of_3", "ceiling"
+COMPARED = ["decoder_only", "lora", "nas_lora"]
+SOME = option("--methods", nargs="+", metavar="NAME", help="these alone; default: every method")
+SPLITS = ("train", "val", "test")
+PROCESSOR = option("--device", default="cpu", metavar="NAME", help="cpu or cuda")
+ROUNDS = option("--rounds", type=count, default=9, metavar="N", help="turns that each one takes")
 
 
 def keep_rows(out: str | None, record: dict, device) -> None:
     """Write a record and where it was made as JSON; nothing without a file."""
-    if not out:
-        return
     from naslora_core.files import write_atomic
     from naslora_workbook.research.provenance import command_line, provenance
 
-    record = record | {"provenance": provenance(command_line(), device)}
-    write_atomic(out, json.dumps(record, indent=1) + "\n")
+    if out:
+        record = record | {"provenance": provenance(command_line(), device)}
+        write_atomic(out, json.dumps(record, indent=1) + "\n")
 
 
 @command(
     option("images", nargs="*", metavar="FOLDER", help="images/ and masks/; default: the scenes"),
-    MODEL,
-    BASE,
-    DEVICE,
-    option("--split", default="train", choices=("train", "val", "test"), help="of the folder"),
+    *(MODEL, BASE, DEVICE),
+    option("--split", default="train", choices=SPLITS, help="of the folder"),
     ROWS,
 )
 def table(arguments):
     """Print what a SAM reaches with a box and a click, beside trivial answers and the ceiling."""
     from naslora_core.sam import load_sam
     from naslora_core.training.devices import known_device
-    from naslora_workbook.research.base_table import named_cases, score
+    from naslora_workbook.research.base_table import as_table, named_cases, score
 
-    a, rows = arguments, {}
+    a = arguments
     sam = load_sam(a.model, a.checkpoint).to(known_device(a.device))
-    print("".join(f"{c:>17}" for c in ("data", "objects", *COLUMNS)))
-    for name in a.images or ("scenes",):
-        name, cases = named_cases(name, a.split)
-        rows[name] = row = score(sam, cases)
-        values = "".join(f"{row[c]:>17.3f}" for c in COLUMNS)
-        print(f"{name:>17}{row['objects']:>17}{values}", flush=True)
+    cases = dict(named_cases(name, a.split) for name in a.images or ("scenes",))
+    rows = {name: score(sam, each) for name, each in cases.items()}
+    print(as_table(rows))
     keep_rows(a.out, {"split": a.split, "rows": rows}, sam.device)
 
 
 @command(
     option("data", nargs="+", help="as for fit, one or more"),
-    option(
-        "--methods",
-        nargs="+",
-        default=["decoder_only", "lora", "nas_lora"],
-        help="names of adapters.METHODS, research.variants, or unet",
-    ),
+    option("--methods", nargs="+", default=COMPARED, help="of METHODS or VARIANTS, or unet"),
     option("--seeds", nargs="+", type=whole, default=[0, 1, 2], help="one run a method and seed"),
-    option(
-        "--steps", type=count, default=250, help="batches, forward and backward, of each method"
-    ),
+    option("--steps", type=count, default=250, help="batches of each method"),
     option("--batch", type=count, default=8, help="images a step; for vit_b see what `plan` says"),
-    option(
-        "--lr", nargs="+", type=positive, default=[2e-3], help="learning rates, tried one by one"
-    ),
+    option("--lr", nargs="+", type=positive, default=[2e-3], help="rates, tried one by one"),
     option("--rates", metavar="FOLDER", help="trials: each method takes the rate that did best"),
     option("--precision", default="fp32", choices=("fp32", "bf16"), help="of forward passes"),
     option("--schedule", default="stage-wise", help="of methods that search: or joint, bilevel"),
-    option("--split", default="test", choices=("val", "test"), help="which images are scored"),
+    option("--split", default="test", choices=SPLITS[1:], help="which images are scored"),
     option("--looks", type=whole, default=0, metavar="STEPS", help="between looks at val; 0: none"),
     option("--tile", type=side, metavar="SIDE", help="learn and predict pieces of so many pixels"),
     option("--head", default="plain", choices=("plain", "matched"), help="matched: many classes"),
-    MODEL,
-    BASE,
-    GROUPS,
-    DEVICE,
+    *(MODEL, BASE, GROUPS, DEVICE),
     option("--out", default="build/compare", metavar="FOLDER", help="one JSON a run, kept"),
 )
 def compare(arguments):
@@ -109,7 +95,7 @@ def compare(arguments):
 @command(
     option("--only", nargs="+", default=[], metavar="DOMAIN", help="some of its domains"),
     option("--seeds", nargs="+", type=whole, default=[], metavar="N", help="some of its seeds"),
-    option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
+    PROCESSOR,
     option("--verdict", action="store_true", help="run nothing, judge what is there"),
 )
 def protocol(arguments):
@@ -151,10 +137,10 @@ def planted(arguments):
     from naslora_workbook.research import recovery_grid
     from naslora_workbook.research.provenance import command_line
 
-    place = "sam_nano" if arguments.inside else "cell"
-    out = Path(arguments.out or f"build/planted/{place}")
-    sam = load_sam() if arguments.inside else None
-    print(recovery_grid.table(recovery_grid.run(arguments.seeds, out, command_line(), sam)))
+    a = arguments
+    out = Path(a.out or f"build/planted/{'sam_nano' if a.inside else 'cell'}")
+    sam = load_sam() if a.inside else None
+    print(recovery_grid.table(recovery_grid.run(a.seeds, out, command_line(), sam)))
 
 
 @command(
@@ -163,7 +149,7 @@ def planted(arguments):
     option("--out", default="build/pretrain", metavar="FOLDER", help="log, state, weights"),
     option("--batch", type=count, default=16, help="scenes a step"),
     option("--lr", type=positive, default=6e-4, help="learning rate before it falls"),
-    option("--device", default="cpu", metavar="NAME", help="cpu or cuda"),
+    PROCESSOR,
     option("--workers", type=count, default=1, metavar="N", help="processes that draw scenes"),
     option("--publish", action="store_true", help="make weights/next of the cooled leg"),
 )
@@ -185,6 +171,74 @@ def pretrain(arguments):
             f"--scenes is missing: the latest weights have seen {start['scenes']}; give more."
         )
     leg = Leg(scenes=a.scenes, decay=a.decay, batch=a.batch, lr=a.lr)
-    start = None if (out / "state.pt").exists() else start
     how = {"workers": a.workers, "device": known_device(a.device), "command": command_line()}
     pretrain.run(leg, out, start, **how)
+
+
+@command(
+    SOME,
+    option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b")),
+    *(ROUNDS, PROCESSOR, ROWS),
+)
+def bench(arguments):
+    """Time every method's step and inference beside LoRA's, and folded encoders beside vanilla."""
+    from naslora_core.errors import known
+    from naslora_core.training.devices import known_device
+    from naslora_workbook.research.benchmarks import method_costs as costs
+    from naslora_workbook.research.methods import METHODS
+
+    a, where = arguments, str(known_device(arguments.device))
+    names = [known(name, METHODS, "Unknown method") for name in a.methods or METHODS]
+    if costs.REFERENCE not in names:
+        names.insert(0, costs.REFERENCE)
+    kept = {"facts": {n: costs.facts(n) for n in names}, "rows": {}, "folded": {}}
+    for size in a.sizes:
+        how = a.rounds, costs.SIZES[size], where
+        kept["rows"][size] = costs.measure(size, names, *how)
+        print(costs.as_table(size, kept["rows"][size]), flush=True)
+        kept["folded"][size] = costs.measure_folded(size, *how)
+        print(costs.folded_table(size, kept["folded"][size]), flush=True)
+        keep_rows(a.out, kept | {"rounds": a.rounds}, where)  # a killed run keeps these sizes
+
+
+@command(
+    option("model", help="sam_nano, vit_b, vit_l or vit_h"),
+    *METHOD,
+    option("--batch", type=int, default=4, help="images a step"),
+    option("--card", type=positive, metavar="GB", help="propose what fits into so much memory"),
+)
+def plan(arguments):
+    """Predict the memory of a training step from shapes, and propose what fits a card."""
+    from naslora_core.cli.method_settings import chosen, method_of
+    from naslora_workbook.research import memory_planner as planner
+
+    a, name = arguments, chosen(arguments.method)
+    method = method_of(name, a.set)
+    asked = planner.plan(a.model, method, a.batch, a.precision, a.checkpointing)
+    print(f"{a.model}, {name}, {asked}\n  {asked.need}\nKernels of {planner.device()}.")
+    if a.card:
+        found = planner.propose(asked, a.card)
+        print(f"Into {a.card:g} GB ({planner.ROOM:.0%} of them used) fits: {found}")
+
+
+@command(
+    option("--sizes", nargs="+", default=["vit_b_1024"], metavar="NAME"),
+    option("--batches", nargs="+", type=count, default=[1, 2, 4], metavar="N"),
+    SOME,
+    option("--precision", default="bf16", choices=("fp32", "bf16", "fp16")),
+    ROUNDS,
+    option("--device", default="cuda", metavar="NAME", help="cuda, or cpu to try it out"),
+    option("--minutes", type=positive, default=8, metavar="M", help="no setting begins after them"),
+    option("--out", default="build/gpu", metavar="FOLDER", help="one JSON a setting, kept"),
+)
+def gpu_table(arguments):
+    """Time whole training steps of the real SAM and measure their memory. Goes on if killed."""
+    from naslora_workbook.research.benchmarks import gpu_steps
+    from naslora_workbook.research.provenance import command_line
+
+    a = arguments
+    found = gpu_steps.legs(a.sizes, a.batches, a.precision, a.methods or gpu_steps.COMPARED)
+    records = gpu_steps.run(found, Path(a.out), command_line(), a.device, a.rounds, a.minutes)
+    for released, way in ((True, "released"), (False, "fastest")):
+        for name, share in gpu_steps.removed(records, released).items():
+            print(f"{name}: NAS-LoRA removes {share:.0%} of the {way} Conv-LoRA's overhead")

@@ -5,7 +5,7 @@ import io
 import re
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from naslora_workbook.publishing.lesson import Lesson
 
@@ -18,37 +18,26 @@ Fourteen lessons on fine-tuning the Segment Anything Model with small adapters: 
 an operator search between its two matrices. Every page is an executed notebook.
 
 """
-GUIDES = """
-```{toctree}
-:hidden:
-:caption: Guides
-
-teaching
-glossary
-troubleshooting
-results
-```
-"""
+GUIDES = ("teaching", "glossary", "troubleshooting", "results")
 
 
 def index_page(notebooks: dict[Lesson, object], source: Path) -> str:
     """The index as MyST; thumbnails are written into `source`."""
     cards = [_card(lesson, notebook, source) for lesson, notebook in notebooks.items()]
     grid = "::::{grid} 1 2 3 3\n:gutter: 3\n\n" + "\n".join(cards) + "\n::::\n"
-    names = "\n".join(f"{x.number:02d} · {x.title} <{x.name}>" for x in notebooks)
-    lessons = f"\n```{{toctree}}\n:hidden:\n:numbered:\n:caption: Lessons\n\n{names}\n```\n"
-    guides = "\n".join(
-        line
-        for line in GUIDES.splitlines()
-        if not re.fullmatch(r"[a-z]+", line) or (source / f"{line}.md").exists()
-    )
-    return HEAD + grid + lessons.replace(":numbered:\n", "") + guides + "\n"
+    lessons = [f"{x.number:02d} · {x.title} <{x.name}>" for x in notebooks]
+    guides = [name for name in GUIDES if (source / f"{name}.md").exists()]
+    return HEAD + grid + _contents("Lessons", lessons) + _contents("Guides", guides)
+
+
+def _contents(caption: str, names: list[str]) -> str:
+    pages = "\n".join(names)
+    return f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{pages}\n```\n"
 
 
 def _card(lesson: Lesson, notebook, source: Path) -> str:
-    picture = _thumbnail(notebook)
     image = ""
-    if picture:
+    if picture := _thumbnail(notebook):
         name = f"{lesson.name}_card.png"
         (source / name).write_bytes(picture)
         image = f":img-top: {name}\n:img-alt: A figure of this lesson\n"
@@ -95,11 +84,6 @@ def _thumbnail(notebook) -> bytes | None:
     if not found:
         return None
     picture = Image.open(io.BytesIO(base64.b64decode(found[len(found) // 2]))).convert("RGB")
-    picture.thumbnail(THUMBNAIL)
-    framed = Image.new("RGB", THUMBNAIL, "white")
-    framed.paste(
-        picture, ((THUMBNAIL[0] - picture.width) // 2, (THUMBNAIL[1] - picture.height) // 2)
-    )
     file = io.BytesIO()
-    framed.quantize(64).save(file, "PNG")
+    ImageOps.pad(picture, THUMBNAIL, color="white").quantize(64).save(file, "PNG")
     return file.getvalue()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from naslora_workbook.publishing.result_tables import Records, paragraphs, source
 from naslora_workbook.research.benchmarks.gpu_steps import removed
-from naslora_workbook.research.benchmarks.method_costs import PATHS, shares_text, spread
+from naslora_workbook.research.benchmarks.measurement import removed_share
 from naslora_workbook.results.labels import LABELS, markdown
 from naslora_workbook.results.records import measured, recorded
 
@@ -17,6 +17,9 @@ FORMS = {
 }
 WHERE = {"attention": "on the processor, float32", "attention_cuda": "on CUDA, float32"}
 LEGS = {"conv_lora_released": "Conv-LoRA, released", "nas_lora_late": "NAS-LoRA, last four blocks"}
+NOISE = 0.02  # an overhead below it is none that a share could be taken of
+NINE, THREE = "nas_lora", "nas_lora of 3 operators"
+RIVALS = {"released": "conv_lora, released", "fastest": "conv_lora, fast"}
 AUGMENTS = {"flips": "flips", "full": "flips, crops, colours"}
 
 
@@ -73,11 +76,36 @@ def overhead(name: str = "overhead") -> str:
     """What operators add to LoRA's step: a row a path, then the shares in words."""
     kept = measured(f"measurements/{name}")
     sizes = {SIZES[size]: each for size, each in kept["rows"].items()}
-    rows = [[path, *(spread(each[path]) for each in sizes.values())] for path in PATHS]
+    paths = "lora", *RIVALS.values(), NINE, THREE
+    rows = [[path, *(_spread(each[path]) for each in sizes.values())] for path in paths]
     turns = f"Median (lowest to highest) of {kept['rounds']} turns, LoRA's step is 1. Released: "
     turns += "Conv-LoRA's published dispatch; fast: ours (lesson 06)."
-    shares = (f"{size}: {shares_text(each)}." for size, each in sizes.items())
-    return paragraphs(markdown(["a step", *sizes], rows), " ".join([turns, *shares]), source(kept))
+    told = (f"{size}: {removed_text(each)}." for size, each in sizes.items())
+    return paragraphs(markdown(["a step", *sizes], rows), " ".join([turns, *told]), source(kept))
+
+
+def _spread(row: Mapping) -> str:
+    """A ratio, with the lowest and the highest of its turns."""
+    low, high = row["spread"]
+    return f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def removed_text(rows: Mapping[str, Mapping]) -> str:
+    """Shares of a Conv-LoRA's overhead that NAS-LoRA removes, and what nine operators cost beside
+    three."""
+    parts, nas = [], rows[NINE]
+    for way, conv in ((way, rows[path]) for way, path in RIVALS.items()):
+        if conv["ratio"] - 1 <= NOISE:
+            parts.append(f"the {way} Conv-LoRA adds less than {NOISE:.0%}, nothing to remove")
+            continue
+        share = removed_share(conv["ratio"], nas["ratio"])
+        overlap = conv["spread"][0] < nas["spread"][1]
+        tail = ", but their spreads overlap" if overlap else ""
+        parts.append(
+            f"of the median overhead of the {way} Conv-LoRA NAS-LoRA removes {share:.0%}{tail}"
+        )
+    nine = nas["ratio"] / rows[THREE]["ratio"]
+    return "; ".join([*parts, f"nine operators take {nine:.2f} of three's time"])
 
 
 def scale_table() -> str:

@@ -1,4 +1,4 @@
-"""Go on in a complete environment: this one, or the checkout's `.venv`, made or mended first.
+"""Go on in a complete environment: this one, or the checkout's `.venv`, made or repaired first.
 
 Standard library only: this runs under any Python, before anything is installed.
 """
@@ -7,14 +7,24 @@ from __future__ import annotations  # an old Python must get as far as its messa
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import distributions
 from pathlib import Path
+
+from naslora_core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("pyproject.toml", "setup.py", ".ci/constraints.txt")  # a change here means: install anew
 PACKAGE = "naslora-core"
+OLDEST, NEWEST = (3, 11), (3, 13)
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+CPU_SIZE = "about 0.5 GB to download, 2 GB on disk"
+CUDA_SIZE = "about 3 GB to download, 7 GB on disk"
+UNFINISHED = "unfinished"
 
 
 def enter(words: list[str], root: Path = ROOT) -> None:
@@ -22,13 +32,23 @@ def enter(words: list[str], root: Path = ROOT) -> None:
 
     An interpreter in which the package is installed is used as it is (conda, Binder, your own).
     """
-    if not (root / "pyproject.toml").exists() or _is_ready(root):
+    if not (root / "pyproject.toml").exists() or is_ready(root):
         return
     if not is_complete(root):
-        from naslora_workbook.publishing.install import install
-
         install(root)
-    _restart([str(venv_python(root)), "-m", "naslora_core", *words])
+    command = [str(venv_python(root)), "-m", "naslora_core", *words]
+    sys.stdout.flush()
+    if os.name == "nt":  # exec would give the prompt back at once
+        sys.exit(subprocess.run(command, check=False).returncode)
+    os.execv(command[0], command)
+
+
+def is_ready(root: Path) -> bool:
+    """Whether this interpreter can run the commands as it is."""
+    if inside(root):
+        return is_complete(root)
+    elsewhere = [p for p in sys.path if p and Path(p).resolve() != root]
+    return any(d.metadata["Name"] == PACKAGE for d in distributions(path=elsewhere))
 
 
 def is_complete(root: Path) -> bool:
@@ -59,15 +79,96 @@ def inside(root: Path) -> bool:
     return Path(sys.prefix).resolve() == (root / ".venv").resolve()
 
 
-def _is_ready(root: Path) -> bool:
-    if inside(root):
-        return is_complete(root)
-    elsewhere = [p for p in sys.path if p and Path(p).resolve() != root]
-    return any(d.metadata["Name"] == PACKAGE for d in distributions(path=elsewhere))
+def install(root: Path) -> None:
+    """Create or repair `root/.venv`. `TORCH=cpu` in the environment takes PyTorch's CPU build.
+
+    The stamp is written last. A killed installation leaves one that says so, and the next start
+    begins with an empty environment. Raises UserError for a wrong Python and where pip gives up.
+    """
+    torch = os.environ.get("TORCH", "")
+    if torch not in ("", "cpu"):
+        raise UserError(f"TORCH={torch} is not known; use TORCH=cpu, or leave it out.")
+    with _alone(root):
+        if is_complete(root):  # another process has just done it
+            return
+        _make_room(root)
+        _announce(root, torch == "cpu")
+        if not venv_python(root).exists():
+            help_ = "python -m venv: on Debian and Ubuntu install python3-venv"
+            _call([sys.executable, "-m", "venv", str(root / ".venv")], help_)
+        _pip_install(root, ["--extra-index-url", CPU_INDEX] if torch == "cpu" else [])
 
 
-def _restart(command: list[str]) -> None:
+def _make_room(root: Path) -> None:
+    """A missing, broken or half-made environment begins anew; a complete one is kept."""
+    stamp = stamp_of(root)
+    half_made = stamp.exists() and stamp.read_text() == UNFINISHED
+    if not inside(root) and (half_made or not venv_python(root).exists()):
+        _check_version(sys.version_info[:2])
+        shutil.rmtree(root / ".venv", ignore_errors=True)
+
+
+def _pip_install(root: Path, index: list[str]) -> None:
+    stamp = stamp_of(root)
+    stamp.write_text(UNFINISHED)
+    wanted = ["-e", f"{root}[notebooks,test]", "-c", str(root / ".ci" / "constraints.txt")]
+    pip = [str(venv_python(root)), "-m", "pip", "install", *wanted, *index]
+    try:
+        _call(pip, "pip: see its last lines above (network? disk?)")
+    except UserError:
+        stamp.unlink()  # pip itself gave up, and then it leaves nothing half-made
+        raise
+    stamp.write_text(fingerprint(root))
+
+
+def _check_version(found: tuple) -> None:
+    if OLDEST <= found <= NEWEST:
+        return
+    names = [f"python3.{minor}" for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]
+    here = next((n for n in names if shutil.which(n)), None)
+    remedy = f"start it with {here} (make PYTHON={here} ...)" if here else "install one of them"
+    raise UserError(
+        f"This is Python {found[0]}.{found[1]}; the workbook needs 3.{OLDEST[1]} to "
+        f"3.{NEWEST[1]}: {remedy}."
+    )
+
+
+def _announce(root: Path, cpu: bool) -> None:
+    cuda = sys.platform == "linux" and not cpu
+    size = CUDA_SIZE if cuda else CPU_SIZE
+    print(f"Installing PyTorch, JupyterLab and the workbook into {root / '.venv'}: {size}.")
+    if cuda and not _has_nvidia_driver():
+        print(
+            "No NVIDIA driver was found, and on Linux PyTorch's default build carries CUDA.\n"
+            f"The CPU build is smaller ({CPU_SIZE}): Ctrl-C, then start again with TORCH=cpu."
+        )
     sys.stdout.flush()
-    if os.name == "nt":  # exec would give the prompt back at once
-        sys.exit(subprocess.run(command, check=False).returncode)
-    os.execv(command[0], command)
+
+
+def _has_nvidia_driver() -> bool:
+    return Path("/proc/driver/nvidia/version").exists() or bool(shutil.which("nvidia-smi"))
+
+
+def _call(command: list[str], trouble: str) -> None:
+    # close_fds: pip holds the lock of _alone for as long as it lives, even if we are killed
+    if subprocess.run(command, check=False, close_fds=False).returncode:
+        raise UserError(f"The installation stopped in {trouble}; then start again.")
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """One installation at a time in this checkout; a second one waits."""
+    if os.name == "nt":
+        yield
+        return
+    import fcntl
+
+    (root / "build").mkdir(exist_ok=True)
+    with open(root / "build" / ".install.lock", "w") as lock:
+        os.set_inheritable(lock.fileno(), True)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another installation is at work here; waiting for it.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,6 +1,10 @@
-"""What the kernels of lessons inherit, and where a lesson stopped."""
+"""What the kernels of lessons inherit, how much memory they take, and where a lesson stopped."""
 
 import os
+import threading
+from contextlib import AbstractContextManager
+
+import psutil
 
 KERNEL = "python3"
 QUIET = ["--IPKernelApp.log_level=ERROR"]  # kernels here listen on this machine only
@@ -18,21 +22,43 @@ def prepare_kernels(sliders: str) -> None:
     os.environ["NASLORA_STATIC"] = sliders
 
 
+class PeakMemory(AbstractContextManager):
+    """`with PeakMemory() as peak: ...`, then `peak.mb`: resident MB of all child processes at their
+    worst moment together, sampled ten times a second; shared pages count once for each."""
+
+    def __init__(self):
+        self.mb, self._done = 0.0, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def __exit__(self, *error) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        me = psutil.Process()
+        while not self._done.wait(0.1):
+            self.mb = max(self.mb, sum(map(_resident, me.children(recursive=True))) / 1e6)
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:  # it has just ended
+        return 0
+
+
 def stopping_point(notebook) -> str:
     """The code cell that failed, numbered as the lesson shows it, its first line and its error."""
     own = [c for c in notebook.cells if c.cell_type == "code" and not _injected(c)]
     for number, cell in enumerate(own, 1):
+        place = f"cell [{number}] `{_first(cell.source)}`"
         for output in cell.get("outputs", []):
             if output.output_type == "error":
-                return f"{_place(number, cell)}: {output.ename}: {_first(output.evalue)}"
-    for number, cell in enumerate(own, 1):
+                return f"{place}: {output.ename}: {_first(output.evalue)}"
         if cell.source.strip() and cell.execution_count is None:
-            return f"{_place(number, cell)}: its process ended (often: out of memory)"
+            return f"{place}: its process ended (often: out of memory)"
     return "after its last cell"
-
-
-def _place(number: int, cell) -> str:
-    return f"cell [{number}] `{_first(cell.source)}`"
 
 
 def _first(text: str) -> str:

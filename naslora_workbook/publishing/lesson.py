@@ -1,4 +1,4 @@
-"""What every lesson has in common: where it lies, its set-up cell, its badges, its name."""
+"""What every lesson has in common: where it lies, its set-up cell, its name."""
 
 import re
 from dataclasses import dataclass
@@ -10,8 +10,6 @@ from naslora_workbook.publishing.environment import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
 SLUG, REF = "naslora/nas-lora-workbook", "main"
-BINDER = f"https://mybinder.org/v2/gh/{SLUG}/{REF}?urlpath=lab/tree/notebooks"
-COLAB = f"https://colab.research.google.com/github/{SLUG}/blob/{REF}/notebooks"
 SETUP_CELL = f"""\
 import importlib.util
 import subprocess
@@ -58,15 +56,6 @@ class Lesson:
         """The blockquote below the title, on one line."""
         lines = [x[1:].strip() for x in self.opening.splitlines() if x.startswith(">")]
         return " ".join(lines)
-
-
-def badges(name: str) -> str:
-    """The line of Colab and Binder badges of lesson `name`."""
-    badge = "https://colab.research.google.com/assets/colab-badge.svg"
-    return (
-        f"[![Open in Colab]({badge})]({COLAB}/{name}.ipynb)\n"
-        f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({BINDER}/{name}.ipynb)"
-    )
 
 
 def lessons(folder: Path = NOTEBOOKS) -> list[Lesson]:

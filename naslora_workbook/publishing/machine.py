@@ -1,9 +1,9 @@
 """The machine under a lesson, beside the one on which the lessons' costs were measured."""
 
 import html
-import os
 import platform
 
+import psutil
 import torch
 
 from naslora_workbook.research.provenance import device_name
@@ -31,13 +31,9 @@ def machine(device: str = "cpu") -> Card:
     """
     costs = measured("measurements/workbook")
     there, peak = costs["provenance"], max(cost["peak_mb"] for cost in costs["lessons"].values())
-    here = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "device": device_name(device),
-        "threads": str(torch.get_num_threads()),
-    }
-    card = {name: (here[name], str(there[name])) for name in WORDS}
+    here = platform.python_version(), torch.__version__, device_name(device)
+    values = (*here, str(torch.get_num_threads()))
+    card = {n: (value, str(there[n])) for n, value in zip(WORDS, values, strict=True)}
     used = f"{peak / 1e3:.1f} GB, the largest lesson"
     return Card(card | {"memory": (f"{memory(device) / 1e9:.0f} GB", used)})
 
@@ -46,8 +42,4 @@ def memory(device: str = "cpu") -> int:
     """Bytes of this machine's memory, or of its graphics card's."""
     if device == "cuda":
         return torch.cuda.get_device_properties(0).total_memory
-    if hasattr(os, "sysconf"):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    import psutil
-
     return psutil.virtual_memory().total

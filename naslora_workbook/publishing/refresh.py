@@ -22,6 +22,14 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": KERNEL},
     "language_info": {"name": "python"},
 }
+EXECUTION = {
+    "kernel_name": KERNEL,
+    "extra_arguments": QUIET,
+    "timeout": None,
+    "store_widget_state": False,
+    "record_timing": False,
+    "coalesce_streams": True,
+}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -37,11 +45,6 @@ def refresh(number: int | None = None, notebooks: Path = NOTEBOOKS) -> int:
     return max([_refresh(lesson, anew=number is not None) for lesson in chosen])
 
 
-def sources(notebook) -> list[tuple[str, str, list[str]]]:
-    """What a pair must agree on: type, source and tags of every cell."""
-    return [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in notebook.cells]
-
-
 def _refresh(lesson: Lesson, anew: bool) -> int:
     fresh = jupytext.read(lesson.text)
     old = nbformat.read(lesson.path, 4) if lesson.path.exists() else nbformat.v4.new_notebook()
@@ -49,7 +52,7 @@ def _refresh(lesson: Lesson, anew: bool) -> int:
         print(f"{lesson.name}: executing {len(fresh.cells)} cells", file=sys.stderr, flush=True)
         try:
             where = {"metadata": {"path": str(lesson.path.parent)}}
-            NotebookClient(fresh, resources=where, **_EXECUTION).execute()
+            NotebookClient(fresh, resources=where, **EXECUTION).execute()
         except (CellExecutionError, DeadKernelError):
             print(f"{lesson.name}: FAILED in {stopping_point(fresh)}", file=sys.stderr)
             return 1
@@ -59,24 +62,15 @@ def _refresh(lesson: Lesson, anew: bool) -> int:
     return 0
 
 
-_EXECUTION = {
-    "kernel_name": KERNEL,
-    "extra_arguments": QUIET,
-    "timeout": None,
-    "store_widget_state": False,
-    "record_timing": False,
-    "coalesce_streams": True,
-}
-
-
 def _take_over(old, fresh) -> bool:
     """Give `fresh` the outputs of `old` if both have the same executed code; else False."""
-    before = [c for c in old.cells if c.cell_type == "code"]
-    now = [c for c in fresh.cells if c.cell_type == "code"]
-    known = [(c.source, c.metadata.get("tags", [])) for c in before]
-    if known != [(c.source, c.metadata.get("tags", [])) for c in now]:
-        return False
-    if any(c.execution_count is None for c in before):
+    before, now = (
+        [cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (old, fresh)
+    )
+    known, wanted = (
+        [(cell.source, cell.metadata.get("tags", [])) for cell in cells] for cells in (before, now)
+    )
+    if known != wanted or any(cell.execution_count is None for cell in before):
         return False
     for cell, past in zip(now, before, strict=True):
         cell.outputs, cell.execution_count = past.outputs, past.execution_count

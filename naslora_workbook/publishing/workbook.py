@@ -18,9 +18,14 @@ from naslora_core.errors import UserError, known
 from naslora_core.files import write_atomic
 from naslora_workbook.lessons import headline
 from naslora_workbook.publishing.environment import ROOT
-from naslora_workbook.publishing.execution import KERNEL, QUIET, prepare_kernels, stopping_point
+from naslora_workbook.publishing.execution import (
+    KERNEL,
+    QUIET,
+    PeakMemory,
+    prepare_kernels,
+    stopping_point,
+)
 from naslora_workbook.publishing.lesson import NOTEBOOKS, Lesson, chosen_lessons, lessons
-from naslora_workbook.publishing.memory import PeakMemory
 
 OUT = ROOT / "build" / "workbook"
 
@@ -94,17 +99,11 @@ def run_lesson(lesson: Lesson, given: dict, out: Path) -> Outcome:
     aside, start, failed = out / ".tmp" / lesson.path.name, time.monotonic(), False
     cells = len(nbformat.read(lesson.path, 4).cells)
     print(f"{lesson.name}: {cells} cells", file=sys.stderr, flush=True)
+    how = {"kernel_name": KERNEL, "extra_arguments": QUIET, "cwd": lesson.path.parent}
+    bar = {"desc": lesson.name, "disable": None, "leave": False}
     with PeakMemory() as peak:
         try:
-            papermill.execute_notebook(
-                lesson.path,
-                aside,
-                given,
-                kernel_name=KERNEL,
-                extra_arguments=QUIET,
-                cwd=lesson.path.parent,
-                progress_bar={"desc": lesson.name, "disable": None, "leave": False},
-            )
+            papermill.execute_notebook(lesson.path, aside, given, progress_bar=bar, **how)
         except (PapermillExecutionError, RuntimeError):  # RuntimeError: the kernel died
             failed = True
     notebook = nbformat.read(aside, 4)
@@ -114,44 +113,39 @@ def run_lesson(lesson: Lesson, given: dict, out: Path) -> Outcome:
     notebook.metadata["naslora"] = asdict(outcome)
     write_atomic(aside, nbformat.writes(notebook))
     aside.replace(out / lesson.path.name)
-    print(_line(outcome), file=sys.stderr, flush=True)
+    said = f"{_said(outcome) if failed else 'done'} ({cost[0]:.0f} s, {cost[1]} MB)"
+    print(f"{lesson.name}: {said}", file=sys.stderr, flush=True)
     return outcome
 
 
 def summary(outcomes: list[Outcome]) -> str:
     """The closing table: lesson, seconds, peak MB, headline numbers or the cell that failed."""
-    rows = [("lesson", "seconds", "peak MB", "headline")]
-    for o in outcomes:
-        rows.append((o.lesson, f"{o.seconds:.0f}", f"{o.peak_mb:.0f}", _said(o)))
+    from naslora_workbook.results.labels import markdown  # it imports torch
+
+    rows = [[o.lesson, f"{o.seconds:.0f}", f"{o.peak_mb:.0f}", _said(o)] for o in outcomes]
     if len(outcomes) > 1:
-        total = sum(o.seconds for o in outcomes), max(o.peak_mb for o in outcomes)
-        rows.append(("all", f"{total[0]:.0f}", f"{total[1]:.0f}", ""))
-    wide = max(len(row[0]) for row in rows)
-    return "\n".join(f"{a:<{wide}}  {b:>7}  {c:>7}  {d}".rstrip() for a, b, c, d in rows)
+        seconds, most = sum(o.seconds for o in outcomes), max(o.peak_mb for o in outcomes)
+        rows.append(["all", f"{seconds:.0f}", f"{most:.0f}", ""])
+    return markdown(("lesson", "seconds", "peak MB", "headline"), rows)
 
 
 def _that_take(given: dict, chosen: list[Lesson], number: int | None) -> list[Lesson]:
+    """The lessons to run; UserError where one does not declare a parameter that it is given."""
     declared = {x: set(papermill.inspect_notebook(x.path)) for x in chosen}
     if "DATA" in given and number is None:
         chosen = [x for x in chosen if "DATA" in declared[x]]
         if not chosen:
             raise UserError("No lesson takes DATA; leave it out.")
     for lesson in chosen:
-        unknown = sorted(set(given) - declared[lesson])
-        if unknown:
-            known = ", ".join(sorted(declared[lesson])) or "none"
-            raise UserError(f"{lesson.name} has no parameter {unknown[0]}; it has: {known}.")
+        if unknown := sorted(set(given) - declared[lesson]):
+            names = ", ".join(sorted(declared[lesson])) or "none"
+            raise UserError(f"{lesson.name} has no parameter {unknown[0]}; it has: {names}.")
     return chosen
 
 
 def _said(outcome: Outcome) -> str:
     pairs = (f"{name.replace('_', ' ')} {value}" for name, value in outcome.headline.items())
     return f"FAILED in {outcome.failure}" if outcome.failure else ", ".join(pairs)
-
-
-def _line(outcome: Outcome) -> str:
-    cost = f"{outcome.seconds:.0f} s, {outcome.peak_mb:.0f} MB"
-    return f"{outcome.lesson}: {_said(outcome) if outcome.failure else 'done'} ({cost})"
 
 
 def _record(outcomes: list[Outcome]) -> None:

@@ -4,7 +4,7 @@ Each reads a trained model on images that it was not trained on, and leaves it a
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,24 +13,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from naslora_core.adapters import cells
-from naslora_core.data.transforms import to_batch
-from naslora_core.errors import UserError
 from naslora_core.search import Cell
 from naslora_core.training.losses import cross_entropy_dice
-
-
-def diagnose(model: nn.Module, samples: Sequence) -> dict:
-    """Norms, importance and curvature of a searched model on `samples`, by block and operator."""
-    if not cells(model):
-        raise UserError(f"{type(model.method).__name__} searches nothing; give a NASLoRA model.")
-    images, masks = to_batch(samples, model.image_size, resize=model.resize)
-    device = next(model.parameters()).device
-    images, masks = images.to(device), masks.to(device)
-    return {
-        "norms": norms(model, images),
-        "importance": importance(model, images, masks),
-        "curvature": curvature(model, images, masks),
-    }
 
 
 @torch.no_grad()
@@ -38,19 +22,16 @@ def norms(model: nn.Module, images: Tensor) -> dict[str, dict[str, float]]:
     """Of every cell and operator |a_i O_i(z)| / |z|, on the z that `images` `B 3 S S` send."""
     found = {}
 
-    def listen(label: str, cell: Cell, inputs: tuple) -> None:
+    def listen(cell: Cell, inputs: tuple, label: str) -> None:
         z, weights = inputs[0], cell.gain * cell.probabilities()
         outputs = zip(cell.names, weights, cell.operators, strict=True)
         found[label] = {n: float((w * op(z)).norm() / z.norm()) for n, w, op in outputs}
 
-    hooks = [
-        cell.register_forward_pre_hook(lambda m, z, label=label: listen(label, m, z))
-        for label, cell in cells(model).items()
-    ]
-    with resting(model):
+    with ExitStack() as stack, resting(model):
+        for label, cell in cells(model).items():
+            hook = cell.register_forward_pre_hook(partial(listen, label=label))
+            stack.callback(hook.remove)
         model(images)
-    for hook in hooks:
-        hook.remove()
     return found
 
 
@@ -71,9 +52,9 @@ def importance(model: nn.Module, images: Tensor, masks: Tensor) -> dict[str, dic
 def without(cell: Cell, number: int) -> Iterator[None]:
     """Inside, operator `number` has probability 0 and the others share its weight."""
     before = cell.arch_alpha.detach().clone()
-    with torch.no_grad():
-        cell.arch_alpha[number] = -torch.inf
     try:
+        with torch.no_grad():
+            cell.arch_alpha[number] = -torch.inf
         yield
     finally:
         with torch.no_grad():

@@ -22,35 +22,20 @@ from PIL import Image
 from naslora_core.data import Sample
 from naslora_core.files import write_atomic
 from naslora_core.training.data_loading import StepBatches
+from naslora_workbook.research.benchmarks.gpu_steps import write_images
 from naslora_workbook.research.provenance import provenance
 
 SIZE = 1024  # of the model's square
 BATCH = 4
 
 
-class Files(Sequence):
-    """Samples that are read from their files anew each time."""
-
-    def __init__(self, files: Sequence[Path]):
-        self.files = files
-
-    def __len__(self) -> int:
-        return len(self.files)
+class Files(list):
+    """Paths of JPEGs, given as samples that are read from their files anew each time."""
 
     def __getitem__(self, i: int) -> Sample:
-        with Image.open(self.files[i]) as file:
-            image = np.asarray(file.convert("RGB"))
-        return Sample(image, (image[..., 0] > 128).astype(np.uint8), self.files[i].stem)
-
-
-def write_images(folder: Path, side: int, count: int = 8) -> Files:
-    """Smooth random pictures, `side` pixels square."""
-    files = []
-    for i in range(count):
-        rough = np.random.default_rng(i).integers(0, 256, (side // 8, side // 8, 3), np.uint8)
-        files.append(folder / f"{side}_{i}.jpg")
-        Image.fromarray(rough).resize((side, side), Image.Resampling.BICUBIC).save(files[-1])
-    return Files(files)
+        path = super().__getitem__(i)
+        image = np.asarray(Image.open(path).convert("RGB"))
+        return Sample(image, (image[..., 0] > 128).astype(np.uint8), path.stem)
 
 
 def decode(samples: Files, steps: int) -> None:
@@ -59,17 +44,17 @@ def decode(samples: Files, steps: int) -> None:
         samples[i % len(samples)]
 
 
-def load(samples: Files, workers: int, augment: str, steps: int) -> None:
+def load(samples: Files, steps: int, augment: str, workers: int) -> None:
     """The batches of a training, taken as soon as they are ready."""
     batches = StepBatches(samples, SIZE, BATCH, 0, augment)
     for _ in batches.load([(i, None) for i in range(steps)], workers):
         pass
 
 
-def measured(work: Callable[[int], None], steps: int) -> tuple[float, float]:
+def measured(work: Callable, *given, steps: int) -> tuple[float, float]:
     """Images a second, and milliseconds of CPU an image, workers' included."""
     start, spent = time.monotonic(), _cpu_seconds()
-    work(steps)
+    work(*given)
     images = steps * BATCH
     return images / (time.monotonic() - start), 1000 * (_cpu_seconds() - spent) / images
 
@@ -81,14 +66,13 @@ def _cpu_seconds() -> float:
 
 def rows(samples: Files, workers: Sequence[int], rounds: int, steps: int) -> dict[str, dict]:
     """Medians over turns of decoding, and of loading by augmentation and workers."""
-    jobs = {"decoding": lambda steps: decode(samples, steps)}
+    jobs = {"decoding": (decode, samples, steps)}
     for augment in ("flips", "full"):
-        for w in workers:
-            jobs[f"{augment} {w}"] = lambda n, w=w, a=augment: load(samples, w, a, n)
+        jobs |= {f"{augment} {w}": (load, samples, steps, augment, w) for w in workers}
     turns = {name: [] for name in jobs}
     for _ in range(rounds):
-        for name, work in jobs.items():
-            turns[name].append(measured(work, steps))
+        for name, job in jobs.items():
+            turns[name].append(measured(*job, steps=steps))
     middle = {name: np.median(found, axis=0) for name, found in turns.items()}
     return {n: {"per_second": round(s, 2), "cpu_ms": round(c, 1)} for n, (s, c) in middle.items()}
 
@@ -105,9 +89,9 @@ def main() -> None:
     found, before = {}, os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         for side in a.sides:
+            files = Files(write_images(Path(folder) / str(side), side, 8))
             # a large picture takes as long as several: fewer of them
-            steps = max(2, a.steps * 1024 // side)
-            found[side] = rows(write_images(Path(folder), side), a.workers, a.rounds, steps)
+            found[side] = rows(files, a.workers, a.rounds, max(2, a.steps * 1024 // side))
             print(side, json.dumps(found[side], indent=1), flush=True)
     if a.out:
         words = f"--sides {' '.join(map(str, a.sides))} --rounds {a.rounds} --steps {a.steps}"

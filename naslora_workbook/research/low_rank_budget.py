@@ -25,30 +25,26 @@ LINEARS = ("qkv", "proj", "lin1", "lin2")
 RANK, SCALE, SEEDS = 4, 4.0, (0, 1, 2)
 
 
-def linears(encoder, names: tuple[str, ...]) -> list[Tensor]:
-    """The weights of these Linears of all blocks."""
-    return [p.module.weight for block in encoder.blocks for p in places(block, names)]
-
-
-def cut(change: Tensor, rank: int | None) -> Tensor:
-    """A weight change cut to its first `rank` directions; whole for None."""
-    if rank is None:
-        return change
-    u, s, v = torch.linalg.svd(change, full_matrices=False)
-    return (u[:, :rank] * s[:rank]) @ v[:rank]
+def linears(model) -> dict[str, Tensor]:
+    """The weights of all four Linears of a SAM's blocks, by block and name."""
+    blocks = model.image_encoder.blocks
+    found = ((i, place) for i, block in enumerate(blocks) for place in places(block, LINEARS))
+    return {f"{i} {place.name}": place.module.weight for i, place in found}
 
 
 @torch.no_grad()
-def dice_of_changes(model, sam, names, rank, score: Callable) -> float:
-    """Dice with the changes of the named Linears alone, cut to `rank`; the others are undone."""
-    tuned, base = (linears(m.image_encoder, LINEARS) for m in (model.sam, sam))
-    named = {id(w) for w in linears(model.sam.image_encoder, names)}
-    changes = [w - w0 for w, w0 in zip(tuned, base, strict=True)]
-    for w, w0, change in zip(tuned, base, changes, strict=True):
-        w.copy_(w0 + cut(change, rank) if id(w) in named else w0)
+def dice_of_changes(model, sam, names, rank: int | None, score: Callable) -> float:
+    """Dice with the changes of the named Linears alone, cut to their first `rank` directions (whole
+    for None); the others are undone."""
+    tuned, base = linears(model.sam), linears(sam)
+    whole = {key: w.clone() for key, w in tuned.items()}
+    for key, w in tuned.items():
+        u, s, v = torch.linalg.svd(w - base[key], full_matrices=False)
+        change = (u[:, :rank] * s[:rank]) @ v[:rank]
+        w.copy_(base[key] + (change if key.split()[1] in names else 0))
     found = score(model)
-    for w, w0, change in zip(tuned, base, changes, strict=True):
-        w.copy_(w0 + change)
+    for key, w in tuned.items():
+        w.copy_(whole[key])
     return found
 
 

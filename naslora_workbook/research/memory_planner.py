@@ -10,7 +10,7 @@ while it runs is not seen. A test compares plans with measured peaks.
 import copy
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from naslora_core.adapters import adapt
-from naslora_core.adapters.adaptation import Blocks, Method
+from naslora_core.adapters.adaptation import Method
 from naslora_core.adapters.conv_lora import shrinking, upsampling
 from naslora_core.errors import UserError, known
 from naslora_core.sam import fuse
@@ -27,6 +27,7 @@ from naslora_core.sam.checkpointing import checkpointed
 from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.search.cell import kernel_layout
 from naslora_core.training.losses import cross_entropy_dice
+from naslora_workbook.research.benchmarks.measurement import size_of
 
 TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 ROOM = 0.9  # share of a card that a plan fills: its driver and fragments take the rest
@@ -60,8 +61,10 @@ def footprint(module: nn.Module, forward: Callable[[nn.Module], Tensor], device=
 
     module: its tensors may be on the meta device. UserError where shapes depend on values.
     """
+    made_with_values = upsampling, shrinking, kernel_layout  # and kept apart from those without
+    for made in made_with_values:
+        made.cache_clear()
     try:
-        _forget_matrices()  # made with values, they stay apart from those made without
         with FakeTensorMode(allow_non_fake_inputs=True):
             return _watched(_hollow(module, device), forward)
     except DynamicOutputShapeException as error:
@@ -70,12 +73,8 @@ def footprint(module: nn.Module, forward: Callable[[nn.Module], Tensor], device=
             "it cannot be planned; measure it, or take ConvLoRA's dispatch='fast'."
         ) from error
     finally:
-        _forget_matrices()
-
-
-def _forget_matrices() -> None:
-    for made in (upsampling, shrinking, kernel_layout):
-        made.cache_clear()
+        for made in made_with_values:
+            made.cache_clear()
 
 
 def _watched(twin: nn.Module, forward: Callable) -> Footprint:
@@ -100,12 +99,6 @@ def _hollow(module: nn.Module, device) -> nn.Module:
     for b in module.buffers():
         memo[id(b)] = torch.empty(b.shape, dtype=b.dtype, device=device)
     return copy.deepcopy(module, memo)
-
-
-def size_of(tensors: Iterable[Tensor]) -> int:
-    """Bytes of the storages behind some tensors, each counted once."""
-    storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}
-    return sum(storages.values())
 
 
 class Allocations(TorchDispatchMode):
@@ -138,6 +131,11 @@ class Allocations(TorchDispatchMode):
     def _freed(self, name: int, size: int) -> None:
         self._known.discard(name)
         self.live -= size
+
+
+def device() -> str:
+    """Whose kernels are planned for: those of a GPU, which may keep more, where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def autocast(precision: str, device: str) -> torch.autocast:
@@ -186,44 +184,24 @@ class Plan:
 
 
 def plan(
-    model: str,
-    method: Method,
-    batch: int = 8,
-    precision: str = "fp32",
-    checkpointing: bool = False,
-    blocks: Blocks | None = None,
+    model: str, method: Method, batch: int = 8, precision: str = "fp32", checkpointing: bool = False
 ) -> Plan:
     """What a training step of `fit` needs, decoder, loss and AdamW's states included.
 
-    model: a name for load_sam; blocks: instead of the method's own. The kernels are those of the
-    CPU, or of CUDA where it is there. UserError for unknown names, for a batch without an image,
-    and for methods whose shapes depend on the images.
+    model: a name for load_sam, here of random weights. The kernels are those of the CPU, or of CUDA
+    where it is there. UserError for unknown names, for a batch without an image, and for methods
+    whose shapes depend on the images.
     """
     if batch < 1:
         raise UserError(f"A batch of {batch} holds no image; take at least 1.")
-    method = method if blocks is None else placed(method, blocks)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with torch.device("meta"):
-        sam = _built(model)
-    how = batch, precision, checkpointing, device
-    need = footprint(adapt(sam, method).train(), lambda m: training_loss(m, *how), device)
-    return Plan(model, method, batch, precision, checkpointing, need)
-
-
-def _built(model: str) -> nn.Module:
-    """A SAM of BUILDERS as `load_sam` makes it, of random weights."""
     known(model, BUILDERS, "There is no model")
-    sam = BUILDERS[model]().eval().requires_grad_(False)
-    if model != "sam_nano":
-        fuse(sam.image_encoder)
-    return sam
-
-
-def placed(method: Method, blocks: Blocks) -> Method:
-    """The method in other blocks; UserError where it has none to choose."""
-    if "blocks" not in {f.name for f in fields(method)}:
-        raise UserError(f"{type(method).__name__} chooses no blocks; leave `blocks` out.")
-    return replace(method, blocks=blocks)
+    with torch.device("meta"):
+        sam = BUILDERS[model]().eval().requires_grad_(False)
+        if model != "sam_nano":
+            fuse(sam.image_encoder)
+    how = batch, precision, checkpointing, device()
+    need = footprint(adapt(sam, method).train(), lambda m: training_loss(m, *how), device())
+    return Plan(model, method, batch, precision, checkpointing, need)
 
 
 def propose(asked: Plan, card: float) -> Plan:
@@ -250,7 +228,7 @@ def knobs(asked: Plan) -> Iterator[tuple[Method, str, bool]]:
     ways = [(p, c) for p in (asked.precision, halved) for c in (asked.checkpointing, True)]
     yield from ((asked.method, *way) for way in dict.fromkeys(ways))
     if getattr(asked.method, "blocks", None) == "all":
-        late = placed(asked.method, "late-4")
+        late = replace(asked.method, blocks="late-4")
         yield from dict.fromkeys((late, halved, c) for c in (asked.checkpointing, True))
 
 

@@ -12,7 +12,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -71,59 +71,59 @@ class Leg:
         return "-".join([self.size, self.method, f"b{self.batch}", *ways, self.precision])
 
 
-def legs(sizes: Sequence[str], batches: Sequence[int], precision: str = "bf16") -> Iterator[Leg]:
+def legs(
+    sizes: Sequence[str],
+    batches: Sequence[int],
+    precision: str = "bf16",
+    methods: Sequence[str] = COMPARED,
+) -> list[Leg]:
     """Every row of the table: all methods, then from files, then compiled, then official."""
     for size in sizes:
         known(size, SIZES, "Unknown size")
-    plain = [Leg(s, m, b, precision=precision) for s in sizes for b in batches for m in COMPARED]
-    yield from plain
-    yield from (replace(leg, files=True) for leg in plain if leg.method in (REFERENCE, "nas_lora"))
-    yield from (replace(leg, compiled=True) for leg in plain)
-    yield from (replace(leg, fast=False) for leg in plain)
+    for method in methods:
+        known(method, COMPARED, "No setting is of method")
+    plain = [Leg(s, m, b, precision=precision) for s in sizes for b in batches for m in methods]
+    read = [replace(leg, files=True) for leg in plain if leg.method in (REFERENCE, "nas_lora")]
+    compiled = [replace(leg, compiled=True) for leg in plain]
+    return [*plain, *read, *compiled, *(replace(leg, fast=False) for leg in plain)]
 
 
 def run(
-    found: Sequence[Leg],
-    out: Path,
-    command: str,
-    device: str = "cuda",
-    rounds: int = 9,
-    minutes: float = float("inf"),
+    found: Sequence[Leg], out: Path, command: str, device: str, rounds: int = 9, minutes: float = 8
 ) -> list[dict]:
-    """Measure the settings that are missing in `out`, as far as the minutes go; all records."""
+    """Measure the settings that are missing in `out`, as far as the minutes go; all records.
+
+    UserError for a record that was made in other rounds or on another device.
+    """
     device, end = str(known_device(device)), time.monotonic() + 60 * minutes
     make_folder(out)
     records = []
     for leg in found:
         path = out / f"{leg.name}.json"
-        if not path.exists() and time.monotonic() > end:
-            continue
         if not path.exists():
+            if time.monotonic() > end:
+                continue
             record = {"leg": asdict(leg), "rounds": rounds} | measured(leg, device, rounds)
             record |= {"provenance": provenance(command, device)}
             write_atomic(path, json.dumps(record, indent=1) + "\n")
-        records.append(_checked(path, rounds, device_name(device)))
-        print(line(records[-1]), flush=True)
+        record = json.loads(path.read_text())
+        made, asked = record["provenance"]["device"], device_name(device)
+        if (record["rounds"], made) != (rounds, asked):
+            raise UserError(
+                f"{path} was measured in {record['rounds']} rounds on {made}, this run asks for "
+                f"{rounds} on {asked}; take another folder."
+            )
+        records.append(record)
+        print(line(record), flush=True)
     return records
-
-
-def _checked(path: Path, rounds: int, device: str) -> dict:
-    """The record at `path`, if it was made as this run would make it."""
-    record = json.loads(path.read_text())
-    made, asked = (record["rounds"], record["provenance"]["device"]), (rounds, device)
-    if made != asked:
-        raise UserError(
-            f"{path} was measured in {made[0]} rounds on {made[1]}, this run asks for {rounds} on "
-            f"{device}; take another folder."
-        )
-    return record
 
 
 def measured(leg: Leg, device: str, rounds: int) -> dict:
     """Peak megabytes, milliseconds a step, ratio to LoRA's (None where LoRA itself does not fit);
     or that memory ran out."""
     try:
-        return _from_files(leg, device, rounds) if leg.files else _measured(leg, device, rounds)
+        row = (_from_files if leg.files else _measured)(leg, device, rounds)
+        return row | {"images_per_second": round(1000 * leg.batch / row["ms"], 3)}
     except torch.OutOfMemoryError:
         return {"out_of_memory": True}
     finally:
@@ -142,22 +142,15 @@ def _measured(leg: Leg, device: str, rounds: int) -> dict:
     model, mine = _stepping(sam, leg.method, leg, device)
     mine()  # AdamW's states and the kernels' choices are there from now on
     peak = whole_peak(model, mine.keywords["optimiser"], mine, device)
-    row = _timed(mine, partial(_stepping, sam, REFERENCE, leg, device), rounds, device)
-    return row | {
-        "images_per_second": round(1000 * leg.batch / row["ms"], 3),
-        "peak_mb": round(peak / 2**20, 1),
-        "trained": sum(p.numel() for p in model.trainable().values()),
-    }
-
-
-def _timed(mine, reference, rounds: int, device: str) -> dict:
-    """Milliseconds in turns with the reference's step; alone where that runs out of memory."""
+    facts = {"peak_mb": round(peak / 2**20, 1)}
+    facts |= {"trained": sum(p.numel() for p in model.trainable().values())}
     with suppress(torch.OutOfMemoryError):
-        times = interleaved({"mine": mine, "reference": reference()[1]}, rounds, device)
-        return summary(times["mine"], times["reference"])
+        work = {"mine": mine, "reference": _stepping(sam, REFERENCE, leg, device)[1]}
+        times = interleaved(work, rounds, device)
+        return facts | summary(times["mine"], times["reference"])
     _freed(device)
     alone = interleaved({"mine": mine}, rounds, device)["mine"]
-    return {"ms": round(statistics.median(alone), 2), "ratio": None, "spread": None}
+    return facts | {"ms": round(statistics.median(alone), 2), "ratio": None, "spread": None}
 
 
 def _freed(device: str) -> None:
@@ -193,28 +186,26 @@ def _from_files(leg: Leg, device: str, rounds: int) -> dict:
     sam = _sam(leg, device)
     on_card = interleaved({"mine": _stepping(sam, leg.method, leg, device)[1]}, rounds, device)
     model = adapt(sam, USED[leg.method])
+    how = {"batch": leg.batch, "precision": leg.precision, "progress": False}
     with tempfile.TemporaryDirectory() as folder:
-        _write_images(Path(folder), model.image_size)
-        how = {"batch": leg.batch, "precision": leg.precision, "progress": False}
-        seconds = [
-            e["seconds"] for e in fit(model, open_data(folder), steps=rounds + 2, **how).history
-        ]
-    ms = [1000 * (b - a) for a, b in zip(seconds[1:], seconds[2:], strict=False)]
-    row = summary(ms, on_card["mine"][: len(ms)])
-    return row | {"images_per_second": round(1000 * leg.batch / row["ms"], 3)}
+        write_images(Path(folder), model.image_size)
+        history = fit(model, open_data(folder), steps=rounds + 2, **how).history
+    ms = (1000 * np.diff([e["seconds"] for e in history][1:])).tolist()
+    return summary(ms, on_card["mine"][: len(ms)])
 
 
-def _write_images(folder: Path, side: int) -> None:
-    """FILES JPEGs of smooth noise and their masks, as `images/` and `masks/`."""
+def write_images(folder: Path, side: int, count: int = FILES) -> list[Path]:
+    """JPEGs of smooth noise and their masks, as `images/` and `masks/`; the JPEGs."""
     rng = np.random.default_rng(0)
     for part in ("images", "masks"):
-        (folder / part).mkdir()
-    for i in range(FILES):
+        make_folder(folder / part)
+    for i in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8))
         image = coarse.resize((side, side), Image.Resampling.BICUBIC)
         image.save(folder / "images" / f"{i}.jpg", quality=90)
         mask = np.asarray(image.convert("L")) > 128
         Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "masks" / f"{i}.png")
+    return sorted((folder / "images").iterdir())
 
 
 def line(record: dict) -> str:
@@ -222,14 +213,11 @@ def line(record: dict) -> str:
     name = f"{Leg(**record['leg']).name:<52}"
     if record.get("out_of_memory"):
         return f"{name}  out of memory"
-    beside = "LoRA does not fit"
-    if record["ratio"]:
-        of = "a step on tensors" if record["leg"].get("files") else "LoRA"
-        beside = f"{record['ratio']:6.3f} ({record['spread'][0]:.3f} to {record['spread'][1]:.3f})"
-        beside += f" of {of}"
-    speed = f"{record['images_per_second']:8.2f} images/s"
-    peak = f"  {record['peak_mb']:9.1f} MB" if "peak_mb" in record else ""
-    return f"{name}  {record['ms']:9.1f} ms  {beside}  {speed}{peak}"
+    of = "a step on tensors" if record["leg"].get("files") else "LoRA"
+    beside = f"{record['ratio']:.3f} of {of}" if record["ratio"] else "LoRA does not fit"
+    peak = f"{record['peak_mb']:.0f} MB" if "peak_mb" in record else ""
+    speed = f"{record['images_per_second']:.2f} images/s"
+    return f"{name}  {record['ms']:.1f} ms  {beside}  {speed}  {peak}"
 
 
 def removed(records: Sequence[dict], released: bool = True) -> dict[str, float]:

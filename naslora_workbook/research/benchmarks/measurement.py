@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -29,9 +29,7 @@ def interleaved(
     return times
 
 
-def milliseconds(
-    call: Callable[[], object], device: str = "cpu", clock: Clock = time.perf_counter
-) -> float:
+def milliseconds(call: Callable[[], object], device: str, clock: Clock) -> float:
     """Time of one call by the clock; on CUDA between two events."""
     if torch.device(device).type != "cuda":
         start = clock()
@@ -67,25 +65,20 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def size_of(tensors: Iterable[Tensor]) -> int:
+    """Bytes of the storages behind some tensors, each counted once."""
+    storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}
+    return sum(storages.values())
+
+
 def saved_mb(module: nn.Module, inputs: Tensor) -> float:
-    """Megabytes that a forward pass keeps for backward, parameters and inputs not counted.
-
-    Exact: every saved tensor's storage once, seen by saved-tensor hooks.
-    """
+    """Megabytes that a forward pass keeps for backward, parameters and inputs not counted."""
     own = (*module.parameters(), *module.buffers(), inputs)
-    known = {t.untyped_storage().data_ptr() for t in own}
-    found, alive = {}, []
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            found[storage.data_ptr()] = storage.nbytes()
-            alive.append(tensor)  # so that no address is used twice
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda t: t):
+    known, saved = {t.untyped_storage()._cdata for t in own}, []
+    with saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         _ = module(inputs)
-    return round(sum(found.values()) / 2**20, 3)
+    new = (t for t in saved if t.untyped_storage()._cdata not in known)
+    return round(size_of(new) / 2**20, 3)
 
 
 def allocated_peak(step: Callable[[], object], device: str = "cpu") -> int:
@@ -112,8 +105,7 @@ def whole_peak(module: nn.Module, optimiser, step: Callable, device: str = "cpu"
     """The same with what is always there: the module's tensors and the optimiser's states."""
     states = [t for s in optimiser.state.values() for t in s.values() if torch.is_tensor(t)]
     own = (*module.parameters(), *module.buffers(), *states)
-    storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in own}
-    return sum(storages.values()) + allocated_peak(step, device)
+    return size_of(own) + allocated_peak(step, device)
 
 
 class _Convolutions(TorchFunctionMode):

@@ -1,13 +1,10 @@
-"""What a method costs in the encoder, beside LoRA's: step, inference, memory for backward; what
-convolving adds to LoRA's step, and how much of Conv-LoRA's part NAS-LoRA removes.
+"""What a method costs in the encoder, beside LoRA's: step, inference, memory for backward.
 
     python -m naslora_core bench
-    python -m naslora_core overhead
 
 The floor is a frozen forward with the backward to its input, which no method that lives inside the
 encoder can avoid. Folded encoders are timed beside the vanilla one; a pointwise fold has the
-vanilla encoder's own modules, so its ratio is 1 up to the noise of the measurement. Conv-LoRA is
-timed as released, and as the fastest that we can write (`removed_share`).
+vanilla encoder's own modules, so its ratio is 1 up to the noise of the measurement.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters import ConvLoRA, LoRA, NASLoRA, adapt, fold
+from naslora_core.adapters import NASLoRA, adapt, fold
 from naslora_core.adapters.adaptation import Method, frozen_twin
 from naslora_core.adapters.folding import fold_blocks
 from naslora_core.adapters.nas_lora import cells
@@ -25,11 +22,11 @@ from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.sam.sam_nano import ImageEncoderViT
 from naslora_workbook.research.benchmarks.measurement import (
     interleaved,
-    removed_share,
     saved_mb,
     summary,
 )
 from naslora_workbook.research.methods import METHODS
+from naslora_workbook.results.labels import markdown
 
 FLOOR, REFERENCE, VANILLA = "floor", "lora", "vanilla"
 SIZES = {"nano": 8, "vit_b": 1}  # images a batch; of ViT-B two blocks at 1024 pixels
@@ -38,16 +35,6 @@ FOLDED = {  # the widest operator that is left decides what a block costs
     "3x3 beside": NASLoRA(operators=("conv_3x3",)),
     "5x5 beside": NASLoRA(),
     "5x5 on the map": NASLoRA(place="map"),
-}
-NOISE = 0.02  # an overhead below it is none that a share could be taken of
-NINE, THREE = "nas_lora", "nas_lora of 3 operators"
-RIVALS = {"released": "conv_lora, released", "fastest": "conv_lora, fast"}
-PATHS = {
-    REFERENCE: LoRA(rank=4),
-    RIVALS["released"]: ConvLoRA(dispatch="released"),
-    RIVALS["fastest"]: ConvLoRA(dispatch="fast"),
-    NINE: NASLoRA(rank=4),
-    THREE: NASLoRA(rank=4, operators=("skip", "conv_3x3", "conv_5x5")),
 }
 
 
@@ -75,23 +62,19 @@ def measure(
     encoders = {name: encoder_with(sam, METHODS.get(name)) for name in (FLOOR, *names)}
     work = {("step", n): partial(step, e, images, n) for n, e in encoders.items()}
     work |= {("inference", n): partial(infer, e, images) for n, e in encoders.items()}
-    times = interleaved(work, rounds, device)
-    return {n: _row(n, times) | _size(n, e, images) for n, e in encoders.items()}
+    times, rows = interleaved(work, rounds, device), {}
+    for name, encoder in encoders.items():
+        rows[name] = row = {}
+        for kind in ("step", "inference"):
+            row |= _named(kind, summary(times[kind, name], times[kind, REFERENCE]))
+        given = images.clone().requires_grad_(name == FLOOR)
+        row["saved_mb"] = saved_mb(encoder.train(), given)
+        row["parameters"] = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+    return rows
 
 
-def _row(name: str, times: Mapping) -> dict[str, float]:
-    row = {}
-    for kind in ("step", "inference"):
-        found = summary(times[kind, name], times[kind, REFERENCE])
-        row |= {f"{kind}_{key}": value for key, value in found.items()}
-    return row
-
-
-def _size(name: str, encoder: nn.Module, images: Tensor) -> dict[str, float]:
-    encoder.train()
-    saved = saved_mb(encoder, images.clone().requires_grad_(name == FLOOR))
-    trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
-    return {"saved_mb": saved, "parameters": trained}
+def _named(kind: str, found: Mapping) -> dict:
+    return {f"{kind}_{key}": value for key, value in found.items()}
 
 
 def encoder_with(sam: nn.Module, method: Method | None) -> nn.Module:
@@ -120,13 +103,12 @@ def infer(encoder: nn.Module, images: Tensor) -> None:
 
 def as_table(size: str, rows: Mapping[str, Mapping]) -> str:
     """The rows of `measure` as text."""
-    lines = [f"{size:>14}  parameters     step (ms)  of LoRA   inference  of LoRA  saved MB"]
-    for name, r in rows.items():
-        lines.append(
-            f"{name:>14}  {r['parameters']:>10}  {r['step_ms']:>12.1f}  {r['step_ratio']:>7.3f}"
-            f"  {r['inference_ms']:>10.1f}  {r['inference_ratio']:>7.3f}  {r['saved_mb']:>8.2f}"
-        )
-    return "\n".join(lines)
+    names = size, "parameters", "step, ms", "of LoRA", "inference, ms", "of LoRA", "saved MB"
+    return markdown(names, (
+        [name, str(r["parameters"]), f"{r['step_ms']:.1f}", f"{r['step_ratio']:.3f}",
+         f"{r['inference_ms']:.1f}", f"{r['inference_ratio']:.3f}", f"{r['saved_mb']:.2f}"]
+        for name, r in rows.items()
+    ))  # fmt: skip
 
 
 def measure_folded(
@@ -138,12 +120,11 @@ def measure_folded(
     images = blank(encoder, batch, device)
     encoders = {VANILLA: (encoder, 0)} | {n: folded(encoder, m) for n, m in FOLDED.items()}
     work = {name: partial(infer, module, images) for name, (module, _) in encoders.items()}
-    times, rows = interleaved(work, rounds, device), {}
-    for name, (_, macs) in encoders.items():
-        found = summary(times[name], times[VANILLA])
-        rows[name] = {f"inference_{key}": value for key, value in found.items()}
-        rows[name]["side_macs"] = macs
-    return rows
+    times = interleaved(work, rounds, device)
+    return {
+        name: _named("inference", summary(times[name], times[VANILLA])) | {"side_macs": macs}
+        for name, (_, macs) in encoders.items()
+    }
 
 
 @torch.no_grad()
@@ -163,11 +144,9 @@ def folded(encoder: nn.Module, method: NASLoRA) -> tuple[nn.Module, int]:
 
 def folded_table(size: str, rows: Mapping[str, Mapping]) -> str:
     """The rows of `measure_folded` as text."""
-    lines = [f"{size + ', folded':>22}  inference (ms)  of vanilla  MACs/token"]
-    for name, r in rows.items():
-        numbers = f"{r['inference_ms']:>14.1f}  {r['inference_ratio']:>10.3f}"
-        lines.append(f"{name:>22}  {numbers}  {r['side_macs']:>10}")
-    return "\n".join(lines)
+    cells = ("inference_ms", "inference_ratio", "side_macs")
+    found = ([name, *(f"{r[cell]:g}" for cell in cells)] for name, r in rows.items())
+    return markdown((f"{size}, folded", "inference, ms", "of vanilla", "MACs/token"), found)
 
 
 def facts(name: str) -> dict:
@@ -184,16 +163,14 @@ def facts(name: str) -> dict:
     return {
         "parameters": {size: parameters(size, name) for size in BUILDERS},
         "start_difference": float(apart),
-        "folds": folds(found.report, found.vanilla),
+        "folds": "everything" if found.vanilla else _least(found.report.rows),
     }
 
 
-def folds(report, vanilla: bool) -> str:
-    """Where the adapter goes: "everything", "centre tap" or "nothing", and why not all."""
-    if vanilla:
-        return "everything"
+def _least(rows: Sequence) -> str:
+    """What of the block that folds least goes into the base: "centre tap" or "nothing", and why."""
     order = ("everything", "centre tap", "nothing")
-    worst = max(report.rows, key=lambda row: order.index(row.folded))
+    worst = max(rows, key=lambda row: order.index(row.folded))
     return f"{worst.folded}: {worst.why}"
 
 
@@ -203,47 +180,3 @@ def parameters(size: str, name: str) -> int:
         sam = BUILDERS[size]()
     trained = adapt(sam, METHODS[name]).trainable().items()
     return sum(p.numel() for n, p in trained if n.startswith("sam.image_encoder"))
-
-
-def measure_overhead(size: str, rounds: int, device: str = "cpu") -> dict[str, dict]:
-    """A row a path: milliseconds of a step of the encoder, and its ratio to LoRA's, in turns."""
-    sam = build(size).to(device)
-    images = blank(sam.image_encoder, SIZES[size], device)
-    work = {n: partial(step, encoder_with(sam, m), images, n) for n, m in PATHS.items()}
-    times = interleaved(work, rounds, device)
-    return {name: summary(times[name], times[REFERENCE]) for name in PATHS}
-
-
-def removed(rows: Mapping[str, Mapping], way: str) -> float | None:
-    """Share of a Conv-LoRA's overhead that NAS-LoRA removes; None where that is below NOISE."""
-    nas, conv = rows[NINE]["ratio"], rows[RIVALS[way]]["ratio"]
-    return removed_share(conv, nas) if conv - 1 > NOISE else None
-
-
-def overhead_text(rows: Mapping[str, Mapping]) -> str:
-    """Ratios with their spread, then what is removed."""
-    others = (f"{name} {spread(row)}" for name, row in rows.items() if name != REFERENCE)
-    return "; ".join([*others, shares_text(rows)])
-
-
-def shares_text(rows: Mapping[str, Mapping]) -> str:
-    """The shares that are removed, and what nine operators cost beside three."""
-    parts = [
-        f"of the median overhead of the {way} Conv-LoRA NAS-LoRA removes {share:.0%}"
-        + (", but their spreads overlap" if _overlap(rows, way) else "")
-        if (share := removed(rows, way)) is not None
-        else f"the {way} Conv-LoRA adds less than {NOISE:.0%}, nothing to remove"
-        for way in RIVALS
-    ]
-    nine = rows[NINE]["ratio"] / rows[THREE]["ratio"]
-    return "; ".join([*parts, f"nine operators take {nine:.2f} of three's time"])
-
-
-def spread(row: Mapping) -> str:
-    """A ratio, with the lowest and the highest of its turns."""
-    low, high = row["spread"]
-    return f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
-
-
-def _overlap(rows: Mapping[str, Mapping], way: str) -> bool:
-    return rows[RIVALS[way]]["spread"][0] < rows[NINE]["spread"][1]

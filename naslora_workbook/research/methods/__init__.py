@@ -14,17 +14,8 @@ from naslora_workbook.research.methods.sam_adapter import SAMAdapter
 from naslora_workbook.research.methods.ssf import SSF
 from naslora_workbook.research.methods.vpt import VPT
 
-__all__ = [
-    "LABELS",
-    "LST",
-    "METHODS",
-    "OPERATOR_SETS",
-    "SSF",
-    "VPT",
-    "BitFit",
-    "BottleneckAdapter",
-    "SAMAdapter",
-]
+__all__ = ["LABELS", "METHODS", "OPERATOR_SETS"]
+__all__ += ["BitFit", "BottleneckAdapter", "LST", "SAMAdapter", "SSF", "VPT"]
 
 ORDER = ("decoder_only", "full", "bitfit", "bottleneck", "sam_adapter", "vpt", "lst", "ssf")
 ORDER += ("lora", "conv_lora", "fixed_conv", "nas_lora", "nas_pc_lora")

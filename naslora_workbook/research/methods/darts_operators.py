@@ -13,14 +13,8 @@ from torch import Tensor, nn
 from naslora_core.search.operator_registry import OPERATOR_SETS, Operator, operator
 
 OPERATOR_SETS["darts"] = (
-    "none",
-    "skip",
-    "darts_max_pool_3x3",
-    "darts_avg_pool_3x3",
-    "darts_sep_conv_3x3",
-    "darts_sep_conv_5x5",
-    "darts_dil_conv_3x3",
-    "darts_dil_conv_5x5",
+    *("none", "skip", "darts_max_pool_3x3", "darts_avg_pool_3x3", "darts_sep_conv_3x3"),
+    *("darts_sep_conv_5x5", "darts_dil_conv_3x3", "darts_dil_conv_5x5"),
 )
 
 
@@ -34,12 +28,6 @@ class Pool(Operator):
         super().__init__(rank)
         self.norm = nn.BatchNorm2d(rank, affine=False)
 
-    def pool(self, z: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.norm(self.pool(z))
-
     def macs(self) -> int:
         return 9 * self.rank
 
@@ -50,8 +38,8 @@ class MaxPool3(Pool):
 
     why_unfoldable = "takes a maximum"
 
-    def pool(self, z: Tensor) -> Tensor:
-        return F.max_pool2d(z, 3, 1, 1)
+    def forward(self, z: Tensor) -> Tensor:
+        return self.norm(F.max_pool2d(z, 3, 1, 1))
 
 
 @operator("darts_avg_pool_3x3")
@@ -60,8 +48,8 @@ class AveragePool3(Pool):
 
     why_unfoldable = "divides by fewer tokens at the border, and its BN shifts"
 
-    def pool(self, z: Tensor) -> Tensor:
-        return F.avg_pool2d(z, 3, 1, 1, count_include_pad=False)
+    def forward(self, z: Tensor) -> Tensor:
+        return self.norm(F.avg_pool2d(z, 3, 1, 1, count_include_pad=False))
 
 
 class Rectified(Operator):
@@ -73,17 +61,12 @@ class Rectified(Operator):
 
     def __init__(self, rank: int):
         super().__init__(rank)
-        self.layers = nn.Sequential(*(p for _ in range(self.times) for p in self._once(rank)))
-
-    def _once(self, rank: int) -> tuple[nn.Module, ...]:
-        reach = self.dilation * (self.width // 2)
-        depthwise = {"padding": reach, "dilation": self.dilation, "groups": rank, "bias": False}
-        return (
-            nn.ReLU(),
-            nn.Conv2d(rank, rank, self.width, **depthwise),
-            nn.Conv2d(rank, rank, 1, bias=False),
-            nn.BatchNorm2d(rank, affine=False),
-        )
+        depthwise = {"padding": "same", "dilation": self.dilation, "groups": rank, "bias": False}
+        layers = []
+        for _ in range(self.times):
+            layers += [nn.ReLU(), nn.Conv2d(rank, rank, self.width, **depthwise)]
+            layers += [nn.Conv2d(rank, rank, 1, bias=False), nn.BatchNorm2d(rank, affine=False)]
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
         return self.layers(z)

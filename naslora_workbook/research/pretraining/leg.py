@@ -75,16 +75,8 @@ def learning_rate(seen: int, leg: Leg, begin: int = 0) -> float:
 def batches(leg: Leg, seen: int, size: int, workers: int = 1) -> Iterator[dict]:
     """Every whole batch after the first `seen` scenes; workers: processes that draw them."""
     rest = range(seen, seen + (leg.scenes - seen) // leg.batch * leg.batch)
-    pinned = torch.cuda.is_available()
-    how = {"num_workers": workers, "pin_memory": pinned}
+    how = {"num_workers": workers, "pin_memory": torch.cuda.is_available()}
     return iter(DataLoader(Examples(leg, size), leg.batch, sampler=rest, **how))
-
-
-def loose_box(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """The box with every side moved by a normal error of 5 % of the box (at most 20 pixels)."""
-    box = box_of(mask)
-    side = np.tile(box[2:] - box[:2] + 1, 2)
-    return box + np.clip(rng.normal(0, 0.05, 4) * side, -20, 20).astype(np.float32)
 
 
 def random_click(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
@@ -95,8 +87,13 @@ def random_click(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
 
 
 def drawn_box(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """As people and benchmarks draw: half of the boxes tight, half loose."""
-    return box_of(mask) if rng.random() < 0.5 else loose_box(rng, mask)
+    """As people and benchmarks draw: half of the boxes tight, of the others every side moved by a
+    normal error of 5 % of the box (at most 20 pixels)."""
+    box = box_of(mask)
+    if rng.random() < 0.5:
+        return box
+    side = np.tile(box[2:] - box[:2] + 1, 2)
+    return box + np.clip(rng.normal(0, 0.05, 4) * side, -20, 20).astype(np.float32)
 
 
 def drawn_click(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from naslora_core.sam.mask_head import run_decoder
+from naslora_core.training.losses import soft_dice
 from naslora_workbook.research.pretraining.leg import correction_click
 
 
@@ -14,8 +15,7 @@ def mask_loss(logits: Tensor, truth: Tensor) -> Tensor:
     cross = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     p = logits.sigmoid()
     focal = (p - truth).abs() ** 2 * cross
-    dice = 1 - (2 * (p * truth).sum((-2, -1)) + 1) / (p.sum((-2, -1)) + truth.sum((-2, -1)) + 1)
-    return 20 * focal.mean((-2, -1)) + dice
+    return 20 * focal.mean((-2, -1)) + 1 - soft_dice(p, truth, (-2, -1))
 
 
 def soft_iou(logits: Tensor, truth: Tensor) -> Tensor:
@@ -57,26 +57,18 @@ def step_loss(sam, batch: dict[str, Tensor], corrected: str | None) -> Tensor:
     for kind, part in (("clicks", slice(0, clicks)), ("boxes", slice(clicks, None))):
         prompts, truth = batch[kind].flatten(0, 1), low[:, part].flatten(0, 1)[:, None]
         predict = Prompted(sam, embedding.repeat_interleave(batch[kind].shape[1], 0))
-        given = _as_prompt(kind, prompts)
+        given = {"boxes": prompts}
+        if kind == "clicks":
+            given = {"points": (prompts[:, None], prompts.new_ones(len(prompts), 1))}
         out, iou = predict(**given)
         total = total + prompt_loss(out, iou, truth, kind == "clicks")
         if kind == corrected:
-            best = out[range(len(out)), _selected(out, iou, kind)][:, None].detach()
-            given = _corrected(given, best, masks[:, part].flatten(0, 1), batch["key"])
-            total = total + prompt_loss(*predict(**given, mask=best), truth, ambiguous=False)
+            # of a click's three masks the most trusted one, of a box's masks the first
+            best = 1 + iou[:, 1:].argmax(1) if kind == "clicks" else torch.zeros(len(out)).long()
+            drawn = out[range(len(out)), best][:, None].detach()
+            given = _corrected(given, drawn, masks[:, part].flatten(0, 1), batch["key"])
+            total = total + prompt_loss(*predict(**given, mask=drawn), truth, ambiguous=False)
     return total
-
-
-def _as_prompt(kind: str, prompts: Tensor) -> dict:
-    if kind == "boxes":
-        return {"boxes": prompts}
-    return {"points": (prompts[:, None], prompts.new_ones(len(prompts), 1))}
-
-
-def _selected(masks: Tensor, iou: Tensor, kind: str) -> Tensor:
-    if kind == "boxes":
-        return torch.zeros(len(masks), dtype=torch.long)
-    return 1 + iou[:, 1:].argmax(1)
 
 
 def _corrected(given: dict, logits: Tensor, truth: Tensor, keys: Tensor) -> dict:

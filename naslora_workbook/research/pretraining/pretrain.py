@@ -9,10 +9,9 @@ an empty folder a leg begins with the latest published weights. A GPU
 computes in bf16, a CPU in float32.
 """
 
-import io
 import json
 import time
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +36,11 @@ class Trainer:
 
     def __init__(self, leg: Leg, out: Path, start: dict | None = None, device: str = "cpu"):
         torch.manual_seed(leg.seed)
-        self.leg, self.out, self.begin, self.seen = leg, out, 0, 0  # scenes: at its start, now
-        self.device, self.minutes = torch.device(device), 0.0
+        self.leg, self.out, self.device = leg, out, torch.device(device)
+        self.begin, self.seen, self.minutes = 0, 0, 0.0
         self.sam = build_nano().train().to(self.device)
         self.optimisers = Optimisers(self.sam, leg.lr, leg.weight_decay)
-        self._restore(start)
-
-    def _restore(self, start: dict | None) -> None:
-        path = self.out / "state.pt"
-        if path.exists():
+        if (path := out / "state.pt").exists():
             state = torch.load(path, weights_only=True, map_location="cpu")
             self.sam.load_state_dict(state["sam"])
             self.optimisers.load_state_dict(state["optimiser"])
@@ -59,13 +54,17 @@ class Trainer:
         """Write the state, whole or not at all."""
         state = {"sam": self.sam.state_dict(), "optimiser": self.optimisers.state_dict()}
         state |= {k: getattr(self, k) for k in POSITION}
-        _write(self.out / "state.pt", state)
+        write_atomic(self.out / "state.pt", partial(torch.save, state))
 
     def update(self, batch: dict[str, Tensor]) -> float:
+        """One step; every so many it corrects clicks or boxes, in turn. UserError for a loss that
+        is not finite."""
+        turn, left = divmod(self.seen // self.leg.batch, self.leg.correct_every)
+        corrected = None if left else ("clicks", "boxes")[turn % 2]
         rate = learning_rate(self.seen, self.leg, self.begin)
         batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type != "cpu"):
-            loss = step_loss(self.sam, batch, self._corrected())
+            loss = step_loss(self.sam, batch, corrected)
         if not torch.isfinite(loss):
             raise UserError(
                 f"The loss is {loss.item()} after {self.seen} scenes at lr {rate:.2g}; the "
@@ -77,10 +76,6 @@ class Trainer:
         self.optimisers.step(rate)
         self.seen += self.leg.batch
         return loss.item()
-
-    def _corrected(self) -> str | None:
-        turn, left = divmod(self.seen // self.leg.batch, self.leg.correct_every)
-        return None if left else ("clicks", "boxes")[turn % 2]
 
 
 def run(
@@ -98,10 +93,9 @@ def run(
     workers: processes that draw scenes; a GPU wants one for each core.
     """
     make_folder(out)
-    trainer = Trainer(leg, out, start, device)
-    trainer.log = out / "log.jsonl"
+    trainer, cooled, log = Trainer(leg, out, start, device), out / "cooled.pt", out / "log.jsonl"
     left = trainer.seen + leg.batch <= leg.scenes
-    if not left and not trainer.log.exists():
+    if not left and not log.exists():
         raise UserError(
             f"A leg up to {leg.scenes} scenes has nothing to do: the weights have seen "
             f"{trainer.seen}; give --scenes a larger number."
@@ -109,44 +103,31 @@ def run(
     if left:
         facts = json.dumps(provenance(command, trainer.device), indent=1)
         write_atomic(out / "provenance.json", facts + "\n")
-        (out / "cooled.pt").unlink(missing_ok=True)  # of a shorter leg
-    _train(trainer, every, workers)
-    _write(out / "cooled.pt", trainer.sam.state_dict())
-    return out / "cooled.pt"
-
-
-def _train(trainer: Trainer, every: int, workers: int) -> None:
-    """All steps that are left; every so many, the state is saved and reported."""
+        cooled.unlink(missing_ok=True)  # of a shorter leg
     losses, clock = [], time.monotonic()
-    leg, size = trainer.leg, trainer.sam.image_encoder.img_size
-    for batch in batches(leg, trainer.seen, size, workers):
+    for batch in batches(leg, trainer.seen, trainer.sam.image_encoder.img_size, workers):
         losses.append(trainer.update(batch))
-        last = trainer.seen + leg.batch > leg.scenes
-        if trainer.seen // leg.batch % every and not last:
-            continue
-        trainer.minutes += (time.monotonic() - clock) / 60
-        clock = time.monotonic()
-        _report(trainer, losses)
-        losses = []
+        if trainer.seen // leg.batch % every == 0 or trainer.seen + leg.batch > leg.scenes:
+            trainer.minutes += (time.monotonic() - clock) / 60
+            clock = time.monotonic()
+            _report(trainer, losses, log)
+            losses = []
+    write_atomic(cooled, partial(torch.save, trainer.sam.state_dict()))
+    return cooled
 
 
-def _write(path: Path, state: dict) -> None:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_atomic(path, buffer.getvalue())
-
-
-def _report(trainer: Trainer, losses: list[float]) -> None:
-    event = {"scenes": trainer.seen, "loss": round(float(np.mean(losses)), 4)}
+def _report(trainer: Trainer, losses: list[float], log: Path) -> None:
+    """Save the state, and log where the leg is; now and then score it."""
     rate = learning_rate(trainer.seen, trainer.leg, trainer.begin)
+    event = {"scenes": trainer.seen, "loss": round(float(np.mean(losses)), 4)}
     event |= {"minutes": round(trainer.minutes, 2), "lr": rate}
     if trainer.seen // trainer.leg.batch % 1000 == 0:
         row = score(trainer.sam.eval(), scene_cases(60, VALIDATION_SEED))
         event |= {k: round(v, 4) for k, v in row.items()}
         trainer.sam.train()
     trainer.save()
-    with trainer.log.open("a") as log:
-        log.write(json.dumps(event | {"leg": asdict(trainer.leg)["scenes"]}) + "\n")
+    with log.open("a") as file:
+        file.write(json.dumps(event | {"leg": trainer.leg.scenes}) + "\n")
     print(json.dumps(event), flush=True)
 
 
