@@ -1,5 +1,7 @@
 """Planted operators: a search must find what can be known, and the oracle must be able to fail."""
 
+import dataclasses
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,11 +10,11 @@ import torch.nn.functional as F
 
 from naslora_core.errors import UserError
 from naslora_core.search import Schedule, Stage
+from naslora_workbook.lessons.domains import domain
+from naslora_workbook.research import experiment_power
 from naslora_workbook.research import operator_recovery as planted
-from naslora_workbook.research import recovery_grid as oracle
 from naslora_workbook.research import recovery_in_sam as planted_sam
 from naslora_workbook.research.operator_recovery import (
-    PLANTS,
     Garden,
     Race,
     convolve,
@@ -20,6 +22,7 @@ from naslora_workbook.research.operator_recovery import (
     matrix,
     rate,
 )
+from naslora_workbook.research.recovery_grid import recorded
 from naslora_workbook.research.recovery_in_sam import Bed
 
 QUICK = Garden(steps=120, batch=8, lr=0.02)
@@ -78,7 +81,7 @@ def test_inside_a_sam_the_teacher_has_the_wanted_strength_and_the_student_starts
     from naslora_core.sam import load_sam
 
     sam, bed = load_sam(), Bed(blocks=(5,), steps=4, batch=2)
-    samples = list(oracle.domain("polyp", train=4).train)
+    samples = list(domain("polyp", train=4).train)
     x = planted_sam.tokens(sam, samples, 5)
     encoder = sam.image_encoder
     images, _ = planted_sam.to_batch(samples, 128)
@@ -94,17 +97,18 @@ def test_inside_a_sam_the_teacher_has_the_wanted_strength_and_the_student_starts
     assert race.place == "block 5" and race.cheapest == "conv_3x3" and race.history
 
 
-def test_a_grid_is_kept_and_read_again(tmp_path, monkeypatch):
-    def race(name, seed):
-        history = [{"step": 20, "projection": name, "argmax": "skip"}]
-        return Race(name, seed, name, name, "skip", {}, history)
+def test_recorded_searches_are_read_by_plant_and_seed(tmp_path):
+    for name, seed in (("skip", 1), ("skip", 0), ("conv_3x3", 0)):
+        race = dataclasses.asdict(Race(name, seed, name, name, "skip", {}))
+        (tmp_path / f"{name}{seed}.json").write_text(json.dumps({"races": [race]}))
+    found = [(race.planted, race.seed) for race in recorded(tmp_path)]
+    assert found == [("skip", 0), ("skip", 1), ("conv_3x3", 0)]
 
-    monkeypatch.setattr(planted, "race", race)
-    first = oracle.run([0], tmp_path, "a command", plants=PLANTS[:2])
-    monkeypatch.setattr(planted, "race", None)
-    assert oracle.run([0], tmp_path, "a command", plants=PLANTS[:2]) == first
-    assert oracle.recorded(tmp_path) == first and len(first) == 2
-    assert "projection: 100% hits, by chance 50%" in oracle.table(first)
+
+def test_a_record_of_the_power_experiment_says_what_was_read():
+    found = experiment_power._record(planted.race("skip", 0, replace(QUICK, steps=20)))
+    assert found["planted"] == found["cheapest"] == "skip" and found["place"] == "cell"
+    assert 0 < found["steadiness"] <= 1 and 0 < found["winner"] < 1
 
 
 def test_alpha_moves_at_the_gardens_rate():

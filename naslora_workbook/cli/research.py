@@ -127,23 +127,6 @@ def pack(arguments):
 
 
 @command(
-    option("--inside", action="store_true", help="in two blocks of sam_nano, not on a cell alone"),
-    option("--seeds", nargs="+", type=whole, default=[0, 1, 2, 3, 4]),
-    option("--out", metavar="FOLDER", help="one JSON a search, kept; default: build/planted/..."),
-)
-def planted(arguments):
-    """Plant operators, search for them, and print how often each reading finds them."""
-    from naslora_core.sam import load_sam
-    from naslora_workbook.research import recovery_grid
-    from naslora_workbook.research.provenance import command_line
-
-    a = arguments
-    out = Path(a.out or f"build/planted/{'sam_nano' if a.inside else 'cell'}")
-    sam = load_sam() if a.inside else None
-    print(recovery_grid.table(recovery_grid.run(a.seeds, out, command_line(), sam)))
-
-
-@command(
     option("--scenes", type=count, metavar="N", help="in all, earlier legs counted"),
     option("--decay", type=float, default=0.1, help="share of the scenes over which lr falls"),
     option("--out", default="build/pretrain", metavar="FOLDER", help="log, state, weights"),

@@ -1,7 +1,5 @@
 """Searches with a known answer: plant one operator in a teacher, search, see whether it is found.
 
-    python -m naslora_core planted --seeds 0 1 2 3 4
-
 The right answer is not the planted name but the cheapest class that can express the teacher (a
 1 x 1 kernel may happen to be a multiple of the identity), so every class is first fitted to every
 teacher in closed form. Then a cell learns the teacher's outputs, noise on them, from scratch.

@@ -44,25 +44,13 @@ def milliseconds(call: Callable[[], object], device: str, clock: Clock) -> float
 
 
 def summary(mine: Sequence[float], reference: Sequence[float]) -> dict:
-    """Median milliseconds, and the ratios of each turn's pair: median, lowest and highest.
-
-    interval: where the median lies. The spread says what single turns did, and more turns can
-    only widen it.
-    """
+    """Median milliseconds, and the ratios of each turn's pair: median, lowest and highest."""
     ratios = [a / b for a, b in zip(mine, reference, strict=True)]
     return {
         "ms": round(statistics.median(mine), 2),
         "ratio": round(statistics.median(ratios), 4),
         "spread": [round(min(ratios), 4), round(max(ratios), 4)],
-        "interval": [round(end, 4) for end in median_interval(ratios)],
     }
-
-
-def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Where 95 % of medians lie when the values are drawn again, with replacement."""
-    drawn = np.random.default_rng(0).choice(np.asarray(values, float), (10_000, len(values)))
-    low, high = np.quantile(np.median(drawn, 1), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def size_of(tensors: Iterable[Tensor]) -> int:
