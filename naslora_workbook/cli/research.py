@@ -140,15 +140,15 @@ def pretrain(arguments):
     """Train sam_nano on procedural scenes, going on from its state or the latest weights."""
     from naslora_core.errors import UserError
     from naslora_core.training.devices import known_device
-    from naslora_workbook.research.pretraining import pretrain, publish
+    from naslora_workbook.research.pretraining import pretrain
     from naslora_workbook.research.pretraining.leg import Leg
     from naslora_workbook.research.provenance import command_line
 
     a, out = arguments, Path(arguments.out)
     if a.publish:
-        print(publish.publish(out)["table"])
+        print(pretrain.publish(out)["table"])
         return
-    start = publish.published()
+    start = pretrain.published()
     if a.scenes is None:
         raise UserError(
             f"--scenes is missing: the latest weights have seen {start['scenes']}; give more."

@@ -10,13 +10,14 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import yaml
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_workbook.publishing.book_index import index_page
 from naslora_workbook.publishing.book_text import glossary_page, glossary_terms, local_links, prose
 from naslora_workbook.publishing.environment import ROOT
-from naslora_workbook.publishing.lesson import SETUP_CELL, SLUG, Lesson
+from naslora_workbook.publishing.lesson import SETUP_CELL, Lesson
 
 PLOTLY = "application/vnd.plotly.v1+json"
 UNSHOWN = ("application/vnd.jupyter.widget-view+json", "application/vnd.naslora.headline+json")
@@ -26,46 +27,7 @@ GUIDES = {  # page of the book: file of the repository
     "troubleshooting.md": "notebooks/TROUBLESHOOTING.md",
     "results.md": "naslora_workbook/results/README.md",
 }
-THEME = {
-    "repository_url": f"https://github.com/{SLUG}",
-    "repository_branch": "main",
-    "path_to_docs": "notebooks",
-    "use_repository_button": True,
-    **dict.fromkeys(("navbar_start", "navbar_center", "navbar_end", "navbar_persistent"), []),
-    "launch_buttons": {
-        "binderhub_url": "https://mybinder.org",
-        "colab_url": "https://colab.research.google.com",
-        "notebook_interface": "jupyterlab",
-    },
-}
-SETTINGS = {
-    "project": "NAS-LoRA workbook",
-    "author": "the authors of the NAS-LoRA workbook",
-    "extensions": ["myst_nb", "sphinx_copybutton", "sphinx_design", "sphinx-mathjax-offline"],
-    "myst_enable_extensions": ["dollarmath", "amsmath", "colon_fence"],
-    "myst_heading_anchors": 3,
-    "nb_execution_mode": "off",
-    "nb_ipywidgets_js": {},
-    "html_theme": "sphinx_book_theme",
-    "html_title": "NAS-LoRA workbook",
-    "html_theme_options": THEME,
-    "html_context": {"default_mode": "auto"},
-    "html_js_files": ["plotly.min.js"],
-    "html_css_files": ["book.css"],
-    "html_copy_source": False,
-    "html_show_search_summary": False,  # it would fetch pages, which file:// forbids
-    "suppress_warnings": ["design.card_legacy"],
-}
-
-STYLE = """\
-div.highlight pre { font-size: 12.4px; } /* 87 columns of code fit beside the contents */
-.output td, .output th { padding: 0 .6em; text-align: left; }
-@media (max-width: 600px) { /* figures keep letters that can be read, and scroll */
-  div.cell_output { overflow-x: auto; }
-  div.cell_output img { max-width: none; min-width: 560px; }
-}
-@media print { div.highlight pre { white-space: pre-wrap; } }
-"""
+HERE = Path(__file__).parent  # of the settings and the style
 
 
 def publish(out: Path, lessons: list[Lesson]) -> Path:
@@ -79,7 +41,7 @@ def publish(out: Path, lessons: list[Lesson]) -> Path:
     _write_pages(notebooks, source)
     script = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
     write_atomic(source / "_static" / "plotly.min.js", script.read_bytes())
-    write_atomic(source / "_static" / "book.css", STYLE.encode())
+    shutil.copy(HERE / "book.css", source / "_static")
     _build(source, book)
     for folder in (source, out / "jupyter_execute"):  # ours, and what myst-nb leaves
         shutil.rmtree(folder, ignore_errors=True)
@@ -106,7 +68,8 @@ def _build(source: Path, book: Path) -> None:
     from sphinx.application import Sphinx
     from sphinx.errors import SphinxError
 
-    settings = SETTINGS | {"html_static_path": [str(source / "_static")]}
+    settings = yaml.safe_load((HERE / "book.yml").read_text())
+    settings["html_static_path"] = [str(source / "_static")]
     shutil.rmtree(book, ignore_errors=True)
     try:
         doctrees = source / ".doctrees"

@@ -1,4 +1,4 @@
-"""The arms that the experiments compare, which experiment runs which, and what it subtracts.
+"""The arms that the experiments compare; `results/experiments.yml` says which runs which, where.
 
 Learning rates: recorded trials (camouflage, seed 100, 200 steps) put LoRA, Conv-LoRA, fixed 3x3 and
 NAS-PC-LoRA at .003, U-Net at .001; NAS-LoRA's .001 is ahead of its .003 by .003, so it runs at .003
@@ -107,60 +107,14 @@ for price in (0.1, 1.0):
     ARMS[f"settled_price_{price:g}"] = replace(ARMS["settled"], method=PricedNASLoRA(price=price))
 
 
-def _each(names, end: str = "", start: str = "") -> list[str]:
-    return [f"{start}{name}{end}" for name in names]
-
-
-HOW = ("_uniform", "_searched", "_joint_.1")
-BESIDE = [f"{a}_100_steps" for a in ("lora", "searched", "fixed_5x5", *SINGLES)]
-LORA = ("lora", "lora_0.01", "lora_0.01_decoder_.003", "lora_decoder_.01", "lora_0.03_decoder_.003")
-RATES = [n for n in ARMS if n.startswith(("lora_0.0", "searched_0.0", "fixed_3x3_0.0"))]
-GENOTYPES = _each(("own", "other", "shuffled", "random"), start="genotype_")
-VOLUME = ("lora", "volume_lora", "searched", "volume_searched", "searched_.001",
-          "volume_searched_.001", "volume_fast_.001")  # fmt: skip
-
-# of each experiment: domain, arms, seeds; the first that are listed are the first that run
-EXPERIMENTS = {
-    "bad_company": [
-        ("leaf", [f"bad{b}{how}" for b in (0, 6, 12) for how in HOW], SEEDS),
-        ("leaf", [f"bad3{how}" for how in HOW], SEEDS),
-        *((d, [f"bad{b}{how}" for b in (0, 6) for how in HOW], SEEDS)
-          for d in ("vessel", "camouflage")),
-    ],
-    "volume": [(d, VOLUME, SEEDS) for d in ("camouflage", "polyp")],
-    "oracle": [(d, ["uniform_100_steps", *BESIDE], SEEDS)
-               for d in ("camouflage", "leaf", "vessel", "cropweed", "polyp")],
-    "preconditioner": [(d, ("uniform", "tapwise_5x5", "equal_5x5", "searched"), SEEDS)
-                       for d in ("camouflage", "leaf", "vessel")],
-    "decoder_rate": [("camouflage", arms, SEEDS) for arms in
-                     (_each((*COLLAPSE, "searched"), "_100_steps"), COLLAPSE, LORA, RATES)],
-    "few_images": [(d, [f"{a}{of}" for of in ("_of_4", "_of_64", "_of_16", "_100_steps")
-                        for a in FEW], SEEDS) for d in ("camouflage", "leaf")],
-    "choice": [(d, ("settled", "settled_price_0.1", "settled_price_1"), SEEDS)
-               for d in ("camouflage", "polyp")],
-    "transfer": [(d, GENOTYPES, SEEDS) for d in ("camouflage", "polyp")],
-    REGISTERED: [(d, ASKED["arms"], ASKED["seeds"]) for d in ASKED["domains"]],
-}  # fmt: skip
-
-# of each experiment: the arm, and the one that is subtracted
-CONTRASTS = {
-    "bad_company": [(f"bad{b}{how}", f"bad{b}_uniform") for b in (0, 3, 6, 12) for how in HOW[1:]]
-    + [(f"bad{b}{how}", f"bad0{how}") for b in (3, 6, 12) for how in HOW],
-    "volume": [("volume_lora", "lora"), ("volume_searched", "searched"), ("searched", "lora"),
-               ("volume_searched", "volume_lora"), ("volume_searched_.001", "searched_.001"),
-               ("volume_fast_.001", "searched_.001")],
-    "oracle": [(arm, "uniform_100_steps") for arm in BESIDE],
-    "preconditioner": [("tapwise_5x5", "uniform"), ("equal_5x5", "uniform"),
-                       ("tapwise_5x5", "equal_5x5"), ("searched", "tapwise_5x5")],
-    "decoder_rate": [(f"{m}{arm}{end}", f"{m}{end}") for m in ("searched", "lora")
-                     for end in ("_100_steps", "")
-                     for arm in ("_0.01", "_0.01_decoder_.003", "_decoder_.01")],
-    "few_images": [(f"{a}{of}", f"lora{of}") for of in ("_of_4", "_of_16", "_of_64", "_100_steps")
-                   for a in FEW if a != "lora"],
-    "choice": [(f"settled_price_{p}", "settled") for p in ("0.1", "1")],
-    "transfer": [(GENOTYPES[0], other) for other in GENOTYPES[1:]],
-    REGISTERED: [("test_bad12_joint_.1", "test_bad12_uniform"),
-                 ("test_bad0_uniform", "test_bad12_uniform"),
-                 ("test_bad0_joint_.1", "test_bad0_uniform"),
-                 ("test_bad0_joint_.1", "test_bad12_joint_.1")],
-}  # fmt: skip
+LISTED = yaml.safe_load((RESULTS / "experiments.yml").read_text())
+EXPERIMENTS = {  # of each: domain, arms, seeds; the first that are listed are the first that run
+    name: [(domain, part["arms"], SEEDS) for part in one["runs"] for domain in part["domains"]]
+    for name, one in LISTED.items()
+    if name != REGISTERED
+}
+EXPERIMENTS[REGISTERED] = [(domain, ASKED["arms"], ASKED["seeds"]) for domain in ASKED["domains"]]
+CONTRASTS = {  # of each: an arm, and the one that is subtracted
+    name: [difference.split(" - ") for difference in one["differences"]]
+    for name, one in LISTED.items()
+}

@@ -13,7 +13,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from naslora_workbook.research.benchmarks.gpu_steps import write_images
 from naslora_workbook.research.provenance import provenance
 
 SIZE = 1024  # of the model's square
-BATCH = 4
+BATCH, WORKERS = 4, (0, 1, 2)
 
 
 class Files(list):
@@ -64,11 +64,11 @@ def _cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in each)
 
 
-def rows(samples: Files, workers: Sequence[int], rounds: int, steps: int) -> dict[str, dict]:
+def rows(samples: Files, rounds: int, steps: int) -> dict[str, dict]:
     """Medians over turns of decoding, and of loading by augmentation and workers."""
     jobs = {"decoding": (decode, samples, steps)}
     for augment in ("flips", "full"):
-        jobs |= {f"{augment} {w}": (load, samples, steps, augment, w) for w in workers}
+        jobs |= {f"{augment} {w}": (load, samples, steps, augment, w) for w in WORKERS}
     turns = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, job in jobs.items():
@@ -81,7 +81,6 @@ def main() -> None:
     """Print the rows of each size, and keep them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sides", nargs="+", type=int, default=[1024])
-    parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=12, help="batches a turn")
     parser.add_argument("--out", help="a JSON file for `pack`")
@@ -91,7 +90,7 @@ def main() -> None:
         for side in a.sides:
             files = Files(write_images(Path(folder) / str(side), side, 8))
             # a large picture takes as long as several: fewer of them
-            found[side] = rows(files, a.workers, a.rounds, max(2, a.steps * 1024 // side))
+            found[side] = rows(files, a.rounds, max(2, a.steps * 1024 // side))
             print(side, json.dumps(found[side], indent=1), flush=True)
     if a.out:
         words = f"--sides {' '.join(map(str, a.sides))} --rounds {a.rounds} --steps {a.steps}"
