@@ -20,11 +20,7 @@ from naslora_core.adapters.nas_lora import cells
 from naslora_core.sam import Segmenter, build_nano
 from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.sam.sam_nano import ImageEncoderViT
-from naslora_workbook.research.benchmarks.measurement import (
-    interleaved,
-    saved_mb,
-    summary,
-)
+from naslora_workbook.research.benchmarks.measurement import interleaved, saved_mb, summary
 from naslora_workbook.research.methods import METHODS
 from naslora_workbook.results.labels import markdown
 
