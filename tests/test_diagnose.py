@@ -11,6 +11,7 @@ from tiny import tiny_data
 
 from naslora_core.adapters import NASLoRA, adapt, cells
 from naslora_core.data.transforms import to_batch
+from naslora_core.errors import UserError
 from naslora_core.sam import fuse
 from naslora_core.training.fitting import fit
 from naslora_core.training.losses import cross_entropy_dice
