@@ -6,7 +6,7 @@ one base carries many adapters, each at the cost of what it trains.
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +16,14 @@ from naslora_core.errors import UserError, fault, known
 from naslora_core.sam import MaskHead, MatchedHead, Segmenter, model_hash
 
 Blocks = str | tuple[int, ...]
-Kind = TypeVar("Kind", bound=type)
 
 
 class Method(Protocol):
     """A frozen dataclass of a method's settings that knows how to enter an encoder."""
 
     def inject(self, encoder: nn.Module) -> nn.Module | None:
-        """Wrap modules of an image encoder whose tensors are frozen; what is new is trained.
-
-        What stands beside the whole encoder returns the module that takes its place.
-        """
+        """Wrap modules of a frozen image encoder; what is new is trained. What stands beside the
+        whole encoder returns the module that takes its place."""
 
 
 METHODS: dict[str, Method] = {}  # by name, with the settings at which methods are compared
@@ -34,14 +31,14 @@ LABELS: dict[str, str] = {}  # what tables call each of METHODS
 CLASSES: dict[str, type] = {}  # by the name of the class, which adapter files hold
 
 
-def method(name: str, label: str, compared: bool = True) -> Callable[[Kind], Kind]:
+def method(name: str, label: str, compared: bool = True) -> Callable[[type], type]:
     """Register a frozen dataclass with `inject`: command line, files, tables and tests follow.
 
     compared: whether it stands in METHODS. Raises UserError for a name or a label that is taken,
     and for a class name that is; the same class may be defined again, as in a notebook.
     """
 
-    def register(cls: Kind) -> Kind:
+    def register(cls: type) -> type:
         there = CLASSES.get(cls.__name__)
         again = there is not None and there.__module__ == cls.__module__
         if not again and (there or name in METHODS or label in LABELS.values()):

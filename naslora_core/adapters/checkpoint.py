@@ -1,8 +1,4 @@
-"""One file per adapter: what was trained, what it was trained on, and for which base.
-
-`open_model` reads a trained model from its file, whatever it is: an adapter on its base, or a
-folded model.
-"""
+"""One file per adapter: what was trained, what it was trained on, and for which base."""
 
 import dataclasses
 import json
@@ -24,10 +20,8 @@ RETIRED = {("NASPCLoRA", "shuffle"): (False,), ("FixedConv", "start"): ("zero", 
 
 
 def save_adapter(model: Adapted, path: str | Path) -> Path:
-    """Write We, Wd, operators, alpha and the trained decoder, with metadata, as safetensors.
-
-    Equal models give equal bytes. Raises UserError for what is no adapted model.
-    """
+    """Write We, Wd, operators, alpha and the trained decoder, with metadata, as safetensors; equal
+    models give equal bytes."""
     return tensor_file.write(path, adapted(model, "save").adapter_state_dict(), metadata(model))
 
 
@@ -116,7 +110,7 @@ def _fill(wanted: dict[str, Tensor], tensors: dict[str, Tensor], name: str) -> N
 
 
 def open_model(path: str | Path, base: str | Path | None = None) -> Segmenter:
-    """The Segmenter that `path` holds, ready to predict.
+    """The Segmenter that `path` holds, adapted or folded, ready to predict.
 
     base: the checkpoint file of the adapter's base, where that is not sam_nano. Raises UserError
     for a file that is missing, altered, of another format, or of another base.

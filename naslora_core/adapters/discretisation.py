@@ -1,8 +1,4 @@
-"""Read the operators that a search found, and keep one of them in every cell.
-
-`discretise` replaces every mixture by the nearest member of the chosen class. That loses what the
-class leaves unexplained (`Choice.residual`); `fit` with weights alone settles the rest.
-"""
+"""Read the operators that a search found, and keep one of them in every cell."""
 
 import math
 from collections import defaultdict
@@ -114,6 +110,7 @@ def discretise(
 ) -> Adapted:
     """A searched `model` of the base `sam` with one operator a cell, chosen on `images` `B 3 S S`.
 
+    It loses what the class leaves unexplained (`Choice.residual`); `fit` settles the rest.
     reading: "projection", the cheapest class that explains the mixed kernel, or "argmax", the class
     of the largest alpha ("none" beside a skip that no alpha weighs leaves that skip); of either the
     nearest member, the change of basis absorbed by We and Wd.

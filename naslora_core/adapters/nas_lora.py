@@ -52,10 +52,7 @@ class NASLoRA(LoRA):
 
 
 class PartialCell(nn.Module):
-    """z `B' r H W` -> the same shape: a `cell` on its first channels, the others copied.
-
-    The shuffle of PC-DARTS would change nothing, for Wd takes channels in any order.
-    """
+    """z `B' r H W` -> the same shape: a `cell` on its first channels, the others copied."""
 
     def __init__(self, cell: Cell, rank: int):
         super().__init__()

@@ -141,6 +141,7 @@ class Operator(nn.Module):
 
     def start_at_identity(self) -> None:
         """Set learnable weights so that the operator copies its input, where it can."""
+        self.take(identity(self.rank, self.side))
 
     def take(self, kernel: Tensor) -> None:
         """Set learnable weights so that the operator has this kernel, one that it can have."""

@@ -87,9 +87,6 @@ class Dense(Operator):
         grid = super().seats().view(self.side, self.side)
         return grid[:: self.dilation, :: self.dilation].flatten()
 
-    def start_at_identity(self) -> None:
-        self.weight.data.copy_(identity(self.rank, self.width))
-
     def take(self, kernel: Tensor) -> None:
         self.weight.data.copy_(kernel[..., :: self.dilation, :: self.dilation])
 
@@ -144,10 +141,6 @@ class Separable(Operator):
         P = torch.stack([op.pointwise for op in operators])  # B r r 1 1
         D = torch.stack([op.depthwise for op in operators])  # B r 1 k k
         return [(P * D[:, None, :, 0]).flatten()]
-
-    def start_at_identity(self) -> None:
-        self.depthwise.data.copy_(identity(1, self.side).expand(self.rank, -1, -1, -1))
-        self.pointwise.data.copy_(identity(self.rank))
 
     def take(self, kernel: Tensor) -> None:
         """Of a kernel that mixes no channels: P = I."""

@@ -77,10 +77,7 @@ def known_device(name: str) -> torch.device:
 
 
 def average_gradients(fabric: "Fabric", parameters: Sequence[Tensor]) -> None:
-    """Replace every gradient by its mean over the processes; alone, leave them as they are.
-
-    An expert that no image of this process reached has none, which counts as zero.
-    """
+    """Replace every gradient by its mean over the processes; one that is not there counts as 0."""
     if fabric.world_size == 1 or not parameters:
         return
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]

@@ -1,7 +1,4 @@
-"""A folder of image embeddings, for methods that leave the whole image encoder frozen.
-
-Each of the four flipped views of an image has one: 4 MB each at 1024.
-"""
+"""A folder of image embeddings, for methods that leave the whole image encoder frozen."""
 
 import hashlib
 import zlib

@@ -23,7 +23,7 @@ from naslora_core.progress import progress as shown
 from naslora_core.search import Genotype
 from naslora_core.search.schedule import Schedule, Stage, budget, named_schedule
 from naslora_core.training.data_loading import default_workers
-from naslora_core.training.devices import peak_mb, single_process
+from naslora_core.training.devices import naming_the_remedy, peak_mb, single_process
 from naslora_core.training.early_stopping import EarlyStopping, is_best
 from naslora_core.training.embedding_cache import cached_embeddings, check_cacheable
 from naslora_core.training.loop import TrainingRun, alphas
@@ -217,7 +217,8 @@ def _train(
 
 def _step(run: TrainingRun, data, stage: Stage, done: int, batches, early_stopping) -> dict:
     """The event of one step, with its validation where there is one."""
-    with run.naming_memory():
+    held = run.micro_batch, run.micro_batch * run.accumulate
+    with naming_the_remedy(run.model, *held, run.precision, run.checkpointing):
         event = run.train_step(stage, done, *next(batches))
         if early_stopping:
             last = run.step == run.schedule.steps

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from naslora_core.errors import UserError
 from naslora_core.sam.checkpointing import checkpointed
 from naslora_core.search.schedule import Schedule, Stage
 from naslora_core.training.data_loading import Batch, StepBatches, batch_indices
-from naslora_core.training.devices import average_gradients, naming_the_remedy
+from naslora_core.training.devices import average_gradients
 
 
 def alphas(model: nn.Module) -> list[nn.Parameter]:
@@ -102,11 +102,6 @@ class TrainingRun:
         for kind, group in self.groups.items():
             for p in group:
                 p.requires_grad_(kind in kinds)
-
-    def naming_memory(self) -> AbstractContextManager[None]:
-        """Inside, a lack of memory becomes a UserError with what to change."""
-        images = self.micro_batch, self.micro_batch * self.accumulate
-        return naming_the_remedy(self.model, *images, self.precision, self.checkpointing)
 
     def train_step(self, stage: Stage, done: int, images: Tensor, masks: Tensor) -> dict:
         """Move what the stage moves at its step `done` by one batch; the event of this step.

@@ -41,11 +41,7 @@ def without_ignored(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Ten
 
 
 def cross_entropy_dice(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy plus soft Dice over the foreground classes.
-
-    With one class the first term is binary cross-entropy, for softmax over (0, m) is the sigmoid
-    of m.
-    """
+    """Cross-entropy plus soft Dice over the foreground classes."""
     logits, labels, share = without_ignored(logits, labels)
     logits = with_background(logits)
     truth = _one_hot(labels, logits)
@@ -56,8 +52,7 @@ def cross_entropy_dice(logits: Tensor, labels: Tensor) -> Tensor:
 def balanced_bce(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy in which object and background weigh alike (HED, Xie & Tu 2015).
 
-    A pixel weighs the batch's share of the other side, counted for each class. So a batch that
-    shows one side only has loss 0 and teaches nothing.
+    A pixel weighs the batch's share of the other side, counted for each class.
     """
     logits, labels, counted = without_ignored(logits, labels)
     m, truth = against_rest(logits, labels)
@@ -175,10 +170,7 @@ LOSSES = {f.__name__: f for f in (cross_entropy_dice, balanced_bce, structure)}
 
 
 def named_loss(name: str, matched: bool = False) -> Callable[..., Tensor]:
-    """The loss of that name; UserError with the choices for another.
-
-    matched: the model's head has its own loss, `matched_loss`, so only the default may be named.
-    """
+    """The loss of that name, of a matched head its own; UserError with the choices for another."""
     known(name, LOSSES, "Unknown loss")
     if matched and name != DEFAULT:
         raise UserError(

@@ -32,10 +32,8 @@ def mae(probability: np.ndarray, truth: np.ndarray) -> float:
 
 
 def confusion(prediction: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
-    """Pixels of two label maps `H W`, counted: `C+1 C+1`, a row a true class, 0 is background.
-
-    A label above `classes` counts as background. Sum the counts of images for a set's.
-    """
+    """Pixels of two label maps `H W`, counted: `C+1 C+1`, a row a true class; what is 0 or above
+    `classes` is background."""
     t, p = (np.where(x > classes, 0, x).astype(np.int64).ravel() for x in (truth, prediction))
     side = classes + 1
     return np.bincount(t * side + p, minlength=side * side).reshape(side, side)
