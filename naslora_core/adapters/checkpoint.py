@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import naslora_core
 from naslora_core.adapters import folding, tensor_file
 from naslora_core.adapters.adaptation import CLASSES, Adapted, Method, adapt, adapted, head_name
-from naslora_core.errors import fault
+from naslora_core.errors import UserError, fault
 from naslora_core.sam import Segmenter, load_sam, model_hash
 from naslora_core.search.operator_registry import operator_names, require_operators, set_hash
 
@@ -60,10 +60,11 @@ def load_adapter(sam: nn.Module, path: str | Path) -> Adapted:
     facts, tensors = tensor_file.read(path, FORMAT, BEFORE)
     here = model_hash(sam)
     if facts["base_hash"] != here:
-        given = f"was trained on {facts['base_name']} {facts['base_hash'][:12]}"
-        expected = f"this base, {getattr(sam, 'model_name', 'unnamed')} {here[:12]}"
-        remedy = "load the other one: load_sam(NAME, FILE), or --checkpoint FILE"
-        raise fault(Path(path).name, given, expected, remedy)
+        raise UserError(
+            f"{Path(path).name} was trained on {facts['base_name']} {facts['base_hash'][:12]}, "
+            f"this base is {getattr(sam, 'model_name', 'unnamed')} {here[:12]}; load that base, by "
+            "its file where it is not the usual one: load_sam(NAME, FILE), --checkpoint FILE."
+        )
     shape = int(facts["classes"]), int(facts["seed"]), facts["head"]
     model = adapt(sam, _method(facts, path), *shape).take_input_facts(facts)
     _fill(model.adapter_state_dict(), _without_temperature(tensors), Path(path).name)

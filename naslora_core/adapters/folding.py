@@ -102,10 +102,8 @@ class Folded:
     def _official(self) -> bytes:
         if not self.vanilla:
             why = reasons(self.report.beside) or "several classes, or tokens that choose theirs"
-            remedy = "save it as .safetensors and load it with load_folded"
-            raise UserError(
-                f"A .pth of vanilla segment_anything cannot hold this: {why}; {remedy}."
-            )
+            given = f"A .pth for vanilla segment_anything cannot hold this model: {why}"
+            raise UserError(f"{given}; save it as .safetensors and load it with load_folded.")
         buffer = io.BytesIO()
         torch.save({k: v.cpu() for k, v in self.model.sam.state_dict().items()}, buffer)
         return buffer.getvalue()

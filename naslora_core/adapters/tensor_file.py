@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from naslora_core.errors import fault
+from naslora_core.errors import UserError, fault
 from naslora_core.files import kind_of, not_read, write_atomic
 from naslora_core.sam.checkpoints import raw
 
@@ -42,8 +42,10 @@ def read(path: str | Path, *formats: str) -> tuple[dict[str, str], dict[str, Ten
         tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     found, wanted = facts.pop("digest", ""), digest(tensors, facts)
     if found != wanted:
-        given = f"says sha256 {found[:12]} of itself and has {wanted[:12]}, so it was altered"
-        raise fault(path.name, given, "the file as it was saved", "fetch or save it anew")
+        raise UserError(
+            f"{path.name} says sha256 {found[:12]} of itself and has {wanted[:12]}: it was altered "
+            "after it was saved; fetch or save it anew."
+        )
     return facts, tensors
 
 
