@@ -136,21 +136,7 @@ def __getattr__(name: str):
 
 
 __all__ = [
-    "DOMAINS",
-    "IGNORE",
-    "Dataset",
-    "Sample",
-    "Split",
-    "check",
-    "check_samples",
-    "coco",
-    "content",
-    "csv_table",
-    "folder",
-    "match_classes",
-    "open_data",
-    "read_image",
-    "read_mask",
-    "to_batch",
+    "DOMAINS", "IGNORE", "Dataset", "Sample", "Split", "check", "check_samples", "coco", "content",
+    "csv_table", "folder", "match_classes", "open_data", "read_image", "read_mask", "to_batch",
     "with_classes",
-]
+]  # fmt: skip

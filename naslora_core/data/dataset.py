@@ -89,7 +89,11 @@ def match_classes(
     Raises UserError for a class of the data that the model was not trained on.
     """
     model, data = [[c.casefold() for c in names] for names in (of_model, of_data)]
-    if _unnamed(of_model) or _unnamed(of_data):
+    numbered = [
+        all(c == "object" or c.removeprefix("class ").isdigit() for c in names)
+        for names in (of_model, of_data)
+    ]
+    if any(numbered):
         fits = len(data) == len(model) or 1 < len(data) < len(model)
         model, lost = data, () if fits else of_data
     else:
@@ -99,11 +103,6 @@ def match_classes(
         remedy = f"rename those, or fit a model on {name}"
         raise fault(name, given, "classes that it was trained on", remedy)
     return tuple(model.index(c) + 1 for c in data)
-
-
-def _unnamed(names: Sequence[str]) -> bool:
-    """Whether all names were made up for masks that have numbers alone."""
-    return all(name == "object" or name.removeprefix("class ").isdigit() for name in names)
 
 
 def with_classes(data: Dataset, names: Sequence[str]) -> Dataset:
@@ -118,9 +117,14 @@ def with_classes(data: Dataset, names: Sequence[str]) -> Dataset:
     table[1 : len(numbers) + 1] = numbers
 
     def renumbered(samples: Sequence[Sample]) -> Split:
-        read = samples.read if isinstance(samples, Split) else samples.__getitem__
-        keys = samples.keys if isinstance(samples, Split) else range(len(samples))
-        return Split(lambda key: replace(one := read(key), mask=table[one.mask]), keys)
+        if not isinstance(samples, Split):
+            samples = Split(samples.__getitem__, range(len(samples)))
+
+        def changed(key) -> Sample:
+            sample = samples.read(key)
+            return replace(sample, mask=table[sample.mask])
+
+        return Split(changed, samples.keys)
 
     splits = {split: renumbered(getattr(data, split)) for split in ("train", "val", "test")}
     return replace(data, classes=tuple(names), **splits)
@@ -132,15 +136,15 @@ def check_sample(sample: Sample) -> None:
         given, remedy = "is no sample", "make one, with a mask of zeros where there is none"
         raise fault(f"A {type(sample).__name__}", given, "Sample(image, mask, name)", remedy)
     for part, axes, wanted in (("image", 3, "`H W 3` in 0..255"), ("mask", 2, "`H W` of classes")):
-        values, where = getattr(sample, part), f"The {part} of {sample.name}"
-        if not hasattr(values, "dtype"):
-            given, remedy = f"is a {type(values).__name__}", "np.asarray makes one of pictures"
-            raise fault(where, given, f"an array, uint8 {wanted}", remedy)
-        values = np.asarray(values)
-        shaped = values.ndim == axes and values.size and values.shape[2:] in ((), (3,))
-        if values.dtype != np.uint8 or not shaped:
+        values = getattr(sample, part)
+        given, good = f"is a {type(values).__name__}", False
+        if hasattr(values, "dtype"):
+            values = np.asarray(values)
             given = f"is {values.dtype} `{' '.join(map(str, values.shape))}`"
-            raise fault(where, given, f"uint8 {wanted}", "convert it")
+            good = values.dtype == np.uint8 and values.ndim == axes and values.size
+        if not good or values.shape[2:] not in ((), (3,)):
+            remedy = "convert it; np.asarray makes one of pictures and lists"
+            raise fault(f"The {part} of {sample.name}", given, f"an array, uint8 {wanted}", remedy)
     size, own = sample.image.shape[:2], sample.mask.shape
     if size != own:
         given = f"is {own[1]}x{own[0]} pixels, its image {size[1]}x{size[0]}"

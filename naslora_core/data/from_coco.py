@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from naslora_core.data.listing import Finder, Listing, attempt, short_names
+from naslora_core.data.listing import Finder, Listing, attempt, names_of
 from naslora_core.data.splits import file_splits
 from naslora_core.errors import UserError, fault, some
 
@@ -145,7 +145,7 @@ def _files(
         given = f"names {some(lost)} that {find.root} does not hold"
         remedy = f"put them there, or correct the names{find.likely(lost[0])}"
         faults.append(fault(file, given, "every file_name beside the json or in images/", remedy))
-    names = short_names(file, paths)
+    names = names_of(file, paths)
     return {n: found[p] or find.root / p for n, p in zip(names, paths, strict=True)}
 
 

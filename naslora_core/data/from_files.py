@@ -6,16 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from naslora_core.data.image_io import ENDINGS
-from naslora_core.data.listing import (
-    Finder,
-    Listing,
-    alike,
-    attempt,
-    composed,
-    likely,
-    short_names,
-    spelling,
-)
+from naslora_core.data.listing import Finder, Listing, attempt, composed, likely, names_of, partners
 from naslora_core.data.mask_io import read_mask
 from naslora_core.data.splits import SHARES, Splits, file_splits, groups_by, splits_of
 from naslora_core.errors import UserError, fault, first, some
@@ -33,7 +24,7 @@ def list_folder(path: str | Path, split_seed: int = 0, groups: str | None = None
         raise fault(root, "is no folder", "one with images/ and masks/ in it", "correct the name")
     folders = _part(root, "images"), _part(root, "masks")
     images, masks = (_files(where, faults, notes) for where in folders)
-    masks = _partners(images, masks)
+    masks = partners(images, masks)
     where, file = root / "images", root / "split.json"
     splits = attempt(faults, file_splits, where, file, images, split_seed, groups)
     if lonely := sorted(images.keys() - masks.keys()):
@@ -91,18 +82,11 @@ def _files(where: Path, faults: list[UserError], notes: list[str]) -> dict[str, 
     return found
 
 
-def _partners(images: Files, masks: Files) -> dict[str, Path]:
-    """The masks by their images' names, where one alone is spelt like an image."""
-    spelt = alike(name for name in masks if name not in images)
-    lonely = {spelt.get(spelling(name)): name for name in images if name not in masks}
-    return {lonely.get(name, name): file for name, file in masks.items()}
-
-
 def list_csv(path: str | Path, split_seed: int = 0, groups: str | None = None) -> Listing:
     """The rows of a csv as names with their files and splits; no picture is opened yet."""
     file, faults, notes = Path(path), [], []
     rows = _rows(file)
-    names = short_names(file, [row["image"] for row in rows])
+    names = names_of(file, [row["image"] for row in rows])
     table, finder = dict(zip(names, rows, strict=True)), Finder(file.parent)
     images, masks = (_paths(file, table, column, finder, faults) for column in COLUMNS[:2])
     splits = attempt(faults, _splits, file, table, images, split_seed, groups)

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -71,7 +71,14 @@ def alike(names: Iterable[str]) -> dict[str, str]:
     return {key: same[0] for key, same in found.items() if len(same) == 1}
 
 
-def short_names(where: Path, paths: list[str]) -> list[str]:
+def partners(images: Mapping[str, Path], masks: Mapping[str, Path]) -> dict[str, Path]:
+    """The masks by their images' names, where one alone is spelt like an image."""
+    spelt = alike(name for name in masks if name not in images)
+    lonely = {spelt.get(spelling(name)): name for name in images if name not in masks}
+    return {lonely.get(name, name): file for name, file in masks.items()}
+
+
+def names_of(where: Path, paths: list[str]) -> list[str]:
     """A name a path: without folder and ending if that tells them apart, else with more of it.
 
     Raises UserError for a path that is there twice.
@@ -87,7 +94,7 @@ def short_names(where: Path, paths: list[str]) -> list[str]:
     return paths
 
 
-def likely(name: str, files: Sequence[str]) -> str:
+def likely(name: str, files: Iterable[str]) -> str:
     """Words that name the file that has this name in its own, whose name this one has in its own,
     or that is most like it; "" for none."""
     known, name_ = {spelling(file).rsplit("/")[-1]: file for file in files}, spelling(name)
