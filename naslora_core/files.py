@@ -101,6 +101,8 @@ KINDS = {  # of a file by its first bytes
     b"\xff\xd8": "a picture",
     b"{": "a JSON file",
     b"\x08": "an ONNX graph, for onnxruntime",
+    b"<": "a web page, perhaps of a failed download",
+    b"version https://git-lfs": "a pointer of Git LFS (git lfs pull fetches the file)",
 }
 
 
@@ -108,10 +110,10 @@ def kind_of(path: Path) -> str:
     """What a file seems to be by its first bytes, for a message on a file that is another's."""
     try:
         with path.open("rb") as file:
-            start = file.read(9)
+            start = file.read(32)
     except OSError as error:
         return f"a file that cannot be read ({error.strerror})"
-    if len(start) == 9 and start[8:] == b"{":
+    if start[8:9] == b"{":
         return "a safetensors file"  # eight bytes of length, then JSON
     return next((what for sign, what in KINDS.items() if start.startswith(sign)), "another file")
 

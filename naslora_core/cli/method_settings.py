@@ -43,12 +43,6 @@ def method_of(name: str, settings: list[str]):
 ABOUT = {  # beside the decoder: what is trained | what folds into the base | when to take it
     "decoder_only": "the mask decoder alone | everything | the floor; least memory and time",
     "full": "every weight | everything | much data, much memory, one task",
-    "bitfit": "the biases | everything | a very small file",
-    "bottleneck": "two Linears after each MLP | nothing | as in adapters of language models",
-    "sam_adapter": "prompts from high frequencies | nothing | camouflage, shadows",
-    "vpt": "learned tokens in each window | nothing | to compare with prompts",
-    "lst": "a small network beside the encoder | nothing | backward memory is short",
-    "ssf": "a scale and shift after each layer | everything | few parameters, no cost at use",
     "lora": "a low-rank path beside qkv | everything | the first to try, and the comparison",
     "conv_lora": "LoRA with convolution experts by scale | nothing | to compare with the paper",
     "fixed_conv": "LoRA with one 3x3 | the centre tap | local structure, without a search",

@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -82,9 +83,8 @@ def _load(file: Path) -> dict:
         for i, entry in enumerate(entries):
             entry = entry if isinstance(entry, dict) else {}
             for word, kind in needed.items():
-                value = entry.get(word)
-                side = word not in ("width", "height") or (isinstance(value, int) and value > 0)
-                if not isinstance(value, kind) or value == "" or not side:
+                value, side = entry.get(word), word in ("width", "height")
+                if not isinstance(value, kind) or value == "" or (side and value < 1):
                     said = f"{word} {value!r:.60}" if word in entry else f"no {word}"
                     raise fault(file, f"has {said} in {key}[{i}]", f"{words} in each", EXPORT)
     for key in ("images", "categories"):
@@ -190,16 +190,14 @@ def draw(
 def _check_polygons(name: str, polygons: list, height: int, width: int) -> None:
     """UserError for what is no polygon in pixels of its image, or lies outside."""
     size = f"{width}x{height}"
-    if not polygons:
-        raise fault(name, "has no polygon ([])", "one (not a box alone)", "draw it or remove it")
-    for points in polygons:
+    for points in polygons or [[]]:
         numbers = points if isinstance(points, list) else []
         finite = all(isinstance(n, int | float) and np.isfinite(n) for n in numbers)
         if len(numbers) < 6 or len(numbers) % 2 or not finite:
-            given, expected = f"has a malformed polygon ({points!r:.40})", "x, y, x, y, x, y, ..."
+            expected = "x, y, x, y, x, y, ... (not a box alone)"
+            given = f"has no polygon, but {points!r:.40}"
             raise fault(name, given, expected, "draw it again or remove it")
-        places = np.reshape(numbers, (-1, 2))
-        low, high = places.min(0), places.max(0)
+        low, high = np.reshape(numbers, (-1, 2)).min(0), np.reshape(numbers, (-1, 2)).max(0)
         given = f"has a polygon from ({low[0]:g}, {low[1]:g}) to ({high[0]:g}, {high[1]:g})"
         if (high <= 1).all() and min(height, width) > 2:
             remedy = "multiply x by the width and y by the height"
@@ -213,17 +211,15 @@ def _check_runs(name: str, shape: dict, height: int, width: int) -> None:
     """UserError where runs do not fill the image: pycocotools leaves the rest to chance."""
     from pycocotools import mask
 
-    counts, good = shape.get("counts"), False
-    if shape.get("size") != [height, width]:
+    counts, size = shape.get("counts"), shape.get("size")
+    if size != [height, width]:
         expected = f"[{height}, {width}], the height and width of its image"
-        raise fault(name, f"is an RLE of size {shape.get('size')!r}", expected, "correct one")
-    if isinstance(counts, list) and all(type(run) is int and run >= 0 for run in counts):
-        good = sum(counts) == height * width
-    elif isinstance(counts, str):  # compressed runs are whole if what they mean is written alike
-        try:
+        raise fault(name, f"is an RLE of size {size!r}", expected, "correct one")
+    good = isinstance(counts, list) and all(type(run) is int and run >= 0 for run in counts)
+    good = good and sum(counts) == height * width
+    if isinstance(counts, str):  # compressed runs are whole if what they mean is written alike
+        with suppress(ValueError):
             good = mask.encode(mask.decode(shape))["counts"].decode() == counts
-        except ValueError:
-            pass
     if not good:
         expected = f"runs that fill {width}x{height} pixels"
         raise fault(name, f"has a malformed RLE ({counts!r:.40})", expected, "encode it again")

@@ -36,7 +36,7 @@ def list_folder(path: str | Path, split_seed: int = 0, groups: str | None = None
         same = "without an image of the same name"
         notes.append(f"{some(unseen, 'mask')} {same}; they are not used.")
     images = {name: file for name, file in images.items() if name in masks}
-    return _listing(root.resolve().name, images, masks, splits, root / "masks", faults, notes)
+    return _of_files(root.resolve().name, images, masks, splits, root / "masks", faults, notes)
 
 
 def _part(root: Path, name: str) -> Path:
@@ -96,7 +96,7 @@ def list_csv(path: str | Path, split_seed: int = 0, groups: str | None = None) -
         column = "in a column `split` (train, val, test)"
         notes.append(f"{other} is not read: a csv says its splits {column}.")
     where = f"column label of {file}"
-    return _listing(file.stem, images, masks, splits, where, faults, notes)
+    return _of_files(file.stem, images, masks, splits, where, faults, notes)
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
@@ -157,15 +157,7 @@ def _splits(file: Path, table: Table, images: Files, seed: int, pattern: str | N
     return splits_of(file, images, seed, groups, given, file)
 
 
-def _listing(
-    name: str,
-    images: Files,
-    masks: Files,
-    splits: Splits | None,
-    where: Path | str,
-    faults: list[UserError],
-    notes: list[str],
-) -> Listing:
+def _of_files(name: str, images: Files, masks: Files, splits, where, faults, notes) -> Listing:
     """The listing of files; one that is the mask of several images, also by links, is a fault."""
     users = defaultdict(list)
     for image in images:

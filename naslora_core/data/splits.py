@@ -143,15 +143,15 @@ def groups_by(pattern: str, names: Iterable[str]) -> dict[str, str]:
 
     Raises UserError for a malformed pattern, one without exactly one group, and unmatched names.
     """
-    given = f'groups="{pattern}"'
+    given, wrong = f'groups="{pattern}"', ""
     try:
         regex = re.compile(pattern)
+        wrong = f"has {regex.groups} groups" if regex.groups != 1 else ""
     except re.error as error:
-        expected = f'one with one group, e.g. "{EXAMPLE}"'
-        raise fault(given, f"is no regular expression ({error})", expected, "correct it") from error
-    if regex.groups != 1:
+        wrong = f"is no regular expression ({error})"
+    if wrong:
         remedy = "put it around what images of one patient or sequence share"
-        raise fault(given, f"has {regex.groups} groups", f'one, e.g. "{EXAMPLE}"', remedy)
+        raise fault(given, wrong, f'one with one group, e.g. "{EXAMPLE}"', remedy)
     found = {name: regex.search(name) for name in names}
     if missed := sorted(n for n, match in found.items() if not (match and match[1])):
         remedy = "widen the pattern or rename them"

@@ -12,6 +12,7 @@ from torch import nn
 
 from naslora_core.download import fetch
 from naslora_core.errors import UserError, fault, known
+from naslora_core.files import kind_of
 from naslora_core.sam.foreign_weights import to_official
 from naslora_core.sam.fused_attention import fuse
 from naslora_core.sam.sam_nano import build_nano
@@ -67,27 +68,15 @@ def read_state(path: Path, expected: str | None = None) -> dict[str, torch.Tenso
         raise _unread(path, str(error)) from error
 
 
-TEXTS = {  # how a file begins that came in the place of weights: what it is
-    b"version https://git-lfs": "a pointer of Git LFS, not the weights (git lfs pull fetches them)",
-    b"<": "a web page, not the weights",
-}
-
-
 def _unread(path: Path, reason: str) -> UserError:
     """What is wrong with a file of which torch or safetensors could not read tensors."""
-    with path.open("rb") as file:
-        start = file.read(64).lstrip().lower()
-    text = next((what for begin, what in TEXTS.items() if start.startswith(begin)), None)
-    if text:
-        return fault(path.name, f"is {text}", "a file of tensors", "fetch it again")
     if held := re.search(r"GLOBAL ([\w.]+)", reason):
         given = f"holds Python objects ({held[1]}), which are not loaded, for they may run code"
         call = "torch.save(torch.load(FILE, weights_only=False)['model'], NEW_FILE)"
         return fault(path.name, given, "tensors alone", f"where you trust the file, {call}")
     reason = re.sub(r"\x1b\[\d*m", "", reason.partition("\n")[0])[:100] or "empty"
-    return fault(
-        path.name, f"does not read ({reason})", "a whole file of tensors", "fetch it again"
-    )
+    given = f"is {kind_of(path)} and does not read ({reason})"
+    return fault(path.name, given, "a whole file of tensors", "fetch it again")
 
 
 def _fill(sam: nn.Module, state: dict, name: str, path: Path) -> None:

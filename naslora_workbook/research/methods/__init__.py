@@ -5,6 +5,7 @@ stand in the order of the tables.
 """
 
 from naslora_core.adapters import LABELS, METHODS
+from naslora_core.cli.method_settings import ABOUT
 from naslora_core.search import OPERATOR_SETS
 from naslora_workbook.research.methods import darts_operators  # noqa: F401  (it registers a set)
 from naslora_workbook.research.methods.bitfit import BitFit
@@ -19,6 +20,15 @@ __all__ += ["BitFit", "BottleneckAdapter", "LST", "SAMAdapter", "SSF", "VPT"]
 
 ORDER = ("decoder_only", "full", "bitfit", "bottleneck", "sam_adapter", "vpt", "lst", "ssf")
 ORDER += ("lora", "conv_lora", "fixed_conv", "nas_lora", "nas_pc_lora")
+
+ABOUT |= {
+    "bitfit": "the biases | everything | a very small file",
+    "bottleneck": "two Linears after each MLP | nothing | as in adapters of language models",
+    "sam_adapter": "prompts from high frequencies | nothing | camouflage, shadows",
+    "vpt": "learned tokens in each window | nothing | to compare with prompts",
+    "lst": "a small network beside the encoder | nothing | backward memory is short",
+    "ssf": "a scale and shift after each layer | everything | few parameters, no cost at use",
+}
 
 for name in ORDER:
     METHODS[name], LABELS[name] = METHODS.pop(name), LABELS.pop(name)
