@@ -53,20 +53,14 @@ def _run(words: list[str]) -> int:
     from naslora_core.cpu_quota import limit_threads
     from naslora_core.errors import UserError
 
-    workbook = find_spec("naslora_workbook")
-    if workbook:
-        import_module("naslora_workbook.cli")  # enters its commands
+    installed = find_spec("naslora_workbook")
+    workbook = import_module("naslora_workbook.cli") if installed else None  # enters its commands
     try:
         arguments, rest = parse(words)
         if arguments.needs_packages:
             os.getcwd()  # a folder that is gone would stop libraries in their midst
-        if arguments.needs_packages and workbook:
-            if not all(map(find_spec, ("torch", "segment_anything", "lightning_fabric"))):
-                import_module("naslora_workbook.publishing.environment").enter(words)
-            import_module("naslora_workbook.lessons.domains")  # registers the drawn domains
-            import_module("naslora_workbook.research.methods")  # and methods for comparison
-            if getattr(arguments, "metrics", None):  # and those of structure
-                import_module("naslora_workbook.research.structure_metrics")
+            if workbook:
+                workbook.prepare(arguments, words)
         if told := limit_threads():
             print(told, file=sys.stderr)
         return arguments.run(arguments, *([rest] if arguments.takes_more else [])) or 0

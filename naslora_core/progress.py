@@ -29,10 +29,6 @@ class PlainProgress:
         """Facts that the next line shows."""
         self.facts = facts
 
-    def write(self, text: str) -> None:
-        """A line of its own."""
-        print(text, file=sys.stderr, flush=True)
-
     def __iter__(self) -> Iterator:
         last = time.monotonic()
         for item in self.items:
@@ -41,4 +37,5 @@ class PlainProgress:
             if time.monotonic() - last > SECONDS or self.done == self.total:
                 last = time.monotonic()
                 facts = "".join(f", {name} {value}" for name, value in self.facts.items())
-                self.write(f"{self.what}: {self.done} of {self.total}{facts}")
+                line = f"{self.what}: {self.done} of {self.total}{facts}"
+                print(line, file=sys.stderr, flush=True)
