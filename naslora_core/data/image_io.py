@@ -18,7 +18,8 @@ ENDINGS = (
 DEEP = ("I", "F")  # Pillow's modes of more than eight bits a pixel begin so
 ORIENTATION = 0x0112  # of EXIF; 1: upright
 TURNED = range(2, 9)
-BANDS, BITS, NODATA = 277, 258, 42113  # of TIFF
+BANDS, BITS, KIND, NODATA = 277, 258, 339, 42113  # of TIFF
+NUMBERS = {1: "unsigned", 2: "signed", 3: "float"}  # of KIND
 HEAD = 4096  # bytes of a file in which its format says what Pillow does not tell
 PNG_BITS = 24  # where a PNG's first chunk has them
 
@@ -107,7 +108,8 @@ def _bands(path: Path) -> str:
             tags = TiffImagePlugin.ImageFileDirectory_v2(raw.read(8))
             raw.seek(tags.next)
             tags.load(raw)
-        return f"{tags.get(BANDS, 1)} band(s) of {max(tags.get(BITS, (1,)))} bits"
+        kind, bits = NUMBERS.get(tags.get(KIND, (1,))[0], "other"), max(tags.get(BITS, (1,)))
+        return f"{tags.get(BANDS, 1)} band(s) of {bits} bits ({kind})"
     except Exception:  # no TIFF, or none that is whole
         return ""
 
