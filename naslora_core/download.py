@@ -109,10 +109,8 @@ def _checked(item: Entry, path: Path) -> Path:
 
 
 def unpack(archive: str | Path, folder: str | Path) -> Path:
-    """Every member of a .zip into `folder`, which must not exist yet, by pooch; returned.
-
-    Python's zipfile lets no member lead outside and makes no links. UserError for a broken archive.
-    """
+    """Every member of a .zip into a new `folder`; UserError for one that is broken.
+    Python's zipfile, which pooch calls, lets no member lead outside and makes no links."""
     import pooch
 
     archive, folder = Path(archive), Path(folder)

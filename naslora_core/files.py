@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 def write_atomic(path: str | Path, content: bytes | str | Callable[[BinaryIO], None]) -> None:
     """Write aside in the same folder, flush to disk, then rename: the old file stays until then.
 
-    content: or a function that writes into the open file. The file gets the permissions that the
-    umask gives. UserError where it cannot be written.
+    content: or a function that writes into the open file. Permissions: as the umask has them.
     """
     path = writable(path)
     try:
@@ -119,11 +118,8 @@ def kind_of(path: Path) -> str:
 
 
 def hold(path: Path) -> "FileLock":
-    """A lock file that is held until `release`, or until this process ends.
-
-    UserError where another thread or process holds it. Where the file system knows no locks, none
-    is taken.
-    """
+    """A lock file that is held until `release`, or until this process ends; none where the file
+    system knows no locks. UserError where another thread or process holds it."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, timeout=0, thread_local=False)

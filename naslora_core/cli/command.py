@@ -111,8 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The arguments of a call and the words left over; UserError with the nearest command or option
-    for what is none."""
+    """Arguments and words left over; UserError with the nearest name for an unknown one."""
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         near = _near(words[0], COMMANDS, "naslora --help lists the commands")
         raise UserError(f"There is no command {words[0]!r}; {near}.")

@@ -71,8 +71,7 @@ def evaluate(a: argparse.Namespace) -> None:
 
 
 def as_trained(data: Dataset, model) -> Dataset:
-    """The data with their classes numbered as the model numbers those names; UserError for a class
-    that it was not trained on."""
+    """The data with classes numbered as the model numbers those names; see `match_classes`."""
     return with_classes(data, _classes(model))
 
 
@@ -141,8 +140,7 @@ def predict(a: argparse.Namespace) -> None:
 
 
 def _pictures(names: list[str]) -> Iterator[Path]:
-    """The files that are named, whatever their ending, and the pictures in folders that are named;
-    UserError where there is none."""
+    """The files that are named, whatever their ending, and the pictures in folders; or a fault."""
     for name in names:
         path = Path(name)
         found = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []

@@ -106,10 +106,7 @@ def match_classes(
 
 
 def with_classes(data: Dataset, names: Sequence[str]) -> Dataset:
-    """The data with their masks numbered as a model numbers the classes of these names.
-
-    Raises UserError as `match_classes` does.
-    """
+    """The data with masks numbered as a model of these names has them; see `match_classes`."""
     numbers = match_classes(names, data.classes, data.name)
     table = np.arange(256, dtype=np.uint8)
     if tuple(table[1 : len(numbers) + 1]) == numbers:
@@ -153,10 +150,7 @@ def check_sample(sample: Sample) -> None:
 
 
 def check_samples(samples: Iterable[Sample], classes: int) -> None:
-    """UserError for samples made in Python that are not as documented, 0/255 masks among them.
-
-    A Split is made by code that checks its samples itself, and is not read here.
-    """
+    """UserError for samples made in Python that are not as documented; a Split checks its own."""
     if isinstance(samples, Split):
         return
     beside, alone = [], []

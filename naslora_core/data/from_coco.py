@@ -150,8 +150,7 @@ def _files(
 
 
 def _place(folder: Path, paths: list[str]) -> Finder:
-    """Beside the json, or in images/ there or one folder up; else the one other folder near it
-    that holds all images."""
+    """Beside the json, in images/ there or one folder up, or one folder near it that has all."""
     usual = [Finder(p) for p in (folder, folder / "images", folder.parent / "images")]
     held = [sum(find(path) is not None for path in paths) for find in usual]
     if any(held):

@@ -137,10 +137,8 @@ def spread(picture: Picture) -> tuple[np.ndarray, bool]:
 
 
 def allow_large_pictures() -> None:
-    """Let this process read pictures beyond Pillow's limit, for a model that takes tiles of them.
-
-    The picture is held whole: 4 bytes a pixel in Pillow, and 3 as an array.
-    """
+    """Let this process read pictures beyond Pillow's limit, for a model that takes tiles of them. A
+    picture is held whole: 4 bytes a pixel in Pillow, and 3 as an array."""
     Image.MAX_IMAGE_PIXELS = None
 
 

@@ -79,10 +79,7 @@ def partners(images: Mapping[str, Path], masks: Mapping[str, Path]) -> dict[str,
 
 
 def names_of(where: Path, paths: list[str]) -> list[str]:
-    """A name a path: without folder and ending if that tells them apart, else with more of it.
-
-    Raises UserError for a path that is there twice.
-    """
+    """A name a path, as short as tells them apart; UserError for a path that is there twice."""
     files = [PurePosixPath(path.replace("\\", "/")) for path in paths]
     if twice := sorted(str(file) for file, count in Counter(files).items() if count > 1):
         raise fault(where, f"lists {some(twice)} twice", "each image once", "remove the others")
@@ -95,8 +92,7 @@ def names_of(where: Path, paths: list[str]) -> list[str]:
 
 
 def likely(name: str, files: Iterable[str]) -> str:
-    """Words that name the file that has this name in its own, whose name this one has in its own,
-    or that is most like it; "" for none."""
+    """Words that name the file most like a name, or with one of the two in the other; or ""."""
     known, name_ = {spelling(file).rsplit("/")[-1]: file for file in files}, spelling(name)
     stems = {key: PurePosixPath(key).stem for key in known}
     within = [key for key, stem in stems.items() if len(stem) > 2 and stem in name_]
@@ -106,10 +102,7 @@ def likely(name: str, files: Iterable[str]) -> str:
 
 
 class Finder:
-    """Finds a picture below `root` by the path that a table has for it.
-
-    A path may be spelt otherwise (see `spelling`), and have folders before it that are not there.
-    """
+    """Finds a picture below `root` by a path that may be spelt otherwise or have more folders."""
 
     def __init__(self, root: Path):
         self.root = root

@@ -80,8 +80,7 @@ def _check_alpha(path: Path, pixels: np.ndarray) -> None:
 
 
 def check_values(path: Path | str, values: Iterable[float]) -> None:
-    """UserError for values of a mask other than 0/255, or class numbers 0..C, perhaps with
-    IGNORE."""
+    """UserError for values other than 0/255, or class numbers 0..C, perhaps with IGNORE."""
     found = np.array(sorted(values))
     if np.isin(found, [*range(MOST_CLASSES + 1), IGNORE]).all():
         return
@@ -121,10 +120,7 @@ def count_values(values: np.ndarray) -> dict[float, int]:
 
 
 def one_piece(values: np.ndarray) -> float | None:
-    """Share of a mask's numbers (from 1) that are one connected piece each.
-
-    None for a mask with fewer than two: it could be of objects or of classes.
-    """
+    """Share of a mask's numbers that are one connected piece; None where it has fewer than two."""
     if values.max() > MOST_CLASSES:
         return None
     boxes = enumerate(ndimage.find_objects(values.astype(np.int32)), 1)

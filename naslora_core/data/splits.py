@@ -139,10 +139,8 @@ def _check_apart(file: Path, splits: Splits, of: Mapping[str, str], what: str) -
 
 
 def groups_by(pattern: str, names: Iterable[str]) -> dict[str, str]:
-    """The group of every name: what the one group of the regular expression finds in it.
-
-    Raises UserError for a malformed pattern, one without exactly one group, and unmatched names.
-    """
+    """The group of every name: what the one group of the regular expression finds in it; UserError
+    for a malformed pattern, one without exactly one group, and unmatched names."""
     given, wrong = f'groups="{pattern}"', ""
     try:
         regex = re.compile(pattern)
@@ -174,10 +172,7 @@ def print_of(image: np.ndarray) -> np.ndarray:
 
 def near_pairs(prints: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
     """The pairs across splits (split -> name -> print) that correlate to ALIKE or more, as
-    "split/name ~ split/name", the nearest first.
-
-    Nothing here is proof: look at them.
-    """
+    "split/name ~ split/name", the nearest first. Nothing here is proof: look at them."""
     pairs = []
     for a, b in combinations([split for split in prints if prints[split]], 2):
         alike = np.stack([*prints[a].values()]) @ np.stack([*prints[b].values()]).T

@@ -63,8 +63,7 @@ def piece(array: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
 
 
 def starts(length: int, side: int) -> list[int]:
-    """Where tiles begin along `length` pixels: evenly, the last one ending at the end, each sharing
-    at least OVERLAP of its side with the next."""
+    """Where tiles begin along `length` pixels: evenly, to the end, sharing OVERLAP or more."""
     if length <= side:
         return [0]
     count = 1 + -(-(length - side) // max(1, int(side * (1 - OVERLAP))))
