@@ -65,22 +65,6 @@ def test_memory_running_out_is_a_row_and_not_the_end(monkeypatch):
     assert told.endswith("out of memory")
 
 
-def test_a_method_that_fits_has_its_row_where_lora_does_not(monkeypatch):
-    stepping = gpu_steps._stepping
-
-    def full(sam, method, *rest):
-        if method == "lora":
-            raise torch.OutOfMemoryError("no more")
-        return stepping(sam, method, *rest)
-
-    monkeypatch.setattr(gpu_steps, "_stepping", full)
-    leg = Leg("nano", "nas_lora", 1)
-    row = measured(leg, "cpu", 1)
-    assert row["peak_mb"] > 0 and row["ms"] > 0 and row["ratio"] is None
-    assert "LoRA does not fit" in gpu_steps.line({"leg": vars(leg)} | row)
-    assert removed([{"leg": vars(leg)} | row]) == {}
-
-
 def test_the_share_removed_is_of_the_overhead_over_lora():
     def row(method, ratio):
         return {"leg": vars(Leg("vit_b_1024", method, 2)), "ratio": ratio}

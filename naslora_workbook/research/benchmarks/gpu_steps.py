@@ -9,11 +9,9 @@ method take turns with LoRA's; its memory is measured before, alone.
 
 import gc
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -119,15 +117,16 @@ def run(
 
 
 def measured(leg: Leg, device: str, rounds: int) -> dict:
-    """Peak megabytes, milliseconds a step, ratio to LoRA's (None where LoRA itself does not fit);
-    or that memory ran out."""
+    """Peak megabytes, milliseconds a step, ratio to LoRA's; or that memory ran out."""
     try:
         row = (_from_files if leg.files else _measured)(leg, device, rounds)
         return row | {"images_per_second": round(1000 * leg.batch / row["ms"], 3)}
     except torch.OutOfMemoryError:
         return {"out_of_memory": True}
     finally:
-        _freed(device)
+        gc.collect()
+        if device != "cpu":
+            torch.cuda.empty_cache()
 
 
 def _sam(leg: Leg, device: str) -> nn.Module:
@@ -142,21 +141,12 @@ def _measured(leg: Leg, device: str, rounds: int) -> dict:
     model, mine = _stepping(sam, leg.method, leg, device)
     mine()  # AdamW's states and the kernels' choices are there from now on
     peak = whole_peak(model, mine.keywords["optimiser"], mine, device)
-    facts = {"peak_mb": round(peak / 2**20, 1)}
-    facts |= {"trained": sum(p.numel() for p in model.trainable().values())}
-    with suppress(torch.OutOfMemoryError):
-        work = {"mine": mine, "reference": _stepping(sam, REFERENCE, leg, device)[1]}
-        times = interleaved(work, rounds, device)
-        return facts | summary(times["mine"], times["reference"])
-    _freed(device)
-    alone = interleaved({"mine": mine}, rounds, device)["mine"]
-    return facts | {"ms": round(statistics.median(alone), 2), "ratio": None, "spread": None}
-
-
-def _freed(device: str) -> None:
-    gc.collect()
-    if device != "cpu":
-        torch.cuda.empty_cache()
+    work = {"mine": mine, "reference": _stepping(sam, REFERENCE, leg, device)[1]}
+    times = interleaved(work, rounds, device)
+    return summary(times["mine"], times["reference"]) | {
+        "peak_mb": round(peak / 2**20, 1),
+        "trained": sum(p.numel() for p in model.trainable().values()),
+    }
 
 
 def _stepping(sam, method: str, leg: Leg, device: str):
@@ -214,10 +204,9 @@ def line(record: dict) -> str:
     if record.get("out_of_memory"):
         return f"{name}  out of memory"
     of = "a step on tensors" if record["leg"].get("files") else "LoRA"
-    beside = f"{record['ratio']:.3f} of {of}" if record["ratio"] else "LoRA does not fit"
     peak = f"{record['peak_mb']:.0f} MB" if "peak_mb" in record else ""
     speed = f"{record['images_per_second']:.2f} images/s"
-    return f"{name}  {record['ms']:.1f} ms  {beside}  {speed}  {peak}"
+    return f"{name}  {record['ms']:.1f} ms  {record['ratio']:.3f} of {of}  {speed}  {peak}"
 
 
 def removed(records: Sequence[dict], released: bool = True) -> dict[str, float]:
