@@ -42,8 +42,9 @@ def method(name: str, label: str, compared: bool = True) -> Callable[[type], typ
         there = CLASSES.get(cls.__name__)
         again = there is not None and there.__module__ == cls.__module__
         if not again and (there or name in METHODS or label in LABELS.values()):
-            where, given = f"The method {name!r}", f"({label}, {cls.__name__}) is taken in part"
-            raise fault(where, given, f"others than {', '.join(METHODS)}", "take other names")
+            given = f"has a name, a label ({label}) or a class name ({cls.__name__}) that is taken"
+            remedy = f"take others than those of {', '.join(METHODS)}"
+            raise fault(f"The method {name!r}", given, "new ones", remedy)
         CLASSES[cls.__name__] = cls
         if compared:
             METHODS[name], LABELS[name] = cls(), label

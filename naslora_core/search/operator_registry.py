@@ -74,11 +74,9 @@ def require_operators(
     except UserError:
         here = "not registered"
     if recorded != here:
-        raise UserError(
-            f"{path} was searched over operators {recorded} ({operators}), which are {here} here; "
-            "import the module that defines them first (of DARTS: naslora_workbook.research."
-            "methods)."
-        )
+        given = f"was searched over operators {recorded} ({operators}), which are {here} here"
+        remedy = "import their module first (of DARTS: naslora_workbook.research.methods)"
+        raise UserError(f"{path} {given}; {remedy}.")
 
 
 @cache

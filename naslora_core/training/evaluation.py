@@ -66,7 +66,7 @@ class Scores:
     @property
     def occurring(self) -> list[int]:
         """The classes that the set's true masks hold, 1..C."""
-        return _occurring(self.counts)
+        return (np.flatnonzero(self.counts.sum(1)[1:]) + 1).tolist()
 
     @property
     def median_image(self) -> int:
@@ -159,7 +159,7 @@ def _scores(
         masks += [mask] * keep
         counts += overlap.confusion(mask[seen], sample.mask[seen], classes)
     values = np.array(rows).reshape(-1, len(names), classes)  # image, metric, class
-    present = np.array(_occurring(counts), int) - 1
+    present = np.flatnonzero(counts.sum(1)[1:])
     means = values[..., present if len(present) else slice(None)].mean(2)
     each = dict(zip(names, means.T, strict=True))
     basic = each.pop("dice"), each.pop("iou")
@@ -170,7 +170,3 @@ def _score(metric: Metric, drawn: np.ndarray, truth: np.ndarray, seen: np.ndarra
     if metric.of == "pictures":
         return metric.score(np.where(seen, drawn, 0), truth)
     return metric.score(drawn[seen], truth[seen])
-
-
-def _occurring(counts: np.ndarray) -> list[int]:
-    return [c for c, pixels in enumerate(counts.sum(1)) if c and pixels]
