@@ -18,7 +18,7 @@ SLOW_FILES = (  # of the tests: they execute lessons, start a browser, or build 
 )
 FAST = [f"--ignore=tests/test_{name}.py" for name in SLOW_FILES]
 PERSONIFIED = r"\b(hears?|heard|deaf|loud(er|est)?|wears?|tired|mends?|mended|by a hair)\b"
-PROSE = ("notebooks/text/*.py", "**/*.md", "naslora_*/**/*.py")
+PROSE = ("notebooks/text/*.py", "**/*.md", "naslora_*/**/*.py", "naslora_*/**/sentences.yml")
 BUILT = ("build/workbook", "build/screenshots", ".pytest_cache", ".ruff_cache", ".hypothesis")
 
 
