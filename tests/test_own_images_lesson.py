@@ -51,7 +51,7 @@ def test_runs_that_look_better_than_the_healthy_one_are_counted():
     losses["high"], losses["easy"] = [2, 3, 2.5, 2.5, 2.6, 2.5, 2.6], [2, 0.5, *[0.1, 0.2] * 3]
     losses["jittering"] = [3, 3, 1.0, 1.3, 1.0, 1.3, 1.0]
     alt = figures.symptoms(losses, dict.fromkeys(losses, "Dice 0.1\nhalf")).alt
-    assert alt.startswith("Of 3 faulty runs end 1 lower (easy) and 1 level (jittering).")
+    assert alt.startswith("Faulty runs that end with a lower loss, of 3: easy.")
     assert "easy: Dice 0.1, half" in alt
 
 

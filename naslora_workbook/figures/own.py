@@ -83,12 +83,11 @@ def symptoms(losses: Mapping[str, Sequence[float]], notes: Mapping[str, str]) ->
         ax.set_xlim(0, len(losses[healthy]) + 1)
     for ax in axes[:, 0]:
         ax.set_ylabel("loss")
-    ends = {n: _end(losses[n], losses[healthy]) for n in ill}
-    found = {e: [n for n in ill if ends[n] == e] for e in ("lower", "level")}
-    parts = (f"{len(n)} {end}" + f" ({', '.join(n)})" * bool(n) for end, n in found.items())
-    told = f"Of {len(ill)} faulty runs end {' and '.join(parts)}"
-    theme.finding(figure, f"Grey, {healthy}: {notes[healthy]}".replace("\n", ", ") + f".\n{told}")
-    said = "; ".join(f"{name}: {notes[name]}".replace("\n", ", ") for name in losses)
+    lower = [n for n in ill if _ends_lower(losses[n], losses[healthy])]
+    told = f"Faulty runs that end with a lower loss, of {len(ill)}: {', '.join(lower) or 'none'}"
+    lines = {name: note.replace("\n", ", ") for name, note in notes.items()}
+    theme.finding(figure, f"{told}.\nGrey, {healthy}: {lines[healthy]}.")
+    said = "; ".join(f"{name}: {lines[name]}" for name in losses)
     return Picture(figure, f"{told}. {said}.")
 
 
@@ -99,9 +98,9 @@ def _line(losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(len(smooth)) + (window + 1) / 2, smooth
 
 
-def _end(losses: Sequence[float], healthy: Sequence[float]) -> str:
-    """How the last mean stands to the healthy one's; level: within two standard errors."""
+def _ends_lower(losses: Sequence[float], healthy: Sequence[float]) -> bool:
+    """Whether the last mean is below the healthy one's by more than two standard errors."""
     last, other = (np.array(x[-WINDOW:], float) for x in (losses, healthy))
     apart = last.mean() - other.mean()
     jitter = np.hypot(*(x.std(ddof=1) / np.sqrt(len(x)) for x in (last, other)))
-    return "level" if abs(apart) <= 2 * jitter else "lower" if apart < 0 else "higher"
+    return bool(apart < -2 * jitter)

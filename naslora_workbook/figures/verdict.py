@@ -34,8 +34,8 @@ def unexplained(blocks: Mapping[str, tuple]) -> Picture:
     ax.xaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
     shares = [100 * r.residual["conv_1x1"] for _, r in blocks.values()]
-    title = f"A map of single tokens leaves {min(shares):.1f} to {max(shares):.1f} % of a cell"
-    return titled(figure, title)
+    ends = f"{min(shares):.1f} to {max(shares):.1f} %"
+    return titled(figure, f"A map of single tokens leaves {ends} of a cell's energy unexplained")
 
 
 def worth(
@@ -95,7 +95,7 @@ def probed(scores: Mapping[str, Sequence], gains: Mapping[str, Sequence], unit: 
             theme.interval_bar(ax, y, low, high, colour)
             ax.plot(mean, y, MARKS[y], color=colour, ms=7)
         theme.rows(ax, rows)
-    axes[0].set_xlabel(unit)
+    axes[0].set(xlabel=unit, xlim=(min(0, axes[0].get_xlim()[0]), None))
     axes[1].set_xlabel("difference, paired by image")
     axes[1].axvline(0, color=theme.BASE, lw=1)
     title = "; ".join(f"{name}: {verdict(*found)}" for name, found in gains.items())

@@ -129,7 +129,7 @@ candidates(build(names, RANK))
 
 # %% [markdown]
 # Tiles on the diagonal connect a channel with itself. The dilated kernel reaches as far as a 5x5 and
-# has the nine taps of a 3x3. The 5x5 contains all other operators. The registry knows what each one
+# has the nine taps of a 3x3. The 5x5 contains all other operators. The table lists what each one
 # costs and what it becomes when the layer is folded:
 
 
@@ -256,8 +256,8 @@ equal
 # ## What more operators cost
 # First count the convolutions that each way performs, for 3, 5, 7 and 9 operators: (maps, kernels).
 #
-# > **Predict first.** How much longer does a training step take with nine operators than with three,
-# > in each way?
+# > **Predict first.** How much longer do forward and backward pass of a cell take with nine operators than
+# > with three, in each way?
 
 
 # %%
@@ -388,8 +388,9 @@ alphas(Cell(RANK, "linear", "plain"), z, raised)
 # **Derive.** In its first step Adam moves every parameter by its learning rate $\eta$, whatever the size of
 # its gradient. At equal alphas each operator has weight $g / n$, with $g = \sqrt n$ in the default
 # start: with nine operators, 1/3. If m(t) dense operators learn a parameter at tap t, all move the same
-# way, and
-# $$\Delta K_t = \frac{g}{n}\, m(t)\, \eta = \frac{m(t)}{3}\, \eta .$$
+# way:
+#
+# $$\Delta K_t = \frac{g}{n}\, m(t)\, \eta = \frac{m(t)}{3}\, \eta$$
 #
 # > **Predict first.** A free 5x5 moves each tap by $\eta$. Count m: how far does the cell move its
 # > centre, and how far a corner? The two separable operators are products; leave them out.
@@ -539,7 +540,7 @@ checks.ex_7_2(without_shuffle)
 
 # %% [markdown]
 # ## What cannot be mixed
-# Two conditions are necessary for a convolution: the operator is additive, and a wider margin of zeros
+# Two conditions are necessary for a convolution: the operator is additive, and a wider border of zeros
 # around the map changes nothing. We test three of our operators and those of DARTS.
 
 
@@ -558,7 +559,7 @@ linear = build(("conv_3x3", "sep_conv_5x5", "avg_pool_3x3"), RANK)
 Rows({op.name: failures(op) for op in [*linear, *darts]})
 
 # %% [markdown]
-# Our operators pass both tests. An operator with a ReLU or a maximum is not additive. Two padded
+# Our operators meet both conditions. An operator with a ReLU or a maximum is not additive. Two padded
 # convolutions in a row differ at the border. The average that does not count padding is additive, but
 # at the border it divides by fewer tokens. Such operators are computed one by one and added:
 

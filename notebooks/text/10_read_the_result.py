@@ -41,7 +41,7 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | the two readings; what alpha sees | [08](08_search_with_a_known_answer.ipynb) | 30 |
+# | the two readings; what alpha finds | [08](08_search_with_a_known_answer.ipynb) | 30 |
 # | stages, and searches without evidence | [09](09_stage_wise_search.ipynb) | 30 |
 # | the bootstrap over images | [03](03_train_and_measure.ipynb) | 30 |
 
@@ -331,8 +331,8 @@ Rows(table)
 
 # %% [markdown]
 # At rate .001 the off-centre share is .5 to 6 % (median about 2 %): the operator's name rests on the few per
-# cent that depend on neighbours. At rate .003, LoRA's, it is 1.3 to 12 % (median 5 to 6 %). So a weights'
-# rate that is too low also leaves a cell without much use of its neighbours. 36 blocks each, three seeds.
+# cent that depend on neighbours. At rate .003, LoRA's, it is 1.3 to 12 % (median 5 to 6 %). So at the
+# lower rate the cells use their neighbours less. 36 blocks each, three seeds, two domains.
 
 # %% [markdown]
 # ## A genotype is a file
@@ -469,7 +469,7 @@ worth(genotype.operators, measures, rises, rho, np.quantile(np.abs(shuffled), 0.
 
 # %% [markdown]
 # The title says whether a measure predicts importance better than 95 % of shuffles do; above each plot is
-# its correlation. A point below zero is an operator without which the loss is *lower*. Masking a large
+# its correlation (one seed). A point below zero is an operator without which the loss is *lower*. Masking a large
 # operator also makes the whole path smaller, so importance and size are not independent. The direct test:
 # leave one operator out of *every* block, chosen by each ranking, and measure the test images.
 
@@ -606,7 +606,7 @@ figures.distances(lines, [block.window_size > 0 for block in sam.image_encoder.b
 # where tokens look, not what they represent. The next measurement does.
 #
 # ## Is the answer easier to read from the features?
-# NAS-LoRA's paper wants the encoder to learn semantics gradually. If it does, a simple reader should find
+# NAS-LoRA's paper says that its encoder learns semantics gradually. If it does, a simple reader should find
 # the answer in the features. The simplest is a linear probe: from one token of the embedding to
 # the share of foreground in that token's patch. It is fitted on training images and scored on test
 # images, by the correlation of the two in each image. This measures what is linearly readable. It does
@@ -636,7 +636,7 @@ def probe(model, ridge=10):
 
 # %% [markdown]
 # > **Predict first.** LoRA trained on these labels, so it should beat the base. Does NAS-LoRA beat
-# > LoRA, in both seeds?
+# > LoRA?
 
 # %% tags=["nbval-ignore-output"]
 base = probe(Segmenter(sam))
@@ -683,8 +683,8 @@ record(
 # - Projection depends more on the seed than on the search: with alpha frozen and the same seed it names the
 #   same operator in 81 % of blocks (shuffled 52 %). Two seeds of the search agree in 44 % (shuffled 47 %).
 # - Compare genotypes by names, never by places.
-# - Alpha's size is not importance. Masking measures importance, and leaving operators out tests that
-#   measure.
+# - Whether a large alpha means an important operator has to be measured: by masking, and by leaving an
+#   operator out of every block. In our short search (one seed) no operator was shown to matter.
 # - Choosing one operator may lose Dice: live, by argmax more than by projection (one seed). Recorded, three
 #   seeds, we cannot tell a loss for either reading.
 

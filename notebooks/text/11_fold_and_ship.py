@@ -427,8 +427,8 @@ Rows(table)
 # median of 9 turns. The pointwise model has exactly the modules of the vanilla one. With the branch the
 # encoder takes 6 % longer in bf16, and 1 % longer in fp32. In bf16 that is far more than its share of the
 # multiply-adds. A likely reason is memory traffic and launches: a GPU reads and writes every intermediate
-# map, and each small operation is launched by itself. Count the numbers that pass through memory for each
-# token:
+# map, and each small operation is launched by itself. Count the numbers that are read from memory and written
+# to it for each token:
 
 
 # %%
@@ -444,7 +444,7 @@ traffic(768)
 
 # %% [markdown]
 # The branch moves about three times as many numbers as the qkv itself, although it has 0.7 % of its
-# multiply-adds. This is a count and no profile of the run. A kernel that fuses the branch with the qkv
+# multiply-adds. This is a count; we did not measure where the time goes. A kernel that fuses the branch with the qkv
 # would avoid most of this traffic. Now the time on this machine, and from two other records:
 
 # %% tags=["nbval-ignore-output"]
@@ -683,8 +683,8 @@ figures.unprompted(photos[0], truths[0].numpy(), found | {"no prompt": [direct]}
 # %% [markdown]
 # The folded model's masks equal those of the adapted model one by one, so the fold is exact here, too.
 # They are not good masks, and the reason is not the fold. We trained *one* mask, without a prompt. The
-# generator clicks, uses SAM's three other masks, and ranks them by a predicted IoU that was not trained
-# again. Below each picture stand that prediction and the true IoU of the best mask.
+# generator clicks, uses SAM's three other masks, and sorts them by a predicted IoU that was not trained
+# again. Below each picture stand the true IoU of the best mask and its predicted one.
 
 # %% [markdown]
 # ## Three files
@@ -746,7 +746,8 @@ record(
 # ## Recap
 # *What remains, what does it cost, who can load it?* A pointwise adapter changes only the values of the
 # weights: it costs nothing, and `segment_anything` loads it. A spatial one leaves a side branch. On ViT-B
-# the branch has 0.7 % of the qkv's multiply-adds, but takes 6 % of the encoder's time on an H200 in bf16.
+# the branch has 0.7 % of the qkv's multiply-adds, but with it the encoder takes 6 % longer on an H200 in bf16.
+# A likely reason is memory traffic and the launch of small operations.
 # - A path that is linear and uses one token is a matrix: $W_0 + s\,W_d K W_e$.
 # - Linear operators mix to one kernel, borders included. Its centre tap folds, the rest does not.
 # - Keeping the mixture loses nothing. Choosing one operator loses a share of the path's output: print it.
@@ -755,8 +756,8 @@ record(
 # %% [markdown]
 # ## In practice
 # - Fold last. An adapter can be trained on, read and swapped; a folded model can only be run.
-# - After discretising, `fit` with weights alone recovers some of the loss. After prompt-free training, do
-#   not rank automatic masks by predicted IoU.
+# - After discretising, `fit` can train the weights alone. Measure whether that helps: in lesson 10's record we
+#   cannot tell. After prompt-free training, do not sort automatic masks by predicted IoU.
 # - With several classes the fold is a `.safetensors`, because each class has its own mask token.
 #
 # **Try it on your own data:** set `DATA` to a folder of one class, copy `mine.pth` to a machine that has
