@@ -28,7 +28,7 @@ def test_a_change_of_rank_four_is_held_by_four_directions():
 def test_the_dice_that_survives_is_in_the_title():
     assert (
         figures.surviving({0: 0.1, 1: 0.3}, 0.4).alt
-        == "Dice 0.10 at rank 0, 0.30 at 1; 0.40 uncut."
+        == "The change cut to rank 1 gives Dice 0.30 (rank 0: 0.10, uncut: 0.40)."
     )
 
 

@@ -76,7 +76,7 @@ def cut(ax: Axes, change: Tensor, rank: int) -> str:
     shown = range(1, min(SHOWN, len(values)) + 1)
     colours = [KEPT if i <= rank else LOST for i in shown]
     ax.bar(shown, values[: len(shown)].tolist(), color=colours, width=1)
-    ax.set(xlabel="direction", yticks=[])
+    ax.set(xlabel="direction", ylabel="singular value", yticks=[])
     inset = ax.inset_axes((0.3, 0.42, 0.7, 0.55))
     theme.blank(inset)
     limit = 3 * float(change.std())
@@ -96,7 +96,9 @@ def surviving(scores: Mapping[int, float], whole: float) -> Picture:
     ax.set_xticks(places, list(scores))
     ax.set_ylim(0, 1.15 * max(whole, *scores.values()))
     ax.legend(loc="lower right")
-    first, *others = scores
-    few = ", ".join(f"{scores[r]:.2f} at {r}" for r in others[:3])
-    title = f"Dice {scores[first]:.2f} at rank {first}, {few}; {whole:.2f} uncut"
+    first, rank = (list(scores)[i] for i in (0, len(scores) // 2))
+    title = (
+        f"The change cut to rank {rank} gives Dice {scores[rank]:.2f} "
+        f"(rank {first}: {scores[first]:.2f}, uncut: {whole:.2f})"
+    )
     return titled(figure, title, at=ax)
