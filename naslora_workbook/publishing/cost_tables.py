@@ -186,7 +186,10 @@ def shares(records: Records) -> str:
     if not told:
         return ""
     where = "With two images, fast and official attention, then with four, fast and official,"
-    return f"{where} NAS-LoRA removes {' and '.join(told)} overhead over LoRA."
+    return (
+        f"{where} NAS-LoRA removes {' and '.join(told)} overhead over LoRA. (This follows from the "
+        'column "of LoRA": every leg was timed in turn with its own LoRA.)'
+    )
 
 
 def inference() -> str:
