@@ -171,7 +171,7 @@ def three_parts(sam) -> Picture:
     arrow(ax, (82, 22), (87, 26))
     arrow(ax, (82, 17), (87, 12))
     share = _parameters(encoder) / _parameters(sam)
-    title = f"The encoder has {share:.0%} of the weights and never sees the prompt"
+    title = f"The encoder has {share:.0%} of the weights and does not depend on the prompt"
     parts = f"{_encoder(encoder)}; {_decoder(sam.mask_decoder)}".replace("\n", " ")
     return titled(figure, title, f"{parts}; embedding {c} × {h} × {w}.")
 

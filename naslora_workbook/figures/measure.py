@@ -187,7 +187,7 @@ def comparison(records: Sequence[dict], metric: str = "dice", title: str = "") -
     labels = [f"{LABELS.get(m, m)}\nmean {v:.4f}" for m, v in zip(methods, means, strict=True)]
     ax.set_xticks(range(len(methods)), labels)
     split = records[-1]["setting"]["split"].replace("val", "validation")
-    ax.set(ylabel=f"{split} {UNITS[metric]}", xlim=(-0.5, len(methods) - 0.2))
+    ax.set(ylabel=f"{split} {UNITS[metric]}\n(axis not from 0)", xlim=(-0.5, len(methods) - 0.2))
     ax.set_xlabel(source(records), loc="left")
     ax.margins(y=0.1)
     commits = ", ".join(sorted({r["provenance"]["commit"] for r in records}))

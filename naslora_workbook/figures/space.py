@@ -108,7 +108,7 @@ def gains(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Pi
     name, probes = next(iter(runs.items()))
     most = {probe: interval(counts[max(counts)])[0] for probe, counts in probes.items()}
     ends = ", ".join(f"{probe} {mean:+.3f}" for probe, mean in most.items())
-    title = f"{name.capitalize()} encoder, most images: {ends}"
+    title = f"Gain in AUC with {max(counts)} images, {name} encoder: {ends}"
     return titled(figure, title, "Gains over a linear probe. " + "; ".join(said) + ".")
 
 

@@ -203,5 +203,6 @@ def _draw(ax: Axes, tokens: np.ndarray, step: str) -> str:
     end = count * WINDOW + (count - 1) + 0.2
     ax.set(xlim=(-0.2, end), ylim=(end, -0.2), aspect="equal")
     blank(ax)
-    ax.set_xlabel(f"{count**2} × {WINDOW} × {WINDOW} × C" if gap else f"1 × {full} × {full} × C")
+    shape = f"{count**2} × {WINDOW} × {WINDOW} × C" if gap else f"1 × {full} × {full} × C"
+    ax.set_xlabel(shape, loc="left")
     return step

@@ -175,17 +175,19 @@ found = {"no prompt": unprompted, "box": boxed}
 # The boxes tell SAM where to look, but they are computed from the truth: in practice a
 # person would have to draw them. Without a prompt SAM does not know which object is wanted.
 #
-# A third number belongs here. The decoder draws only 64 x 64 numbers, which are enlarged to
-# the image. How well could such a mask follow the true outline, if every number were ideal?
+# A third number is needed. The decoder draws only 64 x 64 numbers, which are enlarged to the
+# image. How well could such a mask follow the true outline, if every number were ideal? We
+# compute the best Dice on the first four test images:
 
 # %%
 ceiling = dice_ceiling(sam, data.test)
 round(ceiling, 2)
 
 # %% [markdown]
-# This is the *resolution ceiling*. Here it is as good as 1, so resolution limits nothing on
-# these images; on thin or very small objects it would. No prompt, boxes and ceiling stand
-# beside the results of this workbook.
+# This is the *resolution ceiling*. Here it is 1, so resolution limits nothing on these images.
+# On a coarser grid, thin or very small objects would have a lower ceiling. Read every result of
+# this workbook beside these three numbers: "no prompt", "box" (a box around every object) and
+# the ceiling.
 #
 # ## The whole method
 # The encoder stays frozen. Each of its blocks has one Linear layer, `qkv`, that feeds the
@@ -246,10 +248,10 @@ means = {name: round(found[name].mean["dice"], 3) for name in order}
 means | {"resolution ceiling": round(ceiling, 3)}
 
 # %% [markdown]
-# All three trained models beat "no prompt". Training the decoder alone gives more than half
-# of NAS-LoRA's gain. Training beside `qkv` gives the rest, and there LoRA without a cell
-# comes close to NAS-LoRA. Look at the masks too. The figure shows three test images around
-# the median Dice of NAS-LoRA, not its best ones.
+# All three trained models score higher than "no prompt". Training the decoder alone gives more
+# than half of NAS-LoRA's gain. The rest of the gain comes from training beside `qkv` as well.
+# LoRA, which has no cell, comes close to NAS-LoRA. Look at the masks too. The figure shows
+# three test images around the median Dice of NAS-LoRA, not its best ones.
 
 # %% tags=["nbval-ignore-output"]
 by_dice = np.argsort(adapted.dice, kind="stable")
@@ -295,6 +297,7 @@ figures.choices(result.genotype, kernels, title)
 # | an exercise | a stub for you, a check below it, hints and solution folded |
 # | "not attempted yet" | an unanswered exercise does not stop the page: Run All always works |
 # | `checks.report()` | every exercise, and which ones you have solved |
+# | `record(...)` | the main numbers of the lesson, kept so that tests can compare a later run |
 # | yellow, blue, green | truth, prediction, prompt |
 #
 # Try it with two exercises.
@@ -414,10 +417,10 @@ record(
 # *What does SAM lack for one special kind of image?* It lacks the question: without a
 # prompt it does not know which object is wanted.
 #
-# *How little must be trained?* This lesson trained 20,646 numbers in the encoder and 617,152
-# in the decoder; the encoder's own 2.1 million stayed frozen. With these, Dice rose from
-# .12 without a prompt to .64. Training the decoder alone reached .44, with not one number
-# trained in the encoder. So decoder-only stands beside every result.
+# *How little must be trained?* NAS-LoRA trained 20,646 numbers in the encoder and 617,152 in
+# the decoder. The encoder's own weights stayed frozen. Dice rose from .12 without a prompt to
+# .64. Decoder-only trained the same 617,152 numbers in the decoder and none in the encoder. It
+# reached .44. So decoder-only stands beside every result.
 # - A click or a box gives a mask, even of objects that SAM has never seen.
 # - `adapt`, `fit`, `evaluate` are the whole method. The base model is not changed.
 # - A result is read beside three numbers: Dice without a prompt, Dice with boxes, and the
@@ -430,7 +433,8 @@ record(
 # - We chose leaves because a short run shows an effect there. The polyps of lesson 02 are
 #   harder. From lesson 02 on, recorded runs on real photographs stand beside the drawn
 #   domains.
-# - Numbers differ a little between processors. The sentences here hold in spite of that.
+# - Numbers differ a little between processors. The sentences here were written so that they
+#   still hold.
 #
 # **Try it on your own data:** make a folder with `images/` and `masks/` of the same names,
 # then run `make workbook DATA=that_folder`.

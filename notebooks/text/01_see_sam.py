@@ -277,8 +277,8 @@ checks.ex_1_1(cut, restore)
 
 # %% [markdown]
 # ## What windows save
-# Multiply-adds (MACs) can be counted exactly, operation by operation. The next cell counts
-# those of a windowed and a global block, of this model and of ViT-B at 1024 pixels:
+# Multiply-adds (MACs) can be counted exactly, operation by operation. We count those of a
+# windowed and a global block, of this model and of ViT-B at 1024 pixels:
 
 # %%
 from segment_anything.modeling.image_encoder import Block
@@ -393,8 +393,8 @@ total = encoder + decoder
 {"encoder": f"{encoder / total:.0%}", "decoder": f"{decoder / total:.0%}"}
 
 # %% [markdown]
-# For one click the encoder needs about 95 % of the multiply-adds, the decoder 5 %. SAM
-# therefore encodes a photograph once, and answers every click from the same embedding. Here
+# For one click the encoder needs about 95 % of the multiply-adds, and the decoder about 5 %.
+# SAM therefore encodes a photograph once, and answers every click from the same embedding. Here
 # are three clicks, and none of them runs the encoder:
 
 # %% tags=["nbval-ignore-output"]
@@ -448,17 +448,18 @@ grid = grid_of(model)  # 64 x 64 logits for 128 x 128 pixels
 {name: round(shrunk_iou(mask, grid.side), 3) for name, mask in truths.items()}
 
 # %% [markdown]
-# Thin and small objects lose most: .945 for vessels means that a twentieth is lost. But
-# logits are not shares. Suitable ones place an edge between two mask pixels. `ceiling` fits
-# the best logits to the true mask:
+# Thin and small objects lose most: .945 for vessels means that a twentieth of the IoU is lost.
+# But a shrunken mask is not the best use of the grid. The enlargement interpolates between the
+# logits, so well-chosen logits can place an edge between two of them. `ceiling` fits the best
+# logits to the true mask:
 
 # %%
 {name: round(ceiling(mask, grid), 3) for name, mask in truths.items()}
 
 # %% [markdown]
 # This is the *resolution ceiling* of [00](00_start_here.ipynb). It is 1 here, up to rounding:
-# a grid of half the image's size could follow every outline. Whatever a model of this
-# workbook misses on these images, it does not miss for lack of resolution.
+# a grid of half the image's size could follow every outline. So on these images a model's errors
+# do not come from the resolution of its masks.
 
 # %% [markdown]
 # ### Exercise 1.3 - bug hunt: clicks that miss
@@ -543,9 +544,9 @@ figures.show_masks(
 # %% [markdown]
 # Blue is SAM's mask, yellow the truth, of four special kinds of image. SAM finds much of
 # the polyp and of the diseased spots, together with other things that stand out. It finds
-# hardly anything of the vessels and of the camouflaged shape. In pre-training a prompt
-# always said what was wanted; here nothing does. If the question is always the same
-# ("where is the polyp?"), training can store it in the weights.
+# hardly anything of the vessels and of the camouflaged shape. In pre-training a prompt always
+# said what was wanted; here there is no prompt. If the question is always the same ("where is
+# the polyp?"), training can store it in the weights.
 #
 # ## Where an adapter will be placed
 # Which weights? In every block one Linear, `qkv`, computes queries, keys and values. What
@@ -605,15 +606,16 @@ record(
 
 # %% [markdown]
 # ## Recap
-# *How much has SAM already computed before you click?* The whole encoder: about 95 % of
-# the multiply-adds of a first click. The decoder combines your click with the embedding,
-# with the other 5 %.
+# *How much has SAM already computed before you click?* Everything that the encoder computes,
+# which is about 95 % of the multiply-adds of a first click. The other 5 % are the decoder's: it
+# combines your click with the embedding.
 # - SAM has three parts: an image encoder, a prompt encoder, and a decoder that combines
 #   them.
-# - Windows are moved into the batch dimension. Cutting and restoring loses nothing.
+# - Windows are moved into the batch dimension. Cutting and restoring loses nothing. In ViT-B a
+#   global block needs 1.7 times the multiply-adds of a windowed one, in `sam_nano` 1.2 times.
 # - A token interacts with its window in most blocks, and with the whole map in a few.
-# - One click has three masks, put in order by their predicted IoU. The decoder's grid of
-#   64 x 64 logits hardly limits their outlines here.
+# - SAM answers one click with three masks, and predicts the IoU of each. The decoder's grid of
+#   64 x 64 logits does not limit their outlines here.
 # - LoRA is placed beside the fused qkv, whose input is an image with channels last. With
 #   the second matrix at zero, the output does not change.
 #

@@ -58,11 +58,12 @@
 # |---|---|---|
 # | 1 | the trained encoder uses the place of tokens | shuffling tokens within windows changes nothing |
 # | 2 | the window's border shows in the features | an object across it changes no more than one inside a window |
-# | 3 | it shows in the masks | across the border the Dice falls by less than .01 |
+# | 3 | the window's border shows in the masks | across the border the Dice falls by less than .01 |
 # | 4 | neighbours help a probe, a small classifier of tokens | a 3 × 3 gains less than a linear probe, or than random neighbours |
-# | 5 | they help most with few images | the gain rises as images are added |
+# | 5 | neighbours help most with few images | the gain rises as images are added |
 #
-# An interval decides, at the end: a hypothesis is refuted only if the whole interval says so.
+# At the end, the 95 % interval of each measurement decides. A hypothesis is refuted only if the
+# whole interval lies on the wrong side.
 
 # %%
 import importlib.util
@@ -80,11 +81,9 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from naslora_workbook import figures as figures
-from naslora_workbook import profile
+from naslora_workbook import checks, figures, profile
 from naslora_workbook.figures.mixing import Rows
 from naslora_workbook.figures.space import Verdicts, interval
-from naslora_workbook.lessons import checks
 from naslora_workbook.lessons.headline import record
 from naslora_workbook.lessons.probes import gains_over_linear
 from segment_anything.modeling.image_encoder import window_partition, window_unpartition
@@ -106,8 +105,8 @@ COUNTS = [10, 30, 100]  # training images of the learning curves
 # `PROFILE` decides how long probes are trained. The encoder is `sam_nano` on every profile,
 # because its untrained twin costs nothing. `SEED` fixes the images, the twin and the
 # shuffles. `DATA` is what a probe must find, and `COUNTS` from how many images. In
-# `camouflage` a single pixel tells nothing and only its neighbours do. So neighbours should
-# help there, if anywhere.
+# `camouflage` the colour of a single pixel says nothing about the object; only the pattern
+# around it does. So neighbours should help there, if anywhere.
 
 # %%
 SIDE = 128
@@ -244,7 +243,7 @@ def encode(sam, images):
 
 
 def change(plain, other, order):
-    """Change of every image by the shuffle, put back; 1: as large as tokens differ."""
+    """Change of every image, put back; 1: as large as tokens differ."""
     plain, other = plain.flatten(1, 2), other.flatten(1, 2)
     back = torch.empty_like(other)
     back[:, order] = other
@@ -277,10 +276,11 @@ table
 # %% [markdown]
 # Read it row by row. *Inside windows, after the blocks:* the untrained encoder does not
 # change (0.00), because nothing in it depends on the order within a window. The trained one
-# changes, by half of what tokens differ, so it *uses* its tables. *Anywhere:* the untrained blocks change too, because windows decide
-# which tokens attend to one another. This is assumed, not learned. *After the neck:* both
-# change, because the convolution has other neighbours. A shuffle test at the end of the
-# encoder therefore says nothing about training.
+# changes by about half (0.53) of the difference between tokens, so it *uses* its tables.
+# *Anywhere:* the untrained blocks change too, because windows decide which tokens attend to one
+# another. This is assumed, not learned. *After the neck:* both change, because the convolution
+# has other neighbours. A shuffle test at the end of the encoder therefore says nothing about
+# training.
 
 # %% [markdown]
 # ### Exercise 4.1 - a bug hunt: the shuffle test with false alarms
@@ -370,8 +370,8 @@ pairs = {
 
 # %% [markdown]
 # The tokens are equal up to rounding, and so is everything that is computed from them. This
-# is fact B: an operator on tokens **adds no detail inside a patch**. How much of real images
-# is lost here?
+# is fact B: an operator on tokens **adds no detail inside a patch**. How much of our images is
+# lost here?
 
 
 # %%
@@ -392,8 +392,8 @@ share = {n: float(lost(s, centred).var() / images.var()) for n, s in twins.items
 {name: f"{value:.0%} of the variance is lost" for name, value in share.items()}
 
 # %% [markdown]
-# In the untrained encoder the lost share is larger: training has chosen to drop directions in
-# which images vary little. ViT-B maps 768 numbers to 768, so it need not lose anything here.
+# In the trained encoder the lost share is far smaller: after training the dropped directions
+# are those in which images vary little. ViT-B maps 768 numbers to 768, so it need not lose anything here.
 # The fact is about resolution: after the embedding there is one token for each patch.
 
 # %% [markdown]
@@ -560,7 +560,7 @@ def scene(column, shape="disc", contrast="strong"):
 
 # %%
 def changes(layer):
-    """Change of a disc's own tokens against mid-window `columns 8`; 1: disc removed."""
+    """Change of a disc's tokens against mid-window `columns 8`; 1: disc removed."""
     own = [layer(scene(c))[:, 2:5, c : c + 3].flatten(1) for c in COLUMNS]
     middle = own[COLUMNS.index(MIDDLE)]
     empty = layer(scene(99))[:, 2:5, MIDDLE : MIDDLE + 3].flatten(1)
@@ -641,9 +641,9 @@ table
 
 # %% [markdown]
 # With a box, every interval lies below .01: for these objects the border costs almost no
-# Dice, even if they are thin or faint. Without a prompt SAM draws nothing on most of these
-# plain images, because no object was asked for. Where nothing is found, nothing can be lost,
-# and these rows say nothing about the border. The verdict below uses the boxes.
+# Dice, even if they are thin or faint. Without a prompt SAM rarely finds the object: the mean
+# Dice is .25 at most. What is not found cannot be lost, and the intervals of the weak objects
+# are wide. So these rows say nothing about the border. The verdict below uses the boxes.
 
 # %% [markdown]
 # ## The experiment that could refute us
@@ -682,7 +682,7 @@ for name, each in twins.items():
 # %% [markdown]
 # `gains_over_linear` trains every probe on each number of images with five seeds. A seed
 # chooses images and batches, the same for all probes. The score is the AUC of the test
-# images' tokens: .5 is guessing, 1 is perfect.
+# images' tokens (the area under the ROC curve): .5 is guessing, 1 is perfect.
 #
 # > **Predict first.** Draw the gain of the 3 × 3 over the linear probe for each of `COUNTS`.
 # > Where is it largest?
@@ -695,10 +695,11 @@ gained = {
 figures.gains(gained)
 
 # %% [markdown]
-# Points are means of five seeds, bars their 95 % intervals. All seeds share one test set.
-# Three questions decide. Is the 3 × 3 above zero and above random neighbours? Does its gain
-# *fall* to the right? And is it above the fixed mean? If it is not, averaging neighbours is
-# what helps, and not what the kernel has learned.
+# Points are means of five seeds, bars their 95 % intervals. All seeds share one test set. The
+# verdicts use the trained encoder, the left plot. Three questions decide. Is the 3 × 3 above
+# zero and above random neighbours? Does its gain *fall* to the right? And is it above the fixed
+# mean? If it is not, averaging neighbours is what helps, and not what the kernel has learned.
+# Right: even in the untrained encoder neighbours help the probe, so this needs no training.
 #
 # ## How far tokens attend, before and after adaptation
 # Does an adapter change how far tokens attend? We train LoRA on this data, and compute the
@@ -736,11 +737,11 @@ def paired(a, b):
 kernels, random_neighbours, fixed_means = gained["trained"].values()
 verdicts = Verdicts()
 verdicts.measured("1 the trained encoder uses place", interval(shuffled_change))
-verdicts.measured("2 the border shows in features", in_features)
+verdicts.measured("2 border in features", in_features)
 for name, (mean, lost_there) in masks_lost.items():
     if mean < 0.5:  # nothing was found, so nothing can be lost
         continue
-    verdicts.measured(f"3 it shows in masks: {name}", lost_there, margin=0.01)
+    verdicts.measured(f"3 border in masks: {name}", lost_there, margin=0.01)
 
 # %% tags=["nbval-ignore-output"]
 few, many = min(COUNTS), max(COUNTS)
@@ -754,8 +755,9 @@ verdicts.measured("asked later: 3 × 3 over fixed mean", over_mean)
 verdicts
 
 # %% [markdown]
-# Read the last row with care: the learned 3 × 3 is *below* the fixed mean. What helps the
-# probe is an average of neighbours; that a kernel was learned adds nothing here.
+# The numbers of hypothesis 4, 5 and the last row are differences of AUC. In the last row the
+# learned 3 × 3 is *below* the fixed mean: an average of the neighbours helps this probe slightly
+# more than a learned kernel does.
 
 # %% tags=["nbval-ignore-output"]
 record(
@@ -768,30 +770,30 @@ record(
 
 # %% [markdown]
 # ## Recap
-# *What does a plain ViT encoder not know about space?* Attention has no neighbours of its
-# own. What the encoder knows about place was built in (windows, neck) or learned (tables).
-# In one plain sentence: with 30 or more images a learned 3 × 3 helps a probe by about .02
-# AUC, but a fixed mean of the neighbours helps slightly more, so nothing here shows that an
-# operator must be *learned*. With 10 images the five draws differ too much to tell.
-# Whether neighbours help *most* with few images is undecided; the mean gain does not fall
-# as images are added. The window's border changes features, but with a box it costs less
+# *What does a plain ViT encoder not know about space?* Attention alone does not know which
+# tokens are neighbours. What the encoder knows about place was built in (windows, neck) or
+# learned (tables). The conclusion in one sentence: **neighbours help a probe, but a learned
+# 3 × 3 helps no more than a fixed mean of the neighbours.** With 30 and 100 images the 3 × 3
+# gains about .02 AUC over a linear probe. With 10 images the five draws differ too much to
+# tell. Whether neighbours help *most* with few images is undecided; the mean gain does not
+# fall as images are added. The window's border changes features, but with a box it costs less
 # than .01 Dice.
 # - What is *assumed* shows in an untrained network. What is *used* shows only in comparison
 #   with it.
 # - An operator on tokens combines neighbours. It cannot restore detail inside a patch.
-# - Inside windows it stops at the border, and in a small model the border is near.
+# - Inside windows an operator stops at the border. In a small model the border is near.
 # - An effect on *features* need not reach the *masks*, and "helps" is not "helps most with
 #   few images". Test them one by one.
 
 # %% [markdown]
 # ## In practice
-# - The larger experiment is a learning curve of whole adaptations, with 10 to 1000 images.
+# - A probe is a small experiment. A larger one would be a learning curve of whole adaptations.
 # - A learned 3 × 3 has more freedom as well as a prior. Compare an operator with a fixed one,
 #   and with one that has wrong neighbours.
 # - Not everything was fixed before we looked. Pilot runs, here and on `polyp`, led us to AUC
 #   with weighted classes, the number of steps, the fixed mean, and the margin .01. They used
-#   an earlier base and easier drawings. One domain and one test set are a reason to look
-#   again, not a law.
+#   an earlier base and easier drawings. One domain and one test set are too few for a general
+#   rule.
 #
 # **Try it on your own data:** set `DATA` to a folder with `images/` and `masks/`, and
 # `COUNTS` to what you have (the pool is half as large again as the last).

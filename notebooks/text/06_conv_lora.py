@@ -207,7 +207,8 @@ sizes
 # %% [markdown]
 # ## Many scales
 # Objects have many sizes, so Conv-LoRA has eight experts. Expert i resizes z to i times its
-# side, convolves, applies GELU, and resizes back. A router chooses one of them:
+# side, convolves, applies GELU, and resizes back. All experts are trained. A router chooses one
+# of them for each window, here expert 2:
 
 # %%
 figures.growing_diagram("conv_lora")
@@ -254,15 +255,15 @@ found = {
 figures.fields(found)
 
 # %% [markdown]
-# Each picture shows how much each of 7 x 7 tokens influences the middle one's output. Under
-# it stands the middle token's own share.
+# Each picture shows how much each of 7 x 7 tokens influences the middle one's output. Under it
+# is the middle token's own share.
 #
 # Upper row: random kernels. On a finer grid three taps span *less*, 3/i of a token. So the
 # larger the scale, the smaller the neighbourhood. At scale 8 the expert is almost a map of
-# single tokens with a GELU. The lower row could refute this: the taps of these kernels sum to
-# zero, so they react only to differences between tokens. Their neighbourhood does not grow
-# with the scale either. So in Conv-LoRA "multi-scale" means a finer grid, and not a larger
-# receptive field.
+# single tokens with a GELU. Lower row: kernels whose taps sum to zero. They react only to
+# differences between tokens, so they could contradict the upper row. But their neighbourhood
+# does not grow with the scale either. So in Conv-LoRA "multi-scale" means a finer grid, and
+# not a larger receptive field.
 
 # %% [markdown]
 # ## A gate that chooses
@@ -384,9 +385,9 @@ assert task["top-1"] is None and min(task["top-2"], task["softmax"], balance) > 
 {"task": task, "balance, top-1": balance}  # norms of the gradient
 
 # %% [markdown]
-# `None` means that there is no gradient at all. In top-1 the logits choose an expert and then
-# leave the formula. The other two routers weight outputs with them. The loss itself shows the
-# same. We move the `w_gate` of one block along a circle, and compute the task's loss of one
+# The numbers are norms of the gradient, and `None` means that there is no gradient at all. In
+# top-1 the logits choose an expert and then leave the formula. The other two routers weight
+# outputs with the logits. The loss itself shows the same. We move the `w_gate` of one block along a circle, and compute the task's loss of one
 # image at every angle:
 
 
@@ -518,9 +519,9 @@ Rows({f"expert {i}": {"Dice minus the router's": str(g)} for i, g in gains.items
 # %% [markdown]
 # An interval above zero would mean that this one expert is better than the router, an
 # interval below zero that it is worse. If the router had learned which window needs which
-# scale, every single expert should be worse. Where an interval includes zero, these images
-# cannot tell that expert from the router. This is one seed and one short training. It shows
-# what the router learns from, and not how good a router can become.
+# scale, every single expert should be worse. Here all eight intervals include zero, so these
+# images cannot tell any single expert from the router. This is one seed and one short training.
+# It does not show how good a router can become.
 
 # %% [markdown]
 # ## The balance loss
@@ -602,9 +603,10 @@ times = interleaved(todo, rounds=5, device=setting.device)
 Rows({n: {part: slower(n, part) for part in ("encoder", "layer")} for n in methods})
 
 # %% [markdown]
-# The extra cost is large for one layer and small for the whole encoder, because attention and
-# MLP take most of the time. Differences below a tenth are noise here. The last two rows
-# compute the same function at different cost.
+# For Conv-LoRA the extra cost is large in one layer and smaller in the whole encoder, because
+# attention and MLP take most of the time. The last two rows compute the same function at
+# different cost. Differences of one or two tenths are noise here, so the table cannot order LoRA
+# and the fixed 3x3.
 
 # %% [markdown]
 # ### Exercise 6.2 - a sum that does not overflow
@@ -661,8 +663,7 @@ Rows({name: {"folded": row.folded, "why": row.why} for name, row in first_rows.i
 
 # %% [markdown]
 # A path on single tokens merges completely. Of a 3x3 the centre merges, and the other taps
-# stay a side branch. Of an expert nothing merges: GELU is not linear, and the choice of the
-# expert depends on the window.
+# stay a side branch (2.59 % of qkv's multiply-adds). Of an expert nothing merges: GELU is not linear, and the choice of the expert depends on the window.
 
 # %% [markdown]
 # ### Exercise 6.3 - a bug hunt: the path that mixes up space
@@ -761,8 +762,8 @@ Rows(found)
 # %% [markdown]
 # The differences are paired by seed and photograph. The interval redraws both, and has the
 # level 1 - .05 / 3, as lesson 12 explains. All three intervals include zero, so five seeds on
-# these photographs cannot tell any path from LoRA. The ceiling of the decoder's grid is .989,
-# so it limits nothing here. The score without a prompt was not recorded for photographs.
+# these photographs cannot tell any path from LoRA. The resolution ceiling is .989 IoU, far
+# above all scores. The score without a prompt was not recorded for photographs.
 #
 # A registered comparison has eight domains, with an earlier `sam_nano` and earlier drawings
 # ([lesson 12](12_compare_everything.ipynb#Asked-once,-on-eight-domains)). Its intervals
@@ -797,8 +798,8 @@ record(
 # seeds, an earlier base) Conv-LoRA scores lower than LoRA, by .016 IoU. For the fixed 3x3 we
 # cannot tell.
 #
-# *What decides the scale?* With k = 1, not the task: it gives the router no gradient. In our
-# 20 steps of training the choice depended on noise and on the balance loss.
+# *What decides the scale?* With k = 1 the task gives the router no gradient, so the task does
+# not decide. In our 20 steps of training the choice depended on noise and the balance loss.
 # - A 3x3 has $9 r^2$ parameters a layer, for any width.
 # - Expert i works at i times the resolution, so its receptive field is smaller, not larger.
 # - With k = 1 the gate is the constant 1. Only the load term trains the router.
