@@ -16,16 +16,12 @@ COLUMNS = ("part", "images", "size (min / median / max)", "empty", "foreground (
 FEW_CLASSES = 8  # up to so many, numbers are taken for classes unless every mask counts from 1
 NEARLY = 0.9  # of the numbers of a mask, and of the masks
 KINDS = {  # of a look: what a note says of the images that are so
-    "converted": "of grey, palette colours, CMYK or with an alpha channel; they are converted to "
-    "RGB, and alpha is dropped",
-    "deep": "of 16 bits or more; the range of each is spread over 0..255, so that brightness "
-    "cannot be compared between them",
-    "nodata": 'with a value far from all others, taken for "no data"; it is black, and the range '
-    "of the others is spread over 0..255",
+    "converted": "of grey, palette, CMYK or with alpha; they are converted to RGB, without alpha",
+    "deep": "of 16 bits or more; each is spread over 0..255: do not compare their brightness",
+    "nodata": 'with a value far from all others, taken for "no data": black, the others spread',
     "turned": "turned by their EXIF orientation; they are read upright, as their masks must be",
     "frames": "of several frames; only the first of each is used",
-    "huge": f"over {MEGAPIXELS} megapixels, read in every epoch; train on tiles (--tile SIDE), or "
-    "save them smaller",
+    "huge": f"over {MEGAPIXELS} megapixels, read in every epoch; train on tiles (--tile SIDE)",
 }
 
 
