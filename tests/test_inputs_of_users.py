@@ -223,3 +223,23 @@ def test_tensorboard_is_asked_for_where_it_is_missing(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="pip install tensorboard"):
         call("fit", data, "--log", "tensorboard", "--out", tmp_path / "run")
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(("place", "ending"), [("labels", "txt"), ("images", "json")])
+def test_annotations_that_are_no_masks_are_named_by_their_ending(tmp_path, place, ending):
+    root = make(tmp_path / "mine")
+    (root / "masks").rename(tmp_path / "elsewhere")
+    (root / place).mkdir(exist_ok=True)
+    (root / place / f"p0.{ending}").write_text("{}")
+    assert f".{ending} annotations" in refused(folder, root)
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path):
+    (tmp_path / "mine.zip").write_bytes(b"PK")
+    assert "unpack" in refused(folder, tmp_path / "mine.zip")
+
+
+def test_masks_that_are_nearly_all_object_are_noted(tmp_path):
+    root = make(tmp_path, 3)
+    save(root / "masks" / "p0.png", np.full_like(square(), 255))
+    assert any("p0" in note and "swap" in note for note in check(root).notes)

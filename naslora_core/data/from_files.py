@@ -21,7 +21,8 @@ def list_folder(path: str | Path, split_seed: int = 0, groups: str | None = None
     """The names in `images/` and `masks/` with their files and splits; no picture is opened yet."""
     root, faults, notes = Path(path), [], []
     if not root.is_dir():
-        raise fault(root, "is no folder", "one with images/ and masks/ in it", "correct the name")
+        remedy = "unpack it, or give a csv or COCO's json" if root.is_file() else "correct the name"
+        raise fault(root, "is no folder", "one with images/ and masks/ in it", remedy)
     folders = _part(root, "images"), _part(root, "masks")
     images, masks = (_files(where, faults, notes) for where in folders)
     masks = partners(images, masks)
@@ -50,6 +51,9 @@ def _part(root: Path, name: str) -> Path:
     deeper = [p.name for p in folders if (p / name).is_dir()]
     there = f"; it holds {some([p.name for p in folders], 'folder')}" if folders else ""
     remedy = f"name {root / deeper[0]}, which has both" if deeper else f"rename one to {name}"
+    drawn = {p.suffix.lower() for p in root.glob("*/*")} & {".json", ".txt", ".xml"}
+    if drawn and not deeper:
+        remedy = f"export {first(sorted(drawn))} annotations as masks in PNG, or all as COCO's json"
     given = f"has no folder {name}{there}"
     raise fault(root, given, "images/ and masks/ with files of the same names", remedy)
 
