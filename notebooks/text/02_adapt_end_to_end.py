@@ -295,7 +295,8 @@ title = "The adapters beat decoder-only, and lie close to each other"
 figures.comparison([r for r in photographs if r["method"] in SHOWN], title=title)
 
 # %% [markdown]
-# Each dot is one run, and lines connect the runs of one seed. Every adapter scores higher than decoder-only with every seed. The base with boxes scores
+# Each dot is one run, and lines connect the runs of one seed. The vertical axis does not start
+# at 0. Every adapter scores higher than decoder-only with every seed. The base with boxes scores
 # far higher than all of them. The resolution ceiling is .99 here. The score without a prompt was
 # not recorded for photographs.
 #
