@@ -16,9 +16,14 @@ def stop(*_) -> None:
     os._exit(130)
 
 
-if os.path.basename(sys.argv[0] if sys.argv else "") in ("-m", "naslora"):  # a command begins
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, stop)
+def _begins_a_command() -> bool:
+    """Whether this import is the start of our command, and not of a program that uses us."""
+    name = os.path.basename(sys.argv[0] if sys.argv else "")
+    return name == "naslora" or (name == "-m" and "naslora_core" in getattr(sys, "orig_argv", ()))
+
+
+if _begins_a_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, stop)
 
 importlib.import_module("naslora_core.torchvision_compat").watch_torchvision()
 

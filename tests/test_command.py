@@ -56,7 +56,9 @@ INTERRUPTED = """
             if name == "{module}":
                 os.kill(os.getpid(), signal.SIGINT)
     sys.meta_path.insert(0, Interrupt())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     sys.argv = ["-m", "fit", "polyp", "--steps", "1"]
+    sys.orig_argv = ["python", "-m", "naslora_core", *sys.argv[1:]]
     runpy.run_module("naslora_core", run_name="__main__", alter_sys=True)
 """
 
@@ -69,6 +71,17 @@ def test_an_interrupt_in_the_first_moments_is_one_line(module):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 130 and len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("Stopped")
+
+
+def test_a_program_that_imports_the_core_keeps_its_own_interrupt():
+    code = """
+        import signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.argv = ["-m"]  # as while `python -m` imports a package of yours
+        import naslora_core
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    """
+    assert subprocess.run([sys.executable, "-c", textwrap.dedent(code)]).returncode == 0
 
 
 @pytest.mark.parametrize("words, near", [
