@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from naslora_workbook.lessons.exercises.lesson_09 import steadiness
-from naslora_workbook.research.bootstrap import Interval, seeds_and_images, these_domains
+from naslora_workbook.research.bootstrap import Interval, nested, seeds_and_images, these_domains
 from naslora_workbook.results.labels import markdown
 from naslora_workbook.results.records import experiments, recorded
 
@@ -41,6 +41,12 @@ def contrast(
 ) -> Interval:
     """The mean difference with its interval: seeds redrawn, and images within."""
     return seeds_and_images(paired(runs, domain, arm, against), level)
+
+
+def over_domains(runs: Sequence[dict], arm: str, against: str, level: float = 0.95) -> Interval:
+    """The mean difference with its interval: domains redrawn, and seeds within."""
+    domains = sorted({r["domain"] for r in runs})
+    return nested({d: paired(runs, d, arm, against).mean(1) for d in domains}, level)
 
 
 def table(experiment: str, runs: Iterable[dict]) -> str:
@@ -80,12 +86,19 @@ def _differences(pairs: Sequence, runs: Sequence[dict]) -> Iterator[list[str]]:
         rows |= {"all of these": list(parts.values())} if len(parts) > 1 else {}
         for name, found in rows.items():
             yield [f"{arm} - {against}", name, *_difference(found)]
+        if len(parts) > 1:
+            whole = over_domains([r for r in runs if r["domain"] in parts], arm, against)
+            yield [f"{arm} - {against}", "domains like these", *_told(whole)]
 
 
 def _difference(parts: Sequence[np.ndarray]) -> list[str]:
     found = these_domains(parts)
     seeds = " + ".join(str(len(part)) for part in parts)
     each = ", ".join(f"{v:+.3f}" for v in parts[0].mean(1)) if len(parts) == 1 else ""
+    return _told(found, seeds, each)
+
+
+def _told(found: Interval, seeds: str = "", each: str = "") -> list[str]:
     ends = f"{found.low:+.4f} to {found.high:+.4f}"
     return [seeds, each, f"{found.mean:+.4f}", ends, found.words]
 
