@@ -54,7 +54,6 @@ def test_fresh_runs_are_packed_beside_those_that_are_recorded(tmp_path, monkeypa
     experiments.pack("volume", tmp_path / "runs")
     packed = recorded("experiments/volume", tmp_path)
     assert len(packed) == len(recorded("experiments/volume")) + 1 and fresh in packed
-    assert recorded("experiment_volume", tmp_path) == packed  # its name in older lessons
 
 
 def test_the_tables_of_an_experiment_have_a_row_an_arm_and_a_difference():

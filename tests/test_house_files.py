@@ -59,7 +59,7 @@ def test_a_folder_is_made_with_those_above_it_unless_a_file_is_there(tmp_path):
             make_folder(tmp_path / place)
 
 
-def test_whoever_keeps_files_says_why_it_has_no_folder(tmp_path, monkeypatch):
+def test_whoever_keeps_files_says_why_it_has_no_folder(tmp_path):
     """Before anything is downloaded, drawn or computed."""
     (tmp_path / "taken").write_text("")
     for begin in (

@@ -75,9 +75,7 @@ def test_the_step_from_which_a_reading_stays_right():
     assert Race("x", 0, "b", "a", "a", {}, history).steps_to("argmax") is None
 
 
-def test_inside_a_sam_the_teacher_has_the_wanted_strength_and_the_student_starts_as_the_base(
-    tmp_path,
-):
+def test_inside_a_sam_the_teacher_has_the_wanted_strength_and_the_student_starts_as_the_base():
     from naslora_core.sam import load_sam
 
     sam, bed = load_sam(), Bed(blocks=(5,), steps=4, batch=2)

@@ -249,7 +249,7 @@ def test_what_is_registered_is_whole():
     assert len(ran) == len(protocol.cells()) * len(protocol.methods)
 
 
-def test_unknown_domains_and_missing_images_are_told(file, monkeypatch):
+def test_unknown_domains_and_missing_images_are_told(file):
     with pytest.raises(UserError, match="no domain 'mars'; choose one of camouflage, vessel"):
         registry.read(file).cells(["mars"])
     with pytest.raises(UserError, match="set NASLORA_DATA"):

@@ -39,7 +39,7 @@ def read(path: str | Path, *formats: str) -> tuple[dict[str, str], dict[str, Ten
     another format."""
     path, facts = Path(path), describe(path, *formats)
     with safe_open(path, "pt") as file:
-        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        tensors = {k: file.get_tensor(k) for k in file.keys()}
     found, wanted = facts.pop("digest", ""), digest(tensors, facts)
     if found != wanted:
         raise UserError(

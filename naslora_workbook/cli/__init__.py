@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from naslora_core.cli import build_parser
-from naslora_workbook.cli import publishing, research  # noqa: F401  (they enter their commands)
+from naslora_workbook.cli import publishing, research  # they enter their commands
 
 __all__ = ["build_parser", "prepare"]
 

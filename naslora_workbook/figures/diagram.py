@@ -15,7 +15,6 @@ TITLES = {
     "folded": "Folded: the centre goes into W0, the neighbours stay a narrow branch",
 }
 MIDDLE = 17.0  # height of the path's axis
-SLOT = 33.0, 61.0  # between We and Wd
 
 
 def growing_diagram(stage: str) -> Picture:

@@ -12,7 +12,6 @@ from matplotlib.patches import Patch
 from naslora_core.errors import UserError
 from naslora_workbook.figures import theme
 from naslora_workbook.figures.picture import Picture, titled
-from naslora_workbook.lessons.exercises.compare import as_array
 
 CHOSEN, OTHERS, COLUMNS = theme.ADAPTER["nas_lora"], "#CCCCCC", 6
 
@@ -78,6 +77,11 @@ def _marks() -> list[Line2D]:
         Line2D([], [], ls="", marker="D", mfc="white", mec=theme.INK, label="projection"),
         Line2D([], [], color=theme.INK, ls=":", lw=1, label="uniform"),
     ]
+
+
+def as_array(value) -> np.ndarray:
+    """numpy from arrays, tensors and numbers."""
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
 
 def padded(kernel: np.ndarray, side: int) -> np.ndarray:

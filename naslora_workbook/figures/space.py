@@ -10,8 +10,7 @@ from torch import Generator, Tensor, randn
 
 from naslora_workbook.figures import theme
 from naslora_workbook.figures.picture import Picture, html_table, titled
-from naslora_workbook.figures.tokens import attention_weights
-from naslora_workbook.lessons.routing import listening
+from naslora_workbook.figures.tokens import attention_weights, listening
 
 LINES = (theme.PREDICTION, theme.BASE, theme.ADAPTER["fixed_conv"], theme.INK)
 DASHES, MARKS = ("-", "--", "-", ":"), ("o", "s", "^", "v")

@@ -1,5 +1,8 @@
 """What a token can see and what it looks at: windows, the way into them and back, attention."""
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -7,12 +10,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 from PIL import Image
+from torch import nn
 
 from naslora_workbook.figures.masks import overlay
 from naslora_workbook.figures.picture import Picture, titled
 from naslora_workbook.figures.theme import INK, PROMPT_OUT, blank, canvas
 from naslora_workbook.figures.widgets import explore, is_baked, is_live
-from naslora_workbook.lessons.routing import listening
 
 PADDING, HEAT = "#DDDDDD", "plasma"
 SIDE, WINDOW = 10, 4  # tokens a side of the photograph that is cut into windows, and of a window
@@ -87,6 +90,17 @@ def spread(weights: np.ndarray) -> float:
     """How many tokens of equal weight would have the same entropy: exp(-sum w log w)."""
     seen = weights[weights > 0]
     return float(np.exp(-(seen * np.log(seen)).sum()))
+
+
+@contextmanager
+def listening(modules: Iterable[nn.Module], hook: Callable) -> Iterator[None]:
+    """Inside, the forward hook is called for each of the modules."""
+    hooks = [module.register_forward_hook(hook) for module in modules]
+    try:
+        yield
+    finally:
+        for each in hooks:
+            each.remove()
 
 
 @torch.no_grad()

@@ -98,12 +98,12 @@ def probed(scores: Mapping[str, Sequence], gains: Mapping[str, Sequence], unit: 
     axes[0].set(xlabel=unit, xlim=(min(0, axes[0].get_xlim()[0]), None))
     axes[1].set_xlabel("difference, paired by image")
     axes[1].axvline(0, color=theme.BASE, lw=1)
-    title = "; ".join(f"{name}: {verdict(*found)}" for name, found in gains.items())
+    title = "; ".join(f"{name}: {verdict(*found[1:])}" for name, found in gains.items())
     both = (scores | gains).items()
     each = ", ".join(f"{n} {m:.3f} ({lo:.3f} to {hi:.3f})" for n, (m, lo, hi) in both)
     return titled(figure, title, f"{each}.")
 
 
-def verdict(mean: float, low: float, high: float) -> str:
+def verdict(low: float, high: float) -> str:
     """What an interval of a difference allows to say."""
     return "higher" if low > 0 else "lower" if high < 0 else "cannot tell"

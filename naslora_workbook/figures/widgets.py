@@ -78,7 +78,6 @@ class Frames:
     """Pictures baked into HTML under a range input: a slider without kernel and network."""
 
     pages: Sequence[str]
-    labels: Sequence[str]
     alt: str
 
     def __repr__(self) -> str:
@@ -105,7 +104,7 @@ class Frames:
 def frames(draw: Callable, values: Sequence, label: str, **layout) -> Frames:
     """Every value's picture in one piece of HTML, moved by mouse or arrow keys, offline."""
     pages = [single(draw, value, label, **layout).html for value in values]
-    return Frames(pages, list(map(text, values)), describe(label, values))
+    return Frames(pages, describe(label, values))
 
 
 def panel(

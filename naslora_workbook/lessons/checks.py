@@ -23,6 +23,7 @@ import numpy as np
 import yaml
 
 from naslora_core.files import write_atomic
+from naslora_workbook.figures.picture import html_table
 from naslora_workbook.lessons import exercises as lessons
 from naslora_workbook.lessons.exercises.compare import compare, picture_of
 
@@ -170,8 +171,6 @@ class Report(dict):
     """Number -> (title, solved); displays as a table."""
 
     def _repr_html_(self) -> str:
-        from naslora_workbook.figures.picture import html_table
-
         rows = ((n, title, "solved" if done else "open") for n, (title, done) in self.items())
         solved = sum(done for _, done in self.values())
         return f"<p>{solved} of {len(self)} exercises solved</p>{html_table(rows)}"

@@ -1,24 +1,14 @@
 """What a gate does in a model: the expert of every window, and what happens if one has it all."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from naslora_core.adapters.conv_lora import Gate
-
-
-@contextmanager
-def listening(modules: Iterable[nn.Module], hook: Callable) -> Iterator[None]:
-    """Inside, the forward hook is called for each of the modules."""
-    hooks = [module.register_forward_hook(hook) for module in modules]
-    try:
-        yield
-    finally:
-        for each in hooks:
-            each.remove()
+from naslora_workbook.figures.tokens import listening
 
 
 def _gates(model: nn.Module) -> list[nn.Module]:

@@ -9,7 +9,6 @@ under build/, which `python -m naslora_core pack FOLDER NAME` turns into such li
 import hashlib
 import io
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -27,7 +26,6 @@ def recorded(name: str, folder: Path = RESULTS) -> list[dict]:
 
     folder: where the files lie. UserError where nothing is recorded under this name.
     """
-    name = re.sub("^experiment_", "experiments/", name)  # a file of its own, in older lessons
     found = [line for other, line in _all(folder, _file(name)) if other == name]
     if not found:
         names = ", ".join(experiments(folder))

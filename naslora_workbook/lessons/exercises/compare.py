@@ -4,6 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from naslora_workbook.figures.operators import as_array
+from naslora_workbook.figures.widgets import side_by_side
+
 NOTHING = "Your function returned None: return the result."
 
 
@@ -71,11 +74,6 @@ def _words(target, yours) -> str:
     return f"{'; '.join(parts).capitalize()}." if parts else ""
 
 
-def as_array(value) -> np.ndarray:
-    """numpy from arrays, tensors and numbers."""
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-
-
 def picture_of(target, yours, tolerance: float = 1e-5):
     """Target, yours and difference as images on one scale; None where there is nothing to draw.
 
@@ -92,6 +90,4 @@ def picture_of(target, yours, tolerance: float = 1e-5):
         return None
     if any(a.size < 2 for a in arrays):
         return None
-    from naslora_workbook.figures.widgets import side_by_side
-
     return side_by_side(*arrays)
