@@ -1,4 +1,4 @@
-"""The house of design: imports point one way, and one image and one alpha pass few files."""
+"""The house: imports point one way, and one image and one alpha pass few files."""
 
 import ast
 import sys
@@ -38,6 +38,11 @@ def test_imports_of_the_core_point_down(file):
         assert parts[0] != "naslora_workbook" or file.name == "__main__.py", name
         if parts[0] == "naslora_core" and len(parts) > 1 and {room, parts[1]} <= set(DOWN):
             assert DOWN.index(parts[1]) <= DOWN.index(room), name
+
+
+def test_figures_import_no_lesson():
+    for file in (ROOT / "naslora_workbook" / "figures").glob("*.py"):
+        assert not [n for n in imports_of(file) if n.startswith("naslora_workbook.lessons")], file
 
 
 def carries_an_image(value) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PLACES = (".", "data_manifests", "naslora_core/*", "notebooks", "notebooks/text")
+PLACES = (".", "data_manifests", "naslora_*/*", "notebooks", "notebooks/text")
 PAGES = sorted(page for place in PLACES for page in ROOT.glob(f"{place}/*.md"))
 
 

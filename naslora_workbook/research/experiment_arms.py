@@ -56,14 +56,11 @@ class Arm:
 SINGLES = [f"single_{n}" for n in OPERATOR_SETS["linear"] if n != "none"]  # that would be LoRA
 ARMS = {
     "lora": Arm("lora"),
-    "conv_lora": Arm("conv_lora"),
-    "decoder_only": Arm("decoder_only"),
     "fixed_3x3": Arm("fixed_conv"),
     "fixed_5x5": Arm("fixed_5x5"),
     "uniform": Arm("nas_uniform"),
     "searched": Arm("nas_lora", "stage-wise"),
     "searched_.001": Arm("nas_lora", "stage-wise", lr=1e-3),
-    "searched_joint_.1": Arm("nas_lora", "joint", alpha_lr=0.1),
     "unet": Arm("unet", lr=1e-3),
     "tapwise_5x5": Arm(NASLoRA(operators=("tapwise_5x5",), searches=False)),
     "equal_5x5": Arm(NASLoRA(operators=("equal_5x5",), searches=False)),
@@ -91,7 +88,6 @@ for base in ("lora", "searched", "fixed_3x3"):
         ARMS[f"{base}_{lr:g}"] = replace(ARMS[base], lr=lr)
         ARMS[f"{base}_{lr:g}_decoder_.003"] = replace(ARMS[base], lr=lr, decoder_lr=3e-3)
         ARMS[f"{base}_{lr:g}_decoder_.001"] = replace(ARMS[base], lr=lr, decoder_lr=1e-3)
-ARMS["lora_decoder_.001"] = Arm("lora", decoder_lr=1e-3)
 ARMS["lora_decoder_.01"] = Arm("lora", decoder_lr=1e-2)
 ARMS["searched_decoder_.01"] = replace(ARMS["searched"], decoder_lr=1e-2)
 
