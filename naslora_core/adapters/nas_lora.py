@@ -58,6 +58,11 @@ class PartialCell(nn.Module):
         super().__init__()
         self.cell, self.rank = cell, rank
 
+    @property
+    def searched(self) -> slice:
+        """The columns of Wd that read the searched channels."""
+        return slice(self.cell.rank)
+
     why_unfoldable = property(lambda self: self.cell.why_unfoldable)
 
     def kernel(self) -> Tensor:
