@@ -39,7 +39,7 @@ def over(series: Mapping[str, Mapping[object, Sequence[float]]], label: str, tit
         for x, seeds in zip(at, values.values(), strict=True):
             ax.plot([x] * len(seeds), seeds, mark, color=colour, ms=3, alpha=0.6)
     ax.set_xticks(range(len(ticks)), [str(x) for x in ticks])
-    ax.set(xlabel=label, ylabel="validation IoU")
+    ax.set(xlabel=label, ylabel=f"validation IoU\n(axis from {ax.get_ylim()[0]:.2f})")
     figure.legend(loc="outside right center", handlelength=1.5)
     said = "; ".join(
         f"{name}: {', '.join(f'{np.mean(v):.3f} at {x}' for x, v in values.items())}"

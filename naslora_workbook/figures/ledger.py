@@ -68,10 +68,10 @@ def against(gains: Mapping, ends: Mapping, lines: Mapping, rival: str) -> Pictur
 
 
 def _yardsticks(ax: Axes, lines: Mapping[str, float], top: float) -> None:
-    for label, value in lines.items():
+    for row, (label, value) in enumerate(lines.items()):
         ax.axvline(value, color=theme.BASE, ls=":", lw=1.2)
         side = {"ha": "left" if value < 0 else "right", "va": "top"}
         shift = (3 if value < 0 else -3, 0)
         ax.annotate(
-            label, (value, top), shift, textcoords="offset points", color=theme.BASE, **side
+            label, (value, top - row), shift, textcoords="offset points", color=theme.BASE, **side
         )
