@@ -105,7 +105,7 @@ def tap_steps(predicted: Tensor, measured: Tensor) -> Picture:
     figure.colorbar(shown, ax=axes, label="step, of a free 5x5's")
     middle = len(measured) // 2
     centre, outer = float(measured[middle, middle]), float(measured[0, 1])
-    title = f"In steps of a free 5x5, the centre moves by {centre:.1f}, outer taps by {outer:.1f}"
+    title = f"In steps of a free 5x5, the centre moves by {centre:.1f}, weak taps by {outer:.1f}"
     return titled(figure, title, "Left: counted from the operators. Right: measured.")
 
 

@@ -57,7 +57,7 @@ def controls(ranks: Mapping[str, Sequence[tuple[float, float]]]) -> Picture:
             shares = np.array([pair[k] for pair in values])
             ax.plot(shares, y + rng.uniform(-0.22, 0.22, len(shares)), "o", color=COLOURS["alpha"])
             above[measure, kind] = int((shares > 95).sum())
-        ax.set(xlabel=f"{measure}: rank among noise searches, %", xlim=(-2, 103))
+        ax.set(xlabel=f"{measure}: percentile among noise searches", xlim=(-2, 103))
     rows(axes[0], ranks)
     parts = [
         f"{kind} {above['certainty', kind]} and {above['steadiness', kind]} of {len(values)}"

@@ -561,9 +561,6 @@ first = {rate: found.most_common(1)[0] for rate, found in counts.items()}
 title = "; ".join(f"{rate}: {n} wins {k} of 36" for rate, (n, k) in first.items())
 winner_tiles(winners_by_run, title)
 
-# %%
-Rows({r: {"winners of 36 blocks": in_words(c.elements())} for r, c in counts.items()})
-
 # %% [markdown]
 # At both rates one operator without parameters wins most blocks: skip 23 of 36 at rate .001, `none` 20 of 36
 # at .003. So the collapse happens. The skip stands *beside* the mixture, too, so `none` means "add nothing".
