@@ -1,9 +1,9 @@
 """The machine under a lesson, beside the one on which the lessons' costs were measured."""
 
 import html
+import os
 import platform
 
-import psutil
 import torch
 
 from naslora_workbook.research.provenance import device_name
@@ -42,4 +42,8 @@ def memory(device: str = "cpu") -> int:
     """Bytes of this machine's memory, or of its graphics card's."""
     if device == "cuda":
         return torch.cuda.get_device_properties(0).total_memory
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import psutil  # a lesson on Colab has none, and Colab has sysconf
+
     return psutil.virtual_memory().total
