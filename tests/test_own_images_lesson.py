@@ -77,19 +77,6 @@ def torn(splits, pattern):
     return a & b | a & c | b & c
 
 
-def same_names(splits, pattern):
-    return set(splits["train"]) & set(splits["test"])
-
-
-def train_and_test_alone(splits, pattern):
-    return patients(splits["train"], pattern) & patients(splits["test"], pattern)
-
-
-def with_test_alone(splits, pattern):
-    a, b, c = (patients(names, pattern) for names in splits.values())
-    return c & (a | b)
-
-
 def test_patients_in_any_two_splits_are_found():
     assert checks.ex_13_2(torn).state == checks.SOLVED
     assert checks.ex_13_2(lambda s, p: sorted(torn(s, p))).state == checks.SOLVED
