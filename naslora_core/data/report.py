@@ -14,8 +14,7 @@ from naslora_core.errors import first, printable, some
 
 COLUMNS = ("part", "images", "size (min / median / max)", "empty", "foreground (median, range)")
 FEW_CLASSES = 8  # up to so many, numbers are taken for classes unless every mask counts from 1
-FEW = 0.1  # of a mask's pixels
-NEARLY = 0.9  # of the numbers of a mask, and of the masks
+NEARLY = 0.9  # of a mask's numbers or pixels, and of the masks
 KINDS = {  # of a look: what a note says of the images that are so
     "converted": "of grey, palette, CMYK or with alpha; they are converted to RGB, without alpha",
     "deep": "of 16 bits or more; each is spread over 0..255: do not compare their brightness",
@@ -98,7 +97,7 @@ def notes_on(seen: Inspection) -> tuple[str, ...]:
     found += [
         ("image", [name for name, one in looks.items() if one.shares.keys() == {0}],
          "with an empty mask; right if nothing is to be found there"),
-        ("mask", [n for n, one in looks.items() if one.shares and one.shares.get(0, 0) < FEW],
+        ("mask", [name for name, one in looks.items() if one.shares.get(255, 0) > NEARLY],
          "with an object in nine tenths of the pixels; if the objects are black, swap 0 and 255"),
         ("mask", [name for name, one in looks.items() if seen.ignore and IGNORE in one.shares],
          "with 255 beside class numbers: these pixels are ignored, in loss and scores; if they are "
