@@ -658,7 +658,7 @@ evidence.differences(claims, "IoU, four domains, level .95")
 
 # %% [markdown]
 # Both claims hold. The search is ahead by .012 (.005 to .018); the bad candidates cost the frozen alpha .014
-# (.010 to .019). The mean is above zero on all four domains. Without bad candidates we cannot tell.
+# (.010 to .019). Without bad candidates we cannot tell.
 
 # %% tags=["nbval-ignore-output"]
 record(
