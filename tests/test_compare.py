@@ -10,9 +10,10 @@ from tiny import tiny_data
 
 from naslora_core.adapters import LoRA
 from naslora_core.errors import UserError
-from naslora_core.sam import build_nano, model_hash
+from naslora_core.sam import Segmenter, build_nano, model_hash
 from naslora_core.training.ceilings import mask_side, shrunk_iou
-from naslora_workbook.research.compare import Setting, compare, paired
+from naslora_core.training.evaluation import evaluate
+from naslora_workbook.research.compare import UNPROMPTED, Setting, compare, paired
 from naslora_workbook.research.learning_rate_selection import best_rates
 from naslora_workbook.research.methods import METHODS
 
@@ -41,6 +42,13 @@ def test_a_record_holds_what_a_reader_needs(sam, tmp_path):
         sum(d for d, _ in record["images"].values()) / 4, abs=1e-3
     )
     assert record["provenance"]["command"] == "a command" and 0 < record["ceiling_iou"] <= 1
+
+
+def test_the_base_without_a_prompt_is_scored_and_not_trained(sam, tmp_path):
+    data, rates = tiny_data(), {"lora": 1e-3}  # it needs no rate
+    _, record = compare(sam, data, [UNPROMPTED], [0], tmp_path, SETTING, "a command", rates)
+    assert record["mean"]["dice"] == round(evaluate(Segmenter(sam), data.test).mean["dice"], 4)
+    assert "training_seconds" not in record
 
 
 def test_a_record_of_another_setting_is_not_taken_for_this_one(sam, tmp_path):

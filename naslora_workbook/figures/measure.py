@@ -17,6 +17,7 @@ from naslora_workbook.research.pretraining.weights import in_use
 from naslora_workbook.results.labels import LABELS
 
 UNITS = {"dice": "Dice", "iou": "IoU"}
+BASES = ("base_unprompted", "base_boxed")
 SIDES = ("neither", "missed", "too much", "shared")
 COLOURS = ListedColormap(["#EEEEEE", theme.TRUTH, theme.PROMPT_OUT, theme.PREDICTION])
 
@@ -168,28 +169,27 @@ def roulette(ax: Axes, spins: np.ndarray, whole: float, limit: float) -> str:
 
 
 def comparison(records: Sequence[dict], metric: str = "dice", title: str = "") -> Picture:
-    """A dot a recorded run, seeds joined, and the base with boxes as a line."""
+    """A dot a recorded run, seeds joined; the base, without a prompt and with boxes, as lines."""
     of = {(r["method"], r["seed"]): r["mean"][metric] for r in records}
-    methods = [m for m in dict.fromkeys(m for m, _ in of) if m != "base_boxed"]
+    methods = [m for m in dict.fromkeys(m for m, _ in of) if m not in BASES]
     seeds = sorted({seed for method, seed in of if method in methods})
     table = np.array([[of.get((m, s), np.nan) for s in seeds] for m in methods])
     figure, ax = theme.chart(3.0)
     ax.plot(table, color=theme.BASE, lw=0.7, alpha=0.7)
     for x, (method, row) in enumerate(zip(methods, table, strict=True)):
         ax.plot([x] * len(seeds), row, "o", color=theme.ADAPTER.get(method, theme.BASE))
-    for value in (v for (method, _), v in of.items() if method == "base_boxed"):
+    for base in (base for base in BASES if (base, 0) in of):
+        value, words = of[base, 0], LABELS[base]
         ax.axhline(value, color=theme.BASE, ls="--", lw=1)
         place, style = (len(methods) - 0.25, value), {"ha": "right", "color": theme.BASE}
-        ax.annotate(
-            f"base with boxes {value:.3f}", place, (0, 3), textcoords="offset points", **style
-        )
+        ax.annotate(f"{words} {value:.3f}", place, (0, 3), textcoords="offset points", **style)
     means = np.nanmean(table, 1)  # of four digits: differences of them round as the title's do
     labels = [f"{LABELS.get(m, m)}\nmean {v:.4f}" for m, v in zip(methods, means, strict=True)]
     ax.set_xticks(range(len(methods)), labels)
     split = records[-1]["setting"]["split"].replace("val", "validation")
-    ax.set(ylabel=f"{split} {UNITS[metric]}\n(axis not from 0)", xlim=(-0.5, len(methods) - 0.2))
-    ax.set_xlabel(source(records), loc="left")
     ax.margins(y=0.1)
+    ax.set(ylabel=f"{split} {UNITS[metric]}", xlim=(-0.5, len(methods) - 0.2), ylim=(0, None))
+    ax.set_xlabel(source(records), loc="left")
     commits = ", ".join(sorted({r["provenance"]["commit"] for r in records}))
     return titled(figure, title, f"{source(records)}, commit {commits}.", at=ax)
 

@@ -3,7 +3,8 @@
     python -m naslora_core compare my_images --methods decoder_only lora nas_lora --seeds 0 1 2
 
 A grid that was killed goes on where it stopped, so it may grow over days. Learning rates are tried
-first, on validation images and with a seed of their own (`learning_rate_selection`).
+first, on validation images and with a seed of their own (`learning_rate_selection`). The method
+"base_unprompted" trains nothing: it is the base without a prompt, and one seed is enough.
 """
 
 import json
@@ -19,6 +20,7 @@ from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.data import content
 from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
+from naslora_core.sam import Segmenter
 from naslora_core.sam.checkpoints import base_of
 from naslora_core.training.ceilings import grid_of, mask_side, mean_ceiling, shrunk_iou
 from naslora_core.training.devices import peak_mb
@@ -33,7 +35,8 @@ from naslora_workbook.research.variants import VARIANTS
 from naslora_workbook.results import records as results
 
 RANDOM = "random_operator"  # a single_X of VARIANTS, drawn by the seed
-KNOWN = (*METHODS, *VARIANTS, RANDOM, "unet")
+UNPROMPTED = "base_unprompted"
+KNOWN = (UNPROMPTED, *METHODS, *VARIANTS, RANDOM, "unet")
 LOOKED_AT = 24  # validation images of a look
 
 
@@ -72,7 +75,8 @@ def compare(
     Raises UserError for an unknown method or one without a rate, and for a record that was made
     otherwise than this run would be.
     """
-    its_rate = {known(m, KNOWN, "Unknown method"): rate_of(m, rates, setting.lr) for m in methods}
+    named = [known(m, KNOWN, "Unknown method") for m in methods]
+    its_rate = {m: rate_of(m, rates, setting.lr) for m in named if m != UNPROMPTED}
     make_folder(out)
     read = dict.fromkeys(("train", "val", setting.split))
     digest = cache(lambda: content(*(getattr(data, split) for split in read)))
@@ -158,6 +162,8 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
     record = {"data": data.name, "method": method, "seed": seed, "setting": asdict(setting)}
     if method == "base_boxed":
         return record | _scored(evaluate(sam, samples, "box", classes), samples, sam)
+    if method == UNPROMPTED:
+        return record | _scored(evaluate(Segmenter(sam), samples, None, classes), samples, sam)
     model, s = _model(sam, method, classes, seed, setting), setting
     early_stopping = EarlyStopping(s.looks, images=LOOKED_AT) if s.looks else None
     how = {"precision": s.precision, "early_stopping": early_stopping}

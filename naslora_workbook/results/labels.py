@@ -6,6 +6,7 @@ from naslora_workbook.research.methods import LABELS as METHODS
 from naslora_workbook.research.variants import LABELLED
 
 LABELS = {
+    "base_unprompted": "base, no prompt",
     "base_boxed": "base, a box on every object",
     **METHODS,
     **{name: label for name, (label, _) in LABELLED.items()},
