@@ -86,7 +86,7 @@ def test_inside_a_sam_the_teacher_has_the_wanted_strength_and_the_student_starts
     with torch.no_grad():
         whole = encoder((images - sam.pixel_mean) / sam.pixel_std)
         assert torch.allclose(planted_sam.Tail(encoder, 5)(x), whole, atol=1e-5)
-        teacher = planted_sam.plant(sam, "conv_3x3", 0, bed, x)
+        teacher = planted_sam.plant(sam, planted_sam.one_operator("conv_3x3", bed), 0, bed, x)
         qkv = teacher.sam.image_encoder.blocks[5].attn.qkv
         z = teacher.sam.image_encoder.blocks[5].norm1(x)
         path = qkv(z) - qkv.base(z)

@@ -30,8 +30,9 @@ from naslora_core.sam import load_sam
 from naslora_core.search.schedule import SCHEDULES, weights_only
 from naslora_core.training.evaluation import Scores, evaluate
 from naslora_core.training.fitting import fit
-from naslora_workbook.lessons.domains import domain
+from naslora_workbook.lessons.domains import DOMAINS, drawn
 from naslora_workbook.lessons.exercises.lesson_09 import steadiness
+from naslora_workbook.research import neighbours
 from naslora_workbook.research.compare import small_unet
 from naslora_workbook.research.experiment_arms import ARMS, EXPERIMENTS, REGISTERED, Arm
 from naslora_workbook.research.experiment_methods import gains, slower_decoder
@@ -44,6 +45,7 @@ from naslora_workbook.results.records import RESULTS, keep
 
 IMAGES = {"train": 256, "val": 48, "test": 48}  # the laptop profile; an image is drawn when read
 BATCH = 8
+PAINTERS = DOMAINS | {"neighbours": neighbours}
 QUIET = {"progress": False, "precision": "bf16"}
 
 
@@ -66,7 +68,7 @@ def _name(record: dict) -> str:
 @cache
 def whole(name: str):
     """The domain, its training images drawn once."""
-    data = domain(name, **IMAGES, size=128)
+    data = drawn(name, PAINTERS[name], IMAGES, size=128)
     return replace(data, train=list(data.train))
 
 

@@ -143,7 +143,7 @@ def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tup
     weights = [p for n, p in free.items() if not n.endswith("arch_alpha")]
     groups = {
         "weights": torch.optim.AdamW(weights),
-        "alpha": torch.optim.AdamW(alphas, betas=(0.5, 0.999)),
+        "alpha": torch.optim.AdamW(alphas, betas=(0.5, 0.999)) if alphas else None,
     }
     timeline = schedule.timeline
     for step, (stage, done) in enumerate(timeline):

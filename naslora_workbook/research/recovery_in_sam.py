@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from naslora_core.adapters import NASLoRA, adapt
+from naslora_core.adapters import LoRA, NASLoRA, adapt
 from naslora_core.adapters.discretisation import read_cells
 from naslora_core.adapters.nas_lora import cells, decoders
 from naslora_core.data.transforms import to_batch
@@ -64,9 +64,13 @@ def tokens(sam: nn.Module, samples, first: int) -> Tensor:
     return x
 
 
-def plant(sam: nn.Module, name: str, seed: int, bed: Bed, x: Tensor):
+def one_operator(name: str, bed: Bed) -> NASLoRA:
+    """The method of a teacher with one operator in all its blocks."""
+    return NASLoRA(bed.rank, 1.0, bed.blocks, operators=(name,), start="plain")
+
+
+def plant(sam: nn.Module, method: LoRA, seed: int, bed: Bed, x: Tensor):
     """The teacher's model, its Wd scaled so that every path has the wanted strength on x."""
-    method = NASLoRA(bed.rank, 1.0, bed.blocks, operators=(name,), start="plain")
     model = adapt(sam, method, seed=1000 + seed)
     g = torch.Generator().manual_seed(1000 + seed)
     with torch.no_grad():
@@ -88,13 +92,13 @@ def race(sam: nn.Module, samples, name: str, seed: int, bed: Bed = Bed()) -> lis
     """Plant `name` in every block of the bed, search there from scratch: one Race a block."""
     first, schedule, events = min(bed.blocks), plan(bed), []
     x = tokens(sam, samples, first)
-    teacher = plant(sam, name, seed, bed, x)
+    teacher = plant(sam, one_operator(name, bed), seed, bed, x)
     student = adapt(sam, NASLoRA(bed.rank, 1.0, bed.blocks, start=bed.start), seed=seed)
     guide, tail = (Tail(m.sam.image_encoder, first) for m in (teacher, student))
     with torch.no_grad():
         y = guide(x)
     ways = {label: [] for label in cells(student)}
-    for step, moves, loss in search(tail, partial(_draw, x, y, bed, seed), schedule):
+    for step, moves, loss in search(tail, partial(batch, x, y, bed, seed), schedule):
         for label, cell in cells(student).items():
             ways[label].append(cell.probabilities().detach().double().numpy())
         if step % EVERY == 0 or step == schedule.steps:
@@ -126,7 +130,7 @@ def _race(name: str, seed: int, place: str, cheapest: str, events: list, way) ->
     return Race(name, seed, cheapest, **named[-1], **rest)
 
 
-def _draw(x: Tensor, y: Tensor, bed: Bed, seed: int, step: int) -> tuple[Tensor, Tensor]:
+def batch(x: Tensor, y: Tensor, bed: Bed, seed: int, step: int) -> tuple[Tensor, Tensor]:
     """A batch of tokens and the teacher's embeddings with noise; the latter of unit variance."""
     g = torch.Generator().manual_seed(1_000_003 * seed + step)
     chosen = torch.randperm(len(x), generator=g)[: bed.batch]

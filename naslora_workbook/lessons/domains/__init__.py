@@ -35,15 +35,19 @@ def domain(
     for what, value, least in (*((k, v, 0) for k, v in counts.items()), ("size", size, 32)):
         if value < least:
             raise UserError(f"{what} is {value}; expected {least} or more.")
-    this = DOMAINS[name]
+    return drawn(name, DOMAINS[name], counts, size, seed)
+
+
+def drawn(name: str, painter, counts: dict[str, int], size: int, seed: int = 0) -> Dataset:
+    """The images of a painter, a module with CLASSES and draw, so many a split."""
 
     def read(key: tuple[str, int]) -> Sample:
         split, index = key
-        image, mask = this.draw(np.random.default_rng([seed, SPLITS[split], index]), size)
+        image, mask = painter.draw(np.random.default_rng([seed, SPLITS[split], index]), size)
         return Sample(image, mask, f"{name}_{split}_{index:04d}")
 
     parts = (Split(read, [(split, i) for i in range(n)]) for split, n in counts.items())
-    return Dataset(name, this.CLASSES, *parts)
+    return Dataset(name, painter.CLASSES, *parts)
 
 
 # `naslora_core.data.open_data` finds them by name, as large as the laptop's profile has them
