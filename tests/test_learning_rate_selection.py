@@ -1,13 +1,12 @@
 """Learning rates are chosen by trials that never saw what is scored afterwards."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from naslora_core.errors import UserError
 from naslora_workbook.research import preregistration as registry
-from naslora_workbook.research.learning_rate_selection import best_rates, even_rates, tried
+from naslora_workbook.research.learning_rate_selection import best_rates, tried
 
 
 def trial(folder, lr, iou, data="a", seed=9, split="val", method="lora"):
@@ -46,58 +45,12 @@ def test_a_rate_is_never_chosen_on_images_that_are_not_for_validation(tmp_path, 
             read(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "place",
-    [{"data": "vessel"}, {"data": "mars"}, {"seed": 0}],
-    ids=["a test domain", "one that is not registered", "a registered seed"],
-)
-def test_a_registered_comparison_takes_no_trial_of_what_it_judges(tmp_path, place):
-    protocol = replace(
-        registry.read(),
-        folder=tmp_path,
-        rates=("tried",),
-        trials=(1e-3, 3e-3),
-        methods=("lora",),
-        subject="lora",
-    )
-    (tmp_path / "tried").mkdir()
-    for lr, iou in ((1e-3, 0.5), (3e-3, 0.4)):
-        trial(tmp_path / "tried", lr, iou, "camouflage", 100)
-    assert registry._rates(protocol) == {"lora": 1e-3}
-    assert "vessel" in protocol.test and 0 in protocol.seeds
-    for lr, iou in ((1e-3, 0.1), (3e-3, 0.9)):
-        trial(tmp_path / "tried", lr, iou, **{"data": "camouflage", "seed": 100} | place)
-    with pytest.raises(UserError, match=f"was tried on {place.get('data', 'camouflage')}, seed"):
-        registry._rates(protocol)
-
-
-@pytest.mark.parametrize(
-    ("more", "told"),
-    [
-        (
-            {"method": "lora", "lr": 5e-3},
-            "lora was tried with .* 0.001 0.003 0.005 .*expected 0.001",
-        ),
-        ({"method": "unet", "lr": 1e-3}, "unet was tried with .* 0.001 in"),
-        (
-            {"method": "unet", "lr": None},
-            "unet was tried on camouflage seed 101, lora on .* seed 100",
-        ),
-    ],
-    ids=["one rate more", "one rate less", "another seed"],
-)
-def test_methods_of_a_comparison_had_equal_trials(tmp_path, more, told):
-    for lr in (1e-3, 3e-3):
-        trial(tmp_path, lr, lr, "camouflage", 100)
-    for lr in [more["lr"]] if more["lr"] else (1e-3, 3e-3):
-        seed = 100 if more["lr"] else 101
-        trial(tmp_path, lr, 0.5, "camouflage", seed, method=more["method"])
-    methods = dict.fromkeys(("lora", more["method"]))
-    with pytest.raises(UserError, match=told):
-        even_rates([tmp_path], list(methods), (1e-3, 3e-3), ("camouflage",), (0,))
-
-
-def test_the_package_chose_its_own_rates_by_this_rule():
+def test_every_registered_method_had_the_trials_that_its_protocol_names():
     protocol = registry.read()
-    rates = registry._rates(protocol)
-    assert set(rates) >= set(protocol.methods) and set(rates.values()) <= set(protocol.trials)
+    trials = tried(*(f"registered/{name}" for name in protocol.rates))
+    assert {frozenset(trials[method]) for method in protocol.methods} == {
+        frozenset(protocol.trials)
+    }
+    places = {pair for method in trials.values() for found in method.values() for pair in found}
+    assert not {d for d, _ in places} & set(protocol.test)
+    assert not {seed for _, seed in places} & set(protocol.seeds)

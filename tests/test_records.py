@@ -78,8 +78,7 @@ def test_the_results_stay_few_files():
 
 def test_no_test_domain_was_used_for_a_choice():
     """Tiles were run on test domains after the comparison, by a protocol of their own."""
-    protocol = registry.read()
-    asked = registry.results(protocol)
+    protocol, asked = registry.registered()
     others = [recorded(n) for n in experiments() if n not in (registry.RUNS, "experiments/tiles")]
     scored = [r for records in others for r in records if "split" in r.get("setting", {})]
     assert {r["data"] for r in asked} == set(protocol.domains)

@@ -92,25 +92,13 @@ def compare(arguments):
             print(comparison.closing_lines(records, a.methods, sam))
 
 
-@command(
-    option("--only", nargs="+", default=[], metavar="DOMAIN", help="some of its domains"),
-    option("--seeds", nargs="+", type=whole, default=[], metavar="N", help="some of its seeds"),
-    PROCESSOR,
-    option("--verdict", action="store_true", help="run nothing, judge what is there"),
-)
+@command()
 def protocol(arguments):
-    """Run what is missing of the registered comparison, then judge it. Goes on if killed."""
-    from naslora_core.sam import load_sam
-    from naslora_core.training.devices import known_device
-    from naslora_workbook.research import preregistration as registry
-    from naslora_workbook.research.provenance import command_line
+    """Print the verdict of the registered comparison, all of whose runs are recorded."""
+    from naslora_workbook.research.preregistration import registered, verdict_text
 
-    a, registered = arguments, registry.read()
-    cells = registered.cells(a.only, a.seeds)
-    if not a.verdict and registry.waiting(registry.results(registered), registered):
-        sam = load_sam().to(known_device(a.device))
-        registry.run(registered, sam, command_line(), cells)
-    print(registry.verdict_text(registry.results(registered), registered))
+    protocol, records = registered()
+    print(verdict_text(records, protocol))
 
 
 @command(

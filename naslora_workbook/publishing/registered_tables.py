@@ -27,11 +27,9 @@ LEGS = {  # a training step on the GPU: what, and the leg's name
 }
 
 
-def registered_table(protocol=None, records: Records | None = None) -> str:
-    """The subject's leads and whether the goal is met; while runs are missing, how many are."""
-    protocol, records = _asked(protocol, records)
-    if waiting := registry.waiting(records, protocol):
-        return f"So far {waiting}"
+def registered_table() -> str:
+    """The subject's leads and whether the goal is met."""
+    protocol, records = registry.registered()
     found, s = registry.verdict(records, protocol), protocol.setting
     names = [f"{LABELS[protocol.subject]} minus", "all domains", "test domains", "above zero"]
     rows = [_lead(LABELS[rival], row, protocol) for rival, row in found.items()]
@@ -53,11 +51,9 @@ def _lead(label: str, row: Mapping, protocol) -> list[str]:
     return [label, str(row["all"]), str(row["test"]), str(above), str(len(registry.behind(row)))]
 
 
-def domains_table(protocol=None, records: Records | None = None) -> str:
-    """Every method's mean on every domain, and what it trains; empty while runs are missing."""
-    protocol, records = _asked(protocol, records)
-    if registry.waiting(records, protocol):
-        return ""
+def domains_table() -> str:
+    """Every method's mean on every domain, and what it trains."""
+    protocol, records = registry.registered()
     title = (
         f"Test {METRICS[protocol.metric]}, mean of {len(protocol.seeds)} seeds. Trained: numbers "
         "in the encoder (of the U-Net, all), and how many are left with one operator a block, as "
@@ -65,23 +61,15 @@ def domains_table(protocol=None, records: Records | None = None) -> str:
     )
     names, rows = ("method", "trained", "with one operator", *protocol.domains, "mean"), []
     for method in ("base_boxed", *protocol.methods):
-        if of := _means(of_method(records, method), protocol):
-            sizes = [trained(records, method), chosen(records, method)]
-            rows.append([LABELS[method], *sizes, *(f"{v:.3f}" for v in (*of, mean(of)))])
+        runs = of_method(records, method)
+        means = [_mean_on(name, runs, protocol.metric) for name in protocol.domains]
+        sizes = [trained(records, method), chosen(records, method)]
+        rows.append([LABELS[method], *sizes, *(f"{v:.3f}" for v in (*means, mean(means)))])
     return paragraphs(title, markdown(names, rows), source(*records, commands=[COMMAND]))
 
 
-def _asked(protocol, records):
-    protocol = protocol or registry.read()
-    return protocol, registry.results(protocol) if records is None else records
-
-
-def _means(runs: Records, protocol) -> list[float]:
-    """Of each domain the mean over a method's runs; none where it has none."""
-    of = {}
-    for r in runs:
-        of.setdefault(r["data"], []).append(r["mean"][protocol.metric])
-    return [mean(of[name]) for name in protocol.domains if of]
+def _mean_on(domain: str, runs: Records, metric: str) -> float:
+    return mean(r["mean"][metric] for r in runs if r["data"] == domain)
 
 
 def trained(records: Records, method: str) -> str:

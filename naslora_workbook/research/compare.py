@@ -65,13 +65,10 @@ def compare(
     setting: Setting,
     command: str,
     rates: Mapping[str, float] | None = None,
-    facts: Mapping[str, object] | None = None,
-    packed: Sequence[dict] = (),
 ) -> list[dict]:
     """Run what is missing, return every record; the box-prompted base is a run of its own.
 
-    rates: learning rates by method, instead of the setting's. facts: more that every new record
-    holds. packed: records elsewhere, which need not run again. Runs are on the device of `sam`.
+    rates: learning rates by method, instead of the setting's. Runs are on the device of `sam`.
     Raises UserError for an unknown method or one without a rate, and for a record that was made
     otherwise than this run would be.
     """
@@ -82,16 +79,16 @@ def compare(
     digest = cache(lambda: content(*(getattr(data, split) for split in read)))
     base, device = base_of(sam), next(sam.parameters()).device
     names = [sample.name for sample in getattr(data, setting.split)]
-    there, records = {_file(record): record for record in packed}, []
+    records = []
     for method, seed in [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]:
         its = replace(setting, lr=its_rate.get(method, setting.lr))
         job = {"data": data.name, "method": method, "seed": seed, "setting": asdict(its)}
         path = out / _file(job)
-        if path.name not in there and not path.exists():
-            record = run(sam, data, method, seed, its) | {"base": base} | dict(facts or {})
-            record |= {"content": digest(), "provenance": provenance(command, device)}
+        if not path.exists():
+            record = run(sam, data, method, seed, its) | {"base": base, "content": digest()}
+            record |= {"provenance": provenance(command, device)}
             write_atomic(path, json.dumps(record, indent=1) + "\n")
-        record = there.get(path.name) or json.loads(path.read_text())
+        record = json.loads(path.read_text())
         _require_same(path, record, its, base, names, digest)
         records.append(record)
         print(line(record), flush=True)

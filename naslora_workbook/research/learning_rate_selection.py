@@ -4,7 +4,7 @@ Places of trials are folders of JSON files or names of recorded ones (`results.r
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,52 +27,6 @@ def best_rates(*places: str | Path) -> dict[str, float]:
                 "seeds; run the missing trials."
             )
     return {m: max(r, key=lambda lr: np.mean(list(r[lr].values()))) for m, r in trials.items()}
-
-
-def even_rates(
-    places: Sequence[str | Path],
-    methods: Sequence[str],
-    rates: Sequence[float],
-    domains: Sequence[str],
-    seeds: Sequence[int],
-) -> dict[str, float]:
-    """`best_rates`, where all methods had equal trials: each of `rates` on the same data and seeds.
-
-    UserError where they had not, and for a trial that is not on `domains` or has one of `seeds`,
-    which are kept for the verdict.
-    """
-    trials = tried(*places)
-    used = {m: sorted({p for found in of.values() for p in found}) for m, of in trials.items()}
-    for name, seed in sorted({pair for pairs in used.values() for pair in pairs}):
-        if name not in domains or seed in seeds:
-            raise UserError(
-                f"A learning rate was tried on {name}, seed {seed}; trials are of development "
-                f"domains ({', '.join(domains)}) and seeds other than "
-                f"{', '.join(map(str, seeds))}: take those out, or run others."
-            )
-    for method in methods:
-        if (found := trials.get(method, {})).keys() != set(rates):
-            raise UserError(
-                f"{method} was tried with the learning rates {_numbers(found)} in {places[-1]}, "
-                f"expected {_numbers(rates)}: every method has the same trials; run those that are "
-                f"missing (compare DOMAIN --methods {method} --split val --lr ...), and take "
-                "others out."
-            )
-        if used[method] != used[methods[0]]:
-            raise UserError(
-                f"{method} was tried on {_listed(used[method])}, {methods[0]} on "
-                f"{_listed(used[methods[0]])}; every method has the same trials: run what is "
-                "missing."
-            )
-    return best_rates(*places)
-
-
-def _numbers(rates) -> str:
-    return " ".join(f"{rate:g}" for rate in sorted(rates)) or "none"
-
-
-def _listed(pairs: Sequence[tuple[str, int]]) -> str:
-    return ", ".join(f"{name} seed {seed}" for name, seed in pairs)
 
 
 def tried(*places: str | Path) -> dict[str, dict[float, dict]]:
