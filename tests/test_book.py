@@ -3,7 +3,7 @@
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from naslora_workbook.publishing import book_index, book_text
+from naslora_workbook.publishing import book_index, book_text, minutes
 from naslora_workbook.publishing.book import GUIDES, page_of
 from naslora_workbook.publishing.lesson import SETUP_CELL, Lesson
 
@@ -76,3 +76,18 @@ def test_a_card_has_the_lessons_question_and_minutes(tmp_path):
     nbformat.write(notebook, tmp_path / "05_lora.ipynb")
     index = book_index.index_page({Lesson(tmp_path / "05_lora.ipynb"): notebook}, tmp_path)
     assert "How much?" in index and "about 10 minutes" in index and ":link: 05_lora" in index
+
+
+def test_minutes_leave_out_hints_imports_and_the_cells_of_exercises():
+    words = "word " * 300
+    exercise = f"{words}\n\n### Exercise 5.1 - one\n8 minutes · use\n\n<details>{words}</details>"
+    cells = [new_markdown_cell("# T"), ran("import math"), new_markdown_cell("## One"), ran("1")]
+    cells += [new_markdown_cell(exercise), ran('raise NotImplementedError("Exercise 5.1")')]
+    cells += [
+        ran("checks.ex_5_1(f)"),
+        new_markdown_cell("> **Predict first.** How much?"),
+        ran("2"),
+    ]
+    cells += [new_markdown_cell("## Recap\n\nEnd.\n\n## In practice\n\nMore.")]
+    found = {n: round(m) for n, m in minutes.by_section(new_notebook(cells=cells)).items()}
+    assert found == {"opening": 0, "One": 3, "Exercise 5.1 - one": 11, "end": 0}

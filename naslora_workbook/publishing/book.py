@@ -17,7 +17,8 @@ from naslora_core.files import write_atomic
 from naslora_workbook.publishing.book_index import index_page
 from naslora_workbook.publishing.book_text import glossary_page, glossary_terms, local_links, prose
 from naslora_workbook.publishing.environment import ROOT
-from naslora_workbook.publishing.lesson import SETUP_CELL, Lesson
+from naslora_workbook.publishing.lesson import Lesson
+from naslora_workbook.publishing.minutes import imports_alone
 
 PLOTLY = "application/vnd.plotly.v1+json"
 UNSHOWN = ("application/vnd.jupyter.widget-view+json", "application/vnd.naslora.headline+json")
@@ -101,7 +102,7 @@ def page_of(notebook, built: set[str], terms: dict[str, str]):
 def _code(cell, predicts: bool) -> None:
     """Fold set-up, imports, and results that the reader was asked to predict."""
     tags = cell.metadata.setdefault("tags", [])
-    if cell.source == SETUP_CELL or imports_alone(cell.source):
+    if imports_alone(cell.source):
         tags.append("hide-cell")
     elif predicts and cell.outputs:
         tags.append("hide-output")
@@ -114,12 +115,6 @@ def _code(cell, predicts: bool) -> None:
             data.pop("image/png", None)
         if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
             cell.metadata["mystnb"] = {"image": {"alt": alt.replace("\n", " ")}}
-
-
-def imports_alone(source: str) -> bool:
-    """Whether a cell holds import statements and nothing else."""
-    lines = [x for x in source.splitlines() if x and not x.startswith((" ", ")", "#"))]
-    return bool(lines) and all(x.startswith(("import ", "from ")) for x in lines)
 
 
 def _plot(name: str, figure: dict) -> str:

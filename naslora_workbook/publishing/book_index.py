@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from naslora_workbook.publishing.lesson import Lesson
+from naslora_workbook.publishing.minutes import total
 
-WORDS_A_MINUTE = 120
 THUMBNAIL = (480, 300)  # pixels
 HEAD = """\
 # NAS-LoRA workbook
@@ -51,7 +51,7 @@ def _card(lesson: Lesson, notebook, source: Path) -> str:
 def _foot(notebook) -> str:
     """Minutes of the lesson, or the cell in which its run stopped."""
     stopped = notebook.metadata.get("naslora", {}).get("failure")
-    return f"Stopped in {stopped}" if stopped else f"about {minutes(notebook)} minutes"
+    return f"Stopped in {stopped}" if stopped else f"about {total(notebook)} minutes"
 
 
 def question(notebook) -> str:
@@ -61,16 +61,6 @@ def question(notebook) -> str:
     found = found or re.search(r"^> (.+?)(?:\n\n|$)", text, re.DOTALL | re.MULTILINE)
     words = " ".join(found[1].replace("\n> ", " ").split()) if found else ""
     return words[:1].upper() + words[1:]
-
-
-def minutes(notebook) -> int:
-    """Minutes to read a lesson and run its cells, to the next five: its words, a half a code cell,
-    and what its exercises name."""
-    prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
-    shown = re.sub(r"<details>.*?</details>", "", prose, flags=re.DOTALL)
-    exercises = sum(int(n) for n in re.findall(r"^(\d+) minutes ·", shown, re.MULTILINE))
-    cells = sum(c.cell_type == "code" for c in notebook.cells)
-    return 5 * round((len(shown.split()) / WORDS_A_MINUTE + cells / 2 + exercises) / 5)
 
 
 def _thumbnail(notebook) -> bytes | None:

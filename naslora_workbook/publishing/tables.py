@@ -1,7 +1,8 @@
 """Parts of files that are generated: tables of results, the table of lessons, the learning path.
 
 In a page the lines between `<!-- NAME -->` and `<!-- /NAME -->` are replaced by the table of that
-name; in a lesson's text the line that begins with `**Cost**`. `make tables` writes all of them.
+name; in a lesson's text the line that begins with `**Cost**` and the minutes of what it needs; in
+the teachers' guide the minutes. `make tables` writes all of them.
 """
 
 import re
@@ -16,6 +17,7 @@ from naslora_workbook.publishing import registered_tables as registered
 from naslora_workbook.publishing import result_tables as results
 from naslora_workbook.publishing.environment import ROOT
 from naslora_workbook.publishing.lesson import Lesson, lessons
+from naslora_workbook.publishing.minutes import in_guide, of_needed
 from naslora_workbook.results.labels import markdown
 from naslora_workbook.results.records import measured
 
@@ -38,6 +40,7 @@ PAGES = {  # and where their lessons lie
     "notebooks/README.md": "",
     "naslora_workbook/results/README.md": "",
 }
+FIRST = re.compile(r"lesson 00 takes \d+ s · [\d.]+ GB")  # what README says of it
 PARTS = (  # of the learning path: name, first number of a lesson in it
     ("a frozen model", 0),
     ("low rank and space", 4),
@@ -48,7 +51,7 @@ PARTS = (  # of the learning path: name, first number of a lesson in it
 
 
 def write_tables(root: Path = ROOT) -> int:
-    """Bring the pages and the texts' cost lines up to date; `notebooks` then takes these over."""
+    """Bring pages and the texts' numbers up to date; `notebooks` then takes these over."""
     for path, content in expected(root).items():
         if path.read_text() != content:
             write_atomic(path, content)
@@ -63,11 +66,15 @@ def expected(root: Path = ROOT) -> dict[Path, str]:
     tables["path"] = partial(path_diagram, known)
     for name, prefix in PAGES.items():
         own = tables | {"lessons": partial(lesson_table, known, prefix)}
-        files[root / name] = fill((root / name).read_text(), own, root / name)
+        text = fill((root / name).read_text(), own, root / name)
+        files[root / name] = FIRST.sub(f"lesson 00 takes {_cost(known[0].name)}", text)
+    guide = root / "notebooks" / "TEACHING.md"
+    files[guide] = in_guide(guide.read_text(), known)
     for lesson in known:
+        text, cost = lesson.text.read_text(), re.compile(r"^# \*\*Cost\*\*.*$", re.MULTILINE)
         if line := cost_line(lesson.name):
-            text, cost = lesson.text.read_text(), re.compile(r"^# \*\*Cost\*\*.*$", re.MULTILINE)
-            files[lesson.text] = cost.sub(f"# {line}", text)
+            text = cost.sub(f"# {line}", text)
+        files[lesson.text] = of_needed(text, known)
     return files
 
 

@@ -149,6 +149,9 @@ def _said(outcome: Outcome) -> str:
 
 
 def _record(outcomes: list[Outcome]) -> None:
+    """Keep the costs, and bring every page and lesson that shows a minute up to date."""
+    from naslora_workbook.publishing.refresh import refresh
+    from naslora_workbook.publishing.tables import write_tables
     from naslora_workbook.research.provenance import provenance
     from naslora_workbook.results.records import keep, measured
 
@@ -157,3 +160,5 @@ def _record(outcomes: list[Outcome]) -> None:
     facts = provenance("python -m naslora_core workbook --record")
     whole = dict(sorted((measured(name)["lessons"] | costs).items()))
     keep(name, [{"lessons": whole, "provenance": facts}])
+    write_tables()
+    refresh()

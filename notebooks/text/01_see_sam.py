@@ -41,7 +41,7 @@
 # |---|---|---|
 # | PyTorch: modules, hooks, `B C H W` | any introduction | - |
 # | attention: queries, keys, values, heads | any introduction | - |
-# | what a click and a box do | [00](00_start_here.ipynb) | 20 |
+# | what a click and a box do | [00](00_start_here.ipynb) | 45 |
 
 # %%
 import importlib.util

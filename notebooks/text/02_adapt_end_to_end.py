@@ -39,7 +39,7 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | SAM's three parts, the fused qkv | [01](01_see_sam.ipynb) | 30 |
+# | SAM's three parts, the fused qkv | [01](01_see_sam.ipynb) | 65 |
 # | a training loop in PyTorch | any introduction | - |
 
 # %%

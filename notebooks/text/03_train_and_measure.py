@@ -40,8 +40,8 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | what decoder-only trains | [02](02_adapt_end_to_end.ipynb) | 30 |
-# | embedding, mask decoder | [01](01_see_sam.ipynb) | 30 |
+# | what decoder-only trains | [02](02_adapt_end_to_end.ipynb) | 55 |
+# | embedding, mask decoder | [01](01_see_sam.ipynb) | 65 |
 # | a gradient step, a mean | any introduction | - |
 
 # %%

@@ -40,8 +40,8 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | patches, windows, global blocks | [01](01_see_sam.ipynb) | 30 |
-# | why decoder-only is the baseline | [02](02_adapt_end_to_end.ipynb) | 30 |
+# | patches, windows, global blocks | [01](01_see_sam.ipynb) | 65 |
+# | why decoder-only is the baseline | [02](02_adapt_end_to_end.ipynb) | 55 |
 # | a permutation, a null space | any linear algebra | - |
 
 # %% [markdown]

@@ -39,8 +39,8 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | `adapt`, `fit`, `evaluate` as black boxes | [02](02_adapt_end_to_end.ipynb) | 30 |
-# | the fused qkv and its input | [01](01_see_sam.ipynb) | 30 |
+# | `adapt`, `fit`, `evaluate` as black boxes | [02](02_adapt_end_to_end.ipynb) | 55 |
+# | the fused qkv and its input | [01](01_see_sam.ipynb) | 65 |
 # | singular values: `U S V`, rank | any linear algebra | - |
 
 # %%

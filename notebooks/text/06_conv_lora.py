@@ -40,8 +40,8 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | $W_e$, $W_d$, the start at zero, merging | [05](05_lora.ipynb) | 30 |
-# | windows of a SAM encoder | [01](01_see_sam.ipynb) | 30 |
+# | $W_e$, $W_d$, the start at zero, merging | [05](05_lora.ipynb) | 80 |
+# | windows of a SAM encoder | [01](01_see_sam.ipynb) | 65 |
 
 # %%
 import importlib.util

@@ -40,8 +40,8 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | why a softmax mixture gets gradients from the task and a top-1 router does not | [06](06_conv_lora.ipynb) | 30 |
-# | $W_e$, $W_d$, the start at zero | [05](05_lora.ipynb) | 30 |
+# | why a softmax mixture gets gradients from the task and a top-1 router does not | [06](06_conv_lora.ipynb) | 85 |
+# | $W_e$, $W_d$, the start at zero | [05](05_lora.ipynb) | 80 |
 # | convolution with zero padding | any introduction | - |
 
 # %%

@@ -39,7 +39,7 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | the cell: kernels mixed by a softmax | [07](07_mix_operators.ipynb) | 30 |
+# | the cell: kernels mixed by a softmax | [07](07_mix_operators.ipynb) | 80 |
 # | Adam, weight decay | any introduction | - |
 
 # %%

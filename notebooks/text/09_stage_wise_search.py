@@ -42,9 +42,9 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | the cell, and alpha's softmax | [07](07_mix_operators.ipynb) | 30 |
-# | schedules, the step budget, planted operators | [08](08_search_with_a_known_answer.ipynb) | 30 |
-# | the training loop | [03](03_train_and_measure.ipynb) | 30 |
+# | the cell, and alpha's softmax | [07](07_mix_operators.ipynb) | 80 |
+# | schedules, the step budget, planted operators | [08](08_search_with_a_known_answer.ipynb) | 95 |
+# | the training loop | [03](03_train_and_measure.ipynb) | 70 |
 
 # %%
 import importlib.util

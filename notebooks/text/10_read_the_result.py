@@ -41,9 +41,9 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | the two readings; what alpha finds | [08](08_search_with_a_known_answer.ipynb) | 30 |
-# | stages, and searches without evidence | [09](09_stage_wise_search.ipynb) | 30 |
-# | the bootstrap over images | [03](03_train_and_measure.ipynb) | 30 |
+# | the two readings; what alpha finds | [08](08_search_with_a_known_answer.ipynb) | 95 |
+# | stages, and searches without evidence | [09](09_stage_wise_search.ipynb) | 95 |
+# | the bootstrap over images | [03](03_train_and_measure.ipynb) | 70 |
 
 # %%
 import importlib.util

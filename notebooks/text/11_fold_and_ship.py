@@ -39,9 +39,9 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | the cell, mixed kernels | [07](07_mix_operators.ipynb) | 30 |
-# | projection and argmax | [08](08_search_with_a_known_answer.ipynb) | 30 |
-# | LoRA, merged | [05](05_lora.ipynb) | 30 |
+# | the cell, mixed kernels | [07](07_mix_operators.ipynb) | 80 |
+# | projection and argmax | [08](08_search_with_a_known_answer.ipynb) | 95 |
+# | LoRA, merged | [05](05_lora.ipynb) | 80 |
 
 # %%
 import importlib.util

@@ -40,9 +40,9 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | paired intervals, three parts of the data | [03](03_train_and_measure.ipynb) | 30 |
-# | LoRA, Conv-LoRA, the cell | [05](05_lora.ipynb), [06](06_conv_lora.ipynb), [07](07_mix_operators.ipynb) | 90 |
-# | folding | [11](11_fold_and_ship.ipynb) | 30 |
+# | paired intervals, three parts of the data | [03](03_train_and_measure.ipynb) | 70 |
+# | LoRA, Conv-LoRA, the cell | [05](05_lora.ipynb), [06](06_conv_lora.ipynb), [07](07_mix_operators.ipynb) | 245 |
+# | folding | [11](11_fold_and_ship.ipynb) | 85 |
 
 # %%
 import importlib.util

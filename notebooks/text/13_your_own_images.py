@@ -40,8 +40,8 @@
 #
 # | you need | where | minutes |
 # |---|---|---|
-# | `adapt`, `fit`, `evaluate` | [02](02_adapt_end_to_end.ipynb) | 30 |
-# | splits, Dice, ceilings | [03](03_train_and_measure.ipynb) | 30 |
+# | `adapt`, `fit`, `evaluate` | [02](02_adapt_end_to_end.ipynb) | 55 |
+# | splits, Dice, ceilings | [03](03_train_and_measure.ipynb) | 70 |
 
 # %%
 import importlib.util
