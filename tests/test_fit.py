@@ -22,7 +22,6 @@ from naslora_core.errors import UserError
 from naslora_core.sam import build_nano, model_hash
 from naslora_core.search import Schedule, Stage
 from naslora_core.training.data_loading import batch_indices
-from naslora_core.training.devices import single_process
 from naslora_core.training.fitting import fit
 
 QUIET = {"batch": 2, "progress": False}
@@ -111,15 +110,6 @@ def test_what_was_trained_can_be_trained_again(sam):
         fit(model, tiny_data(), schedule, steps=2, **QUIET)
         assert {n for n, p in model.named_parameters() if p.requires_grad} == wanted
         assert not model.training
-
-
-def test_processes_that_stand_at_different_steps_do_not_go_on(sam, monkeypatch):
-    module = sys.modules[fit.__module__]
-    fabric = single_process(torch.device("cpu"))
-    monkeypatch.setattr(fabric, "all_gather", lambda step: torch.stack([step, step + 25]))
-    monkeypatch.setattr(module, "_train", None)
-    with pytest.raises(UserError, match="from different steps, 0 and 25.*one `out`"):
-        fit(adapt(sam, LoRA(rank=2)), tiny_data(), steps=2, fabric=fabric, **QUIET)
 
 
 def test_what_cannot_be_trained_is_told(sam):

@@ -23,7 +23,7 @@ WORDS = (
     "--groups ^(a) --steps 7 --batch 6 --accumulate 3 --lr 3e-4 --seed 5 --schedule bilevel "
     "--loss balanced_bce --precision bf16 --checkpointing --augment full --resize pad "
     "--head matched --validate-every 9 --patience 4 --cache kept --workers 2 --genotype-images 3 "
-    "--devices 2 --nodes 3 --device cuda --quiet"
+    "--devices 2 --device cuda --quiet"
 )
 
 
@@ -52,7 +52,7 @@ def test_every_option_reaches_what_it_is_for(asked, tmp_path):
     call("fit", "my_images", *WORDS.split(), "--out", tmp_path)
     method = replace(METHODS["nas_lora"], rank=2, scale=0.5)
     assert asked == {
-        "launch": {"devices": 2, "nodes": 3, "precision": "bf16", "accelerator": "cuda"},
+        "launch": {"devices": 2, "precision": "bf16", "accelerator": "cuda"},
         "open_data": {"name": "my_images", "groups": "^(a)", "progress": False},
         "load_sam": {"name": "vit_b", "checkpoint": "my.pth"},
         "adapt": {

@@ -139,18 +139,11 @@ def test_tile_and_class_names_are_kept_by_adapters_and_folded_models(tmp_path):
     assert ceilings.grid_of(loaded) == (64, 128, "square", 96)
 
 
-def test_a_prompt_is_answered_in_the_tile_around_it():
+def test_a_model_of_tiles_takes_no_prompt():
     model = Segmenter(load_sam())
-    sample = scene(300, 400)
     model.tile = 128
-    mask = predict_image(model, sample.image, box=(300, 200, 360, 260))
-    whole = Segmenter(load_sam())
-    part = predict_image(whole, sample.image[166:294, 266:394], box=(34, 34, 94, 94))
-    assert np.array_equal(mask[166:294, 266:394], part) and not mask[:166].any()
-    with pytest.raises(UserError, match="larger than the tiles.*at most 128"):
-        predict_image(model, sample.image, box=(0, 0, 200, 100))
-    with pytest.raises(UserError, match="outside"):
-        predict_image(model, sample.image, click=(500, 10))
+    with pytest.raises(UserError, match="tiles of 128 pixels"):
+        predict_image(model, scene(300, 400).image, click=(50, 10))
 
 
 def test_the_ceiling_of_tiles_is_that_of_their_blended_grids():

@@ -70,7 +70,6 @@ def methods(arguments):
     GROUPS,
     option("--genotype-images", type=whole, metavar="N", help="to read operators on; 0: none"),
     option("--devices", type=count, default=1, help="processes on this machine, one a GPU"),
-    option("--nodes", type=count, default=1, help="machines; set MASTER_ADDR, NODE_RANK on each"),
     option("--accelerator", "--device", default="auto", choices=("auto", "cpu", "cuda")),
     option("--quiet", action="store_true", help="no progress bar"),
     option("--out", metavar="FOLDER", help="of the run, which goes on there; default: build/fit/"),

@@ -31,7 +31,7 @@ def fit(a: argparse.Namespace) -> None:
         given = "counts validations, and --validate-every 0 makes none"
         remedy = "give --validate-every, or leave --patience out"
         raise fault(f"--patience {a.patience}", given, "steps between two of them", remedy)
-    fabric = launch(a.devices, a.nodes, a.precision, a.accelerator)
+    fabric = launch(a.devices, a.precision, a.accelerator)
     if a.tile:
         allow_large_pictures()
     data = _open(a, fabric.is_global_zero)

@@ -25,17 +25,14 @@ LACK = ("can't allocate memory", "not enough memory", "out of memory")  # in a R
 INPUTS = 0.12  # share of what a step keeps that is kept beside the blocks' insides (nano, LoRA)
 
 
-def launch(
-    devices: int = 1, nodes: int = 1, precision: str = "fp32", accelerator: str = "auto"
-) -> "Fabric":
-    """Start `devices` processes on each of `nodes` machines; every one of them goes on from here.
+def launch(devices: int = 1, precision: str = "fp32", accelerator: str = "auto") -> "Fabric":
+    """Start `devices` processes on this machine; every one of them goes on from here.
 
     precision: of forward passes, "fp32", "bf16" or "fp16" (GPU alone, scaled); accelerator: "auto",
     "cpu", "cuda". Raises UserError for what is not there.
     """
-    strategy = "ddp" if devices * nodes > 1 else "auto"
-    place = {"devices": devices, "num_nodes": nodes, "strategy": strategy}
-    fabric = _fabric(precision, known_device(accelerator).type, **place)
+    strategy = "ddp" if devices > 1 else "auto"
+    fabric = _fabric(precision, known_device(accelerator).type, devices, strategy=strategy)
     fabric.launch()
     return fabric
 
@@ -120,17 +117,16 @@ def out_of_memory(
     first adapted one keep nothing for the backward pass.
     """
     encoder = getattr(getattr(model, "sam", None), "image_encoder", None)
-    depth, knobs = len(encoder.blocks) if encoder is not None else 0, []
-    if images > 1:
-        knobs.append((1 / images, f"accumulate={batch} (one image at a time, a third more time)"))
-    if depth and getattr(model.method, "blocks", None) == "all":
-        knobs.append((4 / depth, "blocks='late-4' in the method (the last four blocks)"))
-    if depth and not checkpointing:  # the inputs of all blocks, and one block in full
-        twice = "checkpointing=True (a third more time, the same gradients)"
-        knobs.append((INPUTS + 1 / depth, twice))
-    if precision == "fp32":
-        knobs.append((0.5, "precision='bf16' (or 'fp16' on older GPUs)"))
-    listed = "; ".join(f"{what}: about {left:.0%} of it" for left, what in sorted(knobs))
+    depth = len(encoder.blocks) if encoder is not None else 0
+    everywhere = depth and getattr(model.method, "blocks", None) == "all"
+    share = 1 / max(depth, 1)  # of one block
+    knobs = [  # what is left, whether it is to be had, what to do
+        (1 / images, images > 1, f"accumulate={batch} (one image at a time, a third more time)"),
+        (4 * share, everywhere, "blocks='late-4' in the method (the last four blocks)"),
+        (INPUTS + share, depth and not checkpointing, "checkpointing=True (a third more time)"),
+        (0.5, precision == "fp32", "precision='bf16' (or 'fp16' on older GPUs)"),
+    ]
+    listed = "; ".join(f"{do}: about {left:.0%} of it" for left, fits, do in sorted(knobs) if fits)
     return UserError(
         f"Out of memory with {images} image(s) of {model.image_size} pixels held at once in "
         f"{precision}; the last saved state is kept. Try {listed or 'a smaller model'}."

@@ -108,7 +108,6 @@ def fit(
     show = progress and fabric.is_global_zero
     try:
         folder.restore(run)
-        run.check_same_step()
         with cached_embeddings(model, cache):
             _train(run, data, folder, show, on_event, early_stopping, workers)
         folder.finish(run)

@@ -69,15 +69,6 @@ class TrainingRun:
         """Remember the model as it is now, in the CPU's memory."""
         self.best = {name: t.cpu().clone() for name, t in self.tensors().items()}
 
-    def check_same_step(self) -> None:
-        """UserError where processes stand at different steps, as on disks of their own."""
-        steps = self.fabric.all_gather(torch.tensor(self.step, device=self.fabric.device))
-        if len(found := set(steps.flatten().tolist())) > 1:
-            raise UserError(
-                f"The processes go on from different steps, {min(found)} and {max(found)}; put the "
-                "one `out` of all on a disk that every machine sees, or begin anew."
-            )
-
     def remaining_steps(self) -> list[tuple[Stage, int]]:
         """Of every step from here on its stage, and its place in that."""
         return self.schedule.timeline[self.step :]

@@ -92,64 +92,39 @@ def predict_image(model, image: np.ndarray, box=None, click=None) -> np.ndarray:
         image = np.asarray(Image.open("photo.jpg").convert("RGB"))
         mask = predict_image(model, image)
 
-    Raises UserError for what is no such image, a prompt outside of it, and a box without a pixel.
+    Raises UserError for what is no such image, a prompt outside of it, a box without a pixel, and
+    a prompt for a model of tiles.
     """
     sample = Sample(image, np.zeros(np.shape(image)[:2], np.uint8), "given")
     check_sample(sample)
     if box is None and click is None:
         return predict(model, [sample])[0]
     if model.tile:
-        return _prompted_tile(model, image, box, click)
-    return _prompted(model, sample, box, click, model.resize)
-
-
-def _prompted(model, sample: Sample, box, click, resize: str) -> np.ndarray:
+        given = f"draws tiles of {model.tile} pixels, and no prompt"
+        raise fault("The model", given, "an image alone", "leave box and click out, or cut a tile")
     shape, prompt = sample.mask.shape, {}
     if box is not None:
-        prompt["boxes"] = _inside(box, shape, model, resize)
+        prompt["boxes"] = _inside(box, shape, model)
     if click is not None:
-        place = _inside(click, shape, model, resize)[:, None]
-        prompt["points"] = place, torch.ones(1, 1, dtype=torch.int)
-    logits = _square_logits(model, [sample], resize, **prompt)
-    return labels(with_background(to_native(logits, shape, resize))[0])
+        prompt["points"] = _inside(click, shape, model)[:, None], torch.ones(1, 1, dtype=torch.int)
+    logits = _square_logits(model, [sample], model.resize, **prompt)
+    return labels(with_background(to_native(logits, shape, model.resize))[0])
 
 
-def _prompted_tile(model, image: np.ndarray, box, click) -> np.ndarray:
-    """The mask in the one tile whose middle is nearest to the prompt's; background elsewhere."""
-    side, shape = model.tile, image.shape[:2]
-    for prompt in (p for p in (box, click) if p is not None):
-        _inside(prompt, shape, model, "square")  # a UserError names the image's pixels
-    x0, y0, x1, y1 = box if box is not None else (*click, *click)
-    if max(x1 - x0, y1 - y0) > side:
-        given = "is larger than the tiles that the model was trained on"
-        raise fault(f"The box {_said(box)}", given, f"at most {side} pixels", "give a smaller box")
-    centre = zip(((y0 + y1) / 2, (x0 + x1) / 2), shape, strict=True)
-    top, left = (int(np.clip(c - side / 2, 0, max(0, n - side))) for c, n in centre)
-    sample = Sample(tiles.piece(image, top, left, side), np.zeros((side, side), np.uint8), "tile")
-    moved = [p if p is None else np.subtract(p, [left, top] * (len(p) // 2)) for p in (box, click)]
-    mask, part = np.zeros(shape, np.uint8), np.s_[top : top + side, left : left + side]
-    found = _prompted(model, sample, *moved, "square")
-    mask[part] = found[: mask[part].shape[0], : mask[part].shape[1]]
-    return mask
-
-
-def _inside(xy: Sequence[float], shape: tuple[int, int], model, resize: str) -> torch.Tensor:
+def _inside(xy: Sequence[float], shape: tuple[int, int], model) -> torch.Tensor:
     """Pixels of the image as pixels of the model's square, `1 2` or `1 4`."""
-    (h, w), (high, wide) = shape, filled(shape, model.image_size, resize)
+    (h, w), (high, wide) = shape, filled(shape, model.image_size, model.resize)
     place = torch.tensor(xy, dtype=torch.float32).view(-1, 2)
+    said = " ".join(f"{v:g}" for v in xy)
     if not ((place >= 0) & (place <= torch.tensor([w, h]))).all():  # nan is nowhere
         remedy = "give x before y, in pixels from the upper left corner"
         given = f"lies outside of an image {w} wide and {h} high"
-        raise fault(f"The prompt {_said(xy)}", given, "a place inside", remedy)
+        raise fault(f"The prompt {said}", given, "a place inside", remedy)
     if not (place[:1] < place[1:]).all():
         expected = "left, upper, right and lower edge"
-        raise fault(f"The box {_said(xy)}", "holds no pixel", expected, "put the smaller first")
+        raise fault(f"The box {said}", "holds no pixel", expected, "put the smaller first")
     scale = torch.tensor([wide / w, high / h])
     return (place * scale).view(1, -1)
-
-
-def _said(xy: Sequence[float]) -> str:
-    return " ".join(f"{v:g}" for v in xy)
 
 
 def labels(logits: torch.Tensor) -> np.ndarray:
