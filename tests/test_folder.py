@@ -131,9 +131,9 @@ def test_accents_may_be_apart_in_one_place_and_not_in_another(tmp_path):
     assert names(folder(root)) == [{"p1"}, {"p0"}, {"\u00e9"}]
 
 
-def test_the_hashed_split_is_fixed_and_has_a_seed(tmp_path):
+def test_the_hashed_split_is_fixed(tmp_path):
     root = make(tmp_path, 20)
-    assert names(folder(root)) == names(folder(str(root))) != names(folder(root, split_seed=1))
+    assert names(folder(root)) == names(folder(str(root)))
 
 
 def test_samples_are_read_late_and_kept_within_bounds(tmp_path, monkeypatch):

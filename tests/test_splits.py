@@ -36,10 +36,9 @@ SPLITS = ("train", "val", "test")
 
 def test_no_patient_is_in_two_splits(tmp_path):
     root = patients(tmp_path)
-    for seed in range(5):
-        found = names(folder(root, split_seed=seed, groups=PATTERN))
-        held = [{name.split("_")[0] for name in split} for split in found]
-        assert all(held) and sum(map(len, held)) == 4 and sum(map(len, found)) == 12
+    found = names(folder(root, groups=PATTERN))
+    held = [{name.split("_")[0] for name in split} for split in found]
+    assert all(held) and sum(map(len, held)) == 4 and sum(map(len, found)) == 12
     assert names(open_data(str(root), profile(), groups=PATTERN)) == names(
         folder(root, groups=PATTERN)
     )
@@ -58,7 +57,6 @@ def test_a_split_of_groups_is_complete_and_keeps_to_the_hash(count):
     together = [n for part in splits.values() for n in part]
     assert sorted(together) == sorted(groups) and all(splits.values())
     assert splits == hashed_splits(dict(reversed(groups.items())))
-    assert count < 10 or splits != hashed_splits(groups, seed=1)
 
 
 def test_images_that_are_added_move_none_of_the_test_set():

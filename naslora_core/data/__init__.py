@@ -26,7 +26,7 @@ from naslora_core.errors import UserError, fault
 DOMAINS: dict[str, Callable[..., Dataset]] = {}  # makers by name; the workbook enters its own
 
 
-def folder(path: str | Path, split_seed: int = 0, groups: str | None = None) -> Dataset:
+def folder(path: str | Path, groups: str | None = None) -> Dataset:
     """The images of a folder with their masks, split by `split.json` or by a hash of their names.
 
     Masks hold 0/255 or 0/1 (binary), or class numbers 0..C with 255 for pixels to ignore.
@@ -34,32 +34,27 @@ def folder(path: str | Path, split_seed: int = 0, groups: str | None = None) -> 
     finds the same fall in one split. Raises UserError, naming file and remedy, for all that `check`
     reports as a fault.
     """
-    return _to_dataset(list_folder(path, split_seed, groups))
+    return _to_dataset(list_folder(path, groups))
 
 
-def csv_table(path: str | Path, split_seed: int = 0, groups: str | None = None) -> Dataset:
+def csv_table(path: str | Path, groups: str | None = None) -> Dataset:
     """The images of a csv with columns `image` and `label`: paths from the csv's folder.
 
     A column `split` (train, val or test) splits them, else a hash of their names; images of one
     value in a column `group` fall in one split. All else is as in `folder`.
     """
-    return _to_dataset(list_csv(path, split_seed, groups))
+    return _to_dataset(list_csv(path, groups))
 
 
-def coco(
-    path: str | Path,
-    images: str | Path | None = None,
-    split_seed: int = 0,
-    groups: str | None = None,
-) -> Dataset:
+def coco(path: str | Path, groups: str | None = None) -> Dataset:
     """The images of a COCO json, split by the `split.json` beside it or by a hash of their names.
 
-    images: the folder of the files; default: the json's, or images/ in it or beside it. Categories
-    become 1..C in the order of their ids, but for one called background and parents without
-    objects; later objects lie over earlier ones. An image without objects is background. Needs
-    pycocotools. All else is as in `folder`.
+    The files lie beside the json, in images/ there, or in a folder near it. Categories become 1..C
+    in the order of their ids, but for one called background and parents without objects; later
+    objects lie over earlier ones. An image without objects is background. Needs pycocotools. All
+    else is as in `folder`.
     """
-    return _to_dataset(list_coco(path, split_seed, groups, images))
+    return _to_dataset(list_coco(path, groups))
 
 
 def check(path: str | Path, groups: str | None = None, progress: bool = True) -> Report:
@@ -79,7 +74,7 @@ def _list(path: str | Path, groups: str | None) -> Listing:
     """What the path lists, by its ending."""
     by_ending = {".csv": list_csv, ".json": list_coco}
     kind = "" if Path(path).is_dir() else Path(path).suffix.lower()
-    return by_ending.get(kind, list_folder)(path, groups=groups)
+    return by_ending.get(kind, list_folder)(path, groups)
 
 
 def _to_dataset(listing: Listing, progress: bool = False) -> Dataset:
@@ -93,11 +88,11 @@ def _to_dataset(listing: Listing, progress: bool = False) -> Dataset:
         raise UserError(seen.faults[0] + rest)
 
     def read(name: str) -> Sample:
-        return seen.sample(name, read_image(listing.images[name]), listing.read(name))
+        held = seen.kept.pop(name, None) or (read_image(listing.images[name]), listing.read(name))
+        return seen.sample(name, *held)
 
-    kept = {name: seen.sample(name, *pair) for name, pair in seen.kept.items()}
     digests = {name: one.digest for name, one in seen.looks.items()}
-    splits = (Split(read, listing.splits[s], digests, kept) for s in SHARES)
+    splits = (Split(read, listing.splits[s], digests) for s in SHARES)
     return Dataset(listing.name, seen.classes, *splits, notes=notes_on(seen))
 
 

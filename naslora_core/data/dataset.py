@@ -1,7 +1,7 @@
 """Images with their masks, in three splits, read when they are needed."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,41 +23,29 @@ class Sample:
 
 
 class Split(Sequence):
-    """A sequence of samples, each made by `read(key)` when asked for, and kept up to KEEP bytes.
+    """A sequence of samples, each made by `read(key)` when asked for, and kept up to KEEP bytes;
+    digests: of samples by key, where they are known without reading them again."""
 
-    digests: of samples by key, where they are known without reading them again; kept: samples by
-    key that were read already.
-    """
-
-    def __init__(
-        self,
-        read: Callable[[object], Sample],
-        keys: Sequence,
-        digests: Mapping[object, str] | None = None,
-        kept: Mapping[object, Sample] | None = None,
-    ):
+    def __init__(self, read: Callable[[object], Sample], keys: Sequence, digests=None):
         self.read, self.keys, self.digests = read, tuple(keys), digests or {}
-        self._kept = {key: kept[key] for key in self.keys if key in kept} if kept else {}
-        self._room = KEEP - sum(map(_bytes, self._kept.values()))
+        self._kept, self._room = {}, KEEP
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __getitem__(self, index: int | slice) -> "Sample | Split":
         if isinstance(index, slice):
-            return Split(self.read, self.keys[index], self.digests, self._kept)
-        key = self.keys[index]
+            return Split(self._sample, self.keys[index], self.digests)
+        return self._sample(self.keys[index])
+
+    def _sample(self, key) -> Sample:
         if key in self._kept:
             return self._kept[key]
         sample = self.read(key)
-        if _bytes(sample) <= self._room:
-            self._room -= _bytes(sample)
+        if (size := sample.image.nbytes + sample.mask.nbytes) <= self._room:
+            self._room -= size
             self._kept[key] = sample
         return sample
-
-
-def _bytes(sample: Sample) -> int:
-    return sample.image.nbytes + sample.mask.nbytes
 
 
 @dataclass(frozen=True)

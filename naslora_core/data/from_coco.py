@@ -24,12 +24,7 @@ NEEDED = {  # of every entry, with the type of its value
 }
 
 
-def list_coco(
-    path: str | Path,
-    split_seed: int = 0,
-    groups: str | None = None,
-    images: str | Path | None = None,
-) -> Listing:
+def list_coco(path: str | Path, groups: str | None = None) -> Listing:
     """The images of a COCO json with their splits; masks are drawn when they are read."""
     if find_spec("pycocotools") is None:
         command = "run: python -m pip install pycocotools"
@@ -37,18 +32,17 @@ def list_coco(
     file, faults = Path(path), []
     data = _load(file)
     classes, notes = _classes(data)
-    objects, covered = _objects(file, data, classes, faults), defaultdict(list)
+    objects, covered = _objects(file, data, classes, faults), []
     if crowds := sum(bool(one.get("iscrowd")) for one in data["annotations"]):
         notes.append(f"{crowds} object(s) are marked iscrowd; they are drawn as all others.")
-    files = _files(file, Path(images) if images else None, data["images"], faults)
+    files = _files(file, data["images"], faults)
     entries = dict(zip(files, data["images"], strict=True))
     split_file = file.with_name("split.json")
-    splits = attempt(faults, file_splits, file, split_file, files, split_seed, groups)
+    splits = attempt(faults, file_splits, file, split_file, files, groups)
 
     def read(name: str) -> np.ndarray:
         labels, hidden = draw(file, entries[name], objects[entries[name]["id"]], list(classes))
-        for category in hidden:
-            covered[classes[category]].append(name)
+        covered.extend(f"{classes[category]} in {name}" for category in hidden)
         return labels
 
     return Listing(
@@ -134,12 +128,10 @@ def _objects(
     return objects
 
 
-def _files(
-    file: Path, root: Path | None, images: list[dict], faults: list[UserError]
-) -> dict[str, Path]:
+def _files(file: Path, images: list[dict], faults: list[UserError]) -> dict[str, Path]:
     """The file of each image in the place that holds most of them."""
     paths = [image["file_name"].replace("\\", "/") for image in images]
-    find = Finder(root) if root else _place(file.resolve().parent, paths)
+    find = _place(file.resolve().parent, paths)
     found = {path: find(path) for path in paths}
     if lost := sorted(path for path in paths if found[path] is None):
         given = f"names {some(lost)} that {find.root} does not hold"

@@ -17,7 +17,7 @@ Files = Mapping[str, Path]
 Table = Mapping[str, dict[str, str]]  # name of the image -> its row
 
 
-def list_folder(path: str | Path, split_seed: int = 0, groups: str | None = None) -> Listing:
+def list_folder(path: str | Path, groups: str | None = None) -> Listing:
     """The names in `images/` and `masks/` with their files and splits; no picture is opened yet."""
     root, faults, notes = Path(path), [], []
     if not root.is_dir():
@@ -27,7 +27,7 @@ def list_folder(path: str | Path, split_seed: int = 0, groups: str | None = None
     images, masks = (_files(where, faults, notes) for where in folders)
     masks = partners(images, masks)
     where, file = root / "images", root / "split.json"
-    splits = attempt(faults, file_splits, where, file, images, split_seed, groups)
+    splits = attempt(faults, file_splits, where, file, images, groups)
     if lonely := sorted(images.keys() - masks.keys()):
         free = [mask.name for name, mask in masks.items() if name not in images]
         given = f"has {some(lonely)} without a mask in {root / 'masks'}{likely(lonely[0], free)}"
@@ -86,14 +86,14 @@ def _files(where: Path, faults: list[UserError], notes: list[str]) -> dict[str, 
     return found
 
 
-def list_csv(path: str | Path, split_seed: int = 0, groups: str | None = None) -> Listing:
+def list_csv(path: str | Path, groups: str | None = None) -> Listing:
     """The rows of a csv as names with their files and splits; no picture is opened yet."""
     file, faults, notes = Path(path), [], []
     rows = _rows(file)
     names = names_of(file, [row["image"] for row in rows])
     table, finder = dict(zip(names, rows, strict=True)), Finder(file.parent)
     images, masks = (_paths(file, table, column, finder, faults) for column in COLUMNS[:2])
-    splits = attempt(faults, _splits, file, table, images, split_seed, groups)
+    splits = attempt(faults, _splits, file, table, images, groups)
     images = {n: image for n, image in images.items() if image.is_file() and masks[n].is_file()}
     other = file.with_name("split.json")
     if other.is_file():
@@ -142,7 +142,7 @@ def _paths(
     return {n: path or file.parent / table[n][column] for n, path in found.items()}
 
 
-def _splits(file: Path, table: Table, images: Files, seed: int, pattern: str | None) -> Splits:
+def _splits(file: Path, table: Table, images: Files, pattern: str | None) -> Splits:
     """The splits of the column `split`, or else by hash; groups of the column `group`, or of the
     pattern."""
     columns = next(iter(table.values())).keys()
@@ -158,7 +158,7 @@ def _splits(file: Path, table: Table, images: Files, seed: int, pattern: str | N
             said = f"has split {row['split']!r} for {name}"
             raise fault(file, said, "train, val or test", "rename it")
         given[row["split"]].append(name)
-    return splits_of(file, images, seed, groups, given, file)
+    return splits_of(file, images, groups, given, file)
 
 
 def _of_files(name: str, images: Files, masks: Files, splits, where, faults, notes) -> Listing:

@@ -24,8 +24,8 @@ class Listing:
     """images: the file of each name; masks: how a message names its mask; read: its values `H W`;
     splits: names, those without an image left out; where: all masks, as a message names them;
     faults: found so far; remedy: for a mask of another size; classes: their names, or none where
-    masks say it; notes: sentences for every reader; covered: class -> names of images in which
-    later objects hide one of it, filled while masks are read.
+    masks say it; notes: sentences for every reader; covered: objects that later ones hide, filled
+    while masks are read.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Listing:
     remedy: str = "save the mask at the image's size (nearest neighbour)"
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    covered: Mapping[str, list[str]] = field(default_factory=dict)
+    covered: list[str] = field(default_factory=list)
 
     def __post_init__(self):
         splits = self.splits or {}

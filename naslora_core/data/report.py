@@ -10,7 +10,7 @@ import numpy as np
 from naslora_core.data.dataset import IGNORE
 from naslora_core.data.inspection import MEGAPIXELS, Inspection, Look
 from naslora_core.data.splits import near_pairs
-from naslora_core.errors import first, printable, some
+from naslora_core.errors import first, printable
 
 COLUMNS = ("part", "images", "size (min / median / max)", "empty", "foreground (median, range)")
 FEW_CLASSES = 8  # up to so many, numbers are taken for classes unless every mask counts from 1
@@ -84,32 +84,48 @@ def _row(part: str, seen: Inspection, names: list[str], of: set[int] | None = No
 
 def notes_on(seen: Inspection) -> tuple[str, ...]:
     """A sentence for each unusual thing: files, pictures and masks, splits, classes."""
-    looks, splits = seen.looks, seen.listing.splits
+    looks, listing, count = seen.looks, seen.listing, len(seen.classes)
+    splits, classes = listing.splits, dict(enumerate(seen.classes, 1)) if count > 1 else {}
     used = set().union(*splits.values())
     prints = {
         split: {name: looks[name].print for name in names if looks[name].print is not None}
         for split, names in splits.items()
     }
+    everywhere = set().union(*map(seen.numbers, looks))
+    learnt = set().union(*map(seen.numbers, splits["train"] or looks))
+    unnamed = "" if listing.classes else "; if their numbers mean none, renumber them without gaps"
+    counted = not listing.classes and _objects_counted(looks.values(), count)
     found = [
-        ("image", [name for name, one in looks.items() if kind in one.kinds], words)
+        ("image(s)", [name for name, one in looks.items() if kind in one.kinds], words)
         for kind, words in KINDS.items()
     ]
     found += [
-        ("image", [name for name, one in looks.items() if one.shares.keys() == {0}],
+        ("image(s)", [name for name, one in looks.items() if one.shares.keys() == {0}],
          "with an empty mask; right if nothing is to be found there"),
-        ("mask", [name for name, one in looks.items() if one.shares.get(255, 0) > NEARLY],
+        ("mask(s)", [name for name, one in looks.items() if one.shares.get(255, 0) > NEARLY],
          "with an object in nine tenths of the pixels; if the objects are black, swap 0 and 255"),
-        ("mask", [name for name, one in looks.items() if seen.ignore and IGNORE in one.shares],
+        ("mask(s)", [name for name, one in looks.items() if seen.ignore and IGNORE in one.shares],
          "with 255 beside class numbers: these pixels are ignored, in loss and scores; if they are "
          "objects, give them the number of their class"),
-        ("mask", _alike(looks.values()),
+        ("mask(s)", _alike(looks.values()),
          "are in every pixel as another image's; right if both show the same objects"),
-        ("image", sorted(looks.keys() - used) if used else [], "in no split; they are not used"),
-        ("pair", near_pairs(prints),
+        ("image(s)", sorted(looks.keys() - used) if used else [], "in no split; they are not used"),
+        ("pair(s)", near_pairs(prints),
          "across splits look nearly the same; if they are, put both in one split (groups)"),
+        ("object(s)", listing.covered,
+         f"are covered whole by later ones; list smaller objects later in {listing.where}"),
+        (f"of {count} classes", [name for n, name in classes.items() if n not in everywhere],
+         f"are in no mask{unnamed}"),
+        (f"of {count} classes", [name for n, name in classes.items() if n in everywhere - learnt],
+         "are in no image of train; they cannot be learnt"),
+        ("numbers", [*classes.values()] if counted else [],
+         "of the masks look like object numbers: in nearly every mask nearly every number is one "
+         "connected piece; save 0 and 255 if they are"),
     ]  # fmt: skip
-    notes = [f"{some(names, what)} {words}." for what, names, words in found if names]
-    return (*seen.listing.notes, *notes, *_on_classes(seen))
+    notes = [
+        f"{len(names)} {what} ({first(names)}) {words}." for what, names, words in found if names
+    ]
+    return (*listing.notes, *notes)
 
 
 def _alike(looks: Iterable[Look]) -> list[str]:
@@ -117,34 +133,6 @@ def _alike(looks: Iterable[Look]) -> list[str]:
     held = [one for one in looks if one.shares.keys() - {0}]
     first_of = {one.mask_digest: one.name for one in reversed(held)}
     return [one.name for one in held if first_of[one.mask_digest] != one.name]
-
-
-def _on_classes(seen: Inspection) -> list[str]:
-    """Which classes are covered, which no mask has, which of the others none of train has, and
-    whether they look like objects."""
-    listing, notes, count = seen.listing, [], len(seen.classes)
-    for name, images in listing.covered.items():
-        notes.append(
-            f"{len(images)} object(s) of class {name} are covered whole by later ones "
-            f"({first(sorted(set(images)))}); list the smaller objects later in {listing.where}."
-        )
-    if count < 2:
-        return notes
-    everywhere = set().union(*map(seen.numbers, seen.looks))
-    learnt = set().union(*map(seen.numbers, listing.splits["train"] or seen.looks))
-    if absent := [c for n, c in enumerate(seen.classes, 1) if n not in everywhere]:
-        remedy = "; if their numbers mean no class, renumber the masks from 1 without gaps"
-        remedy = "" if listing.classes else remedy
-        notes.append(f"{len(absent)} of {count} classes are in no mask: {first(absent)}{remedy}.")
-    if unlearnt := [c for n, c in enumerate(seen.classes, 1) if n in everywhere - learnt]:
-        where = f"are in no image of train: {first(unlearnt)}; they cannot be learnt"
-        notes.append(f"{len(unlearnt)} of {count} classes {where}.")
-    if not listing.classes and _objects_counted(seen.looks.values(), count):
-        notes.append(
-            f"The {count} numbers of the masks look like object numbers: in nearly "
-            "every mask nearly every number is one connected piece; save 0 and 255 if they are."
-        )
-    return notes
 
 
 def _objects_counted(looks: Iterable[Look], classes: int) -> bool:

@@ -29,22 +29,13 @@ SIDE, BLUR = 16, 2  # pixels of a thumbnail, and of its blur
 ALIKE = 0.94
 
 
-def file_splits(
-    where: Path, file: Path, images: Mapping[str, Path], seed: int, pattern: str | None
-) -> Splits:
+def file_splits(where: Path, file: Path, images: Mapping[str, Path], pattern: str | None) -> Splits:
     """The splits of a split.json where there is one, else by a hash; groups by the pattern."""
     groups = groups_by(pattern, images) if pattern else None
-    return splits_of(where, images, seed, groups, read_splits(file, images), file)
+    return splits_of(where, images, groups, read_splits(file, images), file)
 
 
-def splits_of(
-    where: Path,
-    images: Mapping[str, Path],
-    seed: int,
-    groups: Mapping[str, str] | None,
-    given: Splits | None,
-    file: Path,
-) -> Splits:
+def splits_of(where: Path, images: Mapping[str, Path], groups, given, file: Path) -> Splits:
     """The `given` splits, checked, or where there are none a split by hash.
 
     groups: of the images by name; all of one group must be in one split. Faults of given splits
@@ -52,7 +43,7 @@ def splits_of(
     """
     if given is None:
         own = {name: spelling(f"{f.parent.name}/{f.stem}") for name, f in images.items()}
-        return hashed_splits(groups or own, seed, where)
+        return hashed_splits(groups or own, where)
     for split, ids in given.items():
         _check_ids(file, split, ids, set(images))
     _check_apart(file, given, {name: name for name in images}, "image")
@@ -61,10 +52,8 @@ def splits_of(
     return given
 
 
-def hashed_splits(
-    groups: Mapping[str, str], seed: int = 0, where: Path | str = "The data"
-) -> Splits:
-    """70/10/20 by a hash of the seed and each name's group: all names of one fall in one split.
+def hashed_splits(groups: Mapping[str, str], where: Path | str = "The data") -> Splits:
+    """70/10/20 by a hash of each name's group: all names of one fall in one split.
 
     A hash alone decides, whatever other names there are, so data that grow keep their test images.
     With few groups a split can be empty so; then those nearest to its share fill it. Raises
@@ -72,7 +61,7 @@ def hashed_splits(
     """
 
     def place(group: str) -> float:
-        digest = hashlib.sha256(f"{seed}/{group}".encode(errors="surrogatepass"))
+        digest = hashlib.sha256(f"0/{group}".encode(errors="surrogatepass"))
         return int(digest.hexdigest()[:13], 16) / 16**13  # in 0..1
 
     places = {group: place(group) for group in groups.values()}

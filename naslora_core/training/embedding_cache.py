@@ -1,18 +1,19 @@
 """A folder of image embeddings, for methods that leave the whole image encoder frozen."""
 
 import hashlib
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from naslora_core.errors import fault
-from naslora_core.files import make_folder, write_atomic
+from naslora_core.adapters import tensor_file
+from naslora_core.errors import UserError, fault
+from naslora_core.files import make_folder
 from naslora_core.sam import model_hash
+
+FORMAT = "naslora-embedding-1"
 
 
 def check_cacheable(model: nn.Module, augment: str) -> None:
@@ -45,8 +46,7 @@ def cached_embeddings(model: nn.Module, folder: str | Path | None) -> Iterator[N
         if found is None:
             with torch.no_grad():
                 found = forward(image[None])[0]
-            content = save({"embedding": found.cpu().contiguous()})
-            write_atomic(folder / name, zlib.crc32(content).to_bytes(4, "big") + content)
+            tensor_file.write(folder / name, {"embedding": found}, {"format": FORMAT})
         return found.to(image.device)
 
     encoder.forward = lambda images: torch.stack([embed(image) for image in images.detach()])
@@ -58,7 +58,7 @@ def cached_embeddings(model: nn.Module, folder: str | Path | None) -> Iterator[N
 
 def _read(file: Path) -> Tensor | None:
     """None where the file is absent or damaged."""
-    content = file.read_bytes() if file.exists() else b""
-    if len(content) < 5 or int.from_bytes(content[:4], "big") != zlib.crc32(content[4:]):
+    try:
+        return tensor_file.read(file, FORMAT)[1]["embedding"]
+    except UserError:
         return None
-    return load(content[4:])["embedding"]
