@@ -4,12 +4,9 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from naslora_core.errors import UserError, fault
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 
 def write_atomic(path: str | Path, content: bytes | str | Callable[[BinaryIO], None]) -> None:
@@ -117,8 +114,8 @@ def kind_of(path: Path) -> str:
     return next((what for sign, what in KINDS.items() if start.startswith(sign)), "another file")
 
 
-def hold(path: Path) -> "FileLock":
-    """A lock file that is held until `release`, or until this process ends; none where the file
+def hold(path: Path):
+    """A FileLock that is held until `release`, or until this process ends; none where the file
     system knows no locks. UserError where another thread or process holds it."""
     from filelock import FileLock, Timeout
 

@@ -82,12 +82,11 @@ def quick(exported, monkeypatch):
     import onnx_ir
 
     model = onnx_ir.load(exported.path)
-    program = SimpleNamespace(
-        model_proto=onnx_ir.to_proto(model),
-        save=lambda path, external_data: onnx_ir.save(
-            model, path, external_data=f"{path.name}.data"
-        ),
-    )
+
+    def save(path, external_data):
+        onnx_ir.save(model, path, external_data=f"{path.name}.data" if external_data else None)
+
+    program = SimpleNamespace(save=save)
     monkeypatch.setattr(onnx_file, "_program", lambda encoder: program)
     return exported
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from naslora_core.adapters.adaptation import Adapted
 from naslora_core.adapters.folding import Folded
 from naslora_core.errors import UserError
-from naslora_core.files import writable, write_atomic
+from naslora_core.files import writable
 from naslora_core.sam import Segmenter
 
 INPUT, OUTPUT = "normalised", "embedding"
@@ -32,11 +32,12 @@ def export_onnx(folded: Folded | Segmenter, path: str | Path) -> Path:
     Raises UserError where something did not fold, and without onnxscript.
     """
     path, encoder = writable(path), _encoder(folded)
-    program = _program(encoder)
-    if sum(t.nbytes for t in encoder.state_dict().values()) > LIMIT:
-        _in_two_files(program, path)
-    else:
-        write_atomic(path, program.model_proto.SerializeToString())
+    large = sum(t.nbytes for t in encoder.state_dict().values()) > LIMIT
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as aside:
+        _program(encoder).save(Path(aside) / path.name, external_data=large)
+        path.unlink(missing_ok=True)  # never an old graph with new weights
+        for part in sorted(Path(aside).iterdir(), reverse=True):  # NAME.data, then NAME
+            os.replace(part, path.parent / part.name)
     return path
 
 
@@ -65,14 +66,6 @@ def _program(encoder: nn.Module):
             dynamo=True,
             verbose=False,
         )
-
-
-def _in_two_files(program, path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as aside:
-        program.save(Path(aside) / path.name, external_data=True)
-        path.unlink(missing_ok=True)  # never an old graph with new weights
-        for part in sorted(Path(aside).iterdir(), reverse=True):  # NAME.data, then NAME
-            os.replace(part, path.parent / part.name)
 
 
 def difference(folded: Folded | Segmenter, path: str | Path) -> float:

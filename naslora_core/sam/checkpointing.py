@@ -19,18 +19,14 @@ def checkpointed(encoder: nn.Module | None, on: bool = True) -> Iterator[None]:
     """
     blocks = list(getattr(encoder, "blocks", ())) if on else []
     for block in blocks:
-        again = partial(_contexts, block)
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, context_fn=again)
+        # around a block's first forward pass nothing, around the one that is computed again _Still
+        how = {"use_reentrant": False, "context_fn": lambda b=block: (nullcontext(), _Still(b))}
+        block.forward = partial(checkpoint, block.forward, **how)
     try:
         yield
     finally:
         for block in blocks:
             del block.forward
-
-
-def _contexts(block: nn.Module) -> tuple:
-    """Around a block's first forward pass, and around the one that is computed again."""
-    return nullcontext(), _Still(block)
 
 
 class _Still:

@@ -121,18 +121,15 @@ def kernel_layout(
     """Of T taps, those of all linear operators end to end: whose each is, 0/1 `n T`, where it lies
     in the largest kernel, 0/1 `T kk`, and the order in which all cells' taps become `B rr T`."""
     owner = torch.cat([torch.full((len(seats),), i) for i, _, seats in fields])
-    place = torch.cat([_places(side, largest)[list(seats)] for _, side, seats in fields])
+    # row t of eye(side^2) is a kernel with tap t alone
+    alone = {side: torch.eye(side**2).view(-1, side, side) for _, side, _ in fields}
+    place = torch.cat([padded(alone[side][list(s)], largest).flatten(1) for _, side, s in fields])
     sizes = [len(seats) for *_, seats in fields]
     flat = torch.arange(count * rank**2 * sum(sizes))
     parts = flat.split([count * rank**2 * size for size in sizes])
     order = torch.cat([p.view(count, rank**2, -1) for p in parts], 2).flatten()
     owner = F.one_hot(owner, n).T
     return owner.to(device, dtype), place.to(device, dtype), order.to(device)
-
-
-def _places(side: int, largest: int) -> Tensor:
-    """Row t says where tap t of a `side x side` kernel lies in a `largest x largest` one, 0/1."""
-    return padded(torch.eye(side**2).view(-1, side, side), largest).flatten(1)
 
 
 def mix_together(encoder: nn.Module) -> None:

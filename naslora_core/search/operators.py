@@ -10,14 +10,11 @@ from naslora_core.search.operator_registry import Operator, identity, operator
 
 
 class Fixed(Operator):
-    """An operator without parameters: its kernel is a constant."""
+    """An operator without parameters: its kernel is the constant that `define(rank)` returns."""
 
     def __init__(self, rank: int):
         super().__init__(rank)
         self.register_buffer("constant", self.define(rank), persistent=False)
-
-    def define(self, rank: int) -> Tensor:
-        raise NotImplementedError
 
     def kernel(self) -> Tensor:
         return self.constant

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -29,9 +28,6 @@ from naslora_core.training.embedding_cache import cached_embeddings, check_cache
 from naslora_core.training.loop import TrainingRun, alphas
 from naslora_core.training.losses import DEFAULT, named_loss
 from naslora_core.training.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 TOKENS = 1024  # of an image encoder, on which a cell is read: 16 images of sam_nano
 
@@ -64,7 +60,7 @@ def fit(
     checkpointing: bool = False,
     early_stopping: EarlyStopping | None = None,
     augment: str = "flips",
-    fabric: "Fabric | None" = None,
+    fabric=None,
     cache: str | Path | None = None,
     workers: int | None = None,
     save_every_seconds: float = 30.0,
