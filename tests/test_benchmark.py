@@ -111,16 +111,3 @@ def test_the_command_keeps_its_rows_and_names_unknown_methods(
     assert main(["bench", "--methods", "lorra"]) == 2
     assert "lorra" in capsys.readouterr().err
     assert next(iter(method_costs.SIZES)) == "nano"
-
-
-def test_the_overhead_that_is_removed_is_a_share_of_conv_loras():
-    ratios = {"lora": 1.0, "conv_lora, released": 1.5, "conv_lora, fast": 1.1}
-    ratios |= {cost_tables.NINE: 1.05, cost_tables.THREE: 1.04}
-    rows = {n: {"ratio": r, "spread": [r - 0.02, r + 0.02]} for n, r in ratios.items()}
-    told = cost_tables.removed_text(rows)
-    assert "removes 90%" in told and "removes 50%" in told
-    assert "1.01" in told and "overlap" not in told
-    rows[cost_tables.NINE]["spread"] = [1.0, 1.1]
-    assert "50%, but their spreads overlap" in cost_tables.removed_text(rows)
-    rows["conv_lora, fast"]["ratio"] = 1.004  # no overhead to take a share of
-    assert "fastest Conv-LoRA adds less than 2%" in cost_tables.removed_text(rows)

@@ -20,7 +20,6 @@ from naslora_workbook.research.operator_recovery import (
     convolve,
     features,
     matrix,
-    rate,
 )
 from naslora_workbook.research.recovery_grid import recorded
 from naslora_workbook.research.recovery_in_sam import Bed
@@ -56,17 +55,6 @@ def test_a_short_search_names_the_cheapest_class_that_fits(name):
 def test_a_search_that_was_too_short_is_no_hit():
     race = planted.race("avg_pool_3x3", 0, replace(QUICK, steps=2))
     assert not race.hit("projection") and race.steps_to("projection") is None
-
-
-def test_chance_is_what_dealing_the_readings_out_gives():
-    def race(cheapest, read):
-        return Race("x", 0, cheapest, read, read, {})
-
-    races = [race("a", "a"), race("a", "a"), race("b", "a"), race("b", "b")]
-    assert rate(races, "projection") == {
-        "hits": 0.75,
-        "chance": pytest.approx((2 * 3 + 2 * 1) / 16),
-    }
 
 
 def test_the_step_from_which_a_reading_stays_right():

@@ -28,11 +28,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "registered": registered.registered_table,
     "costs": costs.cost_table,
     "development": results.development_table,
-    "curves": results.curves_table,
-    "planted": results.planted_table,
     "photographs": results.photograph_table,
     "domains": registered.domains_table,
-    "scale": costs.scale_table,
+    "gpu": costs.gpu_table,
     "loading": costs.loading_table,
 }
 PAGES = {  # and where their lessons lie

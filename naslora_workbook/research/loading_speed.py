@@ -2,18 +2,18 @@
 
     python -m naslora_workbook.research.loading_speed --sides 1024 3464 --out build/loading.json
 
-Decoding alone, on one thread, is the limit: what a loader adds is the resize, the augmentation and
-the way from process to process. Turns are taken in one run, so that all of them have the same
+Decoding alone, on one thread, is the limit. Turns are taken in one run, so that all have the same
 neighbours; CPU time, of this process and its workers, is the same on a busy machine.
 """
 
 import argparse
 import json
 import os
-import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,37 +44,30 @@ def decode(samples: Files, steps: int) -> None:
         samples[i % len(samples)]
 
 
-def load(samples: Files, steps: int, augment: str, workers: int) -> None:
+def load(samples: Files, augment: str, workers: int, steps: int) -> None:
     """The batches of a training, taken as soon as they are ready."""
     batches = StepBatches(samples, SIZE, BATCH, 0, augment)
     for _ in batches.load([(i, None) for i in range(steps)], workers):
         pass
 
 
-def measured(work: Callable, *given, steps: int) -> tuple[float, float]:
+def measured(work: Callable, steps: int) -> tuple[float, float]:
     """Images a second, and milliseconds of CPU an image, workers' included."""
-    start, spent = time.monotonic(), _cpu_seconds()
-    work(*given)
+    start, before = time.monotonic(), os.times()
+    work(steps=steps)
     images = steps * BATCH
-    return images / (time.monotonic() - start), 1000 * (_cpu_seconds() - spent) / images
-
-
-def _cpu_seconds() -> float:
-    each = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(one.ru_utime + one.ru_stime for one in each)
+    spent = sum(os.times()[:4]) - sum(before[:4])  # user and system, own and children's
+    return images / (time.monotonic() - start), 1000 * spent / images
 
 
 def rows(samples: Files, rounds: int, steps: int) -> dict[str, dict]:
     """Medians over turns of decoding, and of loading by augmentation and workers."""
-    jobs = {"decoding": (decode, samples, steps)}
-    for augment in ("flips", "full"):
-        jobs |= {f"{augment} {w}": (load, samples, steps, augment, w) for w in WORKERS}
-    turns = {name: [] for name in jobs}
-    for _ in range(rounds):
-        for name, job in jobs.items():
-            turns[name].append(measured(*job, steps=steps))
-    middle = {name: np.median(found, axis=0) for name, found in turns.items()}
-    return {n: {"per_second": round(s, 2), "cpu_ms": round(c, 1)} for n, (s, c) in middle.items()}
+    jobs = {"decoding": partial(decode, samples)}
+    ways = [(augment, workers) for augment in ("flips", "full") for workers in WORKERS]
+    jobs |= {f"{augment} {w}": partial(load, samples, augment, w) for augment, w in ways}
+    turns = [[measured(job, steps) for job in jobs.values()] for _ in range(rounds)]
+    middle = zip(jobs, np.median(turns, axis=0).tolist(), strict=True)
+    return {n: {"per_second": round(s, 2), "cpu_ms": round(c, 1)} for n, (s, c) in middle}
 
 
 def main() -> None:
@@ -85,19 +78,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="batches a turn")
     parser.add_argument("--out", help="a JSON file for `pack`")
     a = parser.parse_args()
-    found, before = {}, os.getloadavg()[0]
+    found, busy = {}, [round(os.getloadavg()[0], 1)]
     with tempfile.TemporaryDirectory() as folder:
         for side in a.sides:
             files = Files(write_images(Path(folder) / str(side), side, 8))
             # a large picture takes as long as several: fewer of them
             found[side] = rows(files, a.rounds, max(2, a.steps * 1024 // side))
-            print(side, json.dumps(found[side], indent=1), flush=True)
+            print(side, found[side], flush=True)
+    busy.append(round(os.getloadavg()[0], 1))
     if a.out:
-        words = f"--sides {' '.join(map(str, a.sides))} --rounds {a.rounds} --steps {a.steps}"
+        words = " ".join(sys.argv[1:])
         made = provenance(f"python -m naslora_workbook.research.loading_speed {words}")
-        busy = {"load": [round(before, 1), round(os.getloadavg()[0], 1)], "batch": BATCH}
-        record = {"rows": found, "rounds": a.rounds, **busy, "provenance": made}
-        write_atomic(a.out, json.dumps(record, indent=1) + "\n")
+        record = {"rows": found, "rounds": a.rounds, "load": busy, "batch": BATCH}
+        write_atomic(a.out, json.dumps(record | {"provenance": made}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@ The right answer is not the planted name but the cheapest class that can express
 teacher in closed form. Then a cell learns the teacher's outputs, noise on them, from scratch.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -157,14 +156,6 @@ def search(model: nn.Module, draw: Callable, schedule: Schedule) -> Iterator[tup
             groups[kind].param_groups[0]["lr"] = rate
             groups[kind].step()
         yield step + 1, "+".join(moves), loss.item()
-
-
-def rate(races: Sequence[Race], reading: str) -> dict[str, float]:
-    """Hits of a reading, and chance: its mean if the readings were dealt out at random."""
-    found = Counter(getattr(r, reading) for r in races)
-    answers = Counter(r.cheapest for r in races)
-    chance = sum(found[c] * answers[c] for c in answers) / len(races) ** 2
-    return {"hits": sum(r.hit(reading) for r in races) / len(races), "chance": chance}
 
 
 def matrix(garden: Garden, seed: int) -> dict[str, dict[str, float]]:
