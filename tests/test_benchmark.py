@@ -106,7 +106,7 @@ def test_the_command_keeps_its_rows_and_names_unknown_methods(
     assert rows[1].startswith("| LST | ") and rows[1].endswith(" | yes | nothing |")
     assert rows[2].startswith("| LoRA | 1.00 | ") and rows[3].startswith("| LST | ")
     said = capsys.readouterr().out
-    assert "saved MB" in said and "of vanilla" in said and "5x5 on the map" in said
+    assert "saved_mb" in said and "side_macs" in said and "5x5 on the map" in said
     assert '"folded"' in out.read_text()
     assert main(["bench", "--methods", "lorra"]) == 2
     assert "lorra" in capsys.readouterr().err

@@ -2,15 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA, NASLoRA, adapt
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_workbook.cli import build_parser
 from naslora_workbook.research import memory_planner as planner
-from naslora_workbook.research.benchmarks.measurement import allocated_peak, whole_peak
 from naslora_workbook.research.memory_planner import (
     ROOM,
     Footprint,
@@ -24,6 +25,32 @@ from naslora_workbook.research.memory_planner import (
 from naslora_workbook.research.methods import METHODS
 
 BAR = 0.15  # a plan may be off by so much
+
+
+def allocated_peak(step, device="cpu") -> int:
+    """Most bytes alive at once during `step` beyond those alive before it.
+
+    On a CPU from the profiler's memory events, which are every allocation and release of PyTorch's
+    allocator, inside kernels too; on CUDA from the allocator's own peak.
+    """
+    if device != "cpu":
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        step()
+    events = seen.profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return max(0, *np.cumsum([change for _, change in changes], dtype=int).tolist())
+
+
+def whole_peak(module, optimiser, step) -> int:
+    """The same with what is always there: the module's tensors and the optimiser's states."""
+    states = [t for s in optimiser.state.values() for t in s.values() if torch.is_tensor(t)]
+    return size_of((*module.parameters(), *module.buffers(), *states)) + allocated_peak(step)
 
 
 def test_a_layer_whose_need_is_known():

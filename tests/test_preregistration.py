@@ -6,11 +6,7 @@ from itertools import product
 
 import pytest
 
-from naslora_core.adapters import DecoderOnly, adapt
-from naslora_core.adapters.discretisation import ChosenLoRA
 from naslora_core.errors import UserError
-from naslora_core.sam import build_nano
-from naslora_workbook.publishing.registered_tables import chosen, minutes, trained
 from naslora_workbook.research import preregistration as registry
 from naslora_workbook.research.compare import Setting
 from naslora_workbook.research.preregistration import (
@@ -127,21 +123,3 @@ def test_the_goal_is_told_claim_by_claim(file, apart, holds):
     assert list(goal(table).values()) == holds
     assert verdict_text(records, protocol).count("  yes  ") == sum(holds)
     assert behind(table["lora"]) == (["camouflage", "vessel"] if apart[0] < 0 else [])
-
-
-def test_sizes_are_told_beside_the_decoder_and_after_choosing():
-    """The arithmetic of FixedConv: We and Wd of every block, and r r k k for an operator."""
-    sam = build_nano().eval().requires_grad_(False)
-    model = adapt(sam, ChosenLoRA(4, chosen=("conv_3x3",) * 6))
-    genotype = {"operators": ["skip", "conv_3x3"], "blocks": [{"projection": "conv_3x3"}] * 6}
-    whole = sum(p.numel() for p in model.trainable().values())
-    rest = sum(p.numel() for p in adapt(sam, DecoderOnly()).trainable().values())
-    kept = [
-        {"data": "a", "seed": 0, "method": "decoder_only", "trained_parameters": rest},
-        {"data": "a", "seed": 0, "method": "unet", "trained_parameters": 7, "training_seconds": 2},
-        {"data": "a", "seed": 0, "method": "nas_lora", "trained_parameters": whole}
-        | {"training_seconds": 4, "genotype": genotype, "adapter": {"name": "NASLoRA"}},
-    ]
-    assert trained(kept, "nas_lora") == chosen(kept, "nas_lora") == "16,224"
-    assert (trained(kept, "unet"), chosen(kept, "unet")) == ("7", "")
-    assert minutes(kept, "nas_lora").startswith("A U-Net's passes take 0.50")

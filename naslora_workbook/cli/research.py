@@ -42,13 +42,14 @@ def table(arguments):
     """Print what a SAM reaches with a box and a click, beside trivial answers and the ceiling."""
     from naslora_core.sam import load_sam
     from naslora_core.training.devices import known_device
-    from naslora_workbook.research.base_table import as_table, named_cases, score
+    from naslora_workbook.research.base_table import COLUMNS, named_cases, score
+    from naslora_workbook.results.labels import numbers
 
     a = arguments
     sam = load_sam(a.model, a.checkpoint).to(known_device(a.device))
     cases = dict(named_cases(name, a.split) for name in a.images or ("scenes",))
     rows = {name: score(sam, each) for name, each in cases.items()}
-    print(as_table(rows))
+    print(numbers("data", rows, ("objects", *COLUMNS)))
     keep_rows(a.out, {"split": a.split, "rows": rows}, sam.device)
 
 
@@ -122,10 +123,10 @@ def pack(arguments):
     option("--lr", type=positive, default=6e-4, help="learning rate before it falls"),
     PROCESSOR,
     option("--workers", type=count, default=1, metavar="N", help="processes that draw scenes"),
-    option("--publish", action="store_true", help="make weights/next of the cooled leg"),
+    option("--publish", action="store_true", help="write the files of new weights from a leg"),
 )
 def pretrain(arguments):
-    """Train sam_nano on procedural scenes, going on from its state or the latest weights."""
+    """Train sam_nano on procedural scenes, going on from its state or the packaged weights."""
     from naslora_core.errors import UserError
     from naslora_core.training.devices import known_device
     from naslora_workbook.research.pretraining import pretrain
@@ -139,7 +140,7 @@ def pretrain(arguments):
     start = pretrain.published()
     if a.scenes is None:
         raise UserError(
-            f"--scenes is missing: the latest weights have seen {start['scenes']}; give more."
+            f"--scenes is missing: the packaged weights have seen {start['scenes']}; give more."
         )
     leg = Leg(scenes=a.scenes, decay=a.decay, batch=a.batch, lr=a.lr)
     how = {"workers": a.workers, "device": known_device(a.device), "command": command_line()}
@@ -157,6 +158,7 @@ def bench(arguments):
     from naslora_core.training.devices import known_device
     from naslora_workbook.research.benchmarks import method_costs as costs
     from naslora_workbook.research.methods import METHODS
+    from naslora_workbook.results.labels import numbers
 
     a, where = arguments, str(known_device(arguments.device))
     names = [known(name, METHODS, "Unknown method") for name in a.methods or METHODS]
@@ -166,9 +168,9 @@ def bench(arguments):
     for size in a.sizes:
         how = a.rounds, costs.SIZES[size], where
         kept["rows"][size] = costs.measure(size, names, *how)
-        print(costs.as_table(size, kept["rows"][size]), flush=True)
+        print(numbers(size, kept["rows"][size], costs.COLUMNS), flush=True)
         kept["folded"][size] = costs.measure_folded(size, *how)
-        print(costs.folded_table(size, kept["folded"][size]), flush=True)
+        print(numbers(f"{size}, folded", kept["folded"][size], costs.FOLDED_COLUMNS), flush=True)
         keep_rows(a.out, kept | {"rounds": a.rounds}, where)  # a killed run keeps these sizes
 
 

@@ -7,13 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
+from naslora_core.sam import load_sam
+from naslora_core.sam.checkpoints import base_of
 from naslora_core.sam.sam_nano import IMAGE_SIZE
 from naslora_core.training.metrics import dice, iou
 from naslora_workbook.figures import theme
 from naslora_workbook.figures.masks import outline
 from naslora_workbook.figures.picture import Picture, titled
 from naslora_workbook.figures.widgets import explore
-from naslora_workbook.research.pretraining.weights import in_use
 from naslora_workbook.results.labels import LABELS
 
 UNITS = {"dice": "Dice", "iou": "IoU"}
@@ -203,7 +204,7 @@ def source(records: Sequence[dict]) -> str:
     made_on = records[-1]["base"]
     base = made_on.split()[0]
     size = f" at {IMAGE_SIZE} px" * (base == "sam_nano")
-    earlier = "an earlier " * (base == "sam_nano" and made_on != in_use())
+    earlier = "an earlier " * (base == "sam_nano" and made_on != base_of(load_sam()))
     return (
         f"Recorded: {earlier}{base}{size}, {setting['steps']} steps of {setting['batch']} images, "
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)} on {records[-1]['data']};\n"

@@ -7,6 +7,7 @@ a picture with a sentence that helps, or says what a right answer has proved.
 import copy
 import html
 import importlib
+import inspect
 import json
 import os
 import pkgutil
@@ -97,6 +98,26 @@ def check(
             return Verdict(number, WRONG, " ".join(told).strip(), picture)
     _remember(number)
     return Verdict(number, SOLVED, said.get("proves", ""))
+
+
+def exercise(title: str, reference, **how) -> Callable:
+    """Make of a function `ex_N_M`, which gives the cases, the check of exercise N.M.
+
+    The function draws the arguments of one case from a generator, or lists those of every case.
+    how: as for `check`.
+    """
+
+    def made(cases: Callable) -> Callable:
+        number = ".".join(cases.__name__.split("_")[1:])
+        draws = inspect.signature(cases).parameters
+
+        def checked(answer: Callable) -> Verdict:
+            return check(number, answer, reference, cases if draws else cases(), **how)
+
+        checked.__doc__ = title
+        return checked
+
+    return made
 
 
 class _NothingReturned(Exception):

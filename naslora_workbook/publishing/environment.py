@@ -10,8 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -23,7 +21,10 @@ PACKAGE = "naslora-core"
 OLDEST, NEWEST = (3, 11), (3, 13)
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 CPU_SIZE = "about 0.5 GB to download, 2 GB on disk"
-CUDA_SIZE = "about 3 GB to download, 7 GB on disk"
+CUDA_SIZE = (
+    "about 3 GB to download, 7 GB on disk, for CUDA. Without an NVIDIA card stop it by Ctrl-C and "
+    f"start again with TORCH=cpu ({CPU_SIZE})"
+)
 UNFINISHED = "unfinished"
 
 
@@ -88,15 +89,14 @@ def install(root: Path) -> None:
     torch = os.environ.get("TORCH", "")
     if torch not in ("", "cpu"):
         raise UserError(f"TORCH={torch} is not known; use TORCH=cpu, or leave it out.")
-    with _alone(root):
-        if is_complete(root):  # another process has just done it
-            return
-        _make_room(root)
-        _announce(root, torch == "cpu")
-        if not venv_python(root).exists():
-            help_ = "python -m venv: on Debian and Ubuntu install python3-venv"
-            _call([sys.executable, "-m", "venv", str(root / ".venv")], help_)
-        _pip_install(root, ["--extra-index-url", CPU_INDEX] if torch == "cpu" else [])
+    _make_room(root)
+    size = CUDA_SIZE if sys.platform == "linux" and torch != "cpu" else CPU_SIZE
+    print(f"Installing PyTorch, JupyterLab and the workbook into {root / '.venv'}: {size}.")
+    sys.stdout.flush()
+    if not venv_python(root).exists():
+        help_ = "python -m venv: on Debian and Ubuntu install python3-venv"
+        _call([sys.executable, "-m", "venv", str(root / ".venv")], help_)
+    _pip_install(root, ["--extra-index-url", CPU_INDEX] if torch == "cpu" else [])
 
 
 def _make_room(root: Path) -> None:
@@ -122,53 +122,13 @@ def _pip_install(root: Path, index: list[str]) -> None:
 
 
 def _check_version(found: tuple) -> None:
-    if OLDEST <= found <= NEWEST:
-        return
-    names = [f"python3.{minor}" for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]
-    here = next((n for n in names if shutil.which(n)), None)
-    remedy = f"start it with {here} (make PYTHON={here} ...)" if here else "install one of them"
-    raise UserError(
-        f"This is Python {found[0]}.{found[1]}; the workbook needs 3.{OLDEST[1]} to "
-        f"3.{NEWEST[1]}: {remedy}."
-    )
-
-
-def _announce(root: Path, cpu: bool) -> None:
-    cuda = sys.platform == "linux" and not cpu
-    size = CUDA_SIZE if cuda else CPU_SIZE
-    print(f"Installing PyTorch, JupyterLab and the workbook into {root / '.venv'}: {size}.")
-    if cuda and not _has_nvidia_driver():
-        print(
-            "No NVIDIA driver was found, and on Linux PyTorch's default build carries CUDA.\n"
-            f"The CPU build is smaller ({CPU_SIZE}): Ctrl-C, then start again with TORCH=cpu."
+    if not OLDEST <= found <= NEWEST:
+        raise UserError(
+            f"This is Python {found[0]}.{found[1]}; the workbook needs 3.{OLDEST[1]} to "
+            f"3.{NEWEST[1]}: install one of them and start with it (make PYTHON=python3.12 ...)."
         )
-    sys.stdout.flush()
-
-
-def _has_nvidia_driver() -> bool:
-    return Path("/proc/driver/nvidia/version").exists() or bool(shutil.which("nvidia-smi"))
 
 
 def _call(command: list[str], trouble: str) -> None:
-    # close_fds: pip holds the lock of _alone for as long as it lives, even if we are killed
-    if subprocess.run(command, check=False, close_fds=False).returncode:
+    if subprocess.run(command, check=False).returncode:
         raise UserError(f"The installation stopped in {trouble}; then start again.")
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """One installation at a time in this checkout; a second one waits."""
-    if os.name == "nt":
-        yield
-        return
-    import fcntl
-
-    (root / "build").mkdir(exist_ok=True)
-    with open(root / "build" / ".install.lock", "w") as lock:
-        os.set_inheritable(lock.fileno(), True)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("Another installation is at work here; waiting for it.", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

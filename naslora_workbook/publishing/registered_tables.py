@@ -1,16 +1,10 @@
-"""The registered comparison as tables, and what the README says was found: sentences whose numbers
+"""The registered verdict as a table, and what the README says was found: sentences whose numbers
 are read from the records."""
 
 from collections.abc import Mapping
-from functools import cache
-from statistics import mean, median
+from statistics import mean
 
-import torch
-
-from naslora_core.adapters import adapt
-from naslora_core.adapters.discretisation import ChosenLoRA
-from naslora_core.sam import build_nano
-from naslora_workbook.publishing.result_tables import Records, of_method, paragraphs, source
+from naslora_workbook.publishing.result_tables import of_method, paragraphs, source
 from naslora_workbook.research import preregistration as registry
 from naslora_workbook.research.benchmarks.gpu_steps import Leg
 from naslora_workbook.research.bootstrap import Interval
@@ -49,69 +43,6 @@ def registered_table() -> str:
 def _lead(label: str, row: Mapping, protocol) -> list[str]:
     above = sum(row[name].low > 0 for name in protocol.domains)
     return [label, str(row["all"]), str(row["test"]), str(above), str(len(registry.behind(row)))]
-
-
-def domains_table() -> str:
-    """Every method's mean on every domain, and what it trains."""
-    protocol, records = registry.registered()
-    title = (
-        f"Test {METRICS[protocol.metric]}, mean of {len(protocol.seeds)} seeds. Trained: numbers "
-        "in the encoder (of the U-Net, all), and how many are left with one operator a block, as "
-        f"projection chooses it. {minutes(records, protocol.subject)}"
-    )
-    names, rows = ("method", "trained", "with one operator", *protocol.domains, "mean"), []
-    for method in ("base_boxed", *protocol.methods):
-        runs = of_method(records, method)
-        means = [_mean_on(name, runs, protocol.metric) for name in protocol.domains]
-        sizes = [trained(records, method), chosen(records, method)]
-        rows.append([LABELS[method], *sizes, *(f"{v:.3f}" for v in (*means, mean(means)))])
-    return paragraphs(title, markdown(names, rows), source(*records, commands=[COMMAND]))
-
-
-def _mean_on(domain: str, runs: Records, metric: str) -> float:
-    return mean(r["mean"][metric] for r in runs if r["data"] == domain)
-
-
-def trained(records: Records, method: str) -> str:
-    """Trained numbers in the encoder, least to most; of the U-Net, which has no SAM, all."""
-    count = "trained_parameters"
-    decoder = {r["data"]: r[count] for r in of_method(records, "decoder_only")}
-    runs = [r for r in of_method(records, method) if count in r]
-    return _ends({r[count] - (method != "unet") * decoder[r["data"]] for r in runs})
-
-
-def chosen(records: Records, method: str) -> str:
-    """The same with one operator a block, as projection reads it; empty where no whole cell
-    was searched."""
-    runs = [r for r in of_method(records, method) if r.get("genotype")]
-    genotypes = [r["genotype"] for r in runs if r["adapter"]["name"] == "NASLoRA"]
-    searched = [g["blocks"] for g in genotypes if len(g["operators"]) > 1]
-    return _ends({_size(tuple(b["projection"] for b in blocks)) for blocks in searched})
-
-
-@cache
-def _size(operators: tuple[str, ...]) -> int:
-    with torch.device("meta"):
-        sam = build_nano()
-    model = adapt(sam, ChosenLoRA(rank=4, chosen=operators))
-    return sum(p.numel() for n, p in model.trainable().items() if ".image_encoder." in n)
-
-
-def _ends(sizes: set[int]) -> str:
-    ends = sorted({min(sizes), max(sizes)}) if sizes else []
-    return " to ".join(f"{size:,}" for size in ends)
-
-
-def minutes(records: Records, method: str) -> str:
-    """In a sentence, how long a U-Net's passes take beside the method's, on the same data and seed;
-    empty without a U-Net."""
-    seconds = "training_seconds"
-    took = {(r["data"], r["seed"], r["method"]): r[seconds] for r in records if seconds in r}
-    ratios = [t / took[d, s, method] for (d, s, m), t in took.items() if m == "unet"]
-    if not ratios:
-        return ""
-    ratio = f"{median(ratios):.2f} of {LABELS[method]}'s minutes"
-    return f"A U-Net's passes take {ratio} (median of {len(ratios)} pairs of runs). "
 
 
 def leads() -> dict[str, Interval]:

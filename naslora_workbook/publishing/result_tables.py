@@ -5,7 +5,6 @@ from statistics import mean
 
 from naslora_core.sam.checkpoints import manifest
 from naslora_workbook.research.learning_rate_selection import best_rates, tried
-from naslora_workbook.research.pretraining.weights import latest
 from naslora_workbook.results.labels import LABELS, markdown
 from naslora_workbook.results.records import measured, recorded
 
@@ -46,7 +45,7 @@ def figure() -> str:
 
 def base_table() -> str:
     """What `sam_nano` reaches unadapted, on its own scenes and on recorded sets of photographs."""
-    photographs, card = measured("measurements/base_table"), manifest(latest())
+    photographs, card = measured("measurements/base_table"), manifest()
     found = [("its own scenes", card["table"]), *sorted(photographs["rows"].items())]
     rows = [[n, str(r["objects"]), *(f"{r[c]:.3f}" for c in COLUMNS)] for n, r in found]
     p = card["provenance"]

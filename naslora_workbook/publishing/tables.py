@@ -29,7 +29,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "costs": costs.cost_table,
     "development": results.development_table,
     "photographs": results.photograph_table,
-    "domains": registered.domains_table,
     "gpu": costs.gpu_table,
     "loading": costs.loading_table,
 }

@@ -6,7 +6,7 @@ the best disc of one constant radius around the click (that radius chosen on the
 again (`shrunk_iou`); the records were made under that name.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,6 @@ from naslora_core.training.metrics import iou
 from naslora_core.training.prompts import box_of, centre_click, components
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research.pretraining.scenes import scene
-from naslora_workbook.results.labels import markdown
 
 SCENE_SEED, SCENE_COUNT, PER_SCENE = 777_001, 500, 3  # never trained on
 RADII = np.geomspace(0.01, 0.6, 40)  # of the disc, in shares of the image's longer side
@@ -102,9 +101,3 @@ def _score_object(predictor: SamPredictor, mask: np.ndarray, side: int) -> dict[
         "click_best_of_3": max(ious),
         "ceiling": shrunk_iou(mask, side),
     }
-
-
-def as_table(rows: Mapping[str, Mapping]) -> str:
-    """Rows of `score` by name as text."""
-    cells = ([n, str(r["objects"]), *(f"{r[c]:.3f}" for c in COLUMNS)] for n, r in rows.items())
-    return markdown(("data", "objects", *COLUMNS), cells)

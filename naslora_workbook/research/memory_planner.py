@@ -209,11 +209,11 @@ def propose(asked: Plan, card: float) -> Plan:
     fit into `card` gigabytes; UserError with the least of them where none fits."""
     found = []
     for method, precision, checkpointing in knobs(asked):
-        how = method, asked.batch, precision, checkpointing
-        same = how == (asked.method, asked.batch, asked.precision, asked.checkpointing)
-        found.append(_split(asked if same else plan(asked.model, *how), card * 1e9 * ROOM))
-        if found[-1].peak <= card * 1e9 * ROOM:
-            return found[-1]
+        for parts in (n for n in range(1, asked.batch + 1) if asked.batch % n == 0):
+            setting = asked.batch // parts, precision, checkpointing
+            found.append(replace(plan(asked.model, method, *setting), accumulate=parts))
+            if found[-1].peak <= card * 1e9 * ROOM:
+                return found[-1]
     least = min(found, key=lambda p: p.peak)
     raise UserError(
         f"Nothing fits into {card:g} GB: the least is {least}; take a larger card or a smaller "
@@ -230,13 +230,3 @@ def knobs(asked: Plan) -> Iterator[tuple[Method, str, bool]]:
     if getattr(asked.method, "blocks", None) == "all":
         late = replace(asked.method, blocks="late-4")
         yield from dict.fromkeys((late, halved, c) for c in (asked.checkpointing, True))
-
-
-def _split(found: Plan, room: float) -> Plan:
-    """The plan with as many of its images held at once as there is room for, at least one."""
-    while found.peak > room and found.batch > 1:
-        whole = found.batch * found.accumulate
-        fewer = max(n for n in range(1, found.batch) if whole % n == 0)
-        smaller = plan(found.model, found.method, fewer, found.precision, found.checkpointing)
-        found = replace(smaller, accumulate=whole // fewer)
-    return found

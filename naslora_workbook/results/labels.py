@@ -1,6 +1,6 @@
 """What tables call a method, and a table in Markdown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from naslora_workbook.research.methods import LABELS as METHODS
 from naslora_workbook.research.variants import LABELLED
@@ -20,3 +20,9 @@ def markdown(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [names, *rows]
     head, *body = ("| " + " | ".join(line) + " |" for line in lines)
     return "\n".join([head, "|" + "---|" * len(names), *body])
+
+
+def numbers(name: str, rows: Mapping[str, Mapping], columns: Sequence[str]) -> str:
+    """A Markdown table of numbers: a row a name, its values in columns."""
+    cells = ([row, *(f"{values[c]:.4g}" for c in columns)] for row, values in rows.items())
+    return markdown((name, *columns), cells)

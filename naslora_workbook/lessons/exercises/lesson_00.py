@@ -4,40 +4,29 @@ import numpy as np
 from scipy import ndimage
 
 from naslora_core.training.metrics import dice, iou
-from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.checks import exercise
 
 
-def ex_0_1(answer):
-    """Dice of two masks"""
-    rng = np.random.default_rng(0)
+def blob(rng: np.random.Generator, shape: tuple[int, int] = (20, 30)) -> np.ndarray:
+    """A random smooth mask, bool."""
+    return ndimage.gaussian_filter(rng.normal(size=shape), 3) > 0
+
+
+@exercise("Dice of two masks", dice, iou=iou, half=lambda a, b: dice(a, b) / 2)
+def ex_0_1():
+    rng, nothing = np.random.default_rng(0), np.zeros((20, 30), bool)
     cases = [(blob(rng), blob(rng)) for _ in range(4)]
-    nothing = np.zeros((20, 30), bool)
-    return checks.check(
-        "0.1",
-        answer,
-        dice,
-        [*cases, (nothing, cases[0][0]), (nothing, nothing)],
-        iou=iou,
-        half=lambda a, b: dice(a, b) / 2,
-    )
+    return [*cases, (nothing, cases[0][0]), (nothing, nothing)]
 
 
-def ex_0_2(answer):
-    """A drawing that changes the truth"""
+def rim(truth: np.ndarray) -> np.ndarray:
+    """The reference of 0.2."""
+    return truth & ~ndimage.binary_erosion(truth)
 
-    def in_place(truth):
-        truth[:] = rim(truth)
-        return truth
 
-    return checks.check(
-        "0.2",
-        answer,
-        rim,
-        lambda rng: (blob(rng),),
-        seen=_rim_and_truth,
-        in_place=in_place,
-        outside=lambda truth: ndimage.binary_dilation(truth) & ~truth,
-    )
+def _in_place(truth: np.ndarray) -> np.ndarray:
+    truth[:] = rim(truth)
+    return truth
 
 
 def _rim_and_truth(draw, truth: np.ndarray) -> list:
@@ -47,11 +36,12 @@ def _rim_and_truth(draw, truth: np.ndarray) -> list:
     return [drawn, "truth as it was" if (before == truth).all() else "truth changed"]
 
 
-def rim(truth: np.ndarray) -> np.ndarray:
-    """The reference of 0.2."""
-    return truth & ~ndimage.binary_erosion(truth)
-
-
-def blob(rng: np.random.Generator, shape: tuple[int, int] = (20, 30)) -> np.ndarray:
-    """A random smooth mask, bool."""
-    return ndimage.gaussian_filter(rng.normal(size=shape), 3) > 0
+@exercise(
+    "A drawing that changes the truth",
+    rim,
+    seen=_rim_and_truth,
+    in_place=_in_place,
+    outside=lambda truth: ndimage.binary_dilation(truth) & ~truth,
+)
+def ex_0_2(rng):
+    return (blob(rng),)

@@ -3,35 +3,16 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from segment_anything.modeling.image_encoder import (
+    Attention,
+    window_partition,
+    window_unpartition,
+)
 from torch.utils.flop_counter import FlopCounterMode
 
 from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.checks import exercise
 from naslora_workbook.lessons.exercises.cases import integers, normal
-
-
-def ex_1_1(cut, restore):
-    """Cut into windows, and restore"""
-    from segment_anything.modeling.image_encoder import window_partition, window_unpartition
-
-    def both(cut_and_restore, x, window):
-        cut, restore = cut_and_restore
-        windows = _shape_and_maps(cut(x.clone(), window))
-        theirs = window_partition(x, window)[0]
-        return [*windows, *_shape_and_maps(restore(theirs, window, *x.shape[1:3]))]
-
-    def sams_restore(windows, window, height, width):
-        padded = [n + -n % window for n in (height, width)]
-        return window_unpartition(windows, window, padded, (height, width))
-
-    return checks.check(
-        "1.1",
-        (cut, restore),
-        (lambda x, window: window_partition(x, window)[0], sams_restore),
-        lambda rng: (maps(rng), *integers(rng, (2, 8))),
-        seen=both,
-        scrambled_windows=(scrambled_cut, restore),
-        scrambled_map=(cut, scrambled_restore),
-    )
 
 
 def maps(rng: np.random.Generator) -> torch.Tensor:
@@ -56,63 +37,82 @@ def scrambled_restore(windows, window, height, width):
     return x[:, :height, :width]
 
 
-def _shape_and_maps(x):
+def _cut(x, window):
+    return window_partition(x, window)[0]
+
+
+def _restore(windows, window, height, width):
+    padded = [n + -n % window for n in (height, width)]
+    return window_unpartition(windows, window, padded, (height, width))
+
+
+def _there_and_back(cut_and_restore, x, window) -> list:
+    cut, restore = cut_and_restore
+    windows = _shape_and_maps(cut(x.clone(), window))
+    return [*windows, *_shape_and_maps(restore(_cut(x, window), window, *x.shape[1:3]))]
+
+
+def _shape_and_maps(x) -> list:
     """The shape in words, and `N H W C` as maps `C N H W`, which can be drawn."""
     return [str(tuple(x.shape)), x.movedim(-1, 0)] if x is not None else [None, None]
 
 
-def ex_1_2(answer):
-    """Count what windows save"""
-
-    def case(rng):
-        side, heads = integers(rng, (8, 65), (1, 13))
-        return side, int(rng.choice([0, 7, 8, 14])), 64 * heads
-
-    def unpadded(side, window, dim):
-        window = window or side
-        return int((side / window) ** 2 * 2 * window**4 * dim)
-
+def ex_1_1(cut, restore):
+    """Cut into windows, and restore"""
     return checks.check(
-        "1.2",
-        answer,
-        _counted,
-        [(64, 0, 768), (64, 14, 768), *(case(np.random.default_rng(i)) for i in range(4))],
-        one_product=lambda *given: _counted(*given) // 2,
-        flops=lambda *given: _counted(*given) * 2,
-        windows_rounded_down=unpadded,
+        "1.1",
+        (cut, restore),
+        (_cut, _restore),
+        lambda rng: (maps(rng), *integers(rng, (2, 8))),
+        seen=_there_and_back,
+        scrambled_windows=(scrambled_cut, restore),
+        scrambled_map=(cut, scrambled_restore),
     )
 
 
 def _counted(side: int, window: int, dim: int) -> int:
     """Multiply-adds of the batched products in SAM's attention, counted without computing."""
-    from segment_anything.modeling.image_encoder import Attention, window_partition
-
     with torch.device("meta"):
         attention, x = Attention(dim, dim // 64), torch.empty(1, side, side, dim)
-    x = window_partition(x, window)[0] if window else x
+    x = _cut(x, window) if window else x
     with FlopCounterMode(display=False) as counter:
         attention(x)
     return counter.get_flop_counts()["Global"][torch.ops.aten.bmm] // 2
 
 
-def ex_1_3(answer):
-    """Clicks that miss"""
+def _unpadded(side: int, window: int, dim: int) -> int:
+    window = window or side
+    return int((side / window) ** 2 * 2 * window**4 * dim)
 
-    def case(rng):
-        (height, width), radius = rng.integers(60, 160, 2), rng.uniform(8, 20)
-        cy, cx = rng.uniform(radius, height - radius), rng.uniform(radius, width - radius)
-        y, x = np.ogrid[:height, :width]
-        return (np.hypot(y - cy, x - cx) < radius,)
 
-    def centre(mask):
-        return np.argwhere(mask).mean(0)[::-1]
+@exercise(
+    "Count what windows save",
+    _counted,
+    one_product=lambda *given: _counted(*given) // 2,
+    flops=lambda *given: _counted(*given) * 2,
+    windows_rounded_down=_unpadded,
+)
+def ex_1_2():
+    cases = [(64, 0, 768), (64, 14, 768)]
+    for rng in map(np.random.default_rng, range(4)):
+        side, heads = integers(rng, (8, 65), (1, 13))
+        cases.append((side, int(rng.choice([0, 7, 8, 14])), 64 * heads))
+    return cases
 
-    return checks.check(
-        "1.3",
-        answer,
-        centre,
-        case,
-        tolerance=1e-2,
-        row_first=lambda mask: centre(mask)[::-1],
-        corner=lambda mask: np.argwhere(mask).min(0)[::-1],
-    )
+
+def _centre(mask: np.ndarray) -> np.ndarray:
+    return np.argwhere(mask).mean(0)[::-1]
+
+
+@exercise(
+    "Clicks that miss",
+    _centre,
+    tolerance=1e-2,
+    row_first=lambda mask: _centre(mask)[::-1],
+    corner=lambda mask: np.argwhere(mask).min(0)[::-1],
+)
+def ex_1_3(rng):
+    (height, width), radius = rng.integers(60, 160, 2), rng.uniform(8, 20)
+    cy, cx = rng.uniform(radius, height - radius), rng.uniform(radius, width - radius)
+    y, x = np.ogrid[:height, :width]
+    return (np.hypot(y - cy, x - cx) < radius,)

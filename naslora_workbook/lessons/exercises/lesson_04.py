@@ -5,9 +5,10 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
+from segment_anything.modeling.image_encoder import window_partition, window_unpartition
 from torch import Tensor, nn
 
-from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.checks import exercise
 from naslora_workbook.lessons.exercises.cases import integers, normal
 from naslora_workbook.lessons.exercises.lesson_01 import (
     maps,
@@ -17,55 +18,37 @@ from naslora_workbook.lessons.exercises.lesson_01 import (
 )
 
 
-def ex_4_1(answer):
-    """The shuffle test with false alarms"""
-
-    def case(rng):
-        n, c = integers(rng, (5, 12), (2, 6))
-        alone = nn.Linear(c, 3).double().requires_grad_(False)
-        alone.weight.copy_(normal(rng, 3, c))
-        layer = alone if rng.random() < 0.5 else lambda x: x.cumsum(1)  # the second knows place
-        return layer, normal(rng, 2, n, c), torch.from_numpy(rng.permutation(n))
-
-    def gap(layer, x, order, back):
-        return float((layer(x[:, order])[:, back] - layer(x)).abs().max())
-
-    return checks.check(
-        "4.1",
-        answer,
-        lambda layer, x, order: gap(layer, x, order, order.argsort()),
-        case,
-        order_twice=lambda layer, x, order: gap(layer, x, order, order),
-        not_put_back=lambda layer, x, order: gap(layer, x, order, slice(None)),
-    )
+def _gap(layer, x, order, back) -> float:
+    return float((layer(x[:, order])[:, back] - layer(x)).abs().max())
 
 
-def ex_4_2(answer):
-    """Window partition round trip"""
-    from segment_anything.modeling.image_encoder import window_partition, window_unpartition
+@exercise(
+    "The shuffle test with false alarms",
+    lambda layer, x, order: _gap(layer, x, order, order.argsort()),
+    order_twice=lambda layer, x, order: _gap(layer, x, order, order),
+    not_put_back=lambda layer, x, order: _gap(layer, x, order, slice(None)),
+)
+def ex_4_1(rng):
+    n, c = integers(rng, (5, 12), (2, 6))
+    alone = nn.Linear(c, 3).double().requires_grad_(False)
+    alone.weight.copy_(normal(rng, 3, c))
+    layer = alone if rng.random() < 0.5 else lambda x: x.cumsum(1)  # the second knows place
+    return layer, normal(rng, 2, n, c), torch.from_numpy(rng.permutation(n))
 
-    def sams(operator, x, window):
-        windows, padded = window_partition(x, window)
-        return window_unpartition(operator(windows), window, padded, x.shape[1:3])
 
-    def scrambled(operator, x, window):
-        return scrambled_restore(operator(scrambled_cut(x, window)), window, *x.shape[1:3])
+def _windowed(operator, x, window):
+    windows, size = window_partition(x, window)
+    return window_unpartition(operator(windows), window, size, x.shape[1:3])
 
-    def both(function, x, window):
-        there_and_back = function(lambda windows: windows, x.clone(), window)
-        blurred = function(_blur, x.clone(), window)
-        return [str(tuple(there_and_back.shape)), there_and_back[..., 0], blurred[..., 0]]
 
-    return checks.check(
-        "4.2",
-        answer,
-        sams,
-        lambda rng: (maps(rng), *integers(rng, (2, 8))),
-        seen=both,
-        whole_map=lambda operator, x, window: operator(x),
-        without_permute=scrambled,
-        padding_kept=lambda operator, x, window: padded(x, window),
-    )
+def _without_permute(operator, x, window):
+    return scrambled_restore(operator(scrambled_cut(x, window)), window, *x.shape[1:3])
+
+
+def _there_and_back(function, x, window) -> list:
+    there_and_back = function(lambda windows: windows, x.clone(), window)
+    blurred = function(_blur, x.clone(), window)
+    return [str(tuple(there_and_back.shape)), there_and_back[..., 0], blurred[..., 0]]
 
 
 def _blur(windows: Tensor) -> Tensor:
@@ -73,38 +56,27 @@ def _blur(windows: Tensor) -> Tensor:
     return F.avg_pool2d(windows.permute(0, 3, 1, 2), 3, 1, 1).permute(0, 2, 3, 1)
 
 
-def ex_4_3(answer):
-    """The receptive field by gradient support"""
+@exercise(
+    "Window partition round trip",
+    _windowed,
+    seen=_there_and_back,
+    whole_map=lambda operator, x, window: operator(x),
+    without_permute=_without_permute,
+    padding_kept=lambda operator, x, window: padded(x, window),
+)
+def ex_4_2(rng):
+    return maps(rng), *integers(rng, (2, 8))
 
-    def case(rng, cancel):
-        h, w = (int(n) for n in rng.integers(7, 12, 2))
-        k, dilation = int(rng.choice([1, 3, 5])), int(rng.integers(1, 3))
-        kernel = normal(rng, 2, 2, k, k)
-        if cancel == "inputs":  # gradients of the two input channels add up to nothing
-            kernel[:, 1] = -kernel[:, 0]
-        else:  # a plain sum of the two output channels is zero
-            kernel[1] = -kernel[0]
-        at = int(rng.integers(h)), int(rng.integers(w))
-        return _layer(kernel, dilation), normal(rng, 2, h, w, 2), at
 
-    def reference(layer, x, at):
-        y = layer(x)[:, at[0], at[1]]
-        reached = torch.zeros(x.shape[1:3], dtype=torch.bool)
-        for place in torch.cartesian_prod(*map(torch.arange, x.shape[1:3])).tolist():
-            other = x.clone()
-            other[:, place[0], place[1], 0] += 1
-            reached[tuple(place)] = not torch.equal(layer(other)[:, at[0], at[1]], y)
-        return reached
-
-    rng = np.random.default_rng(0)
-    return checks.check(
-        "4.3",
-        answer,
-        reference,
-        [case(rng, cancel) for cancel in ("inputs", "outputs") * 3],
-        signed_sum=partial(_field, absolute=False),
-        plain_sum=partial(_field, weighted=False),
-    )
+def _reached(layer, x: Tensor, at) -> Tensor:
+    """Tokens whose change changes the output token, bool `H W`."""
+    y = layer(x)[:, at[0], at[1]]
+    reached = torch.zeros(x.shape[1:3], dtype=torch.bool)
+    for place in torch.cartesian_prod(*map(torch.arange, x.shape[1:3])).tolist():
+        other = x.clone()
+        other[:, place[0], place[1], 0] += 1
+        reached[tuple(place)] = not torch.equal(layer(other)[:, at[0], at[1]], y)
+    return reached
 
 
 def _field(layer, x: Tensor, at, absolute: bool = True, weighted: bool = True) -> Tensor:
@@ -123,3 +95,26 @@ def _layer(kernel: Tensor, dilation: int):
         return y.permute(0, 2, 3, 1)
 
     return layer
+
+
+def _cancelling(rng, cancel: str) -> tuple:
+    h, w = (int(n) for n in rng.integers(7, 12, 2))
+    k, dilation = int(rng.choice([1, 3, 5])), int(rng.integers(1, 3))
+    kernel = normal(rng, 2, 2, k, k)
+    if cancel == "inputs":  # gradients of the two input channels add up to nothing
+        kernel[:, 1] = -kernel[:, 0]
+    else:  # a plain sum of the two output channels is zero
+        kernel[1] = -kernel[0]
+    at = int(rng.integers(h)), int(rng.integers(w))
+    return _layer(kernel, dilation), normal(rng, 2, h, w, 2), at
+
+
+@exercise(
+    "The receptive field by gradient support",
+    _reached,
+    signed_sum=partial(_field, absolute=False),
+    plain_sum=partial(_field, weighted=False),
+)
+def ex_4_3():
+    rng = np.random.default_rng(0)
+    return [_cancelling(rng, cancel) for cancel in ("inputs", "outputs") * 3]

@@ -6,26 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.checks import exercise
 from naslora_workbook.lessons.exercises.cases import single
-
-
-def ex_6_1(answer):
-    """The router that gets no task gradient"""
-
-    def case(rng):
-        b, r, experts, side = (int(n) for n in rng.integers(2, 6, 4))
-        z, target = single(rng, b, r, side, side), single(rng, b, r, side, side)
-        return z, single(rng, r, experts), single(rng, b, experts, r, side, side), target
-
-    return checks.check(
-        "6.1",
-        answer,
-        router_gradients,
-        case,
-        swapped=lambda *given: router_gradients(*given)[::-1],
-        share_among_all=lambda *given: [_gradient(*given, first=True), router_gradients(*given)[1]],
-    )
 
 
 def router_gradients(z: Tensor, w_gate: Tensor, answers: Tensor, target: Tensor) -> list[Tensor]:
@@ -43,27 +25,16 @@ def _gradient(z: Tensor, w_gate: Tensor, answers: Tensor, target: Tensor, first=
     return torch.autograd.grad(F.mse_loss(mixed, target), w)[0]
 
 
-def ex_6_2(answer):
-    """A sum that does not overflow"""
-
-    def case(rng):
-        b, k, r, side = (int(n) for n in rng.integers(1, 5, 4))
-        answers = single(rng, b, k, r, side, side) * rng.choice([1, 30, 300])
-        return answers, single(rng, b, k).log_softmax(1)
-
-    def reference(answers, log_gates):
-        return torch.logsumexp(answers + _gates(log_gates), 1)
-
-    return checks.check(
-        "6.2",
-        answer,
-        reference,
-        case,
-        tolerance=1e-4,
-        overflow=lambda answers, log_gates: (_gates(log_gates).exp() * answers.exp()).sum(1).log(),
-        without_gates=lambda answers, log_gates: torch.logsumexp(answers, 1),
-        one_maximum=_one_maximum,
-    )
+@exercise(
+    "The router that gets no task gradient",
+    router_gradients,
+    swapped=lambda *given: router_gradients(*given)[::-1],
+    share_among_all=lambda *given: [_gradient(*given, first=True), router_gradients(*given)[1]],
+)
+def ex_6_1(rng):
+    b, r, experts, side = (int(n) for n in rng.integers(2, 6, 4))
+    z, target = single(rng, b, r, side, side), single(rng, b, r, side, side)
+    return z, single(rng, r, experts), single(rng, b, experts, r, side, side), target
 
 
 def _gates(log_gates: Tensor) -> Tensor:
@@ -75,24 +46,18 @@ def _one_maximum(answers: Tensor, log_gates: Tensor) -> Tensor:
     return top + (_gates(log_gates).exp() * (answers - top).exp()).sum(1).log()
 
 
-def ex_6_3(answer):
-    """The path that mixes up space"""
-
-    def case(rng):
-        b, h, w, d, r = (int(n) for n in rng.integers((1, 3, 5, 3, 2), (3, 5, 8, 6, 4)))
-        K = single(rng, r, r, 3, 3)
-        return single(rng, b, h, w, d), single(rng, r, d), K, single(rng, 2 * d, r)
-
-    return checks.check(
-        "6.3",
-        answer,
-        spatial_path,
-        case,
-        tolerance=1e-4,
-        reshaped=reshaped_path,
-        reshaped_back=half_reshaped_path,
-        without_z=lambda x, We, K, Wd: spatial_path(x, We, K, Wd) - x @ We.T @ Wd.T,
-    )
+@exercise(
+    "A sum that does not overflow",
+    lambda answers, log_gates: torch.logsumexp(answers + _gates(log_gates), 1),
+    tolerance=1e-4,
+    overflow=lambda answers, log_gates: (_gates(log_gates).exp() * answers.exp()).sum(1).log(),
+    without_gates=lambda answers, log_gates: torch.logsumexp(answers, 1),
+    one_maximum=_one_maximum,
+)
+def ex_6_2(rng):
+    b, k, r, side = (int(n) for n in rng.integers(1, 5, 4))
+    answers = single(rng, b, k, r, side, side) * rng.choice([1, 30, 300])
+    return answers, single(rng, b, k).log_softmax(1)
 
 
 def spatial_path(x: Tensor, We: Tensor, K: Tensor, Wd: Tensor, reshape: str = "") -> Tensor:
@@ -109,3 +74,17 @@ def spatial_path(x: Tensor, We: Tensor, K: Tensor, Wd: Tensor, reshape: str = ""
 
 reshaped_path = partial(spatial_path, reshape="there and back")
 half_reshaped_path = partial(spatial_path, reshape="back")
+
+
+@exercise(
+    "The path that mixes up space",
+    spatial_path,
+    tolerance=1e-4,
+    reshaped=reshaped_path,
+    reshaped_back=half_reshaped_path,
+    without_z=lambda x, We, K, Wd: spatial_path(x, We, K, Wd) - x @ We.T @ Wd.T,
+)
+def ex_6_3(rng):
+    b, h, w, d, r = (int(n) for n in rng.integers((1, 3, 5, 3, 2), (3, 5, 8, 6, 4)))
+    K = single(rng, r, r, 3, 3)
+    return single(rng, b, h, w, d), single(rng, r, d), K, single(rng, 2 * d, r)

@@ -8,36 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.search.operator_registry import identity
-from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.checks import exercise
 from naslora_workbook.lessons.exercises.cases import integers, lettered, overlooks, single
-
-
-def ex_7_1(answer):
-    """One kernel for all"""
-
-    def case(rng, height, width):
-        rank, sides = int(rng.integers(1, 5)), rng.permutation([1, 3, 5, 3])[:3].tolist()
-        kernels = [single(rng, rank, rank, side, side) for side in sides]
-        weights = torch.softmax(single(rng, len(kernels)), 0)
-        return kernels, weights, single(rng, 2, rank, height, width)
-
-    rng = np.random.default_rng(0)
-    sizes = ((1, 1), (4, 6), (7, 3), (2, 8))
-    return checks.check(
-        "7.1",
-        answer,
-        mixed_kernels,
-        [case(rng, *size) for size in sizes],
-        seen=_learned,
-        in_a_corner=lambda kernels, weights: mixed_kernels(kernels, weights, before=0),
-        second_softmax=lambda kernels, weights: mixed_kernels(kernels, weights.softmax(0)),
-        weights_detached=lambda kernels, weights: mixed_kernels(kernels, weights.detach()),
-        kernels_detached=lambda kernels, weights: mixed_kernels(
-            [k.detach() for k in kernels], weights
-        ),
-        all_detached=torch.no_grad()(mixed_kernels),
-        without_weights=lambda kernels, weights: mixed_kernels(kernels, torch.ones_like(weights)),
-    )
 
 
 def mixed_kernels(kernels: Sequence[Tensor], weights: Tensor, before: float = 0.5) -> Tensor:
@@ -74,40 +46,38 @@ def _learned(mix, kernels: Sequence[Tensor], weights: Tensor, z: Tensor) -> dict
     )
 
 
-def ex_7_2(answer):
-    """The shuffle that changes nothing"""
-
-    def case(rng):
-        groups, each = integers(rng, (2, 4), (3, 5))  # not its own inverse
-        return single(rng, int(rng.integers(3, 9)), groups * each), groups
-
-    return checks.check(
-        "7.2",
-        answer,
-        lambda Wd, groups: Wd.unflatten(1, (-1, groups)).transpose(1, 2).flatten(1, 2),
-        case,
-        shuffled_again=lambda Wd, groups: (
-            Wd.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
-        ),
-        unchanged=lambda Wd, groups: Wd,
-    )
+def _drawn(rng: np.random.Generator, height: int, width: int) -> tuple:
+    rank, sides = int(rng.integers(1, 5)), rng.permutation([1, 3, 5, 3])[:3].tolist()
+    kernels = [single(rng, rank, rank, side, side) for side in sides]
+    weights = torch.softmax(single(rng, len(kernels)), 0)
+    return kernels, weights, single(rng, 2, rank, height, width)
 
 
-def ex_7_3(answer):
-    """Four mixers, one honest"""
-    cases = []
-    for seed in (0, 1):
-        z = single(np.random.default_rng(seed), 2, 3, 9, 8)
-        cases += [(mixer, z) for mixer in suspects(seed).values()]
-    return checks.check(
-        "7.3",
-        answer,
-        reference_alarm,
-        cases,
-        no_softmax=overlooks(reference_alarm, "no softmax"),
-        no_border=overlooks(reference_alarm, "border"),
-        shifted=overlooks(reference_alarm, "shifted", "border"),
-    )
+@exercise(
+    "One kernel for all",
+    mixed_kernels,
+    seen=_learned,
+    in_a_corner=lambda kernels, weights: mixed_kernels(kernels, weights, before=0),
+    second_softmax=lambda kernels, weights: mixed_kernels(kernels, weights.softmax(0)),
+    weights_detached=lambda kernels, weights: mixed_kernels(kernels, weights.detach()),
+    kernels_detached=lambda kernels, weights: mixed_kernels([k.detach() for k in kernels], weights),
+    all_detached=torch.no_grad()(mixed_kernels),
+    without_weights=lambda kernels, weights: mixed_kernels(kernels, torch.ones_like(weights)),
+)
+def ex_7_1():
+    rng = np.random.default_rng(0)
+    return [_drawn(rng, *size) for size in ((1, 1), (4, 6), (7, 3), (2, 8))]
+
+
+@exercise(
+    "The shuffle that changes nothing",
+    lambda Wd, groups: Wd.unflatten(1, (-1, groups)).transpose(1, 2).flatten(1, 2),
+    shuffled_again=lambda Wd, groups: Wd.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2),
+    unchanged=lambda Wd, groups: Wd,
+)
+def ex_7_2(rng):
+    groups, each = integers(rng, (2, 4), (3, 5))  # not its own inverse
+    return single(rng, int(rng.integers(3, 9)), groups * each), groups
 
 
 def reference_alarm(mixer: nn.Module, z: Tensor) -> str:
@@ -175,3 +145,15 @@ def suspects(seed: int = 0, rank: int = 3) -> dict[str, nn.Module]:
         lambda kind: kind(rank, torch.Generator().manual_seed(seed)),
         *(Stingy, Cornered, Honest, Forgetful),
     )
+
+
+@exercise(
+    "Four mixers, one honest",
+    reference_alarm,
+    no_softmax=overlooks(reference_alarm, "no softmax"),
+    no_border=overlooks(reference_alarm, "border"),
+    shifted=overlooks(reference_alarm, "shifted", "border"),
+)
+def ex_7_3():
+    maps = [single(np.random.default_rng(seed), 2, 3, 9, 8) for seed in (0, 1)]
+    return [(mixer, z) for seed, z in enumerate(maps) for mixer in suspects(seed).values()]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from naslora_core.search.schedule import Schedule
 from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.checks import exercise
 from naslora_workbook.lessons.exercises.cases import lettered, normal, overlooks, single
 from naslora_workbook.research.operator_recovery import Garden, race
 
@@ -16,51 +17,48 @@ WANTED = "conv_3x3"
 BAR, SEEDS = 0.3, (0, 1)  # of a winner's probability, of the races in 8.2
 
 
-def ex_8_1(answer):
-    """Alpha's gradient by differences"""
-
-    def case(rng):
-        n = int(rng.integers(3, 8))
-        answers, target = normal(rng, n, 2, 3, 4, 4), normal(rng, 2, 3, 4, 4)
-
-        def loss(alpha):
-            mixed = torch.einsum("n,nbrhw->brhw", alpha.softmax(0), answers)
-            return (mixed - target).square().sum()
-
-        return loss, normal(rng, n), 1e-3
-
-    def gradient_and_alpha(function, loss, alpha, h):
-        before, found = alpha.clone(), function(loss, alpha, h)
-        same = torch.equal(alpha, before)
-        return [found, "alpha is as it was" if same else "alpha has moved"]
-
-    def by_autograd(loss, alpha, h):
-        wanted = alpha.clone().requires_grad_()
-        return torch.autograd.grad(loss(wanted), wanted)[0]
-
-    def in_place(loss, alpha, h):
-        found = _differences(loss, alpha, h, h)
-        alpha += h
-        return found
-
-    return checks.check(
-        "8.1",
-        answer,
-        by_autograd,
-        case,
-        tolerance=1e-4,
-        seen=gradient_and_alpha,
-        one_sided=lambda loss, alpha, h: _differences(loss, alpha, h, 0),
-        divided_by_h=lambda loss, alpha, h: 2 * _differences(loss, alpha, h, h),
-        in_place=in_place,
-    )
-
-
 def _differences(loss, alpha: Tensor, ahead: float, behind: float) -> Tensor:
     """Differences of the loss over steps ahead and behind, by their distance."""
     steps = torch.eye(len(alpha), dtype=alpha.dtype)
     pairs = [(loss(alpha + ahead * s), loss(alpha - behind * s)) for s in steps]
     return torch.stack([(up - down) / (ahead + behind) for up, down in pairs])
+
+
+def _gradient_and_alpha(function, loss, alpha, h) -> list:
+    before, found = alpha.clone(), function(loss, alpha, h)
+    same = torch.equal(alpha, before)
+    return [found, "alpha is as it was" if same else "alpha has moved"]
+
+
+def _by_autograd(loss, alpha, h) -> Tensor:
+    wanted = alpha.clone().requires_grad_()
+    return torch.autograd.grad(loss(wanted), wanted)[0]
+
+
+def _in_place(loss, alpha, h) -> Tensor:
+    found = _differences(loss, alpha, h, h)
+    alpha += h
+    return found
+
+
+@exercise(
+    "Alpha's gradient by differences",
+    _by_autograd,
+    tolerance=1e-4,
+    seen=_gradient_and_alpha,
+    one_sided=lambda loss, alpha, h: _differences(loss, alpha, h, 0),
+    divided_by_h=lambda loss, alpha, h: 2 * _differences(loss, alpha, h, h),
+    in_place=_in_place,
+)
+def ex_8_1(rng):
+    n = int(rng.integers(3, 8))
+    answers, target = normal(rng, n, 2, 3, 4, 4), normal(rng, 2, 3, 4, 4)
+
+    def loss(alpha):
+        mixed = torch.einsum("n,nbrhw->brhw", alpha.softmax(0), answers)
+        return (mixed - target).square().sum()
+
+    return loss, normal(rng, n), 1e-3
 
 
 def ex_8_2(answer):
@@ -86,21 +84,6 @@ def outcome(schedule: Schedule, passes: int) -> str:
             says = f"projection says {found.projection}, argmax {found.argmax}"
             return f"seed {seed}: {says}, alpha at {reached:.2f}"
     return RIGHT
-
-
-def ex_8_3(answer):
-    """Four searches, one honest"""
-    cases = [(s, *batches(seed)) for seed in (0, 1) for s in suspects(seed).values()]
-    return checks.check(
-        "8.3",
-        answer,
-        reference_alarm,
-        cases,
-        no_softmax=overlooks(reference_alarm, "no softmax"),
-        same_half=overlooks(reference_alarm, "same half"),
-        coupled_decay=overlooks(reference_alarm, "coupled decay"),
-        taken_for_same_half=overlooks(reference_alarm, "coupled decay", "same half"),
-    )
 
 
 def reference_alarm(search: nn.Module, a: tuple, b: tuple) -> str:
@@ -189,3 +172,15 @@ def batches(seed: int = 0) -> list[tuple[Tensor, Tensor]]:
     kernel = single(rng, 2, 2, 3, 3) / 3
     halves = [single(rng, 8, 2, 9, 9) for _ in "AB"]
     return [(z, F.conv2d(z, kernel, padding=1)) for z in halves]
+
+
+@exercise(
+    "Four searches, one honest",
+    reference_alarm,
+    no_softmax=overlooks(reference_alarm, "no softmax"),
+    same_half=overlooks(reference_alarm, "same half"),
+    coupled_decay=overlooks(reference_alarm, "coupled decay"),
+    taken_for_same_half=overlooks(reference_alarm, "coupled decay", "same half"),
+)
+def ex_8_3():
+    return [(s, *batches(seed)) for seed in (0, 1) for s in suspects(seed).values()]

@@ -9,29 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.search.schedule import Stage, stage_wise
-from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.checks import exercise
 from naslora_workbook.lessons.exercises.cases import integers, lettered, overlooks
 
 BETAS = (0.5, 0.999)
-
-
-def ex_9_1(answer):
-    """The fewest steps"""
-
-    def case(rng):
-        return rng.uniform(0.2, 0.97), rng.uniform(0.01, 0.3), int(rng.integers(6, 12))
-
-    rng = np.random.default_rng(0)
-    return checks.check(
-        "9.1",
-        answer,
-        walked,
-        [*(case(rng) for _ in range(6)), (0.1, 0.02, 9)],
-        one_lr_apart=lambda p, lr, n: _fewest(p, lr / 2, n),
-        one_step_short=lambda p, lr, n: max(0, _fewest(p, lr, n) - 1),
-        below_uniform=lambda p, lr, n: _fewest(p, lr, n, least=-1000),
-        compared_with_n=lambda p, lr, n: _fewest(p, lr, n + 1),
-    )
 
 
 def _fewest(p: float, alpha_lr: float, n: int, least: int = 0) -> int:
@@ -52,25 +33,19 @@ def walked(p: float, alpha_lr: float, n: int) -> int:
     return steps
 
 
-def ex_9_2(answer):
-    """Steadiness"""
-
-    def case(rng):
-        steps, n = integers(rng, (5, 30), (2, 10))
-        alpha = 0.1 * rng.normal(rng.normal(size=n), 1, (steps, n)).cumsum(0)
-        p = np.exp(alpha)
-        return (p / p.sum(1, keepdims=True),)
-
-    return checks.check(
-        "9.2",
-        answer,
-        steadiness,
-        case,
-        first_step_missing=lambda p: _made_over_walked(_centred(np.log(p)), from_zero=False),
-        not_centred=lambda p: _made_over_walked(np.log(p)),
-        probabilities=lambda p: _made_over_walked(_centred(p)),
-        upside_down=lambda p: 1 / steadiness(p),
-    )
+@exercise(
+    "The fewest steps",
+    walked,
+    one_lr_apart=lambda p, lr, n: _fewest(p, lr / 2, n),
+    one_step_short=lambda p, lr, n: max(0, _fewest(p, lr, n) - 1),
+    below_uniform=lambda p, lr, n: _fewest(p, lr, n, least=-1000),
+    compared_with_n=lambda p, lr, n: _fewest(p, lr, n + 1),
+)
+def ex_9_1():
+    rng = np.random.default_rng(0)
+    ends = (0.2, 0.01), (0.97, 0.3)
+    drawn = [(*rng.uniform(*ends).tolist(), int(rng.integers(6, 12))) for _ in range(6)]
+    return [*drawn, (0.1, 0.02, 9)]
 
 
 def steadiness(probability: np.ndarray) -> np.ndarray:
@@ -93,19 +68,19 @@ def _made_over_walked(alpha: np.ndarray, from_zero: bool = True) -> np.ndarray:
     return np.abs(alpha[-1] - alpha[0]).sum(-1) / np.abs(moves).sum((0, -1))
 
 
-def ex_9_3(answer):
-    """Four trainers, one honest"""
-    cases = [(t, STAGES) for seed in (0, 1) for t in suspects(seed).values()]
-    return checks.check(
-        "9.3",
-        answer,
-        reference_alarm,
-        cases,
-        too_early=overlooks(reference_alarm, "too early"),
-        too_late=overlooks(reference_alarm, "too late"),
-        left_out=overlooks(reference_alarm, "left out"),
-        not_cloned=lambda trainer, stages: "left out",
-    )
+@exercise(
+    "Steadiness",
+    steadiness,
+    first_step_missing=lambda p: _made_over_walked(_centred(np.log(p)), from_zero=False),
+    not_centred=lambda p: _made_over_walked(np.log(p)),
+    probabilities=lambda p: _made_over_walked(_centred(p)),
+    upside_down=lambda p: 1 / steadiness(p),
+)
+def ex_9_2(rng):
+    steps, n = integers(rng, (5, 30), (2, 10))
+    alpha = 0.1 * rng.normal(rng.normal(size=n), 1, (steps, n)).cumsum(0)
+    p = np.exp(alpha)
+    return (p / p.sum(1, keepdims=True),)
 
 
 STAGES = stage_wise(40, lr=0.01, alpha_lr=0.05).stages
@@ -202,3 +177,15 @@ class Forgotten(Trainer):
 def suspects(seed: int = 0) -> dict[str, Trainer]:
     """Four trainers by letter, begun with the same kernels and images."""
     return lettered(lambda kind: kind(seed), *(Zeroed, Trainer, Forgotten, Greedy))
+
+
+@exercise(
+    "Four trainers, one honest",
+    reference_alarm,
+    too_early=overlooks(reference_alarm, "too early"),
+    too_late=overlooks(reference_alarm, "too late"),
+    left_out=overlooks(reference_alarm, "left out"),
+    not_cloned=lambda trainer, stages: "left out",
+)
+def ex_9_3():
+    return [(t, STAGES) for seed in (0, 1) for t in suspects(seed).values()]

@@ -8,27 +8,11 @@ import torch
 from torch import Tensor
 
 from naslora_core.search import BlockChoice, Genotype, set_hash
-from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.checks import exercise
 from naslora_workbook.lessons.exercises.cases import normal
 
 TOLERANCE = 0.01
 NAMES = ("none", "skip", "conv_1x1", "conv_3x3", "avg_pool_3x3")
-
-
-def ex_10_1(answer):
-    """The cheapest class"""
-    rng, names = np.random.default_rng(0), (*spans(2), "nothing")
-    kernels = [near(rng, name, noise) for name in names for noise in (0.003, 0.05)]
-    return checks.check(
-        "10.1",
-        answer,
-        cheapest,
-        [(kernel, spans(2)) for kernel in (*kernels, *look_alikes())],
-        best_fit=lambda kernel, classes: list(classes)[-1],
-        norms=lambda kernel, classes: cheapest(kernel, classes, TOLERANCE**2),
-        by_place=_by_place,
-        no_words=lambda kernel, classes: cheapest(kernel, classes).replace("none fits", "cross"),
-    )
 
 
 def _by_place(kernel: Tensor, classes: Mapping[str, Tensor]) -> str:
@@ -88,39 +72,37 @@ def cheapest(kernel: Tensor, classes: Mapping[str, Tensor], tolerance: float = T
     return "none fits"
 
 
-def ex_10_2(answer):
-    """Two genotypes, one search"""
-    cases = []
-    for seed in range(3):
-        one, other = drawn(seed), drawn(seed + 10)
-        cases += [(one, other), (one, reordered(one)), (reordered(one), other)]
-    cases += [(drawn(0), without_none(drawn(1))), (without_none(drawn(1)), drawn(0))]
-    return checks.check(
-        "10.2",
-        answer,
-        distance,
-        cases,
-        blocks_by_place=_blocks_by_place,
-        one_sided=_one_sided,
-        doubled=lambda one, other: 2 * distance(one, other),
-        all_by_place=_by_places,
-    )
+@exercise(
+    "The cheapest class",
+    cheapest,
+    best_fit=lambda kernel, classes: list(classes)[-1],
+    norms=lambda kernel, classes: cheapest(kernel, classes, TOLERANCE**2),
+    by_place=_by_place,
+    no_words=lambda kernel, classes: cheapest(kernel, classes).replace("none fits", "cross"),
+)
+def ex_10_1():
+    rng, names = np.random.default_rng(0), (*spans(2), "nothing")
+    kernels = [near(rng, name, noise) for name in names for noise in (0.003, 0.05)]
+    return [(kernel, spans(2)) for kernel in (*kernels, *look_alikes())]
 
 
 def distance(one: Genotype, other: Genotype) -> float:
     """Half the sum over operators of |p - q|, mean over blocks: 0 the same, 1 nothing shared."""
+    return _mean_gap(_by_name(one, other))
+
+
+def _by_name(one: Genotype, other: Genotype) -> list[tuple[dict, dict]]:
+    """Probabilities by operator of the blocks that have one name."""
     theirs = {block.block: named(block, other) for block in other.blocks}
-    return _mean_gap([(named(block, one), theirs[block.block]) for block in one.blocks])
+    return [(named(block, one), theirs[block.block]) for block in one.blocks]
 
 
 def _mean_gap(pairs: list[tuple[dict, dict]], both: bool = True) -> float:
     """Of pairs of probabilities by operator; both: over the operators of both, or of the first."""
-    return float(
-        np.mean(
-            [sum(abs(p.get(n, 0) - q.get(n, 0)) for n in (p | q if both else p)) for p, q in pairs]
-        )
-        / 2
-    )
+    gaps = [
+        sum(abs(p.get(n, 0) - q.get(n, 0)) for n in (p | q if both else p)) / 2 for p, q in pairs
+    ]
+    return float(np.mean(gaps))
 
 
 def _by_places(one: Genotype, other: Genotype) -> float:
@@ -131,12 +113,6 @@ def _by_places(one: Genotype, other: Genotype) -> float:
 def _blocks_by_place(one: Genotype, other: Genotype) -> float:
     pairs = zip(one.blocks, other.blocks, strict=True)
     return _mean_gap([(named(a, one), named(b, other)) for a, b in pairs])
-
-
-def _one_sided(one: Genotype, other: Genotype) -> float:
-    theirs = {block.block: named(block, other) for block in other.blocks}
-    pairs = [(named(block, one), theirs[block.block]) for block in one.blocks]
-    return _mean_gap(pairs, both=False)
 
 
 def named(block: BlockChoice, genotype: Genotype) -> Mapping[str, float]:
@@ -174,3 +150,19 @@ def drawn(seed: int, blocks: int = 3) -> Genotype:
             BlockChoice(f"block {number}", alpha.tolist(), p, winner, None, {}, 0.0, 0.0),
         )
     return Genotype(list(NAMES), set_hash(NAMES), found, "beside", "joint", "drawn", seed)
+
+
+@exercise(
+    "Two genotypes, one search",
+    distance,
+    blocks_by_place=_blocks_by_place,
+    one_sided=lambda one, other: _mean_gap(_by_name(one, other), both=False),
+    doubled=lambda one, other: 2 * distance(one, other),
+    all_by_place=_by_places,
+)
+def ex_10_2():
+    cases = []
+    for seed in range(3):
+        one, other = drawn(seed), drawn(seed + 10)
+        cases += [(one, other), (one, reordered(one)), (reordered(one), other)]
+    return [*cases, (drawn(0), without_none(drawn(1))), (without_none(drawn(1)), drawn(0))]

@@ -8,45 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.checks import exercise
 from naslora_workbook.lessons.exercises.cases import normal
 from naslora_workbook.lessons.exercises.lesson_05 import LowRank, random_linear
 
 EVERYTHING, BESIDE, NOTHING = "everything", "a side branch", "nothing"
-
-
-def ex_11_1(answer):
-    """Fold the centre tap by hand"""
-
-    def case(rng):
-        d, out, rank = (int(n) for n in rng.integers((4, 5, 2), (9, 12, 5)))
-        side = int(rng.choice([3, 5]))
-        narrow = normal(rng, rank, d), normal(rng, out, rank)
-        return normal(rng, out, d), *narrow, normal(rng, rank, rank, side, side), 3.0
-
-    def parts(fold, W0, We, Wd, K, s):
-        before = W0.clone(), K.clone()
-        weight, rest = fold(W0, We, Wd, K, s)
-        same = torch.equal(W0, before[0]) and torch.equal(K, before[1])
-        words = "as they were" if same else "changed"
-        return {"The weight": weight, "What stays of K": rest, "W0 and K": words}
-
-    def in_place(W0, We, Wd, K, s):
-        weight, rest = folded_tap(W0, We, Wd, K, s)
-        return weight, K.copy_(rest)
-
-    return checks.check(
-        "11.1",
-        answer,
-        folded_tap,
-        case,
-        seen=parts,
-        without_scale=lambda W0, We, Wd, K, s: folded_tap(W0, We, Wd, K, 1.0),
-        counted_twice=lambda W0, We, Wd, K, s: (folded_tap(W0, We, Wd, K, s)[0], K),
-        in_place=in_place,
-        tap_1_1=partial(folded_tap, tap=1),
-        nothing_stays=lambda W0, We, Wd, K, s: (folded_tap(W0, We, Wd, K, s)[0], 0 * K),
-    )
 
 
 def folded_tap(W0, We, Wd, K, s: float, tap: int | None = None) -> tuple[Tensor, Tensor]:
@@ -56,20 +22,34 @@ def folded_tap(W0, We, Wd, K, s: float, tap: int | None = None) -> tuple[Tensor,
     return W0 + s * Wd @ K[..., at, at] @ We, rest
 
 
-def ex_11_2(answer):
-    """What will fold?"""
-    return checks.check(
-        "11.2",
-        answer,
-        fate,
-        [(layer, _batch(seed)) for seed in (0, 1) for layer in mysteries(seed).values()],
-        seen=torch.no_grad()(lambda function, layer, x: function(layer, x)),
-        not_linear=_linear_anyway,
-        flat_map=_flat_map,
-        constant_change=partial(_poked, at=3, random=False),
-        first_corner=partial(_poked, at=0, random=True),
-        last_corner=partial(_poked, at=-1, random=True),
-    )
+def _parts(fold, W0, We, Wd, K, s) -> dict:
+    before = W0.clone(), K.clone()
+    weight, rest = fold(W0, We, Wd, K, s)
+    same = torch.equal(W0, before[0]) and torch.equal(K, before[1])
+    words = "as they were" if same else "changed"
+    return {"The weight": weight, "What stays of K": rest, "W0 and K": words}
+
+
+def _in_place(W0, We, Wd, K, s) -> tuple[Tensor, Tensor]:
+    weight, rest = folded_tap(W0, We, Wd, K, s)
+    return weight, K.copy_(rest)
+
+
+@exercise(
+    "Fold the centre tap by hand",
+    folded_tap,
+    seen=_parts,
+    without_scale=lambda W0, We, Wd, K, s: folded_tap(W0, We, Wd, K, 1.0),
+    counted_twice=lambda W0, We, Wd, K, s: (folded_tap(W0, We, Wd, K, s)[0], K),
+    in_place=_in_place,
+    tap_1_1=partial(folded_tap, tap=1),
+    nothing_stays=lambda W0, We, Wd, K, s: (folded_tap(W0, We, Wd, K, s)[0], 0 * K),
+)
+def ex_11_1(rng):
+    d, out, rank = (int(n) for n in rng.integers((4, 5, 2), (9, 12, 5)))
+    side = int(rng.choice([3, 5]))
+    narrow = normal(rng, rank, d), normal(rng, out, rank)
+    return normal(rng, out, d), *narrow, normal(rng, rank, rank, side, side), 3.0
 
 
 def _linear_anyway(layer: nn.Module, x: Tensor) -> str:
@@ -165,38 +145,18 @@ def _batch(seed: int) -> Tensor:
     return normal(np.random.default_rng(seed), 2, 7, 6, 6)
 
 
-def ex_11_3(answer):
-    """A right fold that looks wrong"""
-
-    def case(rng):
-        layer = dropped(rng)
-        right = bool(rng.integers(2))
-        folded = copy.deepcopy(layer.base)
-        factor = layer.scale if right else 1.0  # the scale forgotten
-        folded.weight += factor * layer.Wd @ layer.We
-        return layer.train(bool(rng.integers(4))), folded, normal(rng, 2, 3, 3, 6)
-
-    def gap_and_mode(compare, layer, folded, x):
-        was, gap = layer.training, torch.as_tensor(compare(layer, folded, x))
-        found = "left as it was found" if layer.training == was else "not as it was found"
-        return [gap, f"{found}: {'train' if layer.training else 'eval'} mode"]
-
-    def gap(layer, folded, x, then=None):
-        was = layer.training
-        found = (layer.eval()(x) - folded(x)).abs().max()
-        layer.train(was if then is None else then)
-        return found
-
-    return checks.check(
-        "11.3",
-        answer,
-        gap,
-        [case(np.random.default_rng(seed)) for seed in range(12)],
-        seen=gap_and_mode,
-        left_in_eval=partial(gap, then=False),
-        always_train=partial(gap, then=True),
-        generous=lambda layer, folded, x: torch.zeros(()),
-    )
+@exercise(
+    "What will fold?",
+    fate,
+    seen=torch.no_grad()(lambda function, layer, x: function(layer, x)),
+    not_linear=_linear_anyway,
+    flat_map=_flat_map,
+    constant_change=partial(_poked, at=3, random=False),
+    first_corner=partial(_poked, at=0, random=True),
+    last_corner=partial(_poked, at=-1, random=True),
+)
+def ex_11_2():
+    return [(layer, _batch(seed)) for seed in (0, 1) for layer in mysteries(seed).values()]
 
 
 class Dropped(LowRank):
@@ -212,3 +172,37 @@ def dropped(rng: np.random.Generator) -> Dropped:
     """A layer of random numbers, 6 to 8 at rank 2, in float64."""
     base = random_linear(rng, 6, 8)
     return Dropped(base, normal(rng, 2, 6), normal(rng, 8, 2), 4.0)
+
+
+def _gap_and_mode(compare, layer, folded, x) -> list:
+    was, gap = layer.training, torch.as_tensor(compare(layer, folded, x))
+    found = "left as it was found" if layer.training == was else "not as it was found"
+    return [gap, f"{found}: {'train' if layer.training else 'eval'} mode"]
+
+
+def _gap(layer, folded, x, then=None) -> Tensor:
+    was = layer.training
+    found = (layer.eval()(x) - folded(x)).abs().max()
+    layer.train(was if then is None else then)
+    return found
+
+
+@exercise(
+    "A right fold that looks wrong",
+    _gap,
+    seen=_gap_and_mode,
+    left_in_eval=partial(_gap, then=False),
+    always_train=partial(_gap, then=True),
+    generous=lambda layer, folded, x: torch.zeros(()),
+)
+def ex_11_3():
+    return [_folded_or_not(np.random.default_rng(seed)) for seed in range(12)]
+
+
+def _folded_or_not(rng: np.random.Generator) -> tuple:
+    layer = dropped(rng)
+    right = bool(rng.integers(2))
+    folded = copy.deepcopy(layer.base)
+    factor = layer.scale if right else 1.0  # the scale forgotten
+    folded.weight += factor * layer.Wd @ layer.We
+    return layer.train(bool(rng.integers(4))), folded, normal(rng, 2, 3, 3, 6)

@@ -8,33 +8,9 @@ import torch
 from torch import nn
 
 from naslora_core.adapters import ConvLoRA
-from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.checks import exercise
 from naslora_workbook.lessons.exercises.cases import integers
 from naslora_workbook.research.methods import VPT
-
-
-def ex_12_1(answer):
-    """Count VPT and Conv-LoRA from their formulas"""
-
-    def case(rng):
-        d, *others = integers(rng, (2, 80), (2, 40), (1, 20), (1, 9), (1, 9))
-        return 16 * d, *others
-
-    def named(count, *sizes):
-        return "VPT {}, Conv-LoRA {}".format(*count(*sizes))
-
-    return checks.check(
-        "12.1",
-        answer,
-        lambda *sizes: counted(*sizes).values(),
-        case,
-        seen=named,
-        without_gate=_conv(gates=0),
-        one_gate_short=_conv(gates=1),
-        wd_to_d=_conv(outputs=1),
-        nine_r=_conv(square=False),
-        one_block=lambda d, L, p, r, M: counted(d, 1, p, r, M).values(),
-    )
 
 
 def _conv(gates: int = 2, outputs: int = 3, square: bool = True):
@@ -58,26 +34,19 @@ def counted(d: int, depth: int, tokens: int, rank: int, experts: int) -> dict[st
     return {"VPT": depth * prompts, "Conv-LoRA": depth * conv}
 
 
-def ex_12_2(answer):
-    """A paired bootstrap over images"""
-
-    def case(rng):
-        hard = rng.uniform(0, 0.8, 30)  # what both find easy or hard
-        a, b = hard + rng.normal(0, 0.05, (2, 3, 30)) + np.array([0.03, 0])[:, None, None]
-        return a, b, rng.integers(30, size=(200, 30))
-
-    return checks.check(
-        "12.2",
-        answer,
-        paired_ends,
-        case,
-        unpaired=lambda a, b, picks: np.quantile(
-            _means(a, picks) - _means(b, picks[::-1]), [0.025, 0.975]
-        ),
-        ninety_percent=lambda a, b, picks: np.quantile(_means(a - b, picks), [0.05, 0.95]),
-        single_images=lambda a, b, picks: np.quantile((a - b).mean(0)[picks], [0.025, 0.975]),
-        turned_round=lambda a, b, picks: paired_ends(b, a, picks),
-    )
+@exercise(
+    "Count VPT and Conv-LoRA from their formulas",
+    lambda *sizes: counted(*sizes).values(),
+    seen=lambda count, *sizes: "VPT {}, Conv-LoRA {}".format(*count(*sizes)),
+    without_gate=_conv(gates=0),
+    one_gate_short=_conv(gates=1),
+    wd_to_d=_conv(outputs=1),
+    nine_r=_conv(square=False),
+    one_block=lambda d, L, p, r, M: counted(d, 1, p, r, M).values(),
+)
+def ex_12_1(rng):
+    d, *others = integers(rng, (2, 80), (2, 40), (1, 20), (1, 9), (1, 9))
+    return 16 * d, *others
 
 
 def _means(scores: np.ndarray, picks: np.ndarray) -> np.ndarray:
@@ -90,18 +59,22 @@ def paired_ends(a: np.ndarray, b: np.ndarray, picks: np.ndarray) -> np.ndarray:
     return np.quantile(_means(a - b, picks), [0.025, 0.975])
 
 
-def ex_12_3(answer):
-    """The table that flatters"""
-    return checks.check(
-        "12.3",
-        answer,
-        reported,
-        lambda rng: (runs(rng),),
-        test_chooses=partial(reported, by="test"),
-        failed_left_out=partial(reported, failed=False),
-        both=partial(reported, by="test", failed=False),
-        validation_reported=partial(reported, told="val"),
-    )
+def _unpaired(a, b, picks) -> np.ndarray:
+    return np.quantile(_means(a, picks) - _means(b, picks[::-1]), [0.025, 0.975])
+
+
+@exercise(
+    "A paired bootstrap over images",
+    paired_ends,
+    unpaired=_unpaired,
+    ninety_percent=lambda a, b, picks: np.quantile(_means(a - b, picks), [0.05, 0.95]),
+    single_images=lambda a, b, picks: np.quantile((a - b).mean(0)[picks], [0.025, 0.975]),
+    turned_round=lambda a, b, picks: paired_ends(b, a, picks),
+)
+def ex_12_2(rng):
+    hard = rng.uniform(0, 0.8, 30)  # what both find easy or hard
+    a, b = hard + rng.normal(0, 0.05, (2, 3, 30)) + np.array([0.03, 0])[:, None, None]
+    return a, b, rng.integers(30, size=(200, 30))
 
 
 def reported(
@@ -129,3 +102,15 @@ def runs(rng: np.random.Generator, tries: tuple[int, ...] = (2, 3, 4, 8)) -> lis
                 row = {"method": method, "lr": lr, "seed": seed}
                 records.append(row | {"val": float(val), "test": float(test)})
     return records
+
+
+@exercise(
+    "The table that flatters",
+    reported,
+    test_chooses=partial(reported, by="test"),
+    failed_left_out=partial(reported, failed=False),
+    both=partial(reported, by="test", failed=False),
+    validation_reported=partial(reported, told="val"),
+)
+def ex_12_3(rng):
+    return (runs(rng),)

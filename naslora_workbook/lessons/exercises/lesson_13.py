@@ -7,32 +7,9 @@ from itertools import product
 
 import numpy as np
 
-from naslora_workbook.lessons import checks
+from naslora_workbook.lessons.checks import exercise
 
 COLOURS = ((0, 0, 0), (0, 128, 0), (200, 0, 0), (0, 0, 128), (0, 200, 0))
-
-
-def ex_13_1(answer):
-    """Colours to class numbers"""
-
-    def case(rng):
-        colours = [COLOURS[0], *rng.permutation(COLOURS[1:])[: rng.integers(1, 4)].tolist()]
-        colours = [tuple(map(int, c)) for c in colours]
-        numbers = rng.integers(0, len(colours), rng.integers(3, 9, 2))
-        return np.array(colours, np.uint8)[numbers], colours
-
-    def numbers_and_refusal(function, mask, colours):
-        return [function(mask, colours), _refuses(function, mask, colours)]
-
-    return checks.check(
-        "13.1",
-        answer,
-        _numbers,
-        case,
-        seen=numbers_and_refusal,
-        not_refused=lambda mask, colours: _numbers(mask, colours, strict=False),
-        one_channel=_any_channel,
-    )
 
 
 def _numbers(mask: np.ndarray, colours, strict: bool = True) -> np.ndarray:
@@ -70,36 +47,18 @@ def _unlisted(colours) -> list[tuple[int, int, int]]:
     return [(0, 127, 0), *[c for c in mixed if c not in colours][:1]]
 
 
-def ex_13_2(answer):
-    """Patients in two splits"""
-
-    def case(rng):
-        patients = [f"patient{n}" for n in rng.permutation(30)[:8]]  # 1, 11 and 12 among them
-        splits = {"train": patients[:4], "val": patients[4:6], "test": patients[6:]}
-        if rng.random() < 0.8:
-            splits["test"] = [*splits["test"], *rng.permutation(patients[:6])[:2].tolist()]
-        if rng.random() < 0.5:
-            splits["val"] = [*splits["val"], patients[0]]
-        named = {s: _frames(rng, each) for s, each in splits.items()}
-        return named, r"^(patient\d+)_"
-
-    def listed(function, splits, pattern):
-        return ", ".join(sorted(function(splits, pattern))) or "nobody"
-
-    def of_all_splits(splits, pattern):
-        return set.intersection(*_patients(splits, pattern).values())
-
-    return checks.check(
-        "13.2",
-        answer,
-        partial(_shared, pairs=("train val", "train test", "val test")),
-        case,
-        seen=listed,
-        by_name=partial(_shared, pairs=()),
-        without_val=partial(_shared, pairs=("train test",)),
-        train_val_missing=partial(_shared, pairs=("train test", "val test")),
-        in_all_three=of_all_splits,
-    )
+@exercise(
+    "Colours to class numbers",
+    _numbers,
+    seen=lambda answer, mask, colours: [answer(mask, colours), _refuses(answer, mask, colours)],
+    not_refused=partial(_numbers, strict=False),
+    one_channel=_any_channel,
+)
+def ex_13_1(rng):
+    colours = [COLOURS[0], *rng.permutation(COLOURS[1:])[: rng.integers(1, 4)].tolist()]
+    colours = [tuple(map(int, c)) for c in colours]
+    numbers = rng.integers(0, len(colours), rng.integers(3, 9, 2))
+    return np.array(colours, np.uint8)[numbers], colours
 
 
 def _patients(splits, pattern: str) -> dict[str, set[str]]:
@@ -117,27 +76,41 @@ def _frames(rng: np.random.Generator, patients) -> list[str]:
     return [f"{p}_frame{n}" for p in patients for n in rng.permutation(900)[:2]]
 
 
-def ex_13_3(answer):
-    """The click that landed elsewhere"""
+@exercise(
+    "Patients in two splits",
+    partial(_shared, pairs=("train val", "train test", "val test")),
+    seen=lambda answer, *given: ", ".join(sorted(answer(*given))) or "nobody",
+    by_name=partial(_shared, pairs=()),
+    without_val=partial(_shared, pairs=("train test",)),
+    train_val_missing=partial(_shared, pairs=("train test", "val test")),
+    in_all_three=lambda *given: set.intersection(*_patients(*given).values()),
+)
+def ex_13_2(rng):
+    patients = [f"patient{n}" for n in rng.permutation(30)[:8]]  # 1, 11 and 12 among them
+    splits = {"train": patients[:4], "val": patients[4:6], "test": patients[6:]}
+    if rng.random() < 0.8:
+        splits["test"] = [*splits["test"], *rng.permutation(patients[:6])[:2].tolist()]
+    if rng.random() < 0.5:
+        splits["val"] = [*splits["val"], patients[0]]
+    return {s: _frames(rng, each) for s, each in splits.items()}, r"^(patient\d+)_"
 
-    def case(rng):
-        h, w = (int(n) for n in rng.permutation([int(rng.integers(20, 40)), 60]))
-        y, x = int(rng.integers(0, h - 8)), int(rng.integers(0, w - 8))
-        mask = np.zeros((h, w), bool)
-        mask[y : y + 5, x : x + 7] = True
-        return mask, 128
 
-    def placed(mask, size, sides=None):
-        """x, y of the mask's centre, each scaled by a side of the image."""
-        return np.argwhere(mask).mean(0)[::-1] * size / np.array(sides or mask.shape[::-1])
+def _placed(mask: np.ndarray, size: int, sides=None) -> np.ndarray:
+    """x, y of the mask's centre, each scaled by a side of the image."""
+    return np.argwhere(mask).mean(0)[::-1] * size / np.array(sides or mask.shape[::-1])
 
-    return checks.check(
-        "13.3",
-        answer,
-        placed,
-        case,
-        row_first=lambda mask, size: placed(mask, size)[::-1],
-        sides_swapped=lambda mask, size: placed(mask, size, mask.shape),
-        one_scale=lambda mask, size: placed(mask, size, [max(mask.shape)] * 2),
-        not_scaled=lambda mask, size: placed(mask, 1, [1, 1]),
-    )
+
+@exercise(
+    "The click that landed elsewhere",
+    _placed,
+    row_first=lambda mask, size: _placed(mask, size)[::-1],
+    sides_swapped=lambda mask, size: _placed(mask, size, mask.shape),
+    one_scale=lambda mask, size: _placed(mask, size, [max(mask.shape)] * 2),
+    not_scaled=lambda mask, size: _placed(mask, 1, [1, 1]),
+)
+def ex_13_3(rng):
+    h, w = (int(n) for n in rng.permutation([int(rng.integers(20, 40)), 60]))
+    y, x = int(rng.integers(0, h - 8)), int(rng.integers(0, w - 8))
+    mask = np.zeros((h, w), bool)
+    mask[y : y + 5, x : x + 7] = True
+    return mask, 128

@@ -1,15 +1,13 @@
-"""Time in turns and memory of pieces of work, and the share of an overhead that is removed."""
+"""Time in turns, memory for backward and convolutions of pieces of work."""
 
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
-from torch.profiler import ProfilerActivity, profile
 
 Clock = Callable[[], float]  # seconds
 
@@ -69,33 +67,6 @@ def saved_mb(module: nn.Module, inputs: Tensor) -> float:
     return round(size_of(new) / 2**20, 3)
 
 
-def allocated_peak(step: Callable[[], object], device: str = "cpu") -> int:
-    """Most bytes alive at once during `step` beyond those alive before it.
-
-    On a CPU from the profiler's memory events, which are every allocation and release of PyTorch's
-    allocator, inside kernels too; on CUDA from the allocator's own peak.
-    """
-    if device != "cpu":
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        step()
-    events = seen.profiler.kineto_results.events()
-    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-    return max(0, *np.cumsum([change for _, change in changes], dtype=int).tolist())
-
-
-def whole_peak(module: nn.Module, optimiser, step: Callable, device: str = "cpu") -> int:
-    """The same with what is always there: the module's tensors and the optimiser's states."""
-    states = [t for s in optimiser.state.values() for t in s.values() if torch.is_tensor(t)]
-    own = (*module.parameters(), *module.buffers(), *states)
-    return size_of(own) + allocated_peak(step, device)
-
-
 class _Convolutions(TorchFunctionMode):
     seen = 0
 
@@ -109,11 +80,3 @@ def convolutions(call: Callable, *arguments) -> int:
     with _Convolutions() as count:
         call(*arguments)
     return count.seen
-
-
-def removed_share(conv: float, nas: float) -> float:
-    """Of a Conv-LoRA's overhead over LoRA what NAS-LoRA removes: (T_conv - T_nas) / (T_conv - 1).
-
-    conv, nas: times of a step as ratios to LoRA's.
-    """
-    return (conv - nas) / (conv - 1)

@@ -22,10 +22,11 @@ from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.sam.sam_nano import ImageEncoderViT
 from naslora_workbook.research.benchmarks.measurement import interleaved, saved_mb, summary
 from naslora_workbook.research.methods import METHODS
-from naslora_workbook.results.labels import markdown
 
 FLOOR, REFERENCE, VANILLA = "floor", "lora", "vanilla"
 SIZES = {"nano": 8, "vit_b": 1}  # images a batch; of ViT-B two blocks at 1024 pixels
+COLUMNS = ("parameters", "step_ms", "step_ratio", "inference_ms", "inference_ratio", "saved_mb")
+FOLDED_COLUMNS = ("inference_ms", "inference_ratio", "side_macs")
 FOLDED = {  # the widest operator that is left decides what a block costs
     "pointwise": NASLoRA(operators=("none", "skip", "conv_1x1")),
     "3x3 beside": NASLoRA(operators=("conv_3x3",)),
@@ -97,16 +98,6 @@ def infer(encoder: nn.Module, images: Tensor) -> None:
     encoder.eval()(images)
 
 
-def as_table(size: str, rows: Mapping[str, Mapping]) -> str:
-    """The rows of `measure` as text."""
-    names = size, "parameters", "step, ms", "of LoRA", "inference, ms", "of LoRA", "saved MB"
-    return markdown(names, (
-        [name, str(r["parameters"]), f"{r['step_ms']:.1f}", f"{r['step_ratio']:.3f}",
-         f"{r['inference_ms']:.1f}", f"{r['inference_ratio']:.3f}", f"{r['saved_mb']:.2f}"]
-        for name, r in rows.items()
-    ))  # fmt: skip
-
-
 def measure_folded(
     size: str, rounds: int = 9, batch: int = 1, device: str = "cpu"
 ) -> dict[str, dict]:
@@ -136,13 +127,6 @@ def folded(encoder: nn.Module, method: NASLoRA) -> tuple[nn.Module, int]:
             p.normal_(std=0.1)
     rows = fold_blocks(twin)
     return twin, sum(row.side_macs for row in rows)
-
-
-def folded_table(size: str, rows: Mapping[str, Mapping]) -> str:
-    """The rows of `measure_folded` as text."""
-    cells = ("inference_ms", "inference_ratio", "side_macs")
-    found = ([name, *(f"{r[cell]:g}" for cell in cells)] for name, r in rows.items())
-    return markdown((f"{size}, folded", "inference, ms", "of vanilla", "MACs/token"), found)
 
 
 def facts(name: str) -> dict:
