@@ -57,7 +57,7 @@ def watched(history: Sequence[Mapping[str, float]]) -> Picture:
     ax.set(xlabel="step", ylabel="loss", ylim=(0, None))
     ax.legend(loc="upper right", ncols=2)
     title = f"Validation loss is lowest after step {best} of {steps[-1]} ({seen[best]:.2f}); "
-    title += f"training loss falls on to {loss[-10:].mean():.2f}"
+    title += f"training loss ends near {loss[-10:].mean():.2f}"
     return titled(figure, title, at=ax)
 
 

@@ -105,9 +105,10 @@ def gains(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Pi
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower left", ncols=3, handlelength=1.5)
     name, probes = next(iter(runs.items()))
-    most = {probe: interval(counts[max(counts)])[0] for probe, counts in probes.items()}
-    ends = ", ".join(f"{probe} {mean:+.3f}" for probe, mean in most.items())
-    title = f"Gain in AUC with {max(counts)} images, {name} encoder: {ends}"
+    ends = {probe: interval(by[max(by)])[0] for probe, by in probes.items()}
+    best = max(ends, key=ends.get)
+    title = f"{name.capitalize()} encoder, {max(counts)} images: {best} gains most, "
+    title += f"{ends[best]:+.3f} AUC over a linear probe"
     return titled(figure, title, "Gains over a linear probe. " + "; ".join(said) + ".")
 
 

@@ -101,9 +101,9 @@ def _search(found: Mapping[str, Interval]) -> str:
     arms = "test_bad12_joint_.1", "test_bad12_uniform"
     bad = over_domains(experiment("protocol_2"), *arms)
     return (
-        f"The search minus the same cell with alpha frozen at uniform: {uniform} IoU, "
-        f"{uniform.words}. Minus a fixed 5x5: {fixed}, {fixed.words}. Where 12 of 18 candidates "
-        f"hurt (registered, four domains, five seeds), minus the frozen alpha: {bad}, {bad.words}."
+        f"NAS-LoRA minus the same model with equal weights for all operators: {uniform} IoU, "
+        f"{uniform.words}. Minus a fixed 5x5: {fixed}, {fixed.words}. Where 12 of 18 operators "
+        f"hurt (registered, four domains, five seeds), minus equal weights: {bad}, {bad.words}."
     )
 
 

@@ -699,7 +699,8 @@ figures.gains(gained)
 # verdicts use the trained encoder, the left plot. Three questions decide. Is the 3 × 3 above
 # zero and above random neighbours? Does its gain *fall* to the right? And is it above the fixed
 # mean? If it is not, averaging neighbours is what helps, and not what the kernel has learned.
-# Right: even in the untrained encoder neighbours help the probe, so this needs no training.
+# In the right plot, neighbours help the probe in the untrained encoder, too. So this help
+# does not depend on pre-training.
 #
 # ## How far tokens attend, before and after adaptation
 # Does an adapter change how far tokens attend? We train LoRA on this data, and compute the
@@ -717,9 +718,9 @@ lines = {
 figures.distances(lines, [block.window_size > 0 for block in encoder.blocks])
 
 # %% [markdown]
-# The distances hardly change. This says how far tokens attend. It does not say what they
-# represent: whether adaptation changes the *meaning* of tokens was not measured here. And it
-# is one seed on four images.
+# The mean distance of a block changes by about half a token at most. This says how far tokens
+# attend. It does not say what they represent: whether adaptation changes the *meaning* of
+# tokens was not measured here. And it is one seed on four images.
 
 # %% [markdown]
 # ## The verdicts
