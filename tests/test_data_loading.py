@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from naslora_core.sam import build_nano
 from naslora_core.search.schedule import Schedule, Stage
 from naslora_core.training import data_loading
 from naslora_core.training.data_loading import StepBatches, batch_indices, default_workers
+from naslora_core.training.devices import single_process
 from naslora_core.training.fitting import fit
 from naslora_core.training.loop import TrainingRun
 from naslora_core.training.losses import named_loss
@@ -41,12 +43,15 @@ def test_any_number_of_workers_gives_the_same_batches(augment, resize):
             assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
 
 
-def test_a_batch_is_what_to_batch_makes_of_its_images():
+def test_a_batch_is_what_to_batch_makes_of_its_images_and_processes_share_it():
     data = tiny_data().train
     whole = StepBatches(data, 64, 4, seed=1)[5, None]
     chosen = batch_indices(len(data), None, 5, 4, 1)
     wanted = to_batch([data[i] for i in chosen], 64, [(1, 5, i) for i in chosen])
     assert all(torch.equal(a, b) for a, b in zip(whole, wanted, strict=True))
+    for rank in (0, 1):
+        part = StepBatches(data, 64, 4, seed=1, part=(rank, 2))[5, None]
+        assert torch.equal(part[0], whole[0][rank::2])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -129,10 +134,11 @@ def test_the_host_waits_for_the_device_once_a_step(sam, method, head, most, monk
     moves = "both" if isinstance(method, NASLoRA) else "weights"
     schedule = Schedule("s", (Stage("s", 4, moves, 1e-3),))
     criterion = named_loss("cross_entropy_dice", matched=head == "matched")
+    fabric = single_process(torch.device("cpu"))
     model = adapt(sam, method, head=head).train()
-    run = TrainingRun(model, tiny_data().train, schedule, 2, 0, criterion)
+    run = TrainingRun(model, tiny_data().train, schedule, 2, 0, criterion, fabric)
     batches = list(run.batches())
-    monkeypatch.setattr(run.optimiser, "step", lambda: None)
+    run._stepping = SimpleNamespace(step=lambda: None)
     run.train_step(*schedule.timeline[0], *batches[0])
     reads = note_reads(monkeypatch)
     for step in (1, 2):

@@ -1,17 +1,26 @@
-"""Parts of a batch move a model as the whole does, and what a device cannot do is refused."""
+"""Two processes move a model as one does, and what a device cannot do is refused."""
 
 import math
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from gradients import gradients
+from safetensors.torch import load_file
 from tiny import tiny_data
 
 from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA, NASLoRA, adapt
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
-from naslora_core.training.devices import known_device, known_precision, out_of_memory, peak_mb
+from naslora_core.training.devices import (
+    known_device,
+    launch,
+    out_of_memory,
+    peak_mb,
+    single_process,
+)
 from naslora_core.training.fitting import fit
 from naslora_core.training.losses import LOSSES
 
@@ -23,10 +32,14 @@ def apart(a, b) -> float:
     return (sum(square.values()) / sum(g.square().sum() for g in a.values())).sqrt().item()
 
 
-def test_two_parts_have_the_gradients_of_one():
+def test_two_processes_and_two_parts_have_the_gradients_of_one(tmp_path):
+    file = tmp_path / "two.st"
+    script = [sys.executable, str(Path(__file__).parent / "gradients.py"), str(file), "2"]
+    subprocess.run(script, check=True)
     one, halves = (gradients("nas_lora", "both", parts) for parts in (1, 2))
-    print(f"two parts are {apart(one, halves):.1e} from one")
-    assert apart(one, halves) < 1e-4
+    two = load_file(file)
+    print(f"two processes {apart(one, two):.1e}, two parts {apart(one, halves):.1e} from one")
+    assert apart(one, two) < 1e-4 and apart(one, halves) < 1e-4
     frozen, released = ({k for k in one if k[0] == stage and "arch_alpha" in k} for stage in "ab")
     assert not frozen and all(one[k].abs().max() > 0 for k in released) and released
 
@@ -57,12 +70,12 @@ def test_noise_is_drawn_by_seed_and_step_alone():
 
 def test_what_is_not_there_is_refused():
     with pytest.raises(UserError, match="'fp16' needs a GPU"):
-        known_precision("fp16", torch.device("cpu"))
+        single_process(torch.device("cpu"), "fp16")
     with pytest.raises(UserError, match="'int8'; choose one of fp32, bf16, fp16"):
-        known_precision("int8", torch.device("cpu"))
+        launch(precision="int8")
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="no CUDA device here"):
-            known_device("cuda")
+            launch(devices=2, accelerator="cuda")
 
 
 def test_a_numbered_gpu_that_is_not_there_is_refused(monkeypatch):

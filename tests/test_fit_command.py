@@ -16,15 +16,14 @@ from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
 from naslora_core.training.fitting import FitResult
 from naslora_workbook.research.methods import METHODS
 
-DATA, MODEL = tiny_data(classes=3), SimpleNamespace(to="a model on {}".format)
-ANSWERS = {"known_device": "a GPU", "known_precision": None}
-ANSWERS |= {"open_data": DATA, "load_sam": "a SAM", "adapt": MODEL}
+DATA, FABRIC = tiny_data(classes=3), SimpleNamespace(is_global_zero=True)
+ANSWERS = {"launch": FABRIC, "open_data": DATA, "load_sam": "a SAM", "adapt": "a model"}
 WORDS = (
     "--method nas_lora --set rank=2 --set scale=0.5 --model vit_b --checkpoint my.pth "
     "--groups ^(a) --steps 7 --batch 6 --accumulate 3 --lr 3e-4 --seed 5 --schedule bilevel "
     "--loss balanced_bce --precision bf16 --checkpointing --augment full --resize pad "
     "--head matched --validate-every 9 --patience 4 --cache kept --workers 2 --genotype-images 3 "
-    "--device cuda --quiet"
+    "--devices 2 --device cuda --quiet"
 )
 
 
@@ -53,8 +52,7 @@ def test_every_option_reaches_what_it_is_for(asked, tmp_path):
     call("fit", "my_images", *WORDS.split(), "--out", tmp_path)
     method = replace(METHODS["nas_lora"], rank=2, scale=0.5)
     assert asked == {
-        "known_device": {"name": "cuda"},
-        "known_precision": {"name": "bf16", "device": "a GPU"},
+        "launch": {"devices": 2, "precision": "bf16", "accelerator": "cuda"},
         "open_data": {"name": "my_images", "groups": "^(a)", "progress": False},
         "load_sam": {"name": "vit_b", "checkpoint": "my.pth"},
         "adapt": {
@@ -62,10 +60,10 @@ def test_every_option_reaches_what_it_is_for(asked, tmp_path):
             "resize": "pad", "tile": None, "tile_objects": 0.5,
         },
         "train": {
-            "model": "a model on a GPU", "data": DATA, "schedule": "bilevel", "steps": 7,
-            "batch": 6, "lr": 3e-4, "seed": 5, "out": tmp_path, "progress": False,
-            "precision": "bf16", "loss": "balanced_bce", "accumulate": 3, "checkpointing": True,
-            "early_stopping": EarlyStopping(9, 4), "augment": "full",
+            "model": "a model", "data": DATA, "schedule": "bilevel", "steps": 7, "batch": 6,
+            "lr": 3e-4, "seed": 5, "out": tmp_path, "progress": False, "precision": "bf16",
+            "loss": "balanced_bce", "accumulate": 3, "checkpointing": True,
+            "early_stopping": EarlyStopping(9, 4), "augment": "full", "fabric": FABRIC,
             "cache": "kept", "workers": 2, "genotype_images": 3, "on_event": None,
         },
     }  # fmt: skip
@@ -92,3 +90,9 @@ def test_the_best_look_its_adapter_and_the_operators_are_told(asked, tmp_path, c
     assert Genotype.load(tmp_path / "genotype.json").operators == ["skip"]
     words = ["evaluate", "my_images", str(tmp_path / "best.safetensors"), "--groups", "^(a)"]
     assert shlex.split(told) == [*words, "--checkpoint", "my.pth"]
+
+
+def test_another_process_than_the_first_tells_nothing(asked, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(FABRIC, "is_global_zero", False)
+    call("fit", "my_images", "--method", "lora", "--out", tmp_path)
+    assert not capsys.readouterr().out and not list(tmp_path.iterdir())

@@ -5,6 +5,8 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +108,7 @@ def test_the_help_names_every_method_and_the_device_is_spelled_as_elsewhere():
     lines = told().splitlines()[1:]
     assert [line.split()[0] for line in lines] == list(METHODS) and set(ABOUT) <= set(METHODS)
     arguments = build_parser().parse_args(["fit", "my_images", "--device", "cuda"])
-    assert arguments.device == "cuda"
+    assert (arguments.accelerator, arguments.devices) == ("cuda", 1)
 
 
 def test_the_next_command_is_told_as_a_shell_reads_it(images, tmp_path, capsys):
@@ -168,6 +170,30 @@ def test_images_that_would_be_lost_are_refused(images, trained, tmp_path):
         call("predict", tmp_path / "none.safetensors", folder, "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()
     assert before == {p: p.read_bytes() for p in images.rglob("*.png")}
+
+
+def test_two_processes_by_the_real_command_leave_one_run(images, tmp_path):
+    out = tmp_path / "two"
+    words = [
+        "fit",
+        images,
+        "--method",
+        "lora",
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--validate-every",
+        "0",
+    ]
+    words += ["--quiet", "--devices", "2", "--accelerator", "cpu", "--out", out]
+    command = [sys.executable, "-m", "naslora_core", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ALONE, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Next: naslora evaluate") == 1
+    assert len((out / "events.jsonl").read_text().splitlines()) == 2
+    assert json.loads((out / "run.json").read_text())["processes"] == 2
+    assert open_model(out / "last.safetensors").method.rank == 4
 
 
 @pytest.mark.gpu

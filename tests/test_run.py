@@ -7,6 +7,7 @@ from tiny import tiny_data
 
 from naslora_core.adapters import NASLoRA, adapt
 from naslora_core.search import Schedule, Stage
+from naslora_core.training.devices import single_process
 from naslora_core.training.loop import TrainingRun
 
 FIRST = Stage("first", 30, "both", lr=0.1, alpha_lr=0.2)
@@ -23,7 +24,7 @@ def steps():
     """Of each step the facts of both groups; its loss is steep for both."""
     model = adapt(small_sam(), NASLoRA(2, blocks=(5,)))
     how = tiny_data().train, Schedule("two", (FIRST, LAST)), 2, 0, None
-    run, told = TrainingRun(model, *how), []
+    run, told = TrainingRun(model, *how, single_process(torch.device("cpu"))), []
 
     def steep(*_):
         loss = sum(1e3 * p.sum() for p in model.trainable().values())

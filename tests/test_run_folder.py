@@ -237,6 +237,9 @@ def test_a_disk_that_fills_is_named_with_the_file(sam, tmp_path, monkeypatch):
 
 
 def test_states_are_saved_by_time_and_by_what_a_save_costs(tmp_path, monkeypatch):
+    class Fabric:
+        is_global_zero, broadcast = True, staticmethod(lambda value: value)
+
     def save(self, run):
         saved.append(now[0])
         self._saved = now[0]
@@ -246,7 +249,7 @@ def test_states_are_saved_by_time_and_by_what_a_save_costs(tmp_path, monkeypatch
     monkeypatch.setattr(RunFolder, "_save_state", save)
     for cost, wanted in ((0.0, [11, 22, 33, 44, 55]), (1.0, [21, 42])):
         now[0], saved[:] = 0.0, []
-        folder = RunFolder(tmp_path / str(cost), {}, {}, save_every=10)
+        folder = RunFolder(tmp_path / str(cost), {}, {}, Fabric, save_every=10)
         folder._cost = cost
         for now[0] in range(1, 60):
             folder.write(None, {"step": now[0]}, best=False)

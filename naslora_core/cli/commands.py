@@ -49,7 +49,7 @@ def methods(arguments):
     option("data", help=DATA),
     *METHOD,
     option("--steps", type=count, default=250, help="batches, forward and backward"),
-    option("--batch", type=count, default=8, help="images a step"),
+    option("--batch", type=count, default=8, help="images a step, over all processes"),
     option("--accumulate", type=count, default=1, help="parts of a batch, held one at a time"),
     option("--workers", type=whole, metavar="N", help="processes that prepare; default: by CPUs"),
     option("--cache", metavar="FOLDER", help="of embeddings, where the encoder is frozen"),
@@ -69,7 +69,8 @@ def methods(arguments):
     BASE,
     GROUPS,
     option("--genotype-images", type=whole, metavar="N", help="to read operators on; 0: none"),
-    DEVICE,
+    option("--devices", type=count, default=1, help="processes on this machine, one a GPU"),
+    option("--accelerator", "--device", default="auto", choices=("auto", "cpu", "cuda")),
     option("--quiet", action="store_true", help="no progress bar"),
     option("--out", metavar="FOLDER", help="of the run, which goes on there; default: build/fit/"),
 )

@@ -13,7 +13,7 @@ from naslora_core.data import Dataset, open_data
 from naslora_core.data.image_io import allow_large_pictures
 from naslora_core.errors import fault
 from naslora_core.sam import load_sam
-from naslora_core.training.devices import known_device, known_precision
+from naslora_core.training.devices import launch
 from naslora_core.training.early_stopping import EarlyStopping, best_validation, validation_scores
 from naslora_core.training.fitting import fit as train
 
@@ -31,11 +31,10 @@ def fit(a: argparse.Namespace) -> None:
         given = "counts validations, and --validate-every 0 makes none"
         remedy = "give --validate-every, or leave --patience out"
         raise fault(f"--patience {a.patience}", given, "steps between two of them", remedy)
-    device = known_device(a.device)
-    known_precision(a.precision, device)
+    fabric = launch(a.devices, a.precision, a.accelerator)
     if a.tile:
         allow_large_pictures()
-    data = _open(a)
+    data = _open(a, fabric.is_global_zero)
     out = Path(a.out or f"build/fit/{data.name}-{a.model}-{a.method}-{a.seed}")
     sam, classes = load_sam(a.model, a.checkpoint), len(data.classes)
     model = adapt(sam, method, classes, a.seed, a.head, a.resize, a.tile, a.tile_objects)
@@ -43,17 +42,18 @@ def fit(a: argparse.Namespace) -> None:
     how["early_stopping"] = (
         EarlyStopping(a.validate_every, a.patience) if a.validate_every else None
     )
-    how["on_event"] = _logging(a.log, out)
-    result = train(model.to(device), data, out=out, progress=not a.quiet, **how)
-    _report(result, a, out)
+    how |= {"fabric": fabric, "on_event": _logging(a.log, out)}
+    result = train(model, data, out=out, progress=not a.quiet, **how)
+    if fabric.is_global_zero:
+        _report(result, a, out)
 
 
-def _open(a: argparse.Namespace) -> Dataset:
+def _open(a: argparse.Namespace, speaks: bool) -> Dataset:
     """The data; what `check` would note about them in one line."""
-    if not a.quiet:
+    if speaks and not a.quiet:
         print(f"Reading every image and mask of {a.data}.", file=sys.stderr)
-    data = open_data(a.data, groups=a.groups, progress=sys.stderr.isatty())
-    if data.notes:
+    data = open_data(a.data, groups=a.groups, progress=speaks and sys.stderr.isatty())
+    if speaks and data.notes:
         print(first_note(data.notes, a.data))
     return data
 

@@ -28,8 +28,11 @@ def default_workers(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class StepBatches(Dataset):
-    """By (step, half) the batch: images `B 3 S S` float32, masks `B S S` uint8; augment, resize,
-    tile: as for `to_batch`."""
+    """By (step, half) the batch of this process: images `b 3 S S` float32, masks `b S S` uint8.
+
+    augment, resize, tile: as for `to_batch`. part: (rank, number of processes); each takes its
+    share of the step's `batch` images.
+    """
 
     samples: Sequence
     size: int
@@ -38,14 +41,16 @@ class StepBatches(Dataset):
     augment: str = "flips"
     resize: str = "square"
     tile: tuple[int, float] | None = None
+    part: tuple[int, int] = (0, 1)
 
     def __getitem__(self, step_and_half: tuple[int, str | None]) -> Batch | Exception:
         """The batch, or what went wrong: an error in a worker would come back with a traceback."""
         step, half = step_and_half
         try:
             indices = batch_indices(len(self.samples), half, step, self.batch, self.seed)
-            keys = [(self.seed, step, i) for i in indices]
-            images = [self.samples[i] for i in indices]
+            own = indices[self.part[0] :: self.part[1]]
+            keys = [(self.seed, step, i) for i in own]
+            images = [self.samples[i] for i in own]
             return to_batch(images, self.size, keys, self.augment, self.resize, self.tile)
         except Exception as error:
             return error

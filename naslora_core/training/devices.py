@@ -1,27 +1,59 @@
-"""Where a run computes, in which precision, and what to do when memory runs out."""
+"""Where a run computes: one process or many, on CPUs or GPUs, through Lightning Fabric.
 
+No DistributedDataParallel around the model: it fixes at the start which parameters have gradients,
+and a stage-wise search freezes and releases alpha. What an adapter trains is small, so after the
+backward pass its gradients are averaged in one call.
+"""
+
+import logging
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from naslora_core.errors import UserError, known
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of forward passes
+if TYPE_CHECKING:  # importing it takes two seconds
+    from lightning_fabric import Fabric
+
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 LACK = ("can't allocate memory", "not enough memory", "out of memory")  # in a RuntimeError
 INPUTS = 0.12  # share of what a step keeps that is kept beside the blocks' insides (nano, LoRA)
 
 
-def known_precision(name: str, device: torch.device) -> torch.dtype | None:
-    """The type in which forward passes compute, None for the weights' own; UserError for an unknown
-    name, and for fp16 without a GPU."""
-    known(name, PRECISIONS, "Unknown precision")
-    if name == "fp16" and device.type == "cpu":
+def launch(devices: int = 1, precision: str = "fp32", accelerator: str = "auto") -> "Fabric":
+    """Start `devices` processes on this machine; every one of them goes on from here.
+
+    precision: of forward passes, "fp32", "bf16" or "fp16" (GPU alone, scaled); accelerator: "auto",
+    "cpu", "cuda". Raises UserError for what is not there.
+    """
+    strategy = "ddp" if devices > 1 else "auto"
+    fabric = _fabric(precision, known_device(accelerator).type, devices, strategy=strategy)
+    fabric.launch()
+    return fabric
+
+
+def single_process(device: torch.device, precision: str = "fp32") -> "Fabric":
+    """This process and nothing else, on the device where the model is."""
+    where = [device.index or 0] if device.type == "cuda" else 1
+    return _fabric(precision, device.type, devices=where)
+
+
+def _fabric(precision: str, accelerator: str, devices: int | list[int], **how) -> "Fabric":
+    known(precision, PRECISIONS, "Unknown precision")
+    if precision == "fp16" and accelerator == "cpu":
         raise UserError("precision 'fp16' needs a GPU, this run is on the cpu; take bf16 or fp32.")
-    return PRECISIONS[name]
+    there = torch.cuda.device_count()
+    if accelerator == "cuda" and isinstance(devices, int) and devices > there:
+        raise UserError(f"{devices} GPUs are asked for, {there} are here; give --devices {there}.")
+    from lightning_fabric import Fabric
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it names every start
+    return Fabric(accelerator=accelerator, devices=devices, precision=PRECISIONS[precision], **how)
 
 
 def known_device(name: str) -> torch.device:
@@ -39,6 +71,16 @@ def known_device(name: str) -> torch.device:
             raise UserError(f"There is no {name} here, the highest is cuda:{there - 1}; give that.")
         torch.cuda.set_device(device)  # memory and time are asked of the current one
     return device
+
+
+def average_gradients(fabric: "Fabric", parameters: Sequence[Tensor]) -> None:
+    """Replace every gradient by its mean over the processes; one that is not there counts as 0."""
+    if fabric.world_size == 1 or not parameters:
+        return
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
+    for p, mean in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        p.grad = mean.view_as(p).clone()
 
 
 def peak_mb(device: torch.device | None = None) -> float:

@@ -22,7 +22,7 @@ from naslora_core.progress import progress as shown
 from naslora_core.search import Genotype
 from naslora_core.search.schedule import Schedule, Stage, budget, named_schedule
 from naslora_core.training.data_loading import default_workers
-from naslora_core.training.devices import naming_the_remedy, peak_mb
+from naslora_core.training.devices import naming_the_remedy, peak_mb, single_process
 from naslora_core.training.early_stopping import EarlyStopping, is_best
 from naslora_core.training.embedding_cache import cached_embeddings, check_cacheable
 from naslora_core.training.loop import TrainingRun, alphas
@@ -60,6 +60,7 @@ def fit(
     checkpointing: bool = False,
     early_stopping: EarlyStopping | None = None,
     augment: str = "flips",
+    fabric=None,
     cache: str | Path | None = None,
     workers: int | None = None,
     save_every_seconds: float = 30.0,
@@ -75,10 +76,12 @@ def fit(
     accumulate: parts that a batch is cut into, one held at a time: the same loss and gradients for
     one more forward pass (what a method adds to the loss is a mean over parts). checkpointing: keep
     the inputs of the encoder's blocks alone and compute the rest twice. augment: "flips", or
-    "full", as in `to_batch`. cache: a folder for the embeddings of a frozen encoder. workers:
-    processes that prepare batches, None for `default_workers`; the run is the same with any number.
-    save_every_seconds: between two saved states, see `RunFolder`. genotype_images: on which the
-    cells are read at the end, None for as many as give 1,024 tokens (at least 2), 0 for no reading.
+    "full", as in `to_batch`. fabric: from `devices.launch`, for several processes; it decides
+    device and precision, and Dice is then of each process's images. cache: a folder for the
+    embeddings of a frozen encoder. workers: processes that prepare batches, None for
+    `default_workers`; the run is the same with any number. save_every_seconds: between two saved
+    states, see `RunFolder`. genotype_images: on which the cells are read at the end, None for as
+    many as give 1,024 tokens (at least 2), 0 for no reading.
     Raises UserError for what cannot be trained together, for a folder of another run, for a loss
     that is not finite (with the images' names), and where memory runs out (with what to change).
     """
@@ -86,28 +89,30 @@ def fit(
     known(augment, AUGMENTS, "augment is")
     if cache:
         check_cacheable(model, augment)
-    _check_batch(batch, accumulate)
+    fabric = fabric or single_process(next(model.parameters()).device, precision)
+    _check_batch(batch, accumulate, fabric.world_size)
     criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
     schedule = named_schedule(schedule, steps, lr, bool(alphas(model)))
     run = TrainingRun(
-        model, data.train, schedule, batch, seed, criterion, accumulate, precision, checkpointing,
-        augment,
+        model, data.train, schedule, batch, seed, criterion, fabric, accumulate, precision,
+        checkpointing, augment,
     )  # fmt: skip
     model.class_names = tuple(data.classes)
     given = {"steps": steps, "loss": loss, "early_stopping": _settings(early_stopping)}
     settings = given | _circumstances(run, data) if out else {}
-    folder = RunFolder(out, settings, _defaults(run, early_stopping), save_every_seconds)
+    folder = RunFolder(out, settings, _defaults(run, early_stopping), fabric, save_every_seconds)
+    show = progress and fabric.is_global_zero
     try:
         folder.restore(run)
         with cached_embeddings(model, cache):
-            _train(run, data, folder, progress, on_event, early_stopping, workers)
+            _train(run, data, folder, show, on_event, early_stopping, workers)
         folder.finish(run)
     finally:
         folder.close()
     if run.best is not None:
         run.load_tensors(run.best)
     seconds = run.history[-1]["seconds"] if run.history else 0.0
-    return FitResult(model, _genotype(run, data, genotype_images, progress), run.history, seconds)
+    return FitResult(model, _genotype(run, data, genotype_images, show), run.history, seconds)
 
 
 def _check_model_and_data(model: nn.Module, data, early_stopping) -> None:
@@ -130,10 +135,10 @@ def _check_model_and_data(model: nn.Module, data, early_stopping) -> None:
         raise fault(data.name, given, "as many", f"adapt with classes={count}")
 
 
-def _check_batch(batch: int, accumulate: int) -> None:
-    if accumulate < 1 or batch < 1 or batch % accumulate:
-        given = f"cannot be cut into {accumulate} part(s)"
-        expected = f"a multiple of {max(accumulate, 1)}"
+def _check_batch(batch: int, accumulate: int, processes: int) -> None:
+    if accumulate < 1 or batch < 1 or batch % (accumulate * processes):
+        given = f"cannot be cut into {accumulate} part(s) on {processes} process(es)"
+        expected = f"a multiple of {max(accumulate, 1) * processes}"
         raise fault(f"A batch of {batch}", given, expected, "change batch or accumulate")
 
 
@@ -143,6 +148,7 @@ def _circumstances(run: TrainingRun, data) -> dict[str, object]:
     given = ("batch", "seed", "precision", "accumulate", "augment")
     return {name: getattr(run, name) for name in given} | {
         "schedule": _settings(run.schedule),
+        "processes": run.fabric.world_size,
         "resize": model.resize,
         "tile": [model.tile, model.tile_objects] if model.tile else None,
         "data": data.name,
@@ -182,7 +188,7 @@ def _train(
     if show and run.alphas:
         print(budget(run.schedule, len(run.alphas[0])))
     bar = shown(run.remaining_steps(), "fit", run.schedule.steps, run.step, quiet=not show)
-    batches = run.batches(default_workers(run.device) if workers is None else workers)
+    batches = run.batches(default_workers(run.fabric.device) if workers is None else workers)
     run.model.train()
     try:
         for stage, done in bar:
@@ -190,13 +196,13 @@ def _train(
                 break
             event = _step(run, data, stage, done, batches, early_stopping)
             event["seconds"] = round(time.monotonic() - start, 3)
-            memory = f"{peak_mb(run.device):.0f} MB"
+            memory = f"{peak_mb(run.fabric.device):.0f} MB"
             bar.set_postfix(stage=stage.name, loss=event["loss"], peak=memory, refresh=False)
             run.history.append(event)
             if best := is_best(run.history):
                 run.keep_best()
             folder.write(run, event, best)
-            if on_event:
+            if on_event and run.fabric.is_global_zero:
                 on_event(event)
     finally:
         batches.close()
@@ -231,6 +237,6 @@ def _genotype(run: TrainingRun, data, images: int | None, show: bool) -> Genotyp
     moves = [stage.moves_at(done) for stage in run.schedule.stages for done in (0, 1)]
     only_half_b = {half for kinds, half in moves if "alpha" in kinds} == {"B"}
     return read_genotype(
-        model, batch.to(run.device), run.micro_batch, schedule=run.schedule.name,
+        model, batch.to(run.fabric.device), run.micro_batch, schedule=run.schedule.name,
         data=data.name, seed=run.seed, split="train, half B" if only_half_b else "train",
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from naslora_core.errors import UserError
 from naslora_core.sam.checkpointing import checkpointed
 from naslora_core.search.schedule import Schedule, Stage
 from naslora_core.training.data_loading import Batch, StepBatches, batch_indices
-from naslora_core.training.devices import known_precision
+from naslora_core.training.devices import average_gradients
 
 
 def alphas(model: nn.Module) -> list[nn.Parameter]:
@@ -28,15 +28,13 @@ class TrainingRun:
 
     def __init__(
         self, model: nn.Module, samples: Sequence, schedule: Schedule, batch: int, seed: int,
-        criterion, accumulate: int = 1, precision: str = "fp32", checkpointing: bool = False,
-        augment: str = "flips",
+        criterion, fabric, accumulate: int = 1, precision: str = "fp32",
+        checkpointing: bool = False, augment: str = "flips",
     ):  # fmt: skip
-        self.model, self.samples, self.schedule = model, samples, schedule
-        self.batch, self.accumulate, self.seed, self.criterion = batch, accumulate, seed, criterion
+        self.model, self.samples, self.schedule = model.to(fabric.device), samples, schedule
+        self.batch, self.accumulate, self.seed = batch, accumulate, seed
+        self.criterion, self.fabric = criterion, fabric
         self.precision, self.checkpointing, self.augment = precision, checkpointing, augment
-        self.device = next(model.parameters()).device
-        self._dtype = known_precision(precision, self.device)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.step, self.history, self.best = 0, [], None
         self.alphas = alphas(model)
         moved_by_alpha = {id(p) for p in self.alphas}
@@ -47,11 +45,12 @@ class TrainingRun:
         self.optimiser = torch.optim.AdamW(
             [{"params": g, "kind": kind, "betas": betas[kind]} for kind, g in self.groups.items()]
         )
+        self._stepping = fabric.setup_optimizers(self.optimiser)
 
     @property
     def micro_batch(self) -> int:
-        """Images that are held at once."""
-        return self.batch // self.accumulate
+        """Images that this process holds at once."""
+        return self.batch // (self.accumulate * self.fabric.world_size)
 
     def tensors(self) -> dict[str, Tensor]:
         """What an adapter file would hold; of a U-Net every parameter."""
@@ -76,14 +75,15 @@ class TrainingRun:
 
     def batches(self, workers: int = 0) -> Iterator[Batch]:
         """The batches of the remaining steps; see `StepBatches`."""
-        model = self.model
+        fabric, model = self.fabric, self.model
         batches = StepBatches(
             self.samples, model.image_size, self.batch, self.seed, self.augment, model.resize,
             (model.tile, model.tile_objects) if model.tile else None,
+            (fabric.global_rank, fabric.world_size),
         )  # fmt: skip
         halves = (stage.moves_at(done)[1] for stage, done in self.remaining_steps())
         steps = list(enumerate(halves, self.step))
-        return batches.load(steps, workers, pin=self.device.type == "cuda")
+        return batches.load(steps, workers, pin=fabric.device.type == "cuda")
 
     def unfreeze(self) -> None:
         """Let every trained parameter have gradients again, as `adapt` left it."""
@@ -103,6 +103,9 @@ class TrainingRun:
         self._let_move(moves)
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._backward(images, masks)
+        average_gradients(self.fabric, [p for k in moves for p in self.groups.get(k, ())])
+        if self.fabric.world_size > 1:
+            loss = self.fabric.all_reduce(loss, reduce_op="mean")
         self._update(stage)
         loss, facts = self._read(loss)
         if not math.isfinite(loss):
@@ -130,13 +133,13 @@ class TrainingRun:
 
     def _backward(self, images: Tensor, masks: Tensor) -> Tensor:
         """Gradients of the whole batch's loss, whatever it is cut into; returns the loss."""
-        n, here = self.accumulate, self.device
+        n, here = self.accumulate, self.fabric.device
         parts = [images[i::n].to(here, non_blocking=True) for i in range(n)]
         labels = torch.cat([masks[i::n] for i in range(n)]).to(here, non_blocking=True)
         if n > 1:
             return self._backward_in_parts(parts, labels)
         loss = self.criterion(*self._outputs(parts[0]), labels) + self.model.auxiliary_loss()
-        self.scaler.scale(loss).backward()
+        self.fabric.backward(loss)
         return loss.detach()
 
     def _backward_in_parts(self, parts: list[Tensor], labels: Tensor) -> Tensor:
@@ -153,16 +156,14 @@ class TrainingRun:
         for i, part in enumerate(parts):
             pairs = zip(self._outputs(part, i), slopes, strict=True)
             added = self.model.auxiliary_loss() / n
-            part_of_it = sum((o * slope[i]).sum() for o, slope in pairs) + added
-            self.scaler.scale(part_of_it).backward()
+            self.fabric.backward(sum((o * slope[i]).sum() for o, slope in pairs) + added)
             total += added.detach() if isinstance(added, Tensor) else added
         return total
 
     def _outputs(self, images: Tensor, part: int = 0) -> tuple[Tensor, ...]:
         """What the criterion judges: masks, or of a matched head its tokens' masks and classes."""
         encoder = getattr(getattr(self.model, "sam", None), "image_encoder", None)
-        low = torch.autocast(self.device.type, self._dtype) if self._dtype else nullcontext()
-        with self._seeded(part), low, checkpointed(encoder, self.checkpointing):
+        with self._seeded(part), self.fabric.autocast(), checkpointed(encoder, self.checkpointing):
             out = self.model(images)
         if out.classes is None:
             return (out.masks.float(),)
@@ -170,15 +171,16 @@ class TrainingRun:
 
     @contextmanager
     def _seeded(self, part: int) -> Iterator[None]:
-        """Noise (Conv-LoRA's gate) is a function of seed, step and part."""
-        device, key = self.device, (self.seed, self.step, 0, *([part] if part else []))
+        """Noise (Conv-LoRA's gate) is a function of seed, step, process and part."""
+        device = self.fabric.device
+        key = (self.seed, self.step, self.fabric.global_rank, *([part] if part else []))
         with torch.random.fork_rng([device.index or 0] if device.type == "cuda" else []):
             torch.manual_seed(hash(key) % 2**63)
             yield
 
     def _update(self, stage: Stage) -> None:
         """Learning rates and decays of now, gradients clipped a group, one step of AdamW."""
-        self.scaler.unscale_(self.optimiser)
+        self.fabric.strategy.precision.unscale_gradients(self.optimiser)
         for group in self.optimiser.param_groups:
             if group["kind"] == "alpha":
                 group["lr"], group["weight_decay"] = stage.alpha_lr, stage.alpha_weight_decay
@@ -187,5 +189,4 @@ class TrainingRun:
                 group["weight_decay"] = stage.weight_decay
             if self.schedule.clip is not None:
                 nn.utils.clip_grad_norm_(group["params"], self.schedule.clip)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
+        self._stepping.step()

@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,24 +25,37 @@ class RunFolder:
     """`run.json` (settings), `state.pt` (tensors, optimiser, step), `events.jsonl`, and adapter
     files: `last.safetensors` at the end, `best.safetensors` where validation images were scored.
 
-    With path None nothing is written. On resuming the log is cut back to the state. The folder is
-    locked until `close`. One with such files that no run.json describes is refused. save_every:
-    seconds between two saved states, more where a state is large; 0: every step. A state is copied
-    to the CPU and written by a thread beside the training.
+    With path None nothing is written. On resuming the log is cut back to the state. Of many
+    processes the first writes, and holds a lock until `close`. A folder with such files that no
+    run.json describes is refused. save_every: seconds between two saved states, more where a state
+    is large; 0: every step. A state is copied to the CPU and written by a thread beside the
+    training.
     """
 
-    def __init__(self, path: str | Path | None, settings: dict, defaults: dict, save_every: float):
-        self.path, self.save_every = Path(path) if path else None, save_every
+    def __init__(
+        self, path: str | Path | None, settings: dict, defaults: dict, fabric, save_every: float
+    ):
+        self.path, self.fabric, self.save_every = Path(path) if path else None, fabric, save_every
+        self._writes = bool(path) and fabric.is_global_zero
         self._lock, self._pending, self._thread = None, None, ThreadPoolExecutor(1)
         self._saved, self._cost = time.monotonic(), 0.0
         if self.path:
             settings, defaults = (json.loads(json.dumps(x)) for x in (settings, defaults))
-            try:
-                self._begin(settings, defaults)
-            except UserError:
-                self.close()
-                raise
+            self._on_first_process(lambda: self._begin(settings, defaults))
             self.run_id = _read_json(self.path / "run.json")["id"]
+
+    def _on_first_process(self, action: Callable[[], None]) -> None:
+        """Do it on the first process; every process raises its UserError."""
+        problem = None
+        if self.fabric.is_global_zero:
+            try:
+                action()
+            except UserError as error:
+                problem = str(error)
+        problem = self.fabric.broadcast(problem)
+        if problem:
+            self.close()
+            raise UserError(problem)
 
     def _begin(self, settings: dict, defaults: dict) -> None:
         """Begin the folder, or refuse one that another run began."""
@@ -78,11 +92,12 @@ class RunFolder:
             run.history = [json.loads(line) for line in lines]
         except ValueError as error:
             raise _damaged(log, error) from error
-        write_atomic(log, "".join(line + "\n" for line in lines))
+        if self._writes:
+            write_atomic(log, "".join(line + "\n" for line in lines))
 
     def write(self, run, event: dict, best: bool) -> None:
         """Append the event; save the best adapter when it comes, the state when it is time."""
-        if not self.path:
+        if not self._writes:
             return
         if best:
             self._save_adapter(run.model, "best")
@@ -94,7 +109,7 @@ class RunFolder:
 
     def finish(self, run) -> None:
         """The adapter and the state as they ended, early or not."""
-        if self.path:
+        if self._writes:
             self._save_state(run)
             self._save_adapter(run.model, "last")
             self._pending.result()
@@ -117,7 +132,7 @@ class RunFolder:
             "tensors": run.tensors(),
             "best": run.best,
             "optimiser": run.optimiser.state_dict(),
-            "precision": run.scaler.state_dict(),
+            "precision": run.fabric.strategy.precision.state_dict(),
             "step": run.step,
         }
         copied = tree_map_only(torch.Tensor, lambda t: t.detach().to("cpu", copy=True), state)
@@ -181,7 +196,7 @@ def _load(run, file: Path, run_id: str) -> None:
             raise _damaged(file, "it is the state of another run")
         run.load_tensors(state["tensors"])
         run.optimiser.load_state_dict(state["optimiser"])
-        run.scaler.load_state_dict(state["precision"])
+        run.fabric.strategy.precision.load_state_dict(state["precision"])
         run.step, run.best = state["step"], state["best"]
     except (PermissionError, FileNotFoundError) as error:
         raise not_read(file, error) from error
