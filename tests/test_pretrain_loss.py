@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from naslora_core.sam import SamPredictor
-from naslora_workbook.research.base_table import SCENE_SEED, Case, score
+from naslora_workbook.research.base_table import SCENE_SEED, score
 from naslora_workbook.research.pretraining import loss as pretrain_loss
 from naslora_workbook.research.pretraining.leg import Leg
 from naslora_workbook.research.pretraining.loss import mask_loss, prompt_loss, step_loss
@@ -117,5 +117,5 @@ def test_a_click_is_scored_by_the_mask_that_the_model_trusts(monkeypatch):
         monkeypatch.setattr(SamPredictor, name, lambda *_: None)
     monkeypatch.setattr(SamPredictor, "predict", predict)
     sam = SimpleNamespace(prompt_encoder=SimpleNamespace(image_embedding_size=(16, 16)))
-    row = score(sam, [Case(np.zeros((32, 32, 3), np.uint8), truth[None])])
+    row = score(sam, [(np.zeros((32, 32, 3), np.uint8), truth[None])])
     assert (row["click"], row["click_best_of_3"], row["box"]) == (0.5, 1.0, 1.0)

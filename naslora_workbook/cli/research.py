@@ -14,43 +14,11 @@ from naslora_core.cli.commands import BASE, DEVICE, GROUPS, METHOD, MODEL
 
 command = partial(command, group="research")
 
-ROWS = option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit")
 COMPARED = ["decoder_only", "lora", "nas_lora"]
 SOME = option("--methods", nargs="+", metavar="NAME", help="these alone; default: every method")
 SPLITS = ("train", "val", "test")
 PROCESSOR = option("--device", default="cpu", metavar="NAME", help="cpu or cuda")
 ROUNDS = option("--rounds", type=count, default=9, metavar="N", help="turns that each one takes")
-
-
-def keep_rows(out: str | None, record: dict, device) -> None:
-    """Write a record and where it was made as JSON; nothing without a file."""
-    from naslora_core.files import write_atomic
-    from naslora_workbook.research.provenance import command_line, provenance
-
-    if out:
-        record = record | {"provenance": provenance(command_line(), device)}
-        write_atomic(out, json.dumps(record, indent=1) + "\n")
-
-
-@command(
-    option("images", nargs="*", metavar="FOLDER", help="images/ and masks/; default: the scenes"),
-    *(MODEL, BASE, DEVICE),
-    option("--split", default="train", choices=SPLITS, help="of the folder"),
-    ROWS,
-)
-def table(arguments):
-    """Print what a SAM reaches with a box and a click, beside trivial answers and the ceiling."""
-    from naslora_core.sam import load_sam
-    from naslora_core.training.devices import known_device
-    from naslora_workbook.research.base_table import COLUMNS, named_cases, score
-    from naslora_workbook.results.labels import numbers
-
-    a = arguments
-    sam = load_sam(a.model, a.checkpoint).to(known_device(a.device))
-    cases = dict(named_cases(name, a.split) for name in a.images or ("scenes",))
-    rows = {name: score(sam, each) for name, each in cases.items()}
-    print(numbers("data", rows, ("objects", *COLUMNS)))
-    keep_rows(a.out, {"split": a.split, "rows": rows}, sam.device)
 
 
 @command(
@@ -150,14 +118,17 @@ def pretrain(arguments):
 @command(
     SOME,
     option("--sizes", nargs="+", default=["nano", "vit_b"], choices=("nano", "vit_b")),
-    *(ROUNDS, PROCESSOR, ROWS),
+    *(ROUNDS, PROCESSOR),
+    option("--out", metavar="FILE", help="keep the rows as JSON, with device, date and commit"),
 )
 def bench(arguments):
     """Time every method's step and inference beside LoRA's, and folded encoders beside vanilla."""
     from naslora_core.errors import known
+    from naslora_core.files import write_atomic
     from naslora_core.training.devices import known_device
     from naslora_workbook.research.benchmarks import method_costs as costs
     from naslora_workbook.research.methods import METHODS
+    from naslora_workbook.research.provenance import command_line, provenance
     from naslora_workbook.results.labels import numbers
 
     a, where = arguments, str(known_device(arguments.device))
@@ -171,7 +142,9 @@ def bench(arguments):
         print(numbers(size, kept["rows"][size], costs.COLUMNS), flush=True)
         kept["folded"][size] = costs.measure_folded(size, *how)
         print(numbers(f"{size}, folded", kept["folded"][size], costs.FOLDED_COLUMNS), flush=True)
-        keep_rows(a.out, kept | {"rounds": a.rounds}, where)  # a killed run keeps these sizes
+        if a.out:  # a killed run keeps these sizes
+            made = {"rounds": a.rounds, "provenance": provenance(command_line(), where)}
+            write_atomic(a.out, json.dumps(kept | made, indent=1) + "\n")
 
 
 @command(

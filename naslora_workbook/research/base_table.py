@@ -1,4 +1,4 @@
-"""What a SAM reaches with one box and one click, beside the trivial answers.
+"""What a SAM reaches on scenes with one box and one click, beside the trivial answers.
 
 The trivial answers are strong, so they stand in every row: the ellipse inscribed in the box, and
 the best disc of one constant radius around the click (that radius chosen on the same objects).
@@ -6,56 +6,29 @@ the best disc of one constant radius around the click (that radius chosen on the
 again (`shrunk_iou`); the records were made under that name.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from naslora_core.data import open_data
 from naslora_core.sam import SamPredictor
 from naslora_core.training.ceilings import mask_side, shrunk_iou
 from naslora_core.training.metrics import iou
-from naslora_core.training.prompts import box_of, centre_click, components
-from naslora_workbook.lessons.profiles import profile
+from naslora_core.training.prompts import box_of, centre_click
 from naslora_workbook.research.pretraining.scenes import scene
 
 SCENE_SEED, SCENE_COUNT, PER_SCENE = 777_001, 500, 3  # never trained on
 RADII = np.geomspace(0.01, 0.6, 40)  # of the disc, in shares of the image's longer side
-COLUMNS = "box", "ellipse", "click", "disc", "click_best_of_3", "ceiling"
-PER_IMAGE = 8  # components of a folder's image, the largest first
+Case = tuple[np.ndarray, np.ndarray]  # an image `H W 3` uint8, the objects in it `N H W` bool
 
 
-@dataclass(frozen=True)
-class Case:
-    """An image `H W 3` uint8 and the objects `N H W` (bool) to be found in it."""
-
-    image: np.ndarray
-    objects: np.ndarray
-
-
-def scene_cases(count: int = SCENE_COUNT, seed: int = SCENE_SEED, size: int = 128):
+def scene_cases(
+    count: int = SCENE_COUNT, seed: int = SCENE_SEED, size: int = 128
+) -> Iterator[Case]:
     """The frozen evaluation scenes, up to PER_SCENE objects of each, drawn by (seed, index)."""
     for index in range(count):
         it, rng = scene(seed, index, size), np.random.default_rng([seed, index, 9999])
         chosen = rng.permutation(len(it.masks))[:PER_SCENE]
-        yield Case(it.image, it.masks[chosen])
-
-
-def component_cases(samples: Iterable) -> Iterable[Case]:
-    """The largest connected components of each class of labelled images, as objects."""
-    for sample in samples:
-        parts = [components(sample.mask == c) for c in np.unique(sample.mask) if c > 0]
-        objects = sorted(sum(parts, []), key=lambda m: -m.sum())[:PER_IMAGE]
-        if objects:
-            yield Case(sample.image, np.stack(objects))
-
-
-def named_cases(name: str, split: str) -> tuple[str, Iterable[Case]]:
-    """A name for the table and its cases: "scenes", a drawn domain, or a folder's split."""
-    if name == "scenes":
-        return name, scene_cases()
-    data = open_data(name, profile("laptop"))
-    return data.name, component_cases(getattr(data, split))
+        yield it.image, it.masks[chosen]
 
 
 def ellipse(mask: np.ndarray) -> np.ndarray:
@@ -80,13 +53,13 @@ def score(sam, cases: Iterable[Case]) -> dict[str, float]:
     """The table's row: mean IoU over objects at native resolution, by `SamPredictor` itself."""
     predictor, side = SamPredictor(sam), mask_side(sam)
     rows, radii = [], []
-    for case in cases:
-        predictor.set_image(case.image)
-        for mask in case.objects:
+    for image, objects in cases:
+        predictor.set_image(image)
+        for mask in objects:
             rows.append(_score_object(predictor, mask, side))
             radii.append(discs(mask))
-    mean = {k: float(np.mean([r[k] for r in rows])) for k in rows[0]} if rows else {}
-    return {"objects": len(rows), **mean, "disc": float(np.mean(radii, 0).max()) if rows else 0.0}
+    mean = {k: float(np.mean([r[k] for r in rows])) for k in rows[0]}
+    return {"objects": len(rows), **mean, "disc": float(np.mean(radii, 0).max())}
 
 
 def _score_object(predictor: SamPredictor, mask: np.ndarray, side: int) -> dict[str, float]:

@@ -8,7 +8,6 @@ the file as it was run and the commit that ran it; there the command that runs a
 
 import hashlib
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import yaml
 from naslora_core.errors import UserError
 from naslora_workbook.research.bootstrap import Interval, nested
 from naslora_workbook.research.compare import Setting
+from naslora_workbook.research.provenance import git
 from naslora_workbook.results.records import RESULTS, recorded
 
 FILE = RESULTS / "protocol.yml"
@@ -73,14 +73,11 @@ def committed(path: Path = FILE) -> str:
             f"There is no git here, which says whether {path.name} is committed, and test domains "
             "run only then; install it, or run the development domains alone."
         )
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(path.parent), *words, "--", path.name]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
+    folder, file = path.parent, ("--", path.name)
     # of commits that wrote its content; one that only moved the file is passed over
-    logged = git("log", "--follow", "--diff-filter=AM", "-1", "--format=%h of %cs")
-    if not logged or git("status", "--porcelain"):
+    log = "log", "--follow", "--diff-filter=AM", "-1", "--format=%h of %cs"
+    logged = git(folder, *log, *file)
+    if not logged or git(folder, "status", "--porcelain", *file):
         raise UserError(
             f"{path.name} is not committed as it stands, and test domains run only under a "
             "committed protocol; commit it first, or run its development domains alone."

@@ -52,10 +52,11 @@ def commit(root: Path = Path(__file__).parents[2]) -> str:
     else unknown."""
     if not ((root / ".git").exists() and shutil.which("git")):
         return os.environ.get("NASLORA_COMMIT", "unknown")
-    changed = _git(root, "status", "--porcelain", "--", *CODE)
-    return (_git(root, "rev-parse", "--short=10", "HEAD") or "unknown") + "+" * bool(changed)
+    changed = git(root, "status", "--porcelain", "--", *CODE)
+    return (git(root, "rev-parse", "--short=10", "HEAD") or "unknown") + "+" * bool(changed)
 
 
-def _git(root: Path, *words: str) -> str:
-    git = ["git", "-C", str(root), *words]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+def git(root: Path, *words: str) -> str:
+    """What git prints in a folder; nothing where it fails."""
+    command = ["git", "-C", str(root), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

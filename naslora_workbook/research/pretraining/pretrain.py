@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
 
 from naslora_core.errors import UserError
 from naslora_core.files import make_folder, write_atomic
@@ -35,18 +34,34 @@ POSITION = "begin", "seen", "minutes"  # of a leg: scenes at its start and now, 
 
 
 class Trainer:
-    """Model, optimisers and position of a leg; `state.pt` in `out` holds them."""
+    """Model, optimisers and position of a leg; `state.pt` in `out` holds them.
+
+    Muon moves the matrices of Linears, AdamW all else; UserError without torch's Muon. Muon (Jordan
+    2024) steps along the nearest orthogonal matrix to the momentum, so all directions of a weight
+    move alike. Scaled to AdamW's root mean square (Liu et al. 2025, eq. 4) it takes AdamW's rate
+    and weight decay.
+    """
 
     def __init__(self, leg: Leg, out: Path, start: dict | None = None, device: str = "cpu"):
+        if not hasattr(torch.optim, "Muon"):
+            raise UserError(
+                f"Pre-training needs torch.optim.Muon, this is torch {torch.__version__}; "
+                "install torch 2.9 or newer."
+            )
         torch.manual_seed(leg.seed)
         self.leg, self.out, self.device = leg, out, torch.device(device)
         self.begin, self.seen, self.minutes = 0, 0, 0.0
         self.sam = build_nano().train().to(self.device)
-        self.optimisers = Optimisers(self.sam, leg.lr, leg.weight_decay)
+        matrices = [m.weight for m in self.sam.modules() if isinstance(m, nn.Linear)]
+        known, how = set(map(id, matrices)), {"lr": leg.lr, "weight_decay": leg.weight_decay}
+        rest = [p for p in self.sam.parameters() if id(p) not in known]
+        muon = torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **how)
+        self.optimisers = torch.optim.AdamW(rest, **how), muon
         if (path := out / "state.pt").exists():
             state = torch.load(path, weights_only=True, map_location="cpu")
             self.sam.load_state_dict(state["sam"])
-            self.optimisers.load_state_dict(state["optimiser"])
+            for optimiser, its in zip(self.optimisers, state["optimiser"], strict=True):
+                optimiser.load_state_dict(its)
             self.begin, self.seen, self.minutes = (state[k] for k in POSITION)
         elif start:
             self.sam.load_state_dict(start["tensors"])
@@ -55,7 +70,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state, whole or not at all."""
-        state = {"sam": self.sam.state_dict(), "optimiser": self.optimisers.state_dict()}
+        states = [optimiser.state_dict() for optimiser in self.optimisers]
+        state = {"sam": self.sam.state_dict(), "optimiser": states}
         state |= {k: getattr(self, k) for k in POSITION}
         write_atomic(self.out / "state.pt", partial(torch.save, state))
 
@@ -64,10 +80,10 @@ class Trainer:
         is not finite."""
         turn, left = divmod(self.seen // self.leg.batch, self.leg.correct_every)
         corrected = None if left else ("clicks", "boxes")[turn % 2]
-        rate = learning_rate(self.seen, self.leg, self.begin)
         batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type != "cpu"):
             loss = step_loss(self.sam, batch, corrected)
+        rate = learning_rate(self.seen, self.leg, self.begin)
         if not torch.isfinite(loss):
             raise UserError(
                 f"The loss is {loss.item()} after {self.seen} scenes at lr {rate:.2g}; the "
@@ -76,7 +92,9 @@ class Trainer:
         self.sam.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
-        self.optimisers.step(rate)
+        for optimiser in self.optimisers:
+            optimiser.param_groups[0]["lr"] = rate
+            optimiser.step()
         self.seen += self.leg.batch
         return loss.item()
 
@@ -123,51 +141,15 @@ def _report(trainer: Trainer, losses: list[float], log: Path) -> None:
     """Save the state, and log where the leg is; now and then score it."""
     rate = learning_rate(trainer.seen, trainer.leg, trainer.begin)
     event = {"scenes": trainer.seen, "loss": round(float(np.mean(losses)), 4)}
-    event |= {"minutes": round(trainer.minutes, 2), "lr": rate}
+    event |= {"minutes": round(trainer.minutes, 2), "lr": rate, "leg": trainer.leg.scenes}
     if trainer.seen // trainer.leg.batch % 1000 == 0:
         row = score(trainer.sam.eval(), scene_cases(60, VALIDATION_SEED))
         event |= {k: round(v, 4) for k, v in row.items()}
         trainer.sam.train()
     trainer.save()
     with log.open("a") as file:
-        file.write(json.dumps(event | {"leg": trainer.leg.scenes}) + "\n")
+        file.write(json.dumps(event) + "\n")
     print(json.dumps(event), flush=True)
-
-
-class Optimisers:
-    """Muon for the matrices of linear layers, AdamW for all else; UserError without torch's Muon.
-
-    Muon (Jordan 2024) steps along the nearest orthogonal matrix to the momentum, so all directions
-    of a weight move alike. Scaled to AdamW's root mean square (Liu et al. 2025, eq. 4) it takes
-    AdamW's rate and weight decay.
-    """
-
-    def __init__(self, model: nn.Module, lr: float, weight_decay: float):
-        if not hasattr(torch.optim, "Muon"):
-            raise UserError(
-                f"Pre-training needs torch.optim.Muon, this is torch {torch.__version__}; "
-                "install torch 2.9 or newer."
-            )
-        matrices = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
-        known = set(map(id, matrices))
-        rest = [p for p in model.parameters() if id(p) not in known]
-        how = {"lr": lr, "weight_decay": weight_decay}
-        muon = torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **how)
-        self.both: tuple[Optimizer, ...] = (AdamW(rest, **how), muon)
-
-    def step(self, lr: float) -> None:
-        """One step at this rate."""
-        for optimiser in self.both:
-            for group in optimiser.param_groups:
-                group["lr"] = lr
-            optimiser.step()
-
-    def state_dict(self) -> list[dict]:
-        return [optimiser.state_dict() for optimiser in self.both]
-
-    def load_state_dict(self, states: list[dict]) -> None:
-        for optimiser, state in zip(self.both, states, strict=True):
-            optimiser.load_state_dict(state)
 
 
 def publish(out: Path) -> dict:
