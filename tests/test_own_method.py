@@ -14,8 +14,9 @@ from naslora_core.cli.method_settings import method_of, told
 from naslora_core.errors import UserError
 from naslora_core.search import operator_registry
 from naslora_core.search.operator_registry import Operator, operator, set_hash
-from naslora_workbook.research.benchmarks.method_costs import as_table, measure
+from naslora_workbook.research.benchmarks.method_costs import COLUMNS, measure
 from naslora_workbook.research.methods import LABELS, METHODS
+from naslora_workbook.results.labels import numbers
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_a_toy_method_is_in_the_command_line_the_contract_and_the_tables(sam, to
     test_methods.test_a_saved_adapter_comes_back_bit_by_bit(sam, tmp_path, "toy")
     test_methods.test_gradient_checkpointing_gives_the_same_gradients(sam, "toy")
     rows = measure("nano", ["lora", "toy"], rounds=1, batch=1)
-    assert "toy" in as_table("nano", rows) and rows["toy"]["parameters"] == 2 * (160 + 480)
+    assert "toy" in numbers("nano", rows, COLUMNS) and rows["toy"]["parameters"] == 2 * (160 + 480)
     assert fold(adapt(sam, toy())).vanilla
 
 
@@ -96,7 +97,8 @@ def test_a_toy_operator_is_searched_filed_and_folded(sam, shift):
     row = fold(model).report.rows[0]
     assert (row.folded, row.kernel_side) == ("centre tap", 3)
     METHODS["nas_toy"] = NASLoRA(operators=("skip", "toy_shift"))
-    assert "nas_toy" in as_table("nano", measure("nano", ["lora", "nas_toy"], rounds=1, batch=1))
+    rows = measure("nano", ["lora", "nas_toy"], rounds=1, batch=1)
+    assert "nas_toy" in numbers("nano", rows, COLUMNS)
 
 
 def test_a_taken_name_is_refused_and_a_definition_has_its_hash(toy, shift):
