@@ -1,6 +1,8 @@
 """What a page of the book makes of a lesson: folds, admonitions, links, terms, alt texts."""
 
 import nbformat
+import pytest
+from lessons import LESSONS, NAMES, read
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from naslora_workbook.publishing import book_index, book_text, minutes
@@ -91,3 +93,14 @@ def test_minutes_leave_out_hints_imports_and_the_cells_of_exercises():
     cells += [new_markdown_cell("## Recap\n\nEnd.\n\n## In practice\n\nMore.")]
     found = {n: round(m) for n, m in minutes.by_section(new_notebook(cells=cells)).items()}
     assert found == {"opening": 0, "One": 3, "Exercise 5.1 - one": 11, "end": 0}
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=NAMES)
+def test_the_results_of_every_prediction_are_folded(lesson):
+    asked, waits = "", True
+    for cell in page_of(read(lesson), set(), {}).cells:
+        if cell.cell_type == "markdown":
+            assert waits, asked
+            asked, waits = cell.source, "{admonition} Predict first" not in cell.source
+        waits = waits or "hide-output" in cell.metadata.get("tags", [])
+    assert waits, asked

@@ -83,4 +83,4 @@ def test_automatic_masks_may_be_none():
     record = {"segmentation": truth > 0, "area": 32, "predicted_iou": 0.5}
     image = np.zeros((8, 8, 3), np.uint8)
     alt = figures.unprompted(image, truth, {"base": [record], "folded": []}).alt
-    assert "base 1, folded 0" in alt
+    assert "base 1.00, folded none" in alt

@@ -70,5 +70,6 @@ def test_figures_state_what_they_were_given():
 
 def test_an_interval_around_zero_cannot_say_who_is_ahead():
     assert verdict(0.05, 0.2) == "higher" and verdict(-0.2, -0.05) == "lower"
-    alt = probed({"base": (0.5, 0.4, 0.6)}, {"one over two": (0.1, -0.1, 0.3)}, "score").alt
-    assert "one over two: cannot tell" in alt and "base 0.500 (0.400 to 0.600)" in alt
+    differences = {"one over two": (0.1, -0.1, 0.3)}
+    alt = probed({"base": (0.5, 0.4, 0.6)}, differences, "score", "two seeds").alt
+    assert "one over two: cannot tell (two seeds)" in alt and "base 0.500 (0.400 to 0.600)" in alt

@@ -110,6 +110,7 @@ def unprompted(image, truth, found: Mapping[str, Sequence[Mapping]]) -> Picture:
     guess of it.
     """
     figure, axes = theme.canvas(1, max(3, len(found)), height=2.75)
+    told = []
     for ax in axes[0, len(found) :]:
         ax.axis("off")
     for ax, (name, records) in zip(axes[0], found.items(), strict=False):
@@ -119,8 +120,10 @@ def unprompted(image, truth, found: Mapping[str, Sequence[Mapping]]) -> Picture:
         overlay(ax, image, labels, there)
         ax.set_title(f"{name}: {len(records)} mask" + "s" * (len(records) != 1))
         best = max(records, key=lambda r: iou(r["segmentation"], there), default=None)
+        told.append(f"{name} none")
         if best is not None:
             real = iou(best["segmentation"], there)
             ax.set_xlabel(f"best IoU {real:.2f}, predicted {best['predicted_iou']:.2f}")
-    title = "Masks: " + ", ".join(f"{name} {len(records)}" for name, records in found.items())
+            told[-1] = f"{name} {real:.2f}"
+    title = f"IoU of the best mask on this image: {', '.join(told)}"
     return titled(figure, title, "Each mask has a colour, the truth is outlined.")

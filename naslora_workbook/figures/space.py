@@ -14,7 +14,7 @@ from naslora_workbook.figures.tokens import attention_weights, listening
 
 LINES = (theme.PREDICTION, theme.BASE, theme.ADAPTER["fixed_conv"], theme.INK)
 DASHES, MARKS = ("-", "--", "-", ":"), ("o", "s", "^", "v")
-STYLES = (("-", "o", theme.BASE), ("--", "s", theme.ADAPTER["lora"]))
+STYLES = (("-", "o", theme.BASE), ("--", "s", theme.INK))
 
 
 def support(layer: Callable, x: Tensor, at: tuple[int, int]) -> Tensor:

@@ -8,6 +8,7 @@ from naslora_workbook.figures import theme
 from naslora_workbook.figures.picture import Picture, titled
 
 COLOURS = (theme.BASE, theme.ADAPTER["lora"], theme.ADAPTER["nas_lora"], theme.ADAPTER["conv_lora"])
+READINGS = (theme.BASE, theme.INK, theme.ADAPTER["nas_lora"])  # as in `shipping`
 MARKS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
 
 
@@ -24,7 +25,7 @@ def unexplained(blocks: Mapping[str, tuple]) -> Picture:
     }
     for k, ((label, left), mark) in enumerate(zip(rows.items(), "osD", strict=True)):
         shares = [100 * left(*block) for block in blocks.values()]
-        style = {"color": COLOURS[k], "ls": "", "ms": 7, "label": label}
+        style = {"color": READINGS[k], "ls": "", "ms": 7, "label": label}
         at = np.arange(len(blocks)) + 0.15 * (k - 1)  # side by side, so that none covers another
         ax.plot(np.maximum(shares, 1e-3), at, mark, **style)
     ax.axvline(1, color=theme.INK, ls=":", lw=1)
@@ -76,7 +77,8 @@ def responses(waves: Sequence[float], passed: Mapping[str, Sequence]) -> Picture
     first, *rest = passed.items()
     ax.plot(waves, first[1], color=theme.INK, label=first[0], ls=":")
     for k, (name, values) in enumerate(rest):
-        ax.plot(waves, values, color=COLOURS[k % 4], marker=MARKS[k % 9], markevery=4, label=name)
+        style = {"color": str(0.7 * k / len(rest)), "marker": MARKS[k % 9], "markevery": 4}
+        ax.plot(waves, values, label=name, **style)
     ax.set(xlabel="waves a token", ylabel="strength, 1 for flat maps", ylim=(0, None))
     figure.legend(loc="outside right center", handlelength=1)
     ends = {name: float(values[-1] / values[0]) for name, values in passed.items()}
@@ -86,8 +88,12 @@ def responses(waves: Sequence[float], passed: Mapping[str, Sequence]) -> Picture
     return titled(figure, f"{title} as strongly as flat maps", f"{told}.")
 
 
-def probed(scores: Mapping[str, Sequence], gains: Mapping[str, Sequence], unit: str) -> Picture:
-    """Means with 95 % intervals (mean, low, high): of each model, and of paired differences."""
+def probed(
+    scores: Mapping[str, Sequence], gains: Mapping[str, Sequence], unit: str, runs: str
+) -> Picture:
+    """Means with 95 % intervals (mean, low, high): of each model, and of paired differences.
+
+    runs: how many, for the title."""
     figure, (axes,) = theme.canvas(1, 2, 0.8 + 0.3 * max(len(scores), len(gains)))
     for ax, rows in zip(axes, (scores, gains), strict=True):
         for y, (mean, low, high) in enumerate(rows.values()):
@@ -98,7 +104,8 @@ def probed(scores: Mapping[str, Sequence], gains: Mapping[str, Sequence], unit: 
     axes[0].set(xlabel=unit, xlim=(min(0, axes[0].get_xlim()[0]), None))
     axes[1].set_xlabel("difference, paired by image")
     axes[1].axvline(0, color=theme.BASE, lw=1)
-    title = "; ".join(f"{name}: {verdict(*found[1:])}" for name, found in gains.items())
+    said = "; ".join(f"{name}: {verdict(*found[1:])}" for name, found in gains.items())
+    title = f"{said} ({runs})"
     both = (scores | gains).items()
     each = ", ".join(f"{n} {m:.3f} ({lo:.3f} to {hi:.3f})" for n, (m, lo, hi) in both)
     return titled(figure, title, f"{each}.")

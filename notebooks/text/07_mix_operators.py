@@ -135,7 +135,7 @@ candidates(build(names, RANK))
 
 # %%
 def describe(op):
-    """One row of the table: cost, learned numbers, and what folding makes of an operator."""
+    """One row of the table: cost, learned numbers, and what an operator folds to."""
     return {
         "multiply-adds a token": op.macs(),
         "learned numbers": sum(p.numel() for p in op.parameters()),
@@ -392,6 +392,9 @@ alphas(Cell(RANK, "linear", "plain"), z, raised)
 #
 # $$\Delta K_t = \frac{g}{n}\, m(t)\, \eta = \frac{m(t)}{3}\, \eta$$
 #
+# Then we measure it. Cell and free kernel start from the same numbers and get the same gradient. Alpha is
+# frozen. Each makes one step of AdamW.
+#
 # > **Predict first.** A free 5x5 moves each tap by $\eta$. Count m: how far does the cell move its
 # > centre, and how far a corner? The two separable operators are products; leave them out.
 
@@ -408,10 +411,6 @@ def own_taps(op, side=5):
 
 cell = Cell(RANK)
 predicted = sum(own_taps(op) for op in cell.operators) * cell.gain / len(names)
-
-# %% [markdown]
-# Now measure it. Cell and free kernel start from the same numbers and get the same gradient. Alpha is
-# frozen. Each makes one step of AdamW:
 
 
 # %%
@@ -483,15 +482,16 @@ Rows(
 
 
 # %%
-def refused(partial):
-    """The error message for a setting that is not possible; None if it is."""
+def answer(partial):
+    """What the core says to a setting: "possible", or its error message."""
     try:
         NASPCLoRA(RANK, partial=partial)
     except UserError as error:
         return str(error)
+    return "possible"
 
 
-{f"K = {partial}": refused(partial) for partial in (2, RANK - 1, RANK)}
+Rows({f"K = {k}": {"answer of the core": answer(k)} for k in (2, RANK - 1, RANK)})
 
 # %% [markdown]
 # ### Exercise 7.2 - the shuffle that changes nothing

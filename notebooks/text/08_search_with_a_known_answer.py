@@ -170,7 +170,7 @@ for lead in (0, 3, 6, 9, 12):
 sizes
 
 # %% [markdown]
-# From lead 0 to lead 3 the norm grows: the mixture moves away from the target, and g grows. From lead 6 on
+# In this draw the norm grows from lead 0 to lead 3: the mixture moves away from the target, and g grows. From lead 6 on
 # the softmax is nearly certain, and the factor $a_i$ and the bracket go to zero: the gradient vanishes,
 # whether or not that operator is right. Under plain gradient descent alpha would then hardly change.
 # The search uses AdamW, which divides by the gradient's own size. So give `skip` a wrong lead over a planted
@@ -702,7 +702,8 @@ record(
 # - Steps times rate estimate what alpha can decide. They promise no decision.
 # - Inside `sam_nano` alpha finds the receptive field (78 of 80) and not the cheapest operator (45 of 80),
 #   five seeds. In a bare cell argmax gets worse with more steps (three seeds).
-# - Projection finds the operator (72 of 80). It reads the kernel, so it can be right without a search.
+# - Projection finds the operator (72 of 80, five seeds). It reads the kernel, so it can be right without a
+#   search (alpha's rate 0, one seed).
 
 # %% [markdown]
 # ## In practice

@@ -251,7 +251,7 @@ Rows({b.block: row(b, read[b.block]) for b in genotype.blocks})
 unexplained({b.block: (b.argmax, read[b.block]) for b in genotype.blocks})
 
 # %% [markdown]
-# Always read the residuals beside the names. A large class explains nearly everything, so a small
+# This is one seed. Always read the residuals beside the names. A large class explains nearly everything, so a small
 # residual of argmax shows only that the operator is *possible*. If the off-centre share is about 1 %, only
 # the last per cent of the output decides that a spatial operator is named. Argmax and kernel can disagree
 # for three reasons:
@@ -585,7 +585,8 @@ for label, path in zip(cells(model), adapted_layers, strict=True):
 responses(waves, passed)
 
 # %% [markdown]
-# A falling line is a smoothing filter, a rising one an edge filter, and a flat one equals LoRA. This need
+# A falling line is a smoothing filter, a rising one an edge filter, and a flat one equals LoRA. In this run
+# (one seed) every cell weakens the shortest waves. This need
 # not agree with the off-centre share above. The curve counts all waves alike; the share counts them as they
 # occur in z. If z has few short waves, a steep filter changes the output little.
 #
@@ -658,7 +659,7 @@ def ends(differences):
 
 each = {name: ends(values) for name, values in scores.items()}
 paired = {name: ends(values) for name, values in gains.items()}
-probed(each, paired, "correlation with the truth, test images")
+probed(each, paired, "correlation with the truth, test images", "two seeds")
 
 # %% [markdown]
 # Both seeds together, seeds and images redrawn. Two seeds and short runs are few: read "higher" here as a

@@ -58,6 +58,7 @@ import copy
 import tempfile
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import torch
@@ -364,8 +365,7 @@ figures.show_masks(
 try:
     folded.save(folder / "spatial.pth")
 except UserError as refusal:
-    answer = str(refusal)
-answer
+    print(fill(str(refusal), 88))
 
 # %% [markdown]
 # The model is refused, and the message names the blocks. It can be saved as a `.safetensors` with its
@@ -412,21 +412,23 @@ Rows(table)
 # %%
 table, recorded = {}, measured("measurements/inference_cuda")
 for precision, rows in recorded["rows"].items():
-    before = rows["pointwise, fused attention"]["ms"]
-    after = rows["5x5 beside, fused attention"]["ms"]
-    ratio = f"{after / before:.3f}"
+    plain, branch = (rows[f"{n}, fused attention"] for n in ("pointwise", "5x5 beside"))
+    turns = ["{:.3f} to {:.3f}".format(*row["spread"]) for row in (plain, branch)]
     table[precision] = {
-        "pointwise, ms": before,
-        "5x5 beside, ms": after,
-        "ratio": ratio,
+        "pointwise, ms": plain["ms"],
+        "5x5 beside, ms": branch["ms"],
+        "ratio": f"{branch['ms'] / plain['ms']:.3f}",
+        "turns, pointwise": turns[0],
+        "turns, 5x5 beside": turns[1],
     }
 Rows(table)
 
 # %% [markdown]
 # Recorded on one H200 with fused attention: the whole encoder of ViT-B, 4 images of 1024 pixels, the
-# median of 9 turns. The pointwise model has exactly the modules of the vanilla one. With the branch the
-# encoder takes 6 % longer in bf16, and 1 % longer in fp32. In bf16 that is far more than its share of the
-# multiply-adds. A likely reason is memory traffic and launches: a GPU reads and writes every intermediate
+# median of 9 turns. The pointwise model has exactly the modules of the vanilla one. *Turns* is the range of
+# time over vanilla SAM's with its own attention. With the branch the encoder takes 6 % longer in bf16, and
+# there the two ranges lie apart. In fp32 they overlap: 9 turns cannot tell. In bf16 the cost is far more than
+# the share of the multiply-adds. A likely reason is memory traffic and launches: a GPU reads and writes every intermediate
 # map, and each small operation is launched by itself. Count the numbers that are read from memory and written
 # to it for each token:
 
@@ -502,8 +504,8 @@ figures.discretised(named, dice)
 
 # %% [markdown]
 # The dotted line is a loss of one per cent of the energy of the path's output. Projection stays left of it
-# by definition; argmax has no such bound. The Dice may not show the loss: there are few test images, and
-# the training was short. What remains after a fold of each?
+# by definition; argmax has no such bound. The Dice may not show the loss: this is one seed, there are few
+# test images, and the training was short. What remains after a fold of each?
 
 
 # %% tags=["nbval-ignore-output"]
@@ -682,7 +684,7 @@ figures.unprompted(photos[0], truths[0].numpy(), found | {"no prompt": [direct]}
 
 # %% [markdown]
 # The folded model's masks equal those of the adapted model one by one, so the fold is exact here, too.
-# They are not good masks, and the reason is not the fold. We trained *one* mask, without a prompt. The
+# On this image (one seed) they are not good masks, and the reason is not the fold. We trained *one* mask, without a prompt. The
 # generator clicks, uses SAM's three other masks, and sorts them by a predicted IoU that was not trained
 # again. Below each picture stand the true IoU of the best mask and its predicted one.
 
@@ -726,7 +728,11 @@ def refused(load, *arguments):
 # %%
 damaged, content = folder / "damaged.safetensors", files["folded"].read_bytes()
 damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-[refused(load_adapter, build_nano(), files["adapter"]), refused(load_folded, damaged)]
+messages = {
+    "adapter, another base": refused(load_adapter, build_nano(), files["adapter"]),
+    "folded, one bit changed": refused(load_folded, damaged),
+}
+Rows({file: {"message": message} for file, message in messages.items()})
 
 # %% [markdown]
 # For programs without PyTorch there is ONNX: the encoder with its side branches, for any batch size.
@@ -746,7 +752,8 @@ record(
 # ## Recap
 # *What remains, what does it cost, who can load it?* A pointwise adapter changes only the values of the
 # weights: it costs nothing, and `segment_anything` loads it. A spatial one leaves a side branch. On ViT-B
-# the branch has 0.7 % of the qkv's multiply-adds, but with it the encoder takes 6 % longer on an H200 in bf16.
+# the branch has 0.7 % of the qkv's multiply-adds, but with it the encoder takes 6 % longer on an H200 in bf16
+# (one machine, 9 turns).
 # A likely reason is memory traffic and the launch of small operations.
 # - A path that is linear and uses one token is a matrix: $W_0 + s\,W_d K W_e$.
 # - Linear operators mix to one kernel, borders included. Its centre tap folds, the rest does not.

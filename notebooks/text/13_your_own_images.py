@@ -502,8 +502,7 @@ Rows({"ceiling, IoU": {name: f"{iou:.3f}" for name, iou in ious.items()}})
 compared("tiles", "tile", {"squeezed": None, "in tiles": 128})
 
 # %% [markdown]
-# Tiles are better on all three sets: by .30 of IoU on thin vessels, by .04 on nuclei. Prediction
-# takes one pass for each tile.
+# Tiles are better on all three sets: by .30 of IoU on thin vessels, by .04 on nuclei.
 
 # %% [markdown]
 # ## When the loss does not fall
@@ -617,7 +616,8 @@ answer.shape == picture.shape[:2], sorted(np.unique(answer).tolist())
 
 # %% [markdown]
 # The mask has the picture's size, and its values are class numbers. `predict_image` also takes
-# `box=(x0, y0, x1, y1)` or `click=(x, y)`, in the picture's own pixels, *x before y*.
+# `box=(x0, y0, x1, y1)` or `click=(x, y)`, in the picture's own pixels, *x before y*. A model of tiles takes
+# no prompt.
 #
 # > **Predict first.** The decoder was trained without any prompt. Does a box around one object still mean
 # > "only this"?

@@ -31,7 +31,7 @@ WRONG = [
     Wrong("2.1", "Wd with d outputs", "3 dim", (square,)),
     Wrong("2.1", "one block", "every block", (one_block,)),
     Wrong("2.1", "a dense matrix", "thin", (dense,)),
-    Wrong("2.2", "the adapter's names alone", "decoder is trained", (by_name,)),
+    Wrong("2.2", "the adapter's names alone", "adapter's names alone", (by_name,)),
     Wrong("2.2", "every parameter", "frozen base", (everything,)),
-    Wrong("2.2", "the encoder alone", "decoder is trained", (encoder_only,)),
+    Wrong("2.2", "the encoder alone", "the encoder's trained", (encoder_only,)),
 ]

@@ -112,7 +112,7 @@ WRONG = [
     Wrong("11.1", "all of K removed", "more than its centre", (nothing_stays,)),
     Wrong("11.2", "linear by doubling", "not linear", (by_doubling,)),
     Wrong("11.2", "linear by a factor", "not linear", (by_a_factor,)),
-    Wrong("11.2", "a constant change", "sum to zero", (by_a_constant,)),
+    Wrong("11.2", "a constant change", "constant change is not", (by_a_constant,)),
     Wrong("11.2", "a token in a corner", "corner is not enough", (by_a_corner,)),
     Wrong("11.2", "a flat map", "flat map is not enough", (by_a_flat_map,)),
     Wrong("11.2", "the whole map shifted", "sum to zero", (by_a_shift,)),

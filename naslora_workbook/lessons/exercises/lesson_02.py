@@ -30,4 +30,4 @@ def _trained(model) -> list[str]:
 )
 def ex_2_2():
     sam = build_nano()
-    return [(adapt(sam, LoRA(rank=2)),), (adapt(sam, NASLoRA(rank=2)),)]
+    return [(adapt(sam, NASLoRA(rank=2)),), (adapt(sam, LoRA(rank=2)),)]

@@ -86,12 +86,13 @@ def _frames(rng: np.random.Generator, patients) -> list[str]:
     in_all_three=lambda *given: set.intersection(*_patients(*given).values()),
 )
 def ex_13_2(rng):
-    patients = [f"patient{n}" for n in rng.permutation(30)[:8]]  # 1, 11 and 12 among them
-    splits = {"train": patients[:4], "val": patients[4:6], "test": patients[6:]}
-    if rng.random() < 0.8:
-        splits["test"] = [*splits["test"], *rng.permutation(patients[:6])[:2].tolist()]
-    if rng.random() < 0.5:
-        splits["val"] = [*splits["val"], patients[0]]
+    patients = [f"patient{n}" for n in rng.permutation(30)[:10]]
+    everywhere, train_val, train_test, val_test = patients[:4]
+    splits = {
+        "train": [everywhere, train_val, train_test, *patients[4:6]],
+        "val": [everywhere, train_val, val_test, *patients[6:8]],
+        "test": [everywhere, train_test, val_test, *patients[8:]],
+    }
     return {s: _frames(rng, each) for s, each in splits.items()}, r"^(patient\d+)_"
 
 
