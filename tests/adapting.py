@@ -1,9 +1,9 @@
 """What the tests of adapters share: a small random SAM, images, models as after a training."""
 
 import torch
+from tiny import SIDE, build_tiny
 
 from naslora_core.adapters import DecoderOnly, FixedConv, LoRA, NASLoRA
-from naslora_core.sam import build_nano
 from naslora_core.search import operator_registry as registry
 from naslora_core.search.operator_registry import Operator, operator
 
@@ -21,9 +21,10 @@ METHODS = {
 
 
 def small_sam(seed=0):
-    """A SAM whose every tensor is random: the official class starts position tables at zero."""
+    """A SAM of six blocks, of which every tensor is random: the official class starts position
+    tables at zero."""
     torch.manual_seed(seed)
-    sam = build_nano().eval()
+    sam = build_tiny(depth=6).eval()
     with torch.no_grad():
         for name, p in sam.named_parameters():
             if "rel_pos" in name or "pos_embed" in name:
@@ -33,7 +34,7 @@ def small_sam(seed=0):
 
 def random_images(count=2, seed=0):
     g = torch.Generator().manual_seed(seed)
-    return (torch.rand(count, 3, 128, 128, generator=g) * 255).round()
+    return (torch.rand(count, 3, SIDE, SIDE, generator=g) * 255).round()
 
 
 def shaken(model, seed=1):

@@ -1,6 +1,7 @@
 """One thread a process when tests run side by side, and the real images where there are any."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -10,6 +11,7 @@ import pytest
 
 import naslora_core.sam  # noqa: F401  (heals torchvision, which torchmetrics and peft import)
 import naslora_workbook.research.methods  # noqa: F401  (registers them, as the command line does)
+from naslora_core.sam.checkpoints import BUILDERS
 from naslora_workbook.publishing.checks import SLOW_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +31,14 @@ def pytest_collection_modifyitems(items):
 def static(monkeypatch):
     """Whatever a lesson run in this process has left behind."""
     monkeypatch.delenv("NASLORA_STATIC", raising=False)
+
+
+@pytest.fixture
+def small_base(monkeypatch):
+    """A folded file that says sam_nano is read into `small_sam`, which says so, too."""
+    from tiny import build_tiny
+
+    monkeypatch.setitem(BUILDERS, "sam_nano", partial(build_tiny, 6))
 
 
 @pytest.fixture(scope="session")

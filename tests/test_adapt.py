@@ -151,7 +151,7 @@ def test_settings_that_cannot_be_are_refused(sam):
 def test_classes_have_a_mask_each(sam, images, classes):
     model = adapt(sam, LoRA(), classes=classes)
     assert model.classes == classes
-    assert answer(model, images).shape == (2, classes, 64, 64)
+    assert answer(model, images).shape == (2, classes, 32, 32)
 
 
 def test_another_precision_of_the_base_is_kept(sam):

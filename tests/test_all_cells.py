@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from adapting import random_images, register_max_pool, shaken, small_sam
+from tiny import SIDE
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from naslora_core.adapters import LoRA, NASLoRA, NASPCLoRA, adapt, cells
@@ -87,7 +88,7 @@ def kernels(sam, method) -> int:
     encoder = adapt(sam, method).train().sam.image_encoder
     for _ in range(2):  # the first pass lays out the banks
         with Kernels() as counted:
-            encoder(torch.zeros(1, 3, 128, 128)).sum().backward()
+            encoder(torch.zeros(1, 3, SIDE, SIDE)).sum().backward()
         encoder.zero_grad()
     return counted.count
 

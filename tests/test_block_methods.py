@@ -6,6 +6,7 @@ import pytest
 import torch
 from adapting import random_images, shaken, small_sam, trained_step
 from segment_anything.modeling.image_encoder import Attention, window_partition
+from tiny import SIDE, WIDTH, build_tiny
 from torch.nn.functional import layer_norm, linear
 
 from naslora_core.adapters import fold
@@ -13,7 +14,7 @@ from naslora_core.adapters.adaptation import adapt
 from naslora_core.adapters.baselines import DecoderOnly, Full
 from naslora_core.adapters.lora import LoRA
 from naslora_core.errors import UserError
-from naslora_core.sam import Segmenter, build_nano, model_hash
+from naslora_core.sam import Segmenter, model_hash
 from naslora_core.sam.checkpoints import BUILDERS
 from naslora_workbook.research.methods.bitfit import BitFit
 from naslora_workbook.research.methods.bottleneck import BottleneckAdapter
@@ -140,7 +141,7 @@ def test_parameter_counts_are_the_formulas_without_allocating_a_model(name):
 def test_an_image_has_the_same_answer_in_a_batch_of_one_and_of_seven(sam, name):
     model, images = shaken(adapt(sam, METHODS[name])), random_images(7)
     together = answer(model, images)
-    assert together.shape == (7, 1, 64, 64)
+    assert together.shape == (7, 1, 32, 32)
     assert (answer(model, images[3:4]) - together[3:4]).abs().max() < 1e-3
 
 
@@ -187,7 +188,7 @@ def test_another_precision_of_the_base_is_kept(name):
 def test_the_official_names_of_frozen_tensors_are_kept_where_nothing_is_wrapped(sam, name):
     encoder = adapt(sam, METHODS[name]).sam.image_encoder
     official, here = set(sam.image_encoder.state_dict()), set(encoder.state_dict())
-    assert encoder.img_size == 128 and len(encoder.blocks) == 6
+    assert encoder.img_size == SIDE and len(encoder.blocks) == 6
     assert official <= here or name.startswith(("ssf", "bottleneck"))
 
 
@@ -216,7 +217,7 @@ def test_scales_and_shifts_merge_exactly_into_plain_layers(sam, images):
     plain = fold(model).model.sam
     assert plain.state_dict().keys() == sam.state_dict().keys()
     assert not any(isinstance(m, ScaleShift) for m in plain.modules())
-    official = build_nano().eval()
+    official = build_tiny(depth=6).eval()
     official.image_encoder.load_state_dict(plain.image_encoder.state_dict())
     x, encoder = model.preprocess(images), model.sam.image_encoder
     with torch.no_grad():
@@ -241,7 +242,7 @@ def test_one_layer_merges_with_and_without_a_bias(layer, bias):
 
 @pytest.mark.parametrize("method", [BitFit(), Full()])
 def test_what_adds_nothing_loads_into_the_official_encoder(sam, images, method):
-    model, official = shaken(adapt(sam, method)), build_nano().eval().image_encoder
+    model, official = shaken(adapt(sam, method)), build_tiny(depth=6).eval().image_encoder
     official.load_state_dict(model.sam.image_encoder.state_dict())
     x = model.preprocess(images)
     assert torch.equal(official(x), model.encode(x))
@@ -249,7 +250,7 @@ def test_what_adds_nothing_loads_into_the_official_encoder(sam, images, method):
 
 def test_the_bottleneck_is_its_formula(sam):
     block = shaken(adapt(sam, BottleneckAdapter(scale=0.3))).sam.image_encoder.blocks[1]
-    x, m = torch.randn(3, 4, 5, 160), block.mlp
+    x, m = torch.randn(3, 4, 5, WIDTH), block.mlp
     beside = linear(torch.clamp(linear(x, m.down.weight, m.down.bias), min=0), m.up.weight)
     wanted = sam.image_encoder.blocks[1].mlp(x) + 0.3 * (beside + m.up.bias)
     assert torch.allclose(m(x), wanted, atol=1e-5)
@@ -275,11 +276,11 @@ def test_without_tokens_the_attention_is_the_official_one_exactly(side, window, 
 
 
 @pytest.mark.parametrize("index", [0, 2])
-@pytest.mark.parametrize("side", [16, 10])
+@pytest.mark.parametrize("side", [8, 6])
 def test_a_whole_block_with_padded_windows_is_the_official_one(sam, index, side):
-    block, x = sam.image_encoder.blocks[index], torch.randn(2, side, side, 160)
+    block, x = sam.image_encoder.blocks[index], torch.randn(2, side, side, WIDTH)
     twin = copy.deepcopy(block)
-    twin.attn = PromptedAttention(twin.attn, torch.zeros(0, 160))
+    twin.attn = PromptedAttention(twin.attn, torch.zeros(0, WIDTH))
     assert torch.equal(twin(x), block(x))
 
 
@@ -359,10 +360,10 @@ def test_the_ladder_is_its_formula(sam, images):
     for block, rung in zip(sam.image_encoder.blocks, encoder.rungs.values(), strict=True):
         f, g = block(f), 1 / (1 + torch.exp(-rung.gate))
         h = rung.side(g * rung.down(f) + (1 - g) * h)
-    h = layer_norm(h, (20,), encoder.norm.weight, encoder.norm.bias)
+    h = layer_norm(h, (WIDTH // 8,), encoder.norm.weight, encoder.norm.bias)
     wanted = sam.image_encoder(x) + encoder.last(h).permute(0, 3, 1, 2)
     assert torch.allclose(model.encode(x), wanted, atol=1e-5)
-    assert [r.side.window_size for r in encoder.rungs.values()] == [8, 8, 0, 8, 8, 0]
+    assert [r.side.window_size for r in encoder.rungs.values()] == [4, 4, 0, 4, 4, 0]
 
 
 def test_high_frequencies_lose_flat_and_slow_and_keep_fast():

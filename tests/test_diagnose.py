@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from adapting import shaken, small_sam
-from tiny import tiny_data
+from tiny import SIDE, tiny_data
 
 from naslora_core.adapters import NASLoRA, adapt, cells
 from naslora_core.data.transforms import to_batch
@@ -39,7 +39,7 @@ def model(sam):
 
 @pytest.fixture(scope="module")
 def batch():
-    return to_batch(tiny_data().val[:2], 128)
+    return to_batch(tiny_data().val[:2], SIDE)
 
 
 def event(step, moved, *alpha):

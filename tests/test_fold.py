@@ -2,11 +2,13 @@
 
 import copy
 import io
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from adapting import METHODS, POINTWISE, random_images, register_max_pool, shaken, small_sam
+from tiny import WIDTH, build_tiny
 
 from naslora_core.adapters import FixedConv, LoRA, NASLoRA, adapt, cells, fold, load_folded
 from naslora_core.adapters.discretisation import ChosenLoRA
@@ -51,7 +53,7 @@ def test_a_fold_equals_the_model_in_windows_and_at_borders(sam, name):
 def test_one_layer_on_any_map(sam, side, size):
     operators = OPERATOR_SETS["linear"] if side == 5 else ("skip", f"conv_{side}x{side}")
     model = shaken(adapt(sam, NASLoRA(rank=3, operators=operators)))
-    x = torch.randn(3, *size, 160)
+    x = torch.randn(3, *size, WIDTH)
     folded = fold(model).model.sam.image_encoder.blocks[0].attn.qkv
     with torch.no_grad():
         y = model.sam.image_encoder.blocks[0].attn.qkv(x)
@@ -62,12 +64,12 @@ def test_one_layer_on_any_map(sam, side, size):
 def test_vanilla_segment_anything_runs_the_pth(sam, tmp_path, name):
     model = shaken(adapt(sam, METHODS[name]))
     path = fold(model).save(tmp_path / "mine.pth")
-    plain = build_nano().eval()
+    plain = build_tiny(depth=6).eval()
     plain.load_state_dict(torch.load(path, weights_only=True))
     image = random_images(1)
     predictor = SamPredictor(plain)
     predictor.set_image(image[0].permute(1, 2, 0).byte().numpy())
-    click, label, box = np.array([[60.0, 40.0]]), np.array([1]), np.array([9.0, 8.0, 99.0, 90.0])
+    click, label, box = np.array([[30.0, 20.0]]), np.array([1]), np.array([5.0, 4.0, 50.0, 45.0])
     masks, _, _ = predictor.predict(click, label, box, multimask_output=False, return_logits=True)
     points = torch.tensor(click).float()[None], torch.tensor(label)[None]
     with torch.no_grad():
@@ -82,14 +84,14 @@ def test_vanilla_segment_anything_runs_the_pth(sam, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["lora", "fixed_3x3", "nas_lora"])
 @pytest.mark.parametrize("classes", [1, 2])
-def test_safetensors_hold_every_fold(sam, tmp_path, name, classes):
+def test_safetensors_hold_every_fold(sam, small_base, tmp_path, name, classes):
     folded = fold(shaken(adapt(sam, METHODS[name], classes=classes)))
     path = folded.save(tmp_path / "mine.safetensors")
     assert torch.equal(logits(load_folded(path)), logits(folded.model))
 
 
 def test_a_large_model_is_read_with_fast_attention_as_its_base_is(sam, tmp_path, monkeypatch):
-    monkeypatch.setitem(BUILDERS, "vit_b", build_nano)  # one that is quickly built
+    monkeypatch.setitem(BUILDERS, "vit_b", partial(build_tiny, 6))  # one that is quickly built
     twin = copy.deepcopy(sam)
     twin.model_name = "vit_b"
     folded = fold(shaken(adapt(twin, METHODS["nas_lora"])))
@@ -123,7 +125,7 @@ def test_a_discretised_block_folds_as_its_operator(sam):
 def test_the_report_names_what_folded_what_stayed_and_its_cost(sam):
     report = fold(shaken(adapt(sam, FixedConv(rank=4, blocks="global")))).report
     assert [r.block for r in report.rows] == [2, 5]
-    row, d = report.rows[0], 160
+    row, d = report.rows[0], WIDTH
     assert (row.folded, row.kernel_side) == ("centre tap", 3)
     assert row.side_macs == 4 * (d + 3 * d) + 8 * 4**2
     assert f"{row.side_macs / (3 * d * d):.2%}" in row.why

@@ -6,6 +6,7 @@ from adapting import random_images, shaken, small_sam
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, inject_adapter_in_model
+from tiny import WIDTH
 
 from naslora_core.adapters import (
     DecoderOnly,
@@ -123,7 +124,7 @@ def test_every_linear_of_a_block_equals_peft_and_folds_entirely():
 def test_q_and_v_alone_leave_k_as_it_was():
     sam = small_sam()
     model = shaken(adapt(sam, LoRA(RANK, SCALE, linears=("q", "v"))))
-    x, d = torch.randn(2, 4, 4, 160), 160
+    x, d = torch.randn(2, 4, 4, WIDTH), WIDTH
     qkv, base = model.sam.image_encoder.blocks[0].attn.qkv, sam.image_encoder.blocks[0].attn.qkv
     q, v = qkv.base, qkv  # q was wrapped first
     moved = qkv(x) - base(x)
@@ -134,11 +135,11 @@ def test_q_and_v_alone_leave_k_as_it_was():
 
 @torch.no_grad()
 @pytest.mark.parametrize("method", [LoRA, FixedConv, NASLoRA])
-def test_any_choice_of_linears_starts_as_the_base_folds_and_loads(method, tmp_path):
+def test_any_choice_of_linears_starts_as_the_base_folds_and_loads(method, small_base, tmp_path):
     sam, images = small_sam(), random_images()
     model = adapt(sam, method(rank=2, linears=EVERYWHERE, blocks=(1, 2)))
     assert torch.equal(model(images).low_res, Segmenter(sam)(images).low_res)
-    paths = 2 * 2 * (2 * (160 + 160) + (160 + 160) + (160 + 640) + (640 + 160))
+    paths = 2 * 2 * 16 * WIDTH  # sums of sides: 2, 2, 2, 5 and 5 widths
     assert method is not LoRA or size(model) - size(adapt(sam, DecoderOnly())) == paths
     shaken(model)
     folded = fold(model)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from adapting import random_images, small_sam
-from tiny import tiny_data
+from tiny import OUT, SIDE, tiny_data
 
 from naslora_core.adapters import LoRA, adapt, fold, load_adapter, load_folded, save_adapter
 from naslora_core.errors import UserError
@@ -102,11 +102,11 @@ def test_semantic_logits_are_finite_where_autocast_rounds():
     assert torch.isfinite(found).all() and found.min() > 9
 
 
-def test_a_matched_model_learns_saves_folds_and_counts_its_head(tmp_path):
+def test_a_matched_model_learns_saves_folds_and_counts_its_head(small_base, tmp_path):
     sam, data = small_sam(), tiny_data(classes=2)
     model = adapt(sam, LoRA(rank=2), classes=2, head="matched")
     assert sum(p.numel() for p in model.head.parameters()) == (
-        10 * 128 + (128 * 128 + 128) * 2 + (128 * 16 + 16) + (128 * 3 + 3)
+        10 * OUT + (OUT * OUT + OUT) * 2 + (OUT * OUT // 8 + OUT // 8) + (OUT * 3 + 3)
     )
     history = fit(model, data, steps=12, batch=2, lr=1e-3, progress=False).history
     assert history[-1]["loss"] < history[0]["loss"]
@@ -115,7 +115,7 @@ def test_a_matched_model_learns_saves_folds_and_counts_its_head(tmp_path):
         out = model(images)
         again = load_adapter(sam, save_adapter(model, tmp_path / "a.safetensors"))(images)
         folded = load_folded(fold(model).save(tmp_path / "f.safetensors"))(images)
-    assert out.masks.shape == (2, 2, 128, 128) and out.classes.shape == (2, 10, 3)
+    assert out.masks.shape == (2, 2, SIDE, SIDE) and out.classes.shape == (2, 10, 3)
     assert torch.equal(out.masks, again.masks)
     assert (out.low_res - folded.low_res).abs().max() < 1e-4
     assert (out.classes - folded.classes).abs().max() < 1e-4
@@ -123,7 +123,7 @@ def test_a_matched_model_learns_saves_folds_and_counts_its_head(tmp_path):
 
 def test_an_image_may_show_more_classes_than_there_were_tokens():
     model = adapt(small_sam(), LoRA(rank=2), classes=12, head="matched")
-    labels = torch.arange(128).repeat(2, 128, 1) // 10  # each of 12 classes, and background
+    labels = torch.arange(SIDE).repeat(2, SIDE, 1) // 5  # each of 12 classes, and background
     with torch.no_grad():
         out = model(random_images())
         whole, *others = (

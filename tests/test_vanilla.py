@@ -14,6 +14,7 @@ from segment_anything.modeling import (
     Sam,
     TwoWayTransformer,
 )
+from tiny import SIDE
 from torch import nn
 
 from naslora_core.adapters import NASLoRA, adapt, cells, fold
@@ -130,4 +131,4 @@ def test_automatic_masks_of_the_adapted_model_are_those_of_the_folded_one(place,
 
 def automatic(sam):
     how = {"pred_iou_thresh": -1e9, "stability_score_thresh": -1.0, "box_nms_thresh": 1.0}
-    return SamAutomaticMaskGenerator(sam, points_per_side=3, **how).generate(photograph(128))
+    return SamAutomaticMaskGenerator(sam, points_per_side=3, **how).generate(photograph(SIDE))

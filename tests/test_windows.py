@@ -4,6 +4,7 @@ import pytest
 import torch
 from adapting import random_images, shaken, small_sam
 from segment_anything.modeling.image_encoder import Block, window_partition
+from tiny import WIDTH
 
 from naslora_core.adapters import (
     FixedConv,
@@ -107,7 +108,7 @@ def test_only_linears_that_see_windows_join_them(sam):
     assert len(layers) == 24 and len(joined) == 4 * 3
     assert all(".attn." in n for n in joined)
     assert not any(n.startswith(("blocks.2.", "blocks.5.")) for n in joined)
-    assert {m.windows for m in layers.values()} == {None, Windows(8, 16, 16)}
+    assert {m.windows for m in layers.values()} == {None, Windows(4, 8, 8)}
 
 
 def test_the_windows_of_an_encoder_whose_map_needs_padding():
@@ -133,7 +134,7 @@ def test_it_begins_as_the_base_and_folds_exactly_even_with_padding(name):
 
 
 @every
-def test_files_carry_the_place(sam, tmp_path, name):
+def test_files_carry_the_place(sam, small_base, tmp_path, name):
     model = shaken(adapt(sam, MAPPED[name]))
     again = load_adapter(sam, save_adapter(model, tmp_path / "a.safetensors"))
     assert torch.equal(answer(again), answer(model))
@@ -150,7 +151,7 @@ def test_an_unknown_place_is_refused():
 
 def test_a_windowed_block_on_the_map_compiles(sam):
     encoder = shaken(adapt(sam, MAPPED["nas"])).sam.image_encoder
-    block, x = encoder.blocks[0], torch.randn(1, 16, 16, 160)
+    block, x = encoder.blocks[0], torch.randn(1, 8, 8, WIDTH)
     assert isinstance(block, Block)
     torch._dynamo.reset()
     compiled = torch.compile(block, backend="aot_eager", fullgraph=True)
