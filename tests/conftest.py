@@ -12,6 +12,7 @@ import pytest
 import naslora_core.sam  # noqa: F401  (heals torchvision, which torchmetrics and peft import)
 import naslora_workbook.research.methods  # noqa: F401  (registers them, as the command line does)
 from naslora_core.sam.checkpoints import BUILDERS
+from naslora_core.training import ceilings
 from naslora_workbook.publishing.checks import SLOW_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +32,12 @@ def pytest_collection_modifyitems(items):
 def static(monkeypatch):
     """Whatever a lesson run in this process has left behind."""
     monkeypatch.delenv("NASLORA_STATIC", raising=False)
+
+
+@pytest.fixture
+def quick_ceiling(monkeypatch):
+    """A record's ceiling by few steps, where no test reads its number."""
+    monkeypatch.setattr(ceilings, "FITS", 2)
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parents[1])]  # beside this folder, which a script has anyway
 
-from tiny import tiny_data  # noqa: E402
+from tiny import tiny_data, tiny_sam  # noqa: E402
 
 from naslora_core import adapt  # noqa: E402
-from naslora_core.sam import build_nano  # noqa: E402
 from naslora_core.search.schedule import Schedule, Stage  # noqa: E402
 from naslora_core.training.devices import launch, single_process  # noqa: E402
 from naslora_core.training.loop import TrainingRun  # noqa: E402
@@ -23,8 +22,7 @@ from naslora_workbook.research.methods import METHODS  # noqa: E402
 
 def gradients(method: str, second: str = "weights", parts: int = 1, fabric=None) -> dict:
     """By "a." or "b." and name: alpha is frozen in step a, and what `second` says moves in b."""
-    torch.manual_seed(0)
-    model = adapt(build_nano().eval(), METHODS[method])
+    model = adapt(tiny_sam(), METHODS[method])
     for p in model.trainable().values():
         p.data.add_(0.01)  # Wd leaves zero, so that alpha has a gradient
     stages = Stage("a", 1, "weights", 0.0), Stage("b", 1, second, 0.0, 0.0)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import tiny_data
+from tiny import tiny_data, tiny_sam
 from torch.autograd.graph import saved_tensors_hooks
 
 from naslora_core.adapters import LoRA, adapt
@@ -16,8 +16,7 @@ from naslora_workbook.research.variants import VARIANTS
 
 @pytest.fixture(scope="module")
 def sam():
-    torch.manual_seed(0)
-    return build_nano().eval().requires_grad_(False)
+    return tiny_sam()
 
 
 @pytest.mark.parametrize("name", ["lora", "conv_lora", "nas_lora", "nas_darts", "lst"])
@@ -32,8 +31,8 @@ def test_training_ends_with_the_same_bits(sam, name):
     assert all(torch.equal(t, on[n]) for n, t in off.items())
 
 
-def test_it_keeps_the_share_that_the_advice_says(sam):
-    encoder = adapt(sam, LoRA(rank=4)).sam.image_encoder.train()
+def test_it_keeps_the_share_that_the_advice_says():
+    encoder = adapt(build_nano(), LoRA(rank=4)).sam.image_encoder.train()
     images = torch.randn(2, 3, 128, 128)
     own = {p.untyped_storage().data_ptr() for p in encoder.parameters()}
 

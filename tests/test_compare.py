@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from tiny import tiny_data
+from tiny import tiny_data, tiny_sam
 
 from naslora_core.adapters import LoRA
 from naslora_core.errors import UserError
@@ -18,12 +17,12 @@ from naslora_workbook.research.learning_rate_selection import best_rates
 from naslora_workbook.research.methods import METHODS
 
 SETTING = Setting(steps=4, batch=2)
+pytestmark = pytest.mark.usefixtures("quick_ceiling")
 
 
 @pytest.fixture(scope="module")
 def sam():
-    torch.manual_seed(0)
-    return build_nano().eval().requires_grad_(False)
+    return tiny_sam()
 
 
 def test_runs_are_recorded_once_and_read_afterwards(sam, tmp_path, monkeypatch):
@@ -71,7 +70,7 @@ def test_a_record_on_another_base_is_not_taken_for_one_on_this(sam, tmp_path):
     record = json.loads((tmp_path / "squares-test-decoder_only-0.002-0.json").read_text())
     assert record["base"] == f"sam_nano {model_hash(sam)[:12]}"
     with pytest.raises(UserError, match=r"made on sam_nano \w{12}, this run is on sam_nano \w{12}"):
-        compare(build_nano().eval(), tiny_data(), ["lora"], [0], tmp_path, SETTING, "")
+        compare(tiny_sam(seed=1), tiny_data(), ["lora"], [0], tmp_path, SETTING, "")
     path = tmp_path / "squares-test-base_boxed-0.json"
     nameless = {k: v for k, v in json.loads(path.read_text()).items() if k != "base"}
     path.write_text(json.dumps(nameless))
@@ -80,19 +79,19 @@ def test_a_record_on_another_base_is_not_taken_for_one_on_this(sam, tmp_path):
 
 
 def test_the_ceiling_is_that_of_the_bases_own_masks(tmp_path):
-    large = build_nano(image_size=256, patch=8).eval()
-    assert mask_side(large) == 128
+    large = build_nano().eval()
+    assert mask_side(large) == 64
     compare(large, tiny_data(), [], [], tmp_path, SETTING, "")
     record = json.loads((tmp_path / "squares-test-base_boxed-0.json").read_text())
     assert record["ceiling_iou"] == pytest.approx(
-        np.mean([shrunk_iou(s.mask == 1, 128) for s in tiny_data().test]), abs=1e-4
+        np.mean([shrunk_iou(s.mask == 1, 64) for s in tiny_data().test]), abs=1e-4
     )
 
 
 def test_a_record_of_another_adapter_is_not_taken_for_this_one(sam, tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS, "lora", LoRA(rank=2, blocks=(5,)))
+    monkeypatch.setitem(METHODS, "lora", LoRA(rank=2, blocks=(1,)))
     compare(sam, tiny_data(), ["lora"], [0], tmp_path, SETTING, "")
-    monkeypatch.setitem(METHODS, "lora", LoRA(rank=3, blocks=(5,)))
+    monkeypatch.setitem(METHODS, "lora", LoRA(rank=3, blocks=(1,)))
     with pytest.raises(UserError, match="'rank': 2.*'rank': 3"):
         compare(sam, tiny_data(), ["lora"], [0], tmp_path, SETTING, "")
 

@@ -5,13 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from tiny import squares, tiny_data
+from tiny import squares, tiny_data, tiny_sam
 
 from naslora_core.adapters import LoRA, adapt
 from naslora_core.data import Split, content
 from naslora_core.errors import UserError
-from naslora_core.sam import build_nano
 from naslora_core.training.fitting import fit
 from naslora_workbook.lessons.domains import domain
 from naslora_workbook.research.compare import Setting, compare
@@ -22,8 +20,7 @@ QUIET = {"steps": 1, "batch": 2, "progress": False}
 
 @pytest.fixture(scope="module")
 def sam():
-    torch.manual_seed(0)
-    return build_nano().eval().requires_grad_(False)
+    return tiny_sam()
 
 
 def corrected(samples):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gradients import gradients
 from safetensors.torch import load_file
-from tiny import tiny_data
+from tiny import tiny_data, tiny_sam
 
 from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA, NASLoRA, adapt
 from naslora_core.errors import UserError
@@ -57,9 +57,7 @@ def test_what_is_of_a_batch_differs_when_it_is_cut():
 
 def test_noise_is_drawn_by_seed_and_step_alone():
     def trained(before: int):
-        torch.manual_seed(0)
-        sam = build_nano().eval()
-        model = adapt(sam, ConvLoRA())
+        model = adapt(tiny_sam(), ConvLoRA())
         torch.manual_seed(before)
         fit(model, tiny_data(), steps=2, batch=2, progress=False)
         return model.trainable()
@@ -88,13 +86,13 @@ def test_a_numbered_gpu_that_is_not_there_is_refused(monkeypatch):
 def test_where_the_system_counts_no_memory_a_run_goes_on(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
     assert math.isnan(peak_mb())
-    model = adapt(build_nano(), DecoderOnly())
+    model = adapt(tiny_sam(), DecoderOnly())
     assert len(fit(model, tiny_data(), steps=1, batch=1, progress=False).history) == 1
 
 
 @pytest.mark.parametrize("batch, parts", [(3, 2), (4, 0), (0, 1)])
 def test_a_batch_that_cannot_be_cut_is_refused(batch, parts):
-    model = adapt(build_nano(), DecoderOnly())
+    model = adapt(tiny_sam(), DecoderOnly())
     with pytest.raises(UserError, match="cannot be cut.*multiple of"):
         fit(model, tiny_data(), steps=1, batch=batch, accumulate=parts, progress=False)
 
@@ -110,7 +108,7 @@ def test_running_out_of_memory_names_the_knobs_in_order(monkeypatch):
     def full(*images):
         raise torch.OutOfMemoryError("no more")
 
-    model = adapt(build_nano(), NASLoRA(rank=2))
+    model = adapt(tiny_sam(), NASLoRA(rank=2))
     monkeypatch.setattr(model, "forward", full)
     with pytest.raises(UserError, match="Out of memory with 2 image.*accumulate=2"):
         fit(model, tiny_data(), steps=1, batch=2, progress=False)

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import tiny_data
+from tiny import tiny_data, tiny_sam
 
 from naslora_core.adapters import LoRA, NASLoRA, adapt, load_adapter
 from naslora_core.errors import UserError
-from naslora_core.sam import build_nano, load_sam
+from naslora_core.sam import load_sam
 from naslora_core.training.early_stopping import (
     VALIDATION_DICE,
     EarlyStopping,
@@ -26,8 +26,7 @@ QUIET = {"batch": 2, "progress": False}
 
 @pytest.fixture(scope="module")
 def sam():
-    torch.manual_seed(0)
-    return build_nano().eval().requires_grad_(False)
+    return tiny_sam()
 
 
 def test_the_first_of_the_best():
@@ -65,7 +64,7 @@ def test_best_is_what_did_best_on_validation_images_and_last_what_came_last(
         assert any(not torch.equal(best_file[k], v) for k, v in other.items())
 
 
-@pytest.mark.parametrize("method", [LoRA(rank=2), NASLoRA(rank=2, blocks=(4, 5))])
+@pytest.mark.parametrize("method", [LoRA(rank=2), NASLoRA(rank=2, blocks=(1,))])
 def test_the_best_model_comes_back_without_a_folder_and_its_genotype_with_it(
     sam, monkeypatch, method
 ):

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from tiny import tiny_data
+from tiny import SIDE, tiny_data, tiny_sam
 
 from naslora_core.adapters import DecoderOnly, Full, LoRA, adapt
 from naslora_core.errors import UserError
-from naslora_core.sam import build_nano
 from naslora_core.training.early_stopping import EarlyStopping
 from naslora_core.training.embedding_cache import cached_embeddings
 from naslora_core.training.fitting import fit
@@ -18,8 +17,7 @@ QUIET = {"batch": 2, "progress": False}
 
 @pytest.fixture(scope="module")
 def sam():
-    torch.manual_seed(0)
-    return build_nano().eval().requires_grad_(False)
+    return tiny_sam()
 
 
 def trained(sam, **how):
@@ -44,10 +42,9 @@ def test_a_run_with_a_cache_ends_with_the_same_bits(sam, how, tmp_path):
 
 
 def test_an_image_is_encoded_once_and_other_weights_have_other_files(sam, tmp_path):
-    images, ran = torch.rand(3, 3, 128, 128) * 255, []
+    images, ran = torch.rand(3, 3, SIDE, SIDE) * 255, []
     for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        model = adapt(build_nano().eval(), DecoderOnly())
+        model = adapt(tiny_sam(seed), DecoderOnly())
         hook = model.sam.image_encoder.neck.register_forward_hook(lambda *_: ran.append(1))
         with cached_embeddings(model, tmp_path), torch.no_grad():
             once, again = model(images).low_res, model(images[[2, 0]]).low_res
@@ -75,4 +72,4 @@ def test_other_pixels_every_time_and_another_model_are_refused(sam, tmp_path):
     with pytest.raises(UserError, match="augment='full'"):
         fit(adapt(sam, DecoderOnly()), tiny_data(), cache=tmp_path, augment="full", **QUIET)
     with pytest.raises(UserError, match="FromScratch"):
-        fit(UNet(128, 1, 4, 0), tiny_data(), cache=tmp_path, **QUIET)
+        fit(UNet(SIDE, 1, 4, 0), tiny_data(), cache=tmp_path, **QUIET)

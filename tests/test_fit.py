@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import tiny_data
+from tiny import SIDE, tiny_data, tiny_sam
 
 from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA, NASLoRA, adapt
 from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
-from naslora_core.sam import build_nano, model_hash
+from naslora_core.sam import model_hash
 from naslora_core.search import Schedule, Stage
 from naslora_core.training.data_loading import batch_indices
 from naslora_core.training.fitting import fit
@@ -29,8 +29,7 @@ QUIET = {"batch": 2, "progress": False}
 
 @pytest.fixture(scope="module")
 def sam():
-    torch.manual_seed(0)
-    return build_nano().eval().requires_grad_(False)
+    return tiny_sam()
 
 
 def copies(model):
@@ -53,15 +52,15 @@ def test_what_does_not_move_is_bit_identical(sam, moves, still):
 
 @pytest.mark.parametrize("method", [DecoderOnly(), LoRA(rank=2), NASLoRA(rank=2)])
 def test_the_loss_falls_on_a_task_that_can_be_learned(sam, method):
-    history = fit(adapt(sam, method), tiny_data(), steps=14, **QUIET).history
+    history = fit(adapt(sam, method), tiny_data(), steps=14, lr=1e-2, **QUIET).history
     losses = [e["loss"] for e in history]
-    assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:3])
+    assert np.mean(losses[-4:]) < 0.6 * np.mean(losses[:3])
 
 
 @pytest.mark.parametrize("head", ["plain", "matched"])
 def test_what_a_method_adds_to_the_loss_is_trained(sam, head):
     """With one expert a map, no task reaches Conv-LoRA's gate: its penalty alone moves it."""
-    model = adapt(sam, ConvLoRA(blocks=(5,)), head=head)
+    model = adapt(sam, ConvLoRA(blocks=(1,)), head=head)
     before = copies(model)
     fit(model, tiny_data(), steps=3, **QUIET)
     gate = [n for n in before if "gate.w_" in n]
@@ -79,7 +78,7 @@ def test_events_tell_stage_and_alpha_and_the_genotype_its_circumstances(sam):
     result = fit(adapt(sam, NASLoRA(rank=2)), tiny_data(), steps=10, seed=3, **QUIET)
     assert [e["step"] for e in result.history] == list(range(1, 11))
     assert [e["stage"] for e in result.history] == ["warm-up"] * 2 + ["search"] * 5 + ["settle"] * 3
-    assert len(result.history[0]["alpha"]) == 6 and len(result.history[0]["alpha"][0]) == 9
+    assert len(result.history[0]["alpha"]) == 2 and len(result.history[0]["alpha"][0]) == 9
     assert (result.genotype.schedule, result.genotype.seed) == ("stage-wise", 3)
 
 
@@ -88,7 +87,7 @@ def test_events_tell_stage_and_alpha_and_the_genotype_its_circumstances(sam):
     [("stage-wise", "train"), ("joint", "train"), ("bilevel", "train, half B")],
 )
 def test_a_genotype_names_the_images_that_moved_alpha(sam, schedule, split):
-    model = adapt(sam, NASLoRA(rank=2, blocks=(5,)))
+    model = adapt(sam, NASLoRA(rank=2, blocks=(1,)))
     assert fit(model, tiny_data(), schedule, steps=2, **QUIET).genotype.split == split
 
 
@@ -98,14 +97,14 @@ def test_a_genotype_is_read_from_the_first_training_images(sam, monkeypatch):
     monkeypatch.setattr(module, "read_genotype", lambda _, images, *__, **___: read.append(images))
     for count in (3, 20):
         data = tiny_data(count)
-        fit(adapt(sam, NASLoRA(rank=2, blocks=(5,))), data, steps=1, **QUIET)
-        assert torch.equal(read[-1], to_batch(data.train[:16], 128)[0])
+        fit(adapt(sam, NASLoRA(rank=2, blocks=(1,))), data, steps=1, **QUIET)
+        assert torch.equal(read[-1], to_batch(data.train[:16], SIDE)[0])
 
 
 def test_what_was_trained_can_be_trained_again(sam):
     """The last step froze alpha, or the weights; a loop of one's own finds all of them awake."""
     for schedule in ("stage-wise", "bilevel"):
-        model = adapt(sam, NASLoRA(rank=2, blocks=(5,)))
+        model = adapt(sam, NASLoRA(rank=2, blocks=(1,)))
         wanted = {n for n, p in model.named_parameters() if p.requires_grad}
         fit(model, tiny_data(), schedule, steps=2, **QUIET)
         assert {n for n, p in model.named_parameters() if p.requires_grad} == wanted
@@ -193,13 +192,11 @@ ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
 RUN = """
 import sys, torch
 sys.path[:0] = {path!r}
-from tiny import tiny_data
+from tiny import tiny_data, tiny_sam
 from naslora_core.adapters import NASLoRA, adapt, save_adapter
-from naslora_core.sam import build_nano
 from naslora_core.training.fitting import fit
 torch.set_num_threads(1)
-torch.manual_seed(0)
-model = adapt(build_nano().eval(), NASLoRA(rank=2))
+model = adapt(tiny_sam(), NASLoRA(rank=2))
 fit(model, tiny_data(), steps=12, batch=2, out=sys.argv[1], progress=False,
     save_every_seconds=0, workers=int(sys.argv[3]))
 save_adapter(model, sys.argv[2])
@@ -301,7 +298,7 @@ def test_bf16_moves_the_weights_about_as_fp32_and_others_are_refused(sam):
 
 
 def test_a_search_says_beforehand_what_it_can_decide(sam, capsys):
-    for method in (NASLoRA(rank=2, blocks=(5,)), LoRA(rank=2, blocks=(5,))):
+    for method in (NASLoRA(rank=2, blocks=(1,)), LoRA(rank=2, blocks=(1,))):
         fit(adapt(sam, method), tiny_data(), "joint", steps=2, batch=1)
     said = capsys.readouterr().out
     assert said.count("2 alpha steps at 0.02") == 1 and "A decision is unlikely" in said

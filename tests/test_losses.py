@@ -5,11 +5,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_data
+from tiny import tiny_data, tiny_sam
 
 from naslora_core.adapters import LoRA, adapt
 from naslora_core.errors import UserError
-from naslora_core.sam import build_nano
 from naslora_core.training.fitting import fit
 from naslora_core.training.losses import (
     LOSSES,
@@ -137,8 +136,7 @@ def test_an_unknown_loss_names_the_choices():
 
 @pytest.fixture(scope="module")
 def sam():
-    torch.manual_seed(0)
-    return build_nano().eval().requires_grad_(False)
+    return tiny_sam()
 
 
 @pytest.mark.parametrize("classes", [1, 2])

@@ -108,8 +108,9 @@ def test_a_matched_model_learns_saves_folds_and_counts_its_head(small_base, tmp_
     assert sum(p.numel() for p in model.head.parameters()) == (
         10 * OUT + (OUT * OUT + OUT) * 2 + (OUT * OUT // 8 + OUT // 8) + (OUT * 3 + 3)
     )
-    history = fit(model, data, steps=12, batch=2, lr=1e-3, progress=False).history
-    assert history[-1]["loss"] < history[0]["loss"]
+    told = fit(model, data, steps=24, batch=4, lr=1e-2, progress=False).history
+    losses = [event["loss"] for event in told]
+    assert sum(losses[-4:]) < 0.8 * sum(losses[:4])
     images = random_images()
     with torch.no_grad():
         out = model(images)

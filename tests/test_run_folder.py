@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_data
+from tiny import tiny_data, tiny_sam
 
 from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.errors import UserError
 from naslora_core.files import append, hold, write_atomic
-from naslora_core.sam import build_nano
 from naslora_core.search.schedule import weights_only
 from naslora_core.training import run_folder
 from naslora_core.training.early_stopping import EarlyStopping
@@ -31,8 +30,7 @@ QUIET = {"batch": 2, "progress": False, "save_every_seconds": 0}
 
 @pytest.fixture(scope="module")
 def sam():
-    torch.manual_seed(0)
-    return build_nano().eval().requires_grad_(False)
+    return tiny_sam()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 from adapting import random_images, shaken, small_sam
-from tiny import tiny_data
+from tiny import tiny_data, tiny_sam
 
 from naslora_core.adapters import adapt, cells, fold, load_adapter, save_adapter
 from naslora_core.search import OPERATOR_SETS
@@ -54,10 +54,10 @@ def test_it_starts_as_the_base_is_filed_and_folds_or_says_why_not(sam, tmp_path,
     assert ("nothing" in {r.folded for r in folded.report.rows}) == (name == "nas_darts")
 
 
-def test_a_comparison_takes_them_and_the_fixed_ones_never_move_alpha(sam, tmp_path):
+def test_a_comparison_takes_them_and_the_fixed_ones_never_move_alpha(quick_ceiling, tmp_path):
     methods = ["nas_uniform", "single_conv_5x5", "fixed_map"]
     setting = Setting(steps=4, batch=2, split="val")
-    records = compare(sam, tiny_data(), methods, [0], tmp_path, setting, "a command")
+    records = compare(tiny_sam(), tiny_data(), methods, [0], tmp_path, setting, "a command")
     assert [r["method"] for r in records] == ["base_boxed", *methods]
     path = tmp_path / "squares-val-nas_uniform-0.002-0.json"
     blocks = json.loads(path.read_text())["genotype"]["blocks"]
