@@ -1,7 +1,9 @@
 """The one kind of error that a user can correct, and the words of its sentence."""
 
+import math
 import re
 from collections.abc import Collection, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,8 +22,10 @@ class UserError(ValueError):
 
 
 def printable(text: str) -> str:
-    """A text that every terminal prints: the name of a file may be no UTF-8."""
-    return text.encode(errors="backslashreplace").decode()
+    """A text as one line that every terminal prints: a file's name may be no UTF-8, or hold a line
+    break or a command to the terminal."""
+    letters = text.encode(errors="backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in letters)
 
 
 def fault(where: Path | str, given: str, expected: str, remedy: str) -> UserError:
@@ -35,6 +39,16 @@ def known(name: Name, choices: Collection[Name], lead: str) -> Name:
     if name not in choices:
         raise UserError(f"{lead} {name!r}; choose one of {', '.join(map(str, choices))}.")
     return name
+
+
+def number(name: str, value, least: float = 1, most: float = math.inf, kind: type = Integral):
+    """The value, if it is a number of this kind from `least` to `most`; UserError for any other (a
+    truth value and nan are none)."""
+    if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
+        wanted = f"a {'whole ' if kind is Integral else ''}number from {least}"
+        wanted += f" to {most}" if most < math.inf else ""
+        raise fault(f"{name}={value!r:.60}", "is given", wanted, "give one")
+    return value
 
 
 def some(names: Sequence[str], what: str = "image") -> str:

@@ -9,6 +9,15 @@ from typing import BinaryIO
 from naslora_core.errors import UserError, fault
 
 
+def as_path(path: str | Path) -> Path:
+    """A path; UserError for what is none."""
+    try:
+        return Path(path)
+    except TypeError as error:
+        expected = "text, or a pathlib.Path"
+        raise fault(f"{path!r:.60}", "is no path", expected, "give one") from error
+
+
 def write_atomic(path: str | Path, content: bytes | str | Callable[[BinaryIO], None]) -> None:
     """Write aside in the same folder, flush to disk, then rename: the old file stays until then.
 
@@ -54,7 +63,7 @@ def append(path: Path, text: str) -> None:
 def read(path: str | Path) -> bytes:
     """The content of a file; UserError where it is absent or may not be read."""
     try:
-        return Path(path).read_bytes()
+        return as_path(path).read_bytes()
     except OSError as error:
         raise not_read(path, error) from error
 
@@ -67,7 +76,7 @@ def not_read(path: str | Path, error: OSError) -> UserError:
 
 def make_folder(path: str | Path) -> Path:
     """The folder at `path`, made where it is not there; UserError where nothing can go into it."""
-    path = Path(path)
+    path = as_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -80,7 +89,7 @@ def make_folder(path: str | Path) -> Path:
 
 def writable(path: str | Path) -> Path:
     """The path, if a file can be written there; UserError where it cannot."""
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file in it.")
     if not path.parent.is_dir():
@@ -90,6 +99,7 @@ def writable(path: str | Path) -> Path:
     return path
 
 
+SAFETENSORS = "a safetensors file"
 KINDS = {  # of a file by its first bytes
     b"PK": "a file of torch.save, such as a checkpoint of segment_anything or a run's state.pt",
     b"\x80": "a pickle, such as an old file of torch.save",
@@ -102,6 +112,12 @@ KINDS = {  # of a file by its first bytes
 }
 
 
+def where_in(path: Path, *patterns: str) -> str:
+    """The remedy for a path that is no file: the likely one in it, where it is a folder."""
+    near = [file for pattern in patterns for file in sorted(path.glob(pattern))]
+    return f"name {near[0]}" if near else "correct the name"
+
+
 def kind_of(path: Path) -> str:
     """What a file seems to be by its first bytes, for a message on a file that is another's."""
     try:
@@ -110,7 +126,9 @@ def kind_of(path: Path) -> str:
     except OSError as error:
         return f"a file that cannot be read ({error.strerror})"
     if start[8:9] == b"{":
-        return "a safetensors file"  # eight bytes of length, then JSON
+        return SAFETENSORS  # eight bytes of length, then JSON
+    if not start:
+        return "an empty file"
     return next((what for sign, what in KINDS.items() if start.startswith(sign)), "another file")
 
 

@@ -31,14 +31,12 @@ def adapter(tmp_path_factory):
 
 def test_masks_drawn_by_hand_are_not_replaced(images, adapter, tmp_path):
     before = {p: p.read_bytes() for p in (images / "masks").iterdir()}
-    with pytest.raises(
-        UserError, match=r"masks holds 3 picture.s. \(square0.png.*not write.*--out"
-    ):
+    with pytest.raises(UserError, match=r"masks holds 3 file.s. \(square0.png.*not write.*--out"):
         call("predict", adapter, images / "images", "--out", images / "masks")
     assert before == {p: p.read_bytes() for p in (images / "masks").iterdir()}
     (tmp_path / "square1_overlay.png").write_bytes(b"no picture")
     call("predict", adapter, images / "images", "--out", tmp_path)  # draws no overlay
-    with pytest.raises(UserError, match=r"1 picture.s. \(square1_overlay.png\)"):
+    with pytest.raises(UserError, match=r"1 file.s. \(square1_overlay.png\)"):
         call("predict", adapter, images / "images", "--out", tmp_path, "--overlay")
 
 
@@ -49,7 +47,7 @@ def test_predicts_own_masks_are_replaced_until_a_hand_corrects_them(images, adap
     call(*words)
     assert first == {p: p.read_bytes() for p in tmp_path.iterdir()}
     Image.fromarray(255 - picture(tmp_path / "square2.png")).save(tmp_path / "square2.png")
-    with pytest.raises(UserError, match=r"1 picture.s. \(square2.png\) that predict did not write"):
+    with pytest.raises(UserError, match=r"1 file.s. \(square2.png\) that predict did not write"):
         call(*words)
 
 

@@ -1,8 +1,10 @@
 """A run's folder: one run at a time, what is damaged is named, nothing foreign is replaced."""
 
 import dataclasses
+import io
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -53,6 +55,15 @@ def go(sam, out, method=PLAIN, data=None, **how):
     return fit(adapt(sam, method), data or tiny_data(), **{"steps": 3, "out": out, **QUIET, **how})
 
 
+def saved(value) -> bytes:
+    torch.save(value, buffer := io.BytesIO())
+    return buffer.getvalue()
+
+
+def changed(state: bytes, **values) -> bytes:
+    return saved(torch.load(io.BytesIO(state)) | values)
+
+
 def contents(folder):
     return {p.name: p.read_bytes() for p in folder.iterdir()}
 
@@ -70,13 +81,23 @@ def contents(folder):
         ("events.jsonl", lambda b: b[:60]),
         ("events.jsonl", lambda b: b""),
         ("events.jsonl", lambda b: b.replace(b"{", b"\xff", 1)),
+        ("events.jsonl", lambda b: b"1\n[]\nnull\n"),
+        ("events.jsonl", lambda b: b'{"a": 1}\n' * 3),
+        ("events.jsonl", lambda b: b.partition(b"\n")[0] + b"\n" + b),
+        ("events.jsonl", lambda b: b.replace(b'"seconds": ', b'"seconds": -')),
+        ("state.pt", lambda b: saved(torch.zeros(3))),
+        ("state.pt", lambda b: changed(b, step="1")),
+        ("state.pt", lambda b: changed(b, step=-1)),
+        ("state.pt", lambda b: changed(b, best="x")),
+        ("run.json", lambda b: json.dumps(json.loads(b) | {"id": [1]}).encode()),
+        ("run.json", lambda b: re.sub(rb'"id": "\w+",', b"", b)),
     ],
 )
 def test_a_damaged_file_is_named_with_its_remedy(sam, folder, name, harm):
     file = folder / name
     file.write_bytes(harm(file.read_bytes()))
-    before = contents(folder)
-    with pytest.raises(UserError, match=f"{name}.*delete"):
+    before, named = contents(folder), "state.pt" if name == "run.json" else name
+    with pytest.raises(UserError, match=f"({name}|{named}).*delete"):
         go(sam, folder)
     assert before == contents(folder)
 

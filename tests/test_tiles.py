@@ -83,7 +83,7 @@ def test_a_batch_of_tiles_is_a_function_of_its_keys():
 
 @pytest.mark.parametrize("side", [0, -3, 2.5, "128", True, 15])
 def test_a_side_that_is_none_is_refused(side):
-    with pytest.raises(UserError, match="tile is"):
+    with pytest.raises(UserError, match="tile="):
         checked_side(side)
 
 

@@ -6,13 +6,16 @@ one base carries many adapters, each at the cost of what it trains.
 
 import copy
 from collections.abc import Callable, Iterator
+from numbers import Real
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from naslora_core.data import IGNORE
 from naslora_core.data.tiles import OBJECTS, checked_side
-from naslora_core.errors import UserError, fault, known
+from naslora_core.data.transforms import RESIZES
+from naslora_core.errors import UserError, fault, known, number
 from naslora_core.sam import MaskHead, MatchedHead, Segmenter, model_hash
 
 Blocks = str | tuple[int, ...]
@@ -115,6 +118,10 @@ def adapt(
     """
     _require_method_and_base(sam, method)
     known(head, HEADS, "Unknown head")
+    known(resize, RESIZES, "resize is")
+    number("classes", classes, 1, IGNORE - 1)
+    number("tile_objects", tile_objects, 0, 1, Real)
+    number("seed", seed, 0)
     like = next(sam.parameters())
     base_hash = "meta" if like.is_meta else model_hash(sam)
     twin = frozen_twin(sam)

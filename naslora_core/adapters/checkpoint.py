@@ -12,6 +12,7 @@ from naslora_core.adapters import folding, tensor_file
 from naslora_core.adapters.adaptation import CLASSES, Adapted, Method, adapt, adapted, head_name
 from naslora_core.errors import UserError, fault
 from naslora_core.sam import Segmenter, load_sam, model_hash
+from naslora_core.sam.checkpoints import unlike
 from naslora_core.search.operator_registry import operator_names, require_operators, set_hash
 
 FORMAT, BEFORE = "naslora-adapter-4", "naslora-adapter-3"
@@ -101,10 +102,7 @@ def _without_temperature(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _fill(wanted: dict[str, Tensor], tensors: dict[str, Tensor], name: str) -> None:
-    missing, unknown = sorted(wanted.keys() - tensors), sorted(tensors.keys() - wanted)
-    wrong = [n for n in wanted if n in tensors and wanted[n].shape != tensors[n].shape]
-    if missing or unknown or wrong:
-        given = f"misses {missing[:3]}, has unknown {unknown[:3]}, of another shape {wrong[:3]}"
+    if given := unlike(wanted, tensors):
         raise fault(name, given, "what it says that it holds", "save the adapter anew")
     for key, tensor in wanted.items():
         tensor.data.copy_(tensors[key])

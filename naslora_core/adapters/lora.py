@@ -23,7 +23,7 @@ from naslora_core.adapters.target_layers import (
     plus_path,
     windows_of,
 )
-from naslora_core.errors import UserError, known
+from naslora_core.errors import known, number
 
 
 class LoRALinear(nn.Module):
@@ -170,8 +170,7 @@ class LoRA:
 
     def __post_init__(self):
         known(self.place, PLACES, "Unknown place")
-        if self.rank < 1:
-            raise UserError(f"rank={self.rank} leaves no path; take a rank of at least 1.")
+        number("rank", self.rank)
 
     def cell(self) -> nn.Module | None:
         """A new module for between We and Wd; None for nothing."""

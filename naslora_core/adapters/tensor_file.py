@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from naslora_core.errors import UserError, fault
-from naslora_core.files import kind_of, not_read, write_atomic
+from naslora_core.files import as_path, kind_of, not_read, where_in, write_atomic
 from naslora_core.sam.checkpoints import raw
 
 OURS = "an adapter (`fit` leaves best.safetensors in its --out folder) or a folded model"
@@ -37,7 +37,7 @@ def _ordered(data: bytes) -> bytes:
 def read(path: str | Path, *formats: str) -> tuple[dict[str, str], dict[str, Tensor]]:
     """(description, tensors); UserError for a file that is missing, truncated, altered or of
     another format."""
-    path, facts = Path(path), describe(path, *formats)
+    path, facts = as_path(path), describe(path, *formats)
     with safe_open(path, "pt") as file:
         tensors = {k: file.get_tensor(k) for k in file.keys()}
     found, wanted = facts.pop("digest", ""), digest(tensors, facts)
@@ -51,9 +51,9 @@ def read(path: str | Path, *formats: str) -> tuple[dict[str, str], dict[str, Ten
 
 def describe(path: str | Path, *formats: str) -> dict[str, str]:
     """The description alone, not yet held against the digest; UserError as in `read`."""
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
-        raise fault("There is no file", str(path), OURS, "correct the name")
+        raise fault("There is no file", str(path), OURS, where_in(path, "best.*", "*.safetensors"))
     try:
         with safe_open(path, "pt") as file:
             facts = file.metadata() or {}

@@ -12,6 +12,7 @@ from naslora_core.cli.method_settings import chosen, method_of
 from naslora_core.data import Dataset, open_data
 from naslora_core.data.image_io import allow_large_pictures
 from naslora_core.errors import fault
+from naslora_core.files import make_folder
 from naslora_core.sam import load_sam
 from naslora_core.training.devices import launch
 from naslora_core.training.early_stopping import EarlyStopping, best_validation, validation_scores
@@ -34,9 +35,9 @@ def fit(a: argparse.Namespace) -> None:
     fabric = launch(a.devices, a.precision, a.accelerator)
     if a.tile:
         allow_large_pictures()
-    data = _open(a, fabric.is_global_zero)
+    sam, data = load_sam(a.model, a.checkpoint), _open(a, fabric.is_global_zero)
     out = Path(a.out or f"build/fit/{data.name}-{a.model}-{a.method}-{a.seed}")
-    sam, classes = load_sam(a.model, a.checkpoint), len(data.classes)
+    classes = len(data.classes)
     model = adapt(sam, method, classes, a.seed, a.head, a.resize, a.tile, a.tile_objects)
     how = {option: getattr(a, option) for option in OPTIONS}
     how["early_stopping"] = (
@@ -73,6 +74,7 @@ def _logging(kind: str | None, out: Path) -> Callable[[dict], None] | None:
         remedy = "run: python -m pip install tensorboard, or take --log csv"
         given = "needs TensorBoard, which is not installed"
         raise fault("--log tensorboard", given, "it", remedy) from error
+    make_folder(out / kind)
 
     def log(event: dict) -> None:
         numbers = {k: v for k, v in event.items() if isinstance(v, int | float) and k != "step"}

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm.auto import tqdm
 
 from naslora_core.adapters import Adapted, tensor_file
@@ -21,7 +20,7 @@ from naslora_core.cli.command import first_note
 from naslora_core.data import Dataset, open_data, with_classes
 from naslora_core.data.image_io import ENDINGS, allow_large_pictures, read_image
 from naslora_core.errors import UserError, fault, first, some
-from naslora_core.files import make_folder, writable, write_atomic
+from naslora_core.files import make_folder, read, writable, write_atomic
 from naslora_core.sam import Segmenter, load_sam
 from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.training.ceilings import grid_of, mean_ceiling
@@ -30,7 +29,8 @@ from naslora_core.training.evaluation import Scores
 from naslora_core.training.evaluation import evaluate as score
 from naslora_core.training.prediction import predict_image
 
-SOFTWARE = "naslora_core predict"  # what our PNGs say of themselves: they alone are replaced
+SOFTWARE = "naslora "  # and a command: what our PNGs say of themselves
+OURS = (b"Software\0naslora", b"image,dice,iou")  # at the start of what may be replaced
 FORMATS = (".pth", ".safetensors", ".onnx")  # of export
 
 
@@ -45,6 +45,8 @@ def evaluate(a: argparse.Namespace) -> None:
         print(first_note(data.notes, a.data))
     data = data if prompt else as_trained(data, model)
     samples, out = getattr(data, a.split), make_folder(a.out) if a.out else None
+    if out:
+        _check_foreign([out / "scores.csv", out / "worst.png"], "evaluate")
     how = prompt, len(data.classes), a.metrics, a.batch
     scores = score(model.to(known_device(a.device)), samples, *how, keep_masks=False)
     _tell(scores, data, a.split, len(samples))
@@ -65,7 +67,7 @@ def evaluate(a: argparse.Namespace) -> None:
         masks = score(model, worst, *how[:2]).masks  # drawn again, since the scoring keeps none
         pairs = zip(worst, masks, strict=True)
         shown = [drawing.outlined(drawing.overlaid(s.image, mask), s.mask) for s, mask in pairs]
-        picture = drawing.png(drawing.sheet(shown, captions), "naslora evaluate")
+        picture = drawing.png(drawing.sheet(shown, captions), SOFTWARE + "evaluate")
         write_atomic(out / "worst.png", picture)
         print(f"Wrote {out / 'worst.png'}: the mask in colour, the border of the truth in yellow.")
 
@@ -125,7 +127,7 @@ def predict(a: argparse.Namespace) -> None:
         drawn = {".png": mask if several else mask * 255}
         drawn |= {"_overlay.png": drawing.overlaid(image, mask)} if a.overlay else {}
         for ending, picture in drawn.items():
-            write_atomic(out / f"{file.stem}{ending}", drawing.png(picture, SOFTWARE))
+            write_atomic(out / f"{file.stem}{ending}", drawing.png(picture, SOFTWARE + "predict"))
     numbers = ", ".join(f"{number} {name}" for number, name in enumerate(_classes(model), 1))
     meaning = (
         f" Their values are class numbers (0 background, {numbers}), which look black on a screen; "
@@ -162,18 +164,18 @@ def _check_places(files: list[Path], out: Path, overlay: bool) -> None:
     remedy = "name another folder with --out"
     if any(f.parent.resolve() == out.resolve() for f in files):
         raise fault(out, "holds the images themselves", "a folder for masks", remedy)
-    there = [out / f"{name}.png" for name in written]
-    if foreign := [path.name for path in there if path.exists() and not _predicted(path)]:
-        given = f"holds {some(foreign, 'picture')} that predict did not write"
-        raise fault(out, given, "none, for they may be drawn by hand", remedy)
+    _check_foreign([out / f"{name}.png" for name in written], "predict")
 
 
-def _predicted(path: Path) -> bool:
-    try:
-        with Image.open(path) as picture:
-            return picture.info.get("Software") == SOFTWARE
-    except Exception:  # on a broken file Pillow raises almost anything
-        return False
+def _check_foreign(files: list[Path], by: str) -> None:
+    """UserError where a file that will be written is there and is not ours."""
+    there = [file for file in files if file.exists()]
+    starts = [b"" if file.is_dir() else read(file)[:200] for file in there]
+    foreign = [f.name for f, x in zip(there, starts, strict=True) if not any(o in x for o in OURS)]
+    if foreign:
+        given = f"holds {some(foreign, 'file')} that {by} did not write"
+        remedy = "name another folder with --out"
+        raise fault(files[0].parent, given, "none, or its own", remedy)
 
 
 def export(a: argparse.Namespace) -> None:

@@ -18,10 +18,11 @@ from naslora_core.data.from_coco import list_coco
 from naslora_core.data.from_files import list_csv, list_folder
 from naslora_core.data.image_io import read_image
 from naslora_core.data.inspection import inspect
-from naslora_core.data.listing import SHARES, Listing
+from naslora_core.data.listing import SHARES, Listing, lists
 from naslora_core.data.mask_io import read_mask
 from naslora_core.data.report import Report, notes_on, report_on
 from naslora_core.errors import UserError, fault
+from naslora_core.files import as_path
 
 DOMAINS: dict[str, Callable[..., Dataset]] = {}  # makers by name; the workbook enters its own
 
@@ -70,10 +71,11 @@ def check(path: str | Path, groups: str | None = None, progress: bool = True) ->
     return report_on(inspect(listing, progress, keep=False))
 
 
-def _list(path: str | Path, groups: str | None) -> Listing:
+@lists
+def _list(path: Path, groups: str | None) -> Listing:
     """What the path lists, by its ending."""
     by_ending = {".csv": list_csv, ".json": list_coco}
-    kind = "" if Path(path).is_dir() else Path(path).suffix.lower()
+    kind = "" if path.is_dir() else path.suffix.lower()
     return by_ending.get(kind, list_folder)(path, groups)
 
 
@@ -107,7 +109,7 @@ def open_data(
     read. Raises UserError for a name that is nothing or both, and for a domain with groups.
     """
     if name not in DOMAINS:
-        if not Path(name).exists():
+        if not as_path(name).exists():
             drawn = f", or the name of a drawn domain ({', '.join(DOMAINS)})" if DOMAINS else ""
             expected = f"a folder with images/ and masks/, a .csv, a COCO .json{drawn}"
             raise fault(name, "is not there", expected, "correct the name")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from naslora_core.data.listing import alike, spelling
 from naslora_core.errors import fault
 
 IGNORE = 255  # in a mask: a pixel that no loss and no score counts
@@ -71,26 +72,27 @@ class Dataset:
 def match_classes(
     of_model: Sequence[str], of_data: Sequence[str], name: str = "data"
 ) -> tuple[int, ...]:
-    """The model's number (from 1) of each class of the data: by name, in any letter case.
+    """The model's number (from 1) of each class of the data: by name, or in another spelling where
+    one alone of the model's is spelt so.
 
     Names that say nothing ("object", "class 3"), as those of masks without names, match by number.
-    Raises UserError for a class of the data that the model was not trained on.
+    Raises UserError for a class of the data that the model was not trained on, and for two that
+    would be one.
     """
-    model, data = [[c.casefold() for c in names] for names in (of_model, of_data)]
     numbered = [
         all(c == "object" or c.removeprefix("class ").isdigit() for c in names)
         for names in (of_model, of_data)
     ]
+    own, spelt = {name: i for i, name in enumerate(of_model, 1)}, alike(of_model)
+    found = [own.get(c) or own.get(spelt.get(spelling(c))) for c in of_data]
     if any(numbered):
-        fits = len(data) == len(model) or 1 < len(data) < len(model)
-        model, lost = data, () if fits else of_data
-    else:
-        lost = [own for own, c in zip(of_data, data, strict=True) if c not in model]
-    if lost:
+        fits = len(of_data) == len(of_model) or 1 < len(of_data) < len(of_model)
+        found = [*range(1, len(of_data) + 1)] if fits else [None] * len(of_data)
+    if lost := [c for c, n in zip(of_data, found, strict=True) if not n or found.count(n) > 1]:
         given = f"has the class(es) {', '.join(lost)}, the model draws {', '.join(of_model)}"
         remedy = f"rename those, or fit a model on {name}"
         raise fault(name, given, "classes that it was trained on", remedy)
-    return tuple(model.index(c) + 1 for c in data)
+    return tuple(found)
 
 
 def with_classes(data: Dataset, names: Sequence[str]) -> Dataset:
@@ -135,6 +137,14 @@ def check_sample(sample: Sample) -> None:
         given = f"is {own[1]}x{own[0]} pixels, its image {size[1]}x{size[0]}"
         remedy = "save the mask at the image's size (nearest neighbour)"
         raise fault(f"The mask of {sample.name}", given, "one size", remedy)
+
+
+def require_samples(samples: Sequence[Sample], least: int = 0) -> None:
+    """UserError for what is no sequence, or a shorter one."""
+    if not hasattr(samples, "__len__") or len(samples) < least:
+        given = "is empty" if hasattr(samples, "__len__") else "is no sequence"
+        remedy = "give a list, or a split of a Dataset, such as data.test"
+        raise fault(f"A {type(samples).__name__}", given, "samples", remedy)
 
 
 def check_samples(samples: Iterable[Sample], classes: int) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from naslora_core.data.listing import Finder, Listing, attempt, names_of
+from naslora_core.data.listing import Finder, Listing, attempt, lists, names_of
 from naslora_core.data.splits import file_splits
 from naslora_core.errors import UserError, fault, some
 
 MOST = 254  # categories: masks are uint8, and 255 is IGNORE
+FAR = 2**31  # pixels; no place in an image is so far
 SLACK = 1  # pixels that a polygon may lie outside: annotation tools round
 BACKGROUND = ("background", "_background_", "__background__", "bg")
 EXPORT = "export it again as COCO instances, with polygons or RLE"
@@ -24,13 +25,13 @@ NEEDED = {  # of every entry, with the type of its value
 }
 
 
-def list_coco(path: str | Path, groups: str | None = None) -> Listing:
+@lists
+def list_coco(file: Path, groups: str | None = None) -> Listing:
     """The images of a COCO json with their splits; masks are drawn when they are read."""
     if find_spec("pycocotools") is None:
         command = "run: python -m pip install pycocotools"
         raise fault("pycocotools", "is not installed", "it for COCO files", command)
-    file, faults = Path(path), []
-    data = _load(file)
+    faults, data = [], _load(file)
     classes, notes = _classes(data)
     objects, covered = _objects(file, data, classes, faults), []
     if crowds := sum(bool(one.get("iscrowd")) for one in data["annotations"]):
@@ -55,6 +56,7 @@ def list_coco(path: str | Path, groups: str | None = None) -> Listing:
         faults=faults,
         remedy="correct width and height in the json, or export it for upright images",
         classes=tuple(classes.values()),
+        sizes={name: (entry["height"], entry["width"]) for name, entry in entries.items()},
         notes=tuple(notes),
         covered=covered,
     )
@@ -78,14 +80,15 @@ def _load(file: Path) -> dict:
             entry = entry if isinstance(entry, dict) else {}
             for word, kind in needed.items():
                 value, side = entry.get(word), word in ("width", "height")
-                if not isinstance(value, kind) or value == "" or (side and value < 1):
+                wrong = not isinstance(value, kind) or isinstance(value, bool) or value == ""
+                if wrong or (side and value < 1):
                     said = f"{word} {value!r:.60}" if word in entry else f"no {word}"
                     raise fault(file, f"has {said} in {key}[{i}]", f"{words} in each", EXPORT)
-    for key in ("images", "categories"):
-        ids = Counter(entry["id"] for entry in data[key])
-        if twice := sorted(str(i) for i, count in ids.items() if count > 1):
-            given = f"has {some(twice, 'id')} of {key} more than once"
-            raise fault(file, given, "one entry an id", "renumber them")
+    for key, word in (("images", "id"), ("categories", "id"), ("categories", "name")):
+        found = Counter(entry[word] for entry in data[key])
+        if twice := sorted(str(i) for i, count in found.items() if count > 1):
+            given = f"has {some(twice, word)} of {key} more than once"
+            raise fault(file, given, f"one entry of each {word}", f"give each its own {word}")
     if (count := len(data["categories"])) > MOST:
         raise fault(file, f"has {count} categories", f"{MOST} or fewer", "join some")
     return data
@@ -95,7 +98,7 @@ def _classes(data: dict) -> tuple[dict[int, str], list[str]]:
     """The categories that are classes, by id, and notes on those that are none: background, and
     those without an object that others, at any depth, have above them."""
     used = {entry["category_id"] for entry in data["annotations"]}
-    parents = {c.get("supercategory") for c in data["categories"]} - {None}
+    parents = [c.get("supercategory") for c in data["categories"]]
     classes, notes = {}, []
     for one in sorted(data["categories"], key=lambda c: c["id"]):
         name = one["name"]
@@ -183,8 +186,8 @@ def _check_polygons(name: str, polygons: list, height: int, width: int) -> None:
     size = f"{width}x{height}"
     for points in polygons or [[]]:
         numbers = points if isinstance(points, list) else []
-        finite = all(isinstance(n, int | float) and np.isfinite(n) for n in numbers)
-        if len(numbers) < 6 or len(numbers) % 2 or not finite:
+        places = all(isinstance(n, int | float) and abs(n) < FAR for n in numbers)
+        if len(numbers) < 6 or len(numbers) % 2 or not places:
             expected = "x, y, x, y, x, y, ... (not a box alone)"
             given = f"has no polygon, but {points!r:.40}"
             raise fault(name, given, expected, "draw it again or remove it")

@@ -1,27 +1,41 @@
 """List a folder or a csv of yours: every image is a file, and its mask is a file beside it."""
 
 import csv
+import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
 from naslora_core.data.image_io import ENDINGS
-from naslora_core.data.listing import Finder, Listing, attempt, composed, likely, names_of, partners
+from naslora_core.data.listing import (
+    Finder,
+    Listing,
+    attempt,
+    composed,
+    likely,
+    lists,
+    names_of,
+    partners,
+)  # fmt: skip
 from naslora_core.data.mask_io import read_mask
 from naslora_core.data.splits import SHARES, Splits, file_splits, groups_by, splits_of
 from naslora_core.errors import UserError, fault, first, some
 
 EXAMPLE = "rows like images/a.png,masks/a.png"
+LISTS_ALL = re.compile(r"\.csv$|(coco|instances|annotations).*\.json$")  # by its name
 COLUMNS = ("image", "label", "split", "group")
 Files = Mapping[str, Path]
 Table = Mapping[str, dict[str, str]]  # name of the image -> its row
 
 
-def list_folder(path: str | Path, groups: str | None = None) -> Listing:
+@lists
+def list_folder(root: Path, groups: str | None = None) -> Listing:
     """The names in `images/` and `masks/` with their files and splits; no picture is opened yet."""
-    root, faults, notes = Path(path), [], []
+    faults, notes = [], []
     if not root.is_dir():
-        remedy = "unpack it, or give a csv or COCO's json" if root.is_file() else "correct the name"
+        remedy = "unpack an archive, or name a picture's folder, a csv or COCO's json"
+        remedy = remedy if root.is_file() else "correct the name"
         raise fault(root, "is no folder", "one with images/ and masks/ in it", remedy)
     folders = _part(root, "images"), _part(root, "masks")
     images, masks = (_files(where, faults, notes) for where in folders)
@@ -48,14 +62,24 @@ def _part(root: Path, name: str) -> Path:
     same = [p for p in folders if p.name.casefold() == name]
     if len(same) == 1:
         return same[0]
-    deeper = [p.name for p in folders if (p / name).is_dir()]
     there = f"; it holds {some([p.name for p in folders], 'folder')}" if folders else ""
-    remedy = f"name {root / deeper[0]}, which has both" if deeper else f"rename one to {name}"
-    drawn = {p.suffix.lower() for p in root.glob("*/*")} & {".json", ".txt", ".xml"}
-    if drawn and not deeper:
-        remedy = f"export {first(sorted(drawn))} annotations as masks in PNG, or all as COCO's json"
     given = f"has no folder {name}{there}"
-    raise fault(root, given, "images/ and masks/ with files of the same names", remedy)
+    expected = "images/ and masks/ with files of the same names"
+    raise fault(root, given, expected, _meant(root, folders, name))
+
+
+def _meant(root: Path, folders: list[Path], name: str) -> str:
+    """What to do where a folder has no `images` or `masks`: the likeliest first."""
+    files = sorted([*root.glob("*.*"), *root.glob("*/*.*")])
+    tables = [f for f in files if LISTS_ALL.search(f.name.lower())]
+    for near in (*folders, root.resolve().parent):
+        if all((near / part).is_dir() for part in ("images", "masks")):
+            return f"name {near}, which has both"
+    if tables:
+        return f"name {tables[0]}, if it lists them"
+    if drawn := {file.suffix.lower() for file in files} & {".json", ".txt", ".xml"}:
+        return f"export {first(sorted(drawn))} annotations as masks in PNG, or all as COCO's json"
+    return f"rename one to {name}" if folders else "put them into two folders of these names"
 
 
 def _files(where: Path, faults: list[UserError], notes: list[str]) -> dict[str, Path]:
@@ -70,7 +94,8 @@ def _files(where: Path, faults: list[UserError], notes: list[str]) -> dict[str, 
     if not pictures:
         given = f"holds no picture{', but ' if others else ''}{', '.join(others)}"
         table = "list them in a csv with columns image, label and split"
-        remedy = f"move their files up (names must differ), or {table}" if folders else "add some"
+        remedy = "convert them, or add some" if others else "add some"
+        remedy = f"move their files up (names must differ), or {table}" if folders else remedy
         raise fault(where, given, f"files ending in {', '.join(ENDINGS)} in it", remedy)
     if others:
         notes.append(
@@ -86,9 +111,10 @@ def _files(where: Path, faults: list[UserError], notes: list[str]) -> dict[str, 
     return found
 
 
-def list_csv(path: str | Path, groups: str | None = None) -> Listing:
+@lists
+def list_csv(file: Path, groups: str | None = None) -> Listing:
     """The rows of a csv as names with their files and splits; no picture is opened yet."""
-    file, faults, notes = Path(path), [], []
+    faults, notes = [], []
     rows = _rows(file)
     names = names_of(file, [row["image"] for row in rows])
     table, finder = dict(zip(names, rows, strict=True)), Finder(file.parent)
@@ -113,7 +139,8 @@ def _rows(file: Path) -> list[dict[str, str]]:
         (_, head), *rows = [(i, row) for i, row in enumerate(cells, 1) if any(row)]
     except (ValueError, csv.Error) as error:  # no text, or no row at all
         expected = f"UTF-8 text with the head image,label and {EXAMPLE}"
-        raise fault(file, f"does not read as a csv ({error})", expected, "export it") from error
+        remedy = "export it so"
+        raise fault(file, f"does not read as a csv ({error})", expected, remedy) from error
     if lost := [column for column in COLUMNS[:2] if head.count(column) != 1]:
         expected = f"{' and '.join(lost)} once, in small letters, separated by commas"
         given = f"has the columns {', '.join(map(repr, head))}"
@@ -165,7 +192,7 @@ def _of_files(name: str, images: Files, masks: Files, splits, where, faults, not
     """The listing of files; one that is the mask of several images, also by links, is a fault."""
     users = defaultdict(list)
     for image in images:
-        users[masks[image].resolve()].append(image)
+        users[Path(os.path.realpath(masks[image]))].append(image)
     if shared := next((file for file, names in users.items() if len(names) > 1), None):
         given = f"has {shared.name} as the mask of {some(users[shared])}"
         remedy = "name the mask of each image, or copy the mask if it is right for each"

@@ -121,6 +121,8 @@ def spread(picture: Picture) -> tuple[np.ndarray, bool]:
     (lowest to highest value of its data) spread over 0..255. Pixels without data become 0.
     """
     image, left = picture.image, False
+    if "transparency" in image.info:
+        image = image.convert("RGBA")  # or Pillow warns
     if picture.deep:
         values = np.asarray(image, np.float64)
         data = values[np.isfinite(values) & (values != picture.nodata)]

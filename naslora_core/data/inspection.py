@@ -2,8 +2,9 @@
 
 import filecmp
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,8 +120,10 @@ def _image(listing: Listing, one: Look) -> np.ndarray:
 
 def _mask(listing: Listing, one: Look) -> np.ndarray:
     mask, image = listing.masks[one.name], listing.images[one.name]
-    if isinstance(mask, Path) and filecmp.cmp(mask, image, shallow=False):
+    if isinstance(mask, Path) and "image" not in one.faults and _same(mask, image):
         raise _itself(mask, image)
+    if size := listing.sizes.get(one.name):  # before so much is drawn
+        _check_size(listing, one.name, size, one.size or size)
     values = listing.read(one.name)
     counts = count_values(values)
     if not listing.classes:
@@ -131,16 +134,26 @@ def _mask(listing: Listing, one: Look) -> np.ndarray:
     return values
 
 
-def _check_pair(listing: Listing, name: str, image: np.ndarray, values: np.ndarray) -> None:
-    """UserError where the mask has not the image's shape, or is the image itself."""
-    mask, size, file = values.shape, image.shape[:2], listing.images[name]
-    if mask != size:
-        turned = " (turned upright by its EXIF orientation)" if mask == size[::-1] else ""
-        given = f"is {mask[1]}x{mask[0]} pixels, its image {file.name} {size[1]}x{size[0]}{turned}"
+def _same(a: Path, b: Path) -> bool:
+    with suppress(OSError):  # told where it is read
+        return filecmp.cmp(a, b, shallow=False)
+
+
+def _check_size(listing: Listing, name: str, mask: tuple[int, int], image: tuple[int, int]) -> None:
+    """UserError where the mask has not the image's size `H W`."""
+    if mask != image:
+        turned = " (turned upright by its EXIF orientation)" if mask == image[::-1] else ""
+        size, file = f"{image[1]}x{image[0]}{turned}", listing.images[name].name
+        given = f"is {mask[1]}x{mask[0]} pixels, its image {file} {size}"
         raise fault(listing.masks[name], given, "the same", listing.remedy)
+
+
+def _check_pair(listing: Listing, name: str, image: np.ndarray, values: np.ndarray) -> None:
+    """UserError where the mask has not the image's size, or is the image itself."""
+    _check_size(listing, name, values.shape, image.shape[:2])
     same = values.min() != values.max() and (image == values[..., None]).all()
     if same and not listing.classes:
-        raise _itself(listing.masks[name], file)
+        raise _itself(listing.masks[name], listing.images[name])
 
 
 def _itself(mask: Path | str, image: Path) -> UserError:
@@ -199,7 +212,7 @@ def _one_a_kind(looks: Iterable[Look]) -> list[str]:
     for found in kinds.values():
         others, errors = [*found][1:], [*found.values()]
         sentence = str(errors[0]) + (f" The same goes for {some(others)}." if others else "")
-        colours = sorted({c for error in errors for c in getattr(error, "colours", ())})
+        colours = sum((Counter(getattr(error, "colours", ())) for error in errors), Counter())
         if others and colours:
             sentence += f" All {len(colours)} colours of these masks: {renumber(colours)}."
         sentences.append(sentence)

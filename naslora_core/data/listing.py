@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, wraps
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -14,6 +14,7 @@ import numpy as np
 
 from naslora_core.data.image_io import ENDINGS
 from naslora_core.errors import UserError, fault, some
+from naslora_core.files import as_path, not_read
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # of the images, where no one says which
 MOST_FILES = 100_000  # that are looked through for one that is spelt otherwise
@@ -24,8 +25,8 @@ class Listing:
     """images: the file of each name; masks: how a message names its mask; read: its values `H W`;
     splits: names, those without an image left out; where: all masks, as a message names them;
     faults: found so far; remedy: for a mask of another size; classes: their names, or none where
-    masks say it; notes: sentences for every reader; covered: objects that later ones hide, filled
-    while masks are read.
+    masks say it; sizes: `H W` of masks by name, where it is known before they are read; notes:
+    sentences for every reader; covered: objects that later ones hide, filled while masks are read.
     """
 
     name: str
@@ -37,12 +38,26 @@ class Listing:
     faults: list[UserError]
     remedy: str = "save the mask at the image's size (nearest neighbour)"
     classes: tuple[str, ...] = ()
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     covered: list[str] = field(default_factory=list)
 
     def __post_init__(self):
         splits = self.splits or {}
         self.splits = {s: [n for n in splits.get(s, ()) if n in self.images] for s in SHARES}
+
+
+def lists(function: Callable) -> Callable:
+    """What lists a path, with a sentence for a path that is none or cannot be reached."""
+
+    @wraps(function)
+    def listed(path: str | Path, *rest, **how):
+        try:
+            return function(as_path(path), *rest, **how)
+        except OSError as error:
+            raise not_read(error.filename or path, error) from error
+
+    return listed
 
 
 def attempt(faults: list[UserError], function: Callable, *arguments):
@@ -60,7 +75,7 @@ def composed(name: str) -> str:
 
 def spelling(path: str) -> str:
     """A path as all its spellings are alike: %20, letter case, accents, either slash."""
-    return composed(unquote(path)).casefold().replace("\\", "/").removeprefix("./")
+    return composed(unquote(path)).strip().casefold().replace("\\", "/").removeprefix("./")
 
 
 def alike(names: Iterable[str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """One mask file as numbers, or a sentence on what is wrong with it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,8 @@ def read_mask(path: Path) -> np.ndarray:
 
 def _in_colour(path: Path, mode: str, pixels: np.ndarray) -> UserError:
     """The fault of a mask in colour; its attribute `colours` has those that it holds."""
-    colours = [tuple(c) for c in np.unique(pixels.reshape(-1, 3), axis=0).tolist()]
+    shown, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    colours = dict(zip(map(tuple, shown.tolist()), counts.tolist(), strict=True))
     expected = "one channel with 0/255 or class numbers 0, 1, 2, ..."
     given = f"is a mask in colour ({mode}, {len(colours)} colours)"
     error = UserError(f"{path} {given}; expected {expected}: {renumber(colours)}.", expected)
@@ -53,9 +54,10 @@ def _in_colour(path: Path, mode: str, pixels: np.ndarray) -> UserError:
     return error
 
 
-def renumber(colours: list[tuple[int, ...]]) -> str:
-    """The remedy for colours."""
-    order = ", ".join(f"{c} -> {i}" for i, c in enumerate(colours[:FEW]))
+def renumber(colours: Mapping[tuple[int, ...], int]) -> str:
+    """The remedy for colours: background is black, or else what has most pixels."""
+    likely = sorted(colours, key=lambda c: (any(c), -colours[c]))
+    order = ", ".join(f"{c} -> {i}" for i, c in enumerate(likely[:FEW]))
     more = ", ..." if len(colours) > FEW else ""
     return f"give each colour a number, perhaps {order}{more}, and save it grey, as PNG"
 
@@ -97,12 +99,12 @@ def _remedy(found: np.ndarray) -> str:
     if counted and (~numbers).sum() == 1:  # as 254 or -1 beside 0, 1, 2
         odd = f"{found[~numbers][0]:g}"
         return f"if {odd} marks pixels to ignore, save it as {IGNORE}; if objects, as a class"
+    if len(found) == 2 and found[1] % 1 == 0 and found[0] >= 0:
+        return f"if {found[1]:g} is its object, save that as 255"
     if not np.isfinite(found).all() or found.min() < 0 or found.max() > 255:
         return "if these are object numbers or scores, threshold them to 0/255"
     if found.max() <= 1:
         return "if these are probabilities, threshold them at 0.5 and save 0/255"
-    if len(found) == 2:
-        return f"if {found[1]:g} is its object, save that as 255"
     blurred = "if compression or resizing blurred a 0/255 mask, threshold it at 128 and save a PNG"
     steps = np.diff(found)
     if len(found) > FEW or np.ptp(steps) > 1 or steps.min() < 20:

@@ -49,7 +49,7 @@ class Report:
             lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
         for title, sentences in {"Faults:": self.faults, "Notes:": self.notes}.items():
             lines += [title, *(f"  - {one}" for one in sentences)] if sentences else []
-        return printable("\n".join(lines))
+        return "\n".join(map(printable, lines))
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
@@ -95,6 +95,7 @@ def notes_on(seen: Inspection) -> tuple[str, ...]:
     learnt = set().union(*map(seen.numbers, splits["train"] or looks))
     unnamed = "" if listing.classes else "; if their numbers mean none, renumber them without gaps"
     counted = not listing.classes and _objects_counted(looks.values(), count)
+    from_1 = count > 1 and not listing.classes and not any(0 in x.shares for x in looks.values())
     found = [
         ("image(s)", [name for name, one in looks.items() if kind in one.kinds], words)
         for kind, words in KINDS.items()
@@ -102,8 +103,10 @@ def notes_on(seen: Inspection) -> tuple[str, ...]:
     found += [
         ("image(s)", [name for name, one in looks.items() if one.shares.keys() == {0}],
          "with an empty mask; right if nothing is to be found there"),
-        ("mask(s)", [name for name, one in looks.items() if one.shares.get(255, 0) > NEARLY],
-         "with an object in nine tenths of the pixels; if the objects are black, swap 0 and 255"),
+        ("mask(s)", _full(seen),
+         "with an object in most of the pixels; if the objects are black, swap 0 and 255"),
+        ("mask(s)", [*looks] if from_1 else [],
+         "have no 0, the background; if 1 is background, subtract 1 in all"),
         ("mask(s)", [name for name, one in looks.items() if seen.ignore and IGNORE in one.shares],
          "with 255 beside class numbers: these pixels are ignored, in loss and scores; if they are "
          "objects, give them the number of their class"),
@@ -126,6 +129,15 @@ def notes_on(seen: Inspection) -> tuple[str, ...]:
         f"{len(names)} {what} ({first(names)}) {words}." for what, names, words in found if names
     ]
     return (*listing.notes, *notes)
+
+
+def _full(seen: Inspection) -> list[str]:
+    """Binary masks that are NEARLY all object; those of half, where NEARLY all masks are so."""
+    shares = {n: sum(one.shares[v] for v in seen.numbers(n)) for n, one in seen.looks.items()}
+    most = [name for name, share in shares.items() if share > 0.5]
+    all_so = len(most) > NEARLY * len(shares)
+    binary = len(seen.classes) == 1 and not seen.listing.classes
+    return [name for name in most if binary and (all_so or shares[name] > NEARLY)]
 
 
 def _alike(looks: Iterable[Look]) -> list[str]:

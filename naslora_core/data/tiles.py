@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from naslora_core.data.dataset import IGNORE, Sample
-from naslora_core.errors import fault
+from naslora_core.errors import number
 
 OVERLAP = 0.25  # of a tile's side, shared with the next one
 OBJECTS = 0.5  # share of training tiles that hold an object, where the image has one
@@ -22,11 +22,7 @@ FLOOR = 1e-3  # least weight: a border of the image has one tile alone
 
 def checked_side(side: int | None) -> int | None:
     """The side of a tile, None for whole images; UserError for what is no side in pixels."""
-    whole = isinstance(side, int) and not isinstance(side, bool)
-    if side is None or (whole and SIDES[0] <= side <= SIDES[1]):
-        return side
-    remedy = f"give a whole number from {SIDES[0]} to {SIDES[1]}"
-    raise fault("tile", f"is {side!r}", "a side in pixels", remedy)
+    return side if side is None else number("tile", side, *SIDES)
 
 
 def draw_tile(sample: Sample, side: int, key: Sequence[int], objects: float = OBJECTS) -> Sample:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import warnings
 from pathlib import Path
 
 import torch
@@ -11,8 +12,8 @@ from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
 from torch import nn
 
 from naslora_core.download import fetch
-from naslora_core.errors import UserError, fault, known
-from naslora_core.files import kind_of
+from naslora_core.errors import UserError, fault, known, some
+from naslora_core.files import SAFETENSORS, as_path, kind_of, where_in
 from naslora_core.sam.foreign_weights import to_official
 from naslora_core.sam.fused_attention import fuse
 from naslora_core.sam.sam_nano import build_nano
@@ -35,7 +36,7 @@ def load_sam(name: str = "sam_nano", checkpoint: str | Path | None = None) -> nn
     known(name, BUILDERS, "There is no model")
     if checkpoint is None and name != "sam_nano":
         checkpoint = fetch(name)
-    path = Path(checkpoint or WEIGHTS / "sam_nano.safetensors")
+    path = as_path(checkpoint or WEIGHTS / "sam_nano.safetensors")
     state = read_state(path, expected=None if checkpoint else manifest()["sha256"])
     sam = BUILDERS[name]()
     _fill(sam, to_official(state, path), name, path)
@@ -55,15 +56,24 @@ def manifest(folder: Path = WEIGHTS) -> dict:
 def read_state(path: Path, expected: str | None = None) -> dict[str, torch.Tensor]:
     """What a `.safetensors` or `.pth` file holds; `expected` is its sha256 where known."""
     if not path.is_file():
-        raise UserError(f"There is no checkpoint at {path}; check the path, or reinstall.")
+        remedy = where_in(path, "*.index.json", "*.safetensors", "*.bin", "*.pt*")
+        raise fault("There is no checkpoint", f"at {path}", "a file of weights", remedy)
     found = hashlib.sha256(path.read_bytes()).hexdigest() if expected else None
     if found != expected:
         given = f"is truncated or altered (sha256 {found[:12]})"
         raise fault(path.name, given, expected[:12], "restore it (reinstall, or git checkout)")
     try:
-        if path.suffix == ".safetensors":
+        if path.name.endswith(".index.json"):  # of parts, as Hugging Face writes a large model
+            parts = {path.with_name(n) for n in json.loads(path.read_text())["weight_map"].values()}
+            return {name: t for part in parts for name, t in read_state(part).items()}
+        if kind_of(path) == SAFETENSORS:
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch says of a TorchScript
+            with path.open("rb") as file:  # by a path, torch would go by its ending
+                return torch.load(file, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except Exception as error:  # SafetensorError, UnpicklingError, EOFError, RuntimeError, ...
         raise _unread(path, str(error)) from error
 
@@ -74,20 +84,28 @@ def _unread(path: Path, reason: str) -> UserError:
         given = f"holds Python objects ({held[1]}), which are not loaded, for they may run code"
         call = "torch.save(torch.load(FILE, weights_only=False)['model'], NEW_FILE)"
         return fault(path.name, given, "tensors alone", f"where you trust the file, {call}")
-    reason = re.sub(r"\x1b\[\d*m", "", reason.partition("\n")[0])[:100] or "empty"
-    given = f"is {kind_of(path)} and does not read ({reason})"
+    given = f"is {kind_of(path)} that does not read"
     return fault(path.name, given, "a whole file of tensors", "fetch it again")
 
 
 def _fill(sam: nn.Module, state: dict, name: str, path: Path) -> None:
-    try:
-        sam.load_state_dict(state)
-    except RuntimeError as error:
-        detail = str(error).splitlines()[:2][-1].strip()
+    if given := unlike(own := sam.state_dict(), state):
         blocks = {key.split(".")[2] for key in state if key.startswith("image_encoder.blocks.")}
         near = DEPTHS.get(len(blocks))
-        remedy = f"--model {near}" if near and near != name else "Name its model"
-        raise UserError(f"{path.name} does not fit {name}: {detail[:160]} {remedy}.") from error
+        remedy = f"take it as --model {near}" if near and near != name else "take another"
+        raise fault(path.name, given, f"the {len(own)} tensors of {name}", remedy)
+    sam.load_state_dict(state)
+
+
+def unlike(wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> str:
+    """How tensors differ from those that are wanted, in names and shapes; "" where they do not."""
+    same = wanted.keys() & found
+    lists = {
+        "misses": sorted(wanted.keys() - found),
+        "has unknown": sorted(found.keys() - wanted),
+        "has another shape of": sorted(n for n in same if wanted[n].shape != found[n].shape),
+    }
+    return ", ".join(f"{what} {some(names, 'tensor')}" for what, names in lists.items() if names)
 
 
 def model_hash(sam: nn.Module) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 from naslora_core.errors import fault, first
 
 WRAPPERS = ("model", "state_dict", "model_state_dict", "sam", "module")
-PREFIXES = ("module.", "model.", "sam.", "_orig_mod.", "sam_model.")
+ENCODER = re.compile(r"(.*?)\b(image|vision)_encoder\.")  # and what stands before all names
 # Hugging Face's names of a SamModel, rewritten one after another to segment_anything's
 HUGGING_FACE = (
     (r"^vision_encoder\.layers\.", "image_encoder.blocks."),
@@ -42,7 +42,12 @@ OTHERS = (  # what a name in a file says of the model that it is of
     (r"^vision_encoder\.", "Hugging Face's SamModel, without the layers of its encoder"),
     (r"^detector\.|^tracker\.", "SAM 3"),
     (r"image_encoder\.patch_embed\.seq|image_encoder\.layers\.\d", "MobileSAM"),
+    (
+        r"image_encoder\.(stages|backbone|features)\.|final_output_upscaling",
+        "a smaller SAM (EdgeSAM, EfficientViT-SAM, RepViT-SAM or EfficientSAM)",
+    ),
     (r"mask_decoder\.(hf_|compress_vit_feat)", "HQ-SAM"),
+    (r"\.[a-z]*[Aa]dapter\.", "a SAM with adapters of another program, such as SAM-Med2D"),
     (r"lora_[AB]\b|\.lora_", "LoRA weights of another program, without their base"),
     (r"^head\.(token|mlps?)|\.(We|Wd)$", "an adapter or a folded model of this package"),
 )
@@ -51,13 +56,17 @@ OTHERS = (  # what a name in a file says of the model that it is of
 def to_official(state, path: Path) -> dict[str, Tensor]:
     """Tensors under segment_anything's names, float32, from what a file holds.
 
-    Taken out of `model` or `state_dict`, freed of `module.`, renamed from Hugging Face's SamModel.
-    Raises UserError for a file of no tensors, of another model (named), and with a nan.
+    Taken out of `model` or `state_dict`, freed of `module.` and the like, renamed from Hugging
+    Face's SamModel. Raises UserError for a file of no tensors, of another model (named), and with
+    a nan.
     """
     tensors = _bare(_unwrapped(state, path))
     if any(name.startswith("vision_encoder.layers.") for name in tensors):
         tensors = from_hugging_face(tensors)
     _of_sam(tensors, path)
+    if whole := [name for name, t in tensors.items() if not t.is_floating_point()]:
+        remedy = "it is quantised or of something else: take one in float32 or half precision"
+        raise fault(path.name, f"holds whole numbers, in {first(whole)}", "weights", remedy)
     if bad := [name for name, t in tensors.items() if not torch.isfinite(t.float()).all()]:
         given = f"holds numbers that are nan or infinite, in {first(bad)}"
         remedy = "its training diverged or the file is damaged: take another checkpoint"
@@ -95,18 +104,16 @@ def _unwrapped(state, path: Path) -> dict[str, Tensor]:
 def _wrapped(state):
     """What is under a usual name, or else is the only dictionary beside no tensor; or None."""
     held = state if isinstance(state, dict) else {}
-    usual = [held[word] for word in WRAPPERS if word in held]
     inner = [value for value in held.values() if isinstance(value, dict)]
+    usual = [held[word] for word in WRAPPERS if isinstance(held.get(word), dict)]
     bare = any(isinstance(value, Tensor) for value in held.values())
     return usual[0] if usual else inner[0] if len(inner) == 1 and not bare else None
 
 
 def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names without the prefixes that all of them have."""
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            return _bare({name.removeprefix(prefix): t for name, t in tensors.items()})
-    return tensors
+    """Without what stands before `image_encoder`, and without what stands beside the SAM."""
+    before = next((found[1] for name in tensors if (found := ENCODER.match(name))), "")
+    return {n.removeprefix(before): t for n, t in tensors.items() if n.startswith(before)}
 
 
 def _of_sam(tensors: dict[str, Tensor], path: Path) -> None:

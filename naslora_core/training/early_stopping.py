@@ -7,7 +7,7 @@ for a model that alpha was fitted to would be judged by its own answers.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from naslora_core.errors import fault
+from naslora_core.errors import number
 from naslora_core.training import evaluation
 
 VALIDATION_DICE = "val_dice"  # the event's key
@@ -23,10 +23,8 @@ class EarlyStopping:
     images: int | None = None
 
     def __post_init__(self):
-        if self.every < 1 or (self.patience is not None and self.patience < 1):
-            given = f"got every={self.every}, patience={self.patience}"
-            remedy = "leave `early_stopping` out to never validate"
-            raise fault("EarlyStopping", given, "steps and validations from 1", remedy)
+        for name in ("every", "patience", "images"):
+            number(name, 1 if (n := getattr(self, name)) is None else n)
 
     def validate(
         self, model, data, step: int, batch: int = 16, last: bool = False

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from naslora_core.data.dataset import IGNORE, check_sample
-from naslora_core.errors import UserError, known
+from naslora_core.data.dataset import IGNORE, check_sample, require_samples
+from naslora_core.errors import UserError, fault, known, number
 from naslora_core.training import metrics as overlap
 from naslora_core.training.metrics import ber, dice, iou, mae
 from naslora_core.training.prediction import label_maps, labels, native_logits, predict_boxed
@@ -92,6 +92,9 @@ def evaluate(
     UserError for an unknown name, and where no number of classes is given and the masks hold more
     than the model draws.
     """
+    require_samples(samples, 1)
+    known(prompt, (None, "box"), "prompt is")
+    number("classes", 1 if classes is None else classes)
     if prompt == "box":
         return score_masks(predict_boxed(model, samples), samples, classes, metrics)
     names, classes = _names(metrics), classes or _drawn(model, samples)
@@ -114,6 +117,8 @@ def score_masks(
     classes: how many are scored; None: those that the true masks hold. A metric of probabilities
     takes the masks as certain: 0 and 1.
     """
+    require_samples(samples, 1)
+    require_samples(masks, len(samples))
     classes = classes or _held(samples)
     found = ((m, [m == c for c in range(1, classes + 1)]) for m in masks)
     return _scores(found, samples, classes, _names(metrics))
@@ -151,6 +156,9 @@ def _scores(
     every = range(1, classes + 1)
     rows, masks, counts = [], [], np.zeros((classes + 1, classes + 1), np.int64)
     for (mask, p), sample in zip(found, samples, strict=True):
+        if np.shape(mask) != sample.mask.shape:
+            given, expected = f"has shape {np.shape(mask)}", f"{sample.mask.shape}, its image's"
+            raise fault(f"A mask for {sample.name}", given, expected, "give masks of images' sizes")
         seen = sample.mask != IGNORE
         for metric in map(METRICS.get, names):
             drawn = (mask == c if metric.of == "masks" else np.asarray(p[c - 1]) for c in every)

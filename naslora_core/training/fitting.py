@@ -9,15 +9,17 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from numbers import Real
 from pathlib import Path
 
 from torch import nn
 
 from naslora_core.adapters import read_genotype
 from naslora_core.data import check_samples, content
+from naslora_core.data.dataset import require_samples
 from naslora_core.data.tiles import draw_tile
 from naslora_core.data.transforms import AUGMENTS, to_batch
-from naslora_core.errors import fault, known
+from naslora_core.errors import fault, known, number
 from naslora_core.progress import progress as shown
 from naslora_core.search import Genotype
 from naslora_core.search.schedule import Schedule, Stage, budget, named_schedule
@@ -86,6 +88,10 @@ def fit(
     that is not finite (with the images' names), and where memory runs out (with what to change).
     """
     _check_model_and_data(model, data, early_stopping)
+    given = {"steps": steps, "batch": batch, "accumulate": accumulate, "seed": seed}
+    for name, value in (given | {"workers": workers or 0, "images": genotype_images or 0}).items():
+        number(name, value, 0)
+    number("lr", lr, 0, kind=Real)
     known(augment, AUGMENTS, "augment is")
     if cache:
         check_cacheable(model, augment)
@@ -123,6 +129,7 @@ def _check_model_and_data(model: nn.Module, data, early_stopping) -> None:
     if not all(hasattr(data, part) for part in ("train", "val", "classes")):
         remedy = "make one by `folder`, `csv_table`, `coco` or `open_data`"
         raise fault("The data", f"are {data!r:.60}", "a Dataset", remedy)
+    require_samples(data.train)
     if not len(data.train):
         raise fault(data.name, "has no image to train on", "one or more in train", "add some")
     if not (early_stopping is None or isinstance(early_stopping, EarlyStopping)):

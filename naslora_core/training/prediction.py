@@ -1,14 +1,15 @@
 """Masks of a model at each image's own size, without a prompt or with one."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Real
 
 import numpy as np
 import torch
 
 from naslora_core.data import tiles
-from naslora_core.data.dataset import IGNORE, Sample, check_sample
+from naslora_core.data.dataset import IGNORE, Sample, check_sample, require_samples
 from naslora_core.data.transforms import filled, to_batch, to_native
-from naslora_core.errors import fault
+from naslora_core.errors import fault, number
 from naslora_core.sam import SamPredictor
 from naslora_core.training.losses import with_background
 from naslora_core.training.prompts import box_of, components
@@ -36,6 +37,11 @@ def native_logits(model, samples: Sequence, batch: int = 16) -> Iterator[torch.T
 
 def _in_strips(model, samples: Sequence, batch: int) -> Iterator[Iterable[torch.Tensor]]:
     """Of each sample its logits `N+1 h W`, from the top down: one strip for whole images."""
+    number("batch", batch)
+    require_samples(samples)
+    if not hasattr(model, "tile"):
+        remedy = "give a model of `adapt` or `open_model`, or Segmenter(sam)"
+        raise fault(f"A {type(model).__name__}", "does not draw masks", "a Segmenter", remedy)
     if model.tile:
         yield from (strips(model, samples[i].image, batch) for i in range(len(samples)))
         return
@@ -99,6 +105,10 @@ def predict_image(model, image: np.ndarray, box=None, click=None) -> np.ndarray:
     check_sample(sample)
     if box is None and click is None:
         return predict(model, [sample])[0]
+    for name, prompt, count in (("box", box, 4), ("click", click, 2)):
+        values = np.ravel(np.asarray([0] * count if prompt is None else prompt, object))
+        if len(values) != count or not all(isinstance(v, Real) for v in values):
+            raise fault(name, f"is {prompt!r:.60}", f"{count} numbers", "give them in pixels")
     if model.tile:
         given = f"draws tiles of {model.tile} pixels, and no prompt"
         raise fault("The model", given, "an image alone", "leave box and click out, or cut a tile")
@@ -114,8 +124,7 @@ def predict_image(model, image: np.ndarray, box=None, click=None) -> np.ndarray:
 def _inside(xy: Sequence[float], shape: tuple[int, int], model) -> torch.Tensor:
     """Pixels of the image as pixels of the model's square, `1 2` or `1 4`."""
     (h, w), (high, wide) = shape, filled(shape, model.image_size, model.resize)
-    place = torch.tensor(xy, dtype=torch.float32).view(-1, 2)
-    said = " ".join(f"{v:g}" for v in xy)
+    place, said = torch.from_numpy(np.float32(xy)).view(-1, 2), " ".join(f"{v:g}" for v in xy)
     if not ((place >= 0) & (place <= torch.tensor([w, h]))).all():  # nan is nowhere
         remedy = "give x before y, in pixels from the upper left corner"
         given = f"lies outside of an image {w} wide and {h} high"
@@ -134,6 +143,9 @@ def labels(logits: torch.Tensor) -> np.ndarray:
 
 def predict_boxed(sam, samples: Sequence) -> list[np.ndarray]:
     """Label maps of the unadapted SAM with a tight box on every object, however small."""
+    if not hasattr(sam, "prompt_encoder"):
+        given, remedy = "is no SAM with true boxes", "give one of `load_sam`, or leave prompt out"
+        raise fault(f"A {type(sam).__name__}", given, "the unadapted SAM", remedy)
     predictor, found = SamPredictor(sam), []
     for sample in samples:
         predictor.set_image(sample.image)

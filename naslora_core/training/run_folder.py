@@ -12,8 +12,8 @@ import torch
 from torch.utils._pytree import tree_map_only
 
 from naslora_core.adapters import Adapted, save_adapter
-from naslora_core.errors import UserError, fault
-from naslora_core.files import append, hold, make_folder, not_read, read, write_atomic
+from naslora_core.errors import UserError, fault, number
+from naslora_core.files import append, as_path, hold, make_folder, not_read, read, write_atomic
 
 FORMAT = 2  # of run.json; 1 held settings as Python's repr
 OURS = ("state.pt", "events.jsonl", "best.safetensors", "last.safetensors", "genotype.json")
@@ -35,14 +35,15 @@ class RunFolder:
     def __init__(
         self, path: str | Path | None, settings: dict, defaults: dict, fabric, save_every: float
     ):
-        self.path, self.fabric, self.save_every = Path(path) if path else None, fabric, save_every
+        self.path = as_path(path) if path else None
+        self.fabric, self.save_every = fabric, save_every
         self._writes = bool(path) and fabric.is_global_zero
         self._lock, self._pending, self._thread = None, None, ThreadPoolExecutor(1)
         self._saved, self._cost = time.monotonic(), 0.0
         if self.path:
             settings, defaults = (json.loads(json.dumps(x)) for x in (settings, defaults))
             self._on_first_process(lambda: self._begin(settings, defaults))
-            self.run_id = _read_json(self.path / "run.json")["id"]
+            self.run_id = _read_json(self.path / "run.json").get("id")
 
     def _on_first_process(self, action: Callable[[], None]) -> None:
         """Do it on the first process; every process raises its UserError."""
@@ -86,12 +87,13 @@ class RunFolder:
         if file.exists():
             _load(run, file, self.run_id)
         lines = read(log).decode(errors="replace").splitlines()[: run.step] if log.exists() else []
-        if len(lines) < run.step:
-            raise _damaged(log, f"it has {len(lines)} steps, the state {run.step}")
         try:
             run.history = [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise _damaged(log, error) from error
+            steps = [event["step"] for event in run.history if event["seconds"] >= 0]
+        except (ValueError, TypeError, KeyError) as error:
+            raise _damaged(log, f"{type(error).__name__}: {error}") from error
+        if steps != [*range(1, run.step + 1)]:
+            raise _damaged(log, f"it has {len(steps)} steps in order, the state {run.step}")
         if self._writes:
             write_atomic(log, "".join(line + "\n" for line in lines))
 
@@ -191,16 +193,15 @@ def _load(run, file: Path, run_id: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch warns of in a torn file
-            state = torch.load(file, weights_only=True, map_location="cpu")
+            state = dict(torch.load(file, weights_only=True, map_location="cpu"))
         if state["run"] != run_id:
-            raise _damaged(file, "it is the state of another run")
+            raise ValueError("it is the state of another run")
+        best = state["best"] and dict(state["best"])
         run.load_tensors(state["tensors"])
         run.optimiser.load_state_dict(state["optimiser"])
         run.fabric.strategy.precision.load_state_dict(state["precision"])
-        run.step, run.best = state["step"], state["best"]
+        run.step, run.best = number("its step", state["step"], 0), best
     except (PermissionError, FileNotFoundError) as error:
         raise not_read(file, error) from error
-    except UserError:
-        raise
     except Exception as error:  # a torn file fails in many ways
         raise _damaged(file, f"{type(error).__name__}: {error}".partition("\n")[0]) from error
