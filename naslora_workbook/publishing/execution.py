@@ -6,17 +6,18 @@ from contextlib import AbstractContextManager
 
 import psutil
 
+from naslora_core.cpu_quota import allowed_cpus
+
 KERNEL = "python3"
 QUIET = ["--IPKernelApp.log_level=ERROR"]  # kernels here listen on this machine only
 
 
 def prepare_kernels(sliders: str) -> None:
-    """This environment's kernel, all cores unless told otherwise, no widget that needs a kernel.
+    """This environment's kernel, all CPUs that it may use, no widget that needs a kernel.
 
     sliders: `panel` for small multiples, `frames` for pictures baked under a slider.
     """
-    count = getattr(os, "sched_getaffinity", None)
-    os.environ.setdefault("OMP_NUM_THREADS", str(len(count(0)) if count else os.cpu_count()))
+    os.environ.setdefault("OMP_NUM_THREADS", str(allowed_cpus()))
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     os.environ["NASLORA_STATIC"] = sliders
