@@ -38,7 +38,7 @@
 # | you need | where | minutes |
 # |---|---|---|
 # | Python, and a first acquaintance with PyTorch | any introduction | - |
-# | nothing about SAM, LoRA or architecture search | here | 20 |
+# | nothing about SAM, LoRA or architecture search | here | 45 |
 
 # %%
 import importlib.util
@@ -75,6 +75,14 @@ CLICK = (0.5, 0.33)  # x and y, as shares of the photograph
 BOX = (0.31, 0.04, 0.73, 0.56)  # left, top, right, bottom, likewise
 
 # %% [markdown]
+# The diagram shows what this page will train, beside one layer of SAM. Grey parts stay as
+# they are, sand-coloured parts are trained. You need not understand it yet: the section "The
+# whole method" explains its parts.
+
+# %%
+figures.growing_diagram("lora")
+
+# %% [markdown]
 # ## What each setting decides
 # `PROFILE` says how many images and steps a lesson uses; the code stays the same. `SEED`
 # fixes the images, the adapter's first weights and the order of training. `PHOTO`, `CLICK`
@@ -100,7 +108,7 @@ machine(setting.device)
 
 # %%
 sam = load_sam(setting.model).to(setting.device)
-sam.model_name, sum(p.numel() for p in sam.parameters())
+{sam.model_name: sum(p.numel() for p in sam.parameters())}
 
 # %% [markdown]
 # `sam_nano` is a toy of 2.9 million parameters; the smallest released SAM, ViT-B, has 94
@@ -192,7 +200,7 @@ round(ceiling, 2)
 # ## The whole method
 # The encoder stays frozen. Each of its blocks has one Linear layer, `qkv`, that feeds the
 # attention. *LoRA* trains two thin matrices beside this layer: We goes down to a few
-# channels, and Wd goes up again. *NAS-LoRA* (NAS means neural architecture search) puts a
+# channels, and Wd goes up again: this is the diagram at the top of the page. *NAS-LoRA* (NAS means neural architecture search) puts a
 # *cell* between We and Wd:
 
 # %%

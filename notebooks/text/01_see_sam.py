@@ -190,9 +190,9 @@ figures.attention(predictor, photo, token)
 # In both maps the attention weights sum to 1: over one window on the left, over all tokens
 # on the right. "Spread over n tokens" means that equal weights on n tokens would have the
 # same entropy. In the global block some weight goes to the padding in the lower right
-# corner: the model does not know that these tokens show nothing. With a running kernel, a
-# slider moves the token along its row. The left map then changes abruptly at the window's
-# border.
+# corner: the model does not know that these tokens show nothing. Where a kernel runs, and on
+# the pages of `make workbook`, a slider moves the token along its row. The left map then
+# changes abruptly at the window's border.
 #
 # How does the code keep windows apart?
 
@@ -203,8 +203,8 @@ windows, _ = window_partition(windowed.norm1(tokens), windowed.window_size)
 tuple(tokens.shape), tuple(windows.shape)
 
 # %% [markdown]
-# It moves the windows into the batch dimension: `B H W C` becomes `B·n w w C`. If the map
-# is no multiple of the window, zeros fill up the last windows. Afterwards the same steps
+# It moves the windows into the batch dimension: `B H W C` becomes `B·n w w C`. If the map's
+# side is not a multiple of the window's, zeros fill up the last windows. Afterwards the same steps
 # run backwards. The squares below are tokens, and the numbers are positions in the batch:
 
 # %%

@@ -423,7 +423,8 @@ Rows(rows)
 # only a part of it. Its lower three rows train LoRA, with more Linears or more steps. The
 # table was recorded with this lesson's data and settings. Each row has the mean test Dice of
 # three seeds. Beside it, for each seed, is the difference to full fine-tuning of the same
-# seed. The table above has no prompt, box and ceiling of the first seed.
+# seed. Each seed has its own test images. The base without a prompt, with boxes, and the
+# ceiling were not recorded with them; the table above has them for the first seed.
 #
 # > **Predict first.** Which of the three costs most Dice?
 
@@ -615,8 +616,8 @@ for choice, count in counted.items():
 
 # %% [markdown]
 # Two paths, for q and for v, have exactly as many parameters as one path beside the fused qkv,
-# because q, k and v share its $W_e$. A path beside both Linears of the MLP has the most. The
-# recorded table above compares the Dice of two choices.
+# because q, k and v share its $W_e$. Paths beside both Linears of the MLP have more than twice
+# as many. The recorded table above compares the Dice of qkv alone and of all four Linears.
 
 # %% [markdown]
 # ## One base, two adapters
