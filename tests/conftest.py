@@ -14,18 +14,29 @@ import naslora_workbook.research.methods  # noqa: F401  (registers them, as the 
 from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.training import ceilings
 from naslora_workbook.publishing.checks import SLOW_FILES
+from naslora_workbook.results.records import measured
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items):
-    """What one process runs: a file, or of the lessons one. Those that take minutes begin first."""
-    slow = [f"test_{name}" for name in SLOW_FILES]
-    items.sort(key=lambda item: item.path.stem not in slow)
+    """What one process runs: a file, or of the lessons one. Those that take longest begin first."""
+    slow = {f"test_{name}": place for place, name in enumerate(SLOW_FILES)}
+    costs = measured("measurements/workbook")["lessons"]
+
+    def order(item):
+        seconds = costs[lesson_of(item)]["seconds"] if lesson_of(item) else 0
+        return slow.get(item.path.stem, len(slow)), -seconds
+
+    items.sort(key=order)
     for item in items:
-        lesson = getattr(item, "callspec", None) and item.callspec.params.get("ran")
-        group = lesson.name if lesson else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(lesson_of(item) or item.path.stem))
+
+
+def lesson_of(item) -> str:
+    """The lesson whose execution a test reads, or ""."""
+    lesson = getattr(item, "callspec", None) and item.callspec.params.get("ran")
+    return lesson.name if lesson else ""
 
 
 @pytest.fixture(autouse=True)

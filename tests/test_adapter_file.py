@@ -144,12 +144,24 @@ def test_another_operator_set_is_refused(sam, tmp_path, monkeypatch):
         load_adapter(sam, path)
 
 
-@pytest.mark.parametrize("method", [LST(), NASLoRA(rank=2, operators="darts")])
-def test_a_file_of_the_workbooks_methods_names_them_where_the_core_stands_alone(tmp_path, method):
-    path = save_adapter(adapt(load_sam(), method), tmp_path / "mine.safetensors")
-    code = f"import naslora_core as core; core.load_adapter(core.load_sam(), {str(path)!r})"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
-    assert "mine.safetensors" in told and "naslora_workbook.research.methods" in told
+def test_a_file_of_the_workbooks_methods_names_them_where_the_core_stands_alone(tmp_path):
+    base, methods = load_sam(), (LST(), NASLoRA(rank=2, operators="darts"))
+    for i, method in enumerate(methods):
+        save_adapter(adapt(base, method), tmp_path / f"{i}.safetensors")
+    code = """
+import sys, naslora_core as core
+from naslora_core.errors import UserError
+for file in sys.argv[1:]:
+    try:
+        core.load_adapter(core.load_sam(), file)
+    except UserError as error:
+        print(error)
+"""
+    words = [sys.executable, "-c", code, *map(str, sorted(tmp_path.iterdir()))]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    for i, sentence in enumerate(told):
+        assert f"{i}.safetensors" in sentence and "naslora_workbook.research.methods" in sentence
+    assert len(told) == len(methods)
 
 
 @pytest.mark.parametrize("where", ["description", "tensor"])

@@ -41,10 +41,15 @@ def test_numbers_in_their_range_are_taken():
 
 
 def test_a_reader_that_has_had_enough_ends_a_command_without_a_traceback():
-    words = [sys.executable, "-m", "naslora_core", "plan", "sam_nano", "--method", "lora"]
+    code = """
+import sys, naslora_core.__main__ as program
+program._run = lambda words: print("line\\n" * 10_000, flush=True)
+sys.exit(program.main([]))
+"""
     reading, writing = os.pipe()
     os.close(reading)  # nobody reads from the first line on
-    done = subprocess.run([*words], stdout=writing, stderr=subprocess.PIPE, timeout=300)
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, timeout=300)
     os.close(writing)
     assert done.returncode == 141 and b"Traceback" not in done.stderr
 

@@ -1,5 +1,6 @@
 """Two processes move a model as one does, and what a device cannot do is refused."""
 
+import json
 import math
 import subprocess
 import sys
@@ -8,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from gradients import gradients
+from own import image_folder
 from safetensors.torch import load_file
 from tiny import tiny_data, tiny_sam
 
 from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA, NASLoRA, adapt
+from naslora_core.adapters.checkpoint import open_model
 from naslora_core.errors import UserError
 from naslora_core.sam import build_nano
 from naslora_core.training.devices import (
@@ -42,6 +45,20 @@ def test_two_processes_and_two_parts_have_the_gradients_of_one(tmp_path):
     assert apart(one, two) < 1e-4 and apart(one, halves) < 1e-4
     frozen, released = ({k for k in one if k[0] == stage and "arch_alpha" in k} for stage in "ab")
     assert not frozen and all(one[k].abs().max() > 0 for k in released) and released
+
+
+def test_two_processes_by_the_real_command_leave_one_run(tmp_path):
+    out = tmp_path / "two"
+    given = "--method lora --steps 2 --batch 2 --validate-every 0 --quiet --devices 2"
+    words = ["fit", image_folder(tmp_path / "data"), *given.split(), "--accelerator", "cpu"]
+    words += ["--out", out]
+    command = [sys.executable, "-m", "naslora_core", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Next: naslora evaluate") == 1
+    assert len((out / "events.jsonl").read_text().splitlines()) == 2
+    assert json.loads((out / "run.json").read_text())["processes"] == 2
+    assert open_model(out / "last.safetensors").method.rank == 4
 
 
 def test_what_is_of_a_batch_differs_when_it_is_cut():

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import SIDE, tiny_data, tiny_sam
 
-from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA, NASLoRA, adapt
+from naslora_core.adapters import ConvLoRA, DecoderOnly, LoRA, NASLoRA, adapt, save_adapter
 from naslora_core.data.transforms import to_batch
 from naslora_core.errors import UserError
 from naslora_core.sam import model_hash
@@ -189,37 +188,38 @@ def test_augmentation_is_chosen_recorded_and_checked(sam, tmp_path):
 
 
 ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
-RUN = """
+KILLED = """
 import sys, torch
 sys.path[:0] = {path!r}
-from tiny import tiny_data, tiny_sam
-from naslora_core.adapters import NASLoRA, adapt, save_adapter
-from naslora_core.training.fitting import fit
-torch.set_num_threads(1)
-model = adapt(tiny_sam(), NASLoRA(rank=2))
-fit(model, tiny_data(), steps=12, batch=2, out=sys.argv[1], progress=False,
-    save_every_seconds=0, workers=int(sys.argv[3]))
-save_adapter(model, sys.argv[2])
+from pathlib import Path
+from test_fit import search
+search(Path(sys.argv[1]), int(sys.argv[2]))
 """
+
+
+def search(folder: Path, workers: int = 0) -> Path:
+    """Twelve steps, begun or resumed, in one thread; then the adapter beside the folder."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    model = adapt(tiny_sam(), NASLoRA(rank=2))
+    how = {"save_every_seconds": 0, "workers": workers} | QUIET
+    fit(model, tiny_data(), steps=12, out=folder, **how)
+    save_adapter(model, folder.with_suffix(".st"))
+    torch.set_num_threads(threads)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run that nobody disturbed: its folder, with the adapter beside it."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    subprocess.run(_command(folder), check=True, env=ALONE)
-    return folder
-
-
-def _command(folder: Path, workers: int = 0) -> list[str]:
-    root = Path(__file__).parents[1]
-    code = textwrap.dedent(RUN).format(path=[str(root), str(root / "tests")])
-    return [sys.executable, "-c", code, str(folder), str(folder.with_suffix(".st")), str(workers)]
+    return search(tmp_path_factory.mktemp("whole") / "run")
 
 
 def _kill(folder: Path, after: int, wait: float, workers: int = 0) -> None:
     """Start a run and end it without warning, `wait` seconds after its event number `after`."""
-    process = subprocess.Popen(_command(folder, workers), env=ALONE)
+    here = Path(__file__).parent
+    code = KILLED.format(path=[str(here.parent), str(here)])
+    process = subprocess.Popen([sys.executable, "-c", code, str(folder), str(workers)], env=ALONE)
     deadline = time.monotonic() + 120
     while _lines(folder) < after and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -242,10 +242,9 @@ def _same(a: Path, b: Path) -> bool:
 def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path):
     """Killed with workers, resumed without: the same bits as the run that had none."""
     folder = tmp_path / "run"
-    _kill(folder, after=5, wait=0, workers=2)
+    _kill(folder, after=5, wait=0, workers=1)
     assert not folder.with_suffix(".st").exists()
-    subprocess.run(_command(folder), check=True, env=ALONE)
-    assert _same(whole, folder)
+    assert _same(whole, search(folder))
 
 
 def test_a_run_killed_before_its_first_state_begins_a_new_log(sam, tmp_path):
@@ -274,8 +273,7 @@ def test_twenty_kills_twenty_identical_results(whole, tmp_path):
     for i in range(20):
         folder = tmp_path / f"run{i}"
         _kill(folder, int(moments.integers(0, 12)), moments.uniform(0, 0.3), workers=i % 3)
-        subprocess.run(_command(folder, workers=i % 2), check=True, env=ALONE)
-        assert _same(whole, folder), i
+        assert _same(whole, search(folder, workers=i % 2)), i
 
 
 def _lines(folder):

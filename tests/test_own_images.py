@@ -5,8 +5,6 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -170,30 +168,6 @@ def test_images_that_would_be_lost_are_refused(images, trained, tmp_path):
         call("predict", tmp_path / "none.safetensors", folder, "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()
     assert before == {p: p.read_bytes() for p in images.rglob("*.png")}
-
-
-def test_two_processes_by_the_real_command_leave_one_run(images, tmp_path):
-    out = tmp_path / "two"
-    words = [
-        "fit",
-        images,
-        "--method",
-        "lora",
-        "--steps",
-        "2",
-        "--batch",
-        "2",
-        "--validate-every",
-        "0",
-    ]
-    words += ["--quiet", "--devices", "2", "--accelerator", "cpu", "--out", out]
-    command = [sys.executable, "-m", "naslora_core", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, env=ALONE, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Next: naslora evaluate") == 1
-    assert len((out / "events.jsonl").read_text().splitlines()) == 2
-    assert json.loads((out / "run.json").read_text())["processes"] == 2
-    assert open_model(out / "last.safetensors").method.rank == 4
 
 
 @pytest.mark.gpu

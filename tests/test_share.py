@@ -91,7 +91,7 @@ def test_files_genotype_and_fold(sam, tmp_path, share):
 
 @pytest.mark.parametrize("share", ["kind", "all"])
 def test_a_resumed_search_of_shared_alpha_is_the_same(sam, tmp_path, share):
-    run = {"schedule": "joint", "steps": 4, "batch": 2, "progress": False}
+    run = {"schedule": "joint", "steps": 4, "batch": 2, "progress": False, "genotype_images": 0}
     method = NASLoRA(rank=2, share=share)
     whole = fit(adapt(sam, method), tiny_data(), **run)
     stopped = adapt(sam, method)
@@ -114,7 +114,7 @@ def stop_at(step):
 def test_an_alpha_that_does_not_search_is_not_trained(sam, tmp_path):
     model = adapt(sam, NASLoRA(rank=2, searches=False))
     assert not alphas(model)
-    result = fit(model, tiny_data(), steps=3, batch=2, progress=False)
+    result = fit(model, tiny_data(), steps=3, batch=2, progress=False, genotype_images=0)
     assert {e["moved"] for e in result.history} == {"weights"}
     assert not any("alpha" in e for e in result.history)
     assert all(c.arch_alpha.abs().max() == 0 for c in cells(model).values())

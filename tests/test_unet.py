@@ -2,7 +2,7 @@
 
 import torch
 from adapting import random_images, small_sam
-from tiny import tiny_data
+from tiny import SIDE, tiny_data
 
 from naslora_core.adapters import DecoderOnly, adapt
 from naslora_core.training.evaluation import evaluate
@@ -33,10 +33,10 @@ def test_parameters_by_formula_and_as_many_as_the_decoder():
 
 def test_it_learns_bright_squares_and_a_seed_decides_it():
     data = tiny_data(classes=2)
-    models = [UNet(classes=2, width=8, seed=s) for s in (0, 0, 1)]
+    models = [UNet(SIDE, 2, width=8, seed=s) for s in (0, 0, 1)]
     with torch.no_grad():
         one, two, other = (m(random_images()).masks for m in models)
     assert torch.equal(one, two) and not torch.equal(one, other)
-    result = fit(models[0], data, steps=60, batch=4, lr=5e-3, progress=False)
+    result = fit(models[0], data, steps=40, batch=4, lr=1e-2, progress=False)
     assert result.genotype is None and result.history[-1]["loss"] < 0.7 * result.history[0]["loss"]
     assert evaluate(models[0], data.test, classes=2).mean["iou"] > 0.3

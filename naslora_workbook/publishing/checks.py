@@ -9,11 +9,18 @@ from pathlib import Path
 
 from naslora_workbook.publishing.environment import ROOT
 
-SLOW_FILES = (  # of the tests: they execute lessons, start a browser, or build the package
-    "notebooks_run",
+SLOW_FILES = (  # of the tests, those that take longest first; what is in them seldom changes
     "browser",
+    "notebooks_run",
     "widgets",
     "house_workbook",
+    "onnx_file",
+    "devices",
+    "pretrain",
+    "planted",
+    "gpu_table",
+    "benchmark",
+    "memory_planner",
     "house_wheel",
 )
 FAST = [f"--ignore=tests/test_{name}.py" for name in SLOW_FILES]
