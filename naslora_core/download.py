@@ -37,13 +37,12 @@ class Entry:
     layout: str = ""
 
 
-def entries(folder: Path | None = None) -> dict[str, Entry]:
+def entries() -> dict[str, Entry]:
     """Every entry of every manifest by its name."""
     import yaml
 
-    where = folder or next(p for p in PLACES if p.is_dir())
     found = {}
-    for file in sorted(where.glob("*.yml")):
+    for file in sorted(next(p for p in PLACES if p.is_dir()).glob("*.yml")):
         for name, facts in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).items():
             facts["mirrors"] = tuple(facts.get("mirrors", ()))
             found[name] = Entry(name, **facts)

@@ -60,14 +60,11 @@ def define_operators() -> None:
 
 def greedy_nms(boxes, scores, iou_threshold: float):
     """Indices of the boxes (`N 4`, xyxy) kept by greedy suppression, best score first."""
-    import torch
     from torchvision.ops import box_iou
 
-    order = scores.argsort(descending=True, stable=True)
+    order, overlap = scores.argsort(descending=True, stable=True), box_iou(boxes, boxes)
     keep = []
-    while order.numel():
-        best, rest = order[0], order[1:]
-        keep.append(best)
-        iou = box_iou(boxes[best][None], boxes[rest])[0]
-        order = rest[~(iou > iou_threshold)]  # 0/0 suppresses none
-    return torch.stack(keep) if keep else order
+    for i in order.tolist():
+        if not (overlap[i, keep] > iou_threshold).any():  # 0/0 suppresses none
+            keep.append(i)
+    return order.new_tensor(keep)
