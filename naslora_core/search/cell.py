@@ -49,7 +49,7 @@ class Cell(nn.Module):
         self.register_buffer("beside", beside, persistent=False)
         if start == "identity":
             for op in self.operators:
-                op.start_at_identity()
+                op.take(identity(rank, op.side))  # where it can
 
     @property
     def linear(self) -> bool:

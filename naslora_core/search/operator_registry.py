@@ -121,25 +121,16 @@ class Operator(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         return F.conv2d(z, self.kernel(), padding=self.side // 2)
 
-    def taps(self) -> Tensor:
-        """What the kernel holds at `seats`, `r r t`; elsewhere it is 0."""
-        return self.kernel().flatten(2)
-
     @classmethod
     def flat_taps(cls, operators: Sequence["Operator"]) -> list[Tensor]:
-        """The taps of this operator in B cells, end to end in parts: `B r r t` in all.
-
-        Override it where B operators can be computed in one batch.
+        """What the kernels of this operator in B cells hold at `seats`, end to end in parts: `B r r
+        t` in all; elsewhere they are 0. Override it where all can be computed in one batch.
         """
-        return [op.taps().flatten() for op in operators]
+        return [op.kernel().flatten() for op in operators]
 
     def seats(self) -> Tensor:
         """Where the taps lie in the kernel, counted row by row: `t` numbers below side^2."""
         return torch.arange(self.side**2)
-
-    def start_at_identity(self) -> None:
-        """Set learnable weights so that the operator copies its input, where it can."""
-        self.take(identity(self.rank, self.side))
 
     def take(self, kernel: Tensor) -> None:
         """Set learnable weights so that the operator has this kernel, one that it can have."""

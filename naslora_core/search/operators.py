@@ -21,7 +21,7 @@ class Fixed(Operator):
 
     @classmethod
     def flat_taps(cls, operators: Sequence[Operator]) -> list[Tensor]:
-        return [operators[0].taps().flatten()] * len(operators)
+        return [operators[0].kernel().flatten()] * len(operators)
 
 
 @operator("none")
@@ -77,8 +77,9 @@ class Dense(Operator):
         spread[..., :: self.dilation, :: self.dilation] = self.weight
         return spread
 
-    def taps(self) -> Tensor:
-        return self.weight.flatten(2)
+    @classmethod
+    def flat_taps(cls, operators: Sequence[Operator]) -> list[Tensor]:
+        return [op.weight.flatten() for op in operators]
 
     def seats(self) -> Tensor:
         grid = super().seats().view(self.side, self.side)
