@@ -38,10 +38,9 @@ def not_written(path: Path, error: OSError) -> UserError:
 
 def _write_aside(path: Path, content) -> None:
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     content = content.encode() if isinstance(content, str) else content
     try:
-        with os.fdopen(os.open(aside, flags, 0o666), "wb") as file:  # less the umask
+        with aside.open("xb") as file:  # permissions: 0666 less the umask
             content(file) if callable(content) else file.write(content)
             file.flush()
             os.fsync(file.fileno())

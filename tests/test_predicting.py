@@ -12,7 +12,8 @@ from tiny import tiny_data
 
 from naslora_core.adapters import DecoderOnly, adapt, save_adapter
 from naslora_core.cli import drawing
-from naslora_core.cli.using import as_trained
+from naslora_core.cli.using import classes_of
+from naslora_core.data import with_classes
 from naslora_core.errors import UserError
 from naslora_core.sam import load_sam
 from naslora_core.training.prediction import predict_image
@@ -119,7 +120,7 @@ def test_classes_are_matched_by_name_whatever_their_order(order):
     data = replace(tiny_data(classes=2), classes=order)
     model = adapt(load_sam(), DecoderOnly(), 2)
     model.class_names = ("crop", "weed")
-    found = as_trained(data, model)
+    found = with_classes(data, classes_of(model))
     swap = order[0] != "crop"
     wanted = [np.where(s.mask > 0, 3 - s.mask, 0) if swap else s.mask for s in data.test]
     assert found.classes == ("crop", "weed")
@@ -131,7 +132,7 @@ def test_a_class_that_the_model_was_not_trained_on_is_named(other):
     model = adapt(load_sam(), DecoderOnly(), 2)
     model.class_names = ("crop", "weed")
     with pytest.raises(UserError, match=other[1]):
-        as_trained(replace(tiny_data(classes=2), classes=other), model)
+        with_classes(replace(tiny_data(classes=2), classes=other), classes_of(model))
 
 
 def test_names_of_classes_are_told_with_the_masks(images, tmp_path, capsys):

@@ -43,7 +43,7 @@ def evaluate(a: argparse.Namespace) -> None:
     data = open_data(a.data, groups=a.groups)
     if data.notes:
         print(first_note(data.notes, a.data))
-    data = data if prompt else as_trained(data, model)
+    data = data if prompt else with_classes(data, classes_of(model))
     samples, out = getattr(data, a.split), make_folder(a.out) if a.out else None
     if out:
         _check_foreign([out / "scores.csv", out / "worst.png"], "evaluate")
@@ -72,12 +72,7 @@ def evaluate(a: argparse.Namespace) -> None:
         print(f"Wrote {out / 'worst.png'}: the mask in colour, the border of the truth in yellow.")
 
 
-def as_trained(data: Dataset, model) -> Dataset:
-    """The data with classes numbered as the model numbers those names; see `match_classes`."""
-    return with_classes(data, _classes(model))
-
-
-def _classes(model) -> tuple[str, ...]:
+def classes_of(model) -> tuple[str, ...]:
     """The names of what a model draws, or numbers where it knows none."""
     count = getattr(model.head, "classes", 1)
     numbered = tuple(f"class {c}" for c in range(1, count + 1)) if count > 1 else ("object",)
@@ -116,7 +111,7 @@ def predict(a: argparse.Namespace) -> None:
     if model.tile:
         allow_large_pictures()
     make_folder(out)
-    several = len(_classes(model)) > 1
+    several = len(classes_of(model)) > 1
     for file in tqdm(files, disable=len(files) < 10 or not sys.stderr.isatty()):
         try:
             image = read_image(file)
@@ -128,7 +123,7 @@ def predict(a: argparse.Namespace) -> None:
         drawn |= {"_overlay.png": drawing.overlaid(image, mask)} if a.overlay else {}
         for ending, picture in drawn.items():
             write_atomic(out / f"{file.stem}{ending}", drawing.png(picture, SOFTWARE + "predict"))
-    numbers = ", ".join(f"{number} {name}" for number, name in enumerate(_classes(model), 1))
+    numbers = ", ".join(f"{number} {name}" for number, name in enumerate(classes_of(model), 1))
     meaning = (
         f" Their values are class numbers (0 background, {numbers}), which look black on a screen; "
         "--overlay draws them in colour."
