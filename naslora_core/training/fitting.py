@@ -8,7 +8,7 @@ import inspect
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from numbers import Real
 from pathlib import Path
 
@@ -104,9 +104,10 @@ def fit(
         checkpointing, augment,
     )  # fmt: skip
     model.class_names = tuple(data.classes)
-    given = {"steps": steps, "loss": loss, "early_stopping": _settings(early_stopping)}
+    stopping = early_stopping and asdict(early_stopping)
+    given = {"steps": steps, "loss": loss, "early_stopping": stopping}
     settings = given | _circumstances(run, data) if out else {}
-    folder = RunFolder(out, settings, _defaults(run, early_stopping), fabric, save_every_seconds)
+    folder = RunFolder(out, settings, _defaults(model.method), fabric, save_every_seconds)
     show = progress and fabric.is_global_zero
     try:
         folder.restore(run)
@@ -154,36 +155,28 @@ def _circumstances(run: TrainingRun, data) -> dict[str, object]:
     model = run.model
     given = ("batch", "seed", "precision", "accumulate", "augment")
     return {name: getattr(run, name) for name in given} | {
-        "schedule": _settings(run.schedule),
+        "schedule": asdict(run.schedule),
         "processes": run.fabric.world_size,
         "resize": model.resize,
         "tile": [model.tile, model.tile_objects] if model.tile else None,
         "data": data.name,
         "content": content(data.train, data.val),
         "classes": list(data.classes),
-        "method": {"name": type(model.method).__name__} | _settings(model.method),
+        "method": {"name": type(model.method).__name__} | asdict(model.method),
         "base": getattr(model, "base_hash", None),  # a U-Net has none, and no head
         "head": type(getattr(model, "head", None)).__name__,
     }
 
 
-def _settings(of) -> dict | None:
-    """A dataclass as what run.json holds; None for None."""
-    if of is None:
-        return None
-    return asdict(of) if is_dataclass(of) else {"settings": str(of)}
-
-
-def _defaults(run: TrainingRun, early_stopping) -> dict:
+def _defaults(method) -> dict:
     """What a setting is in a run.json of before there was that setting."""
 
     def usual(of) -> dict:
-        known = fields(of) if is_dataclass(of) else ()
-        return {f.name: f.default for f in known if f.default is not MISSING}
+        return {f.name: f.default for f in fields(of) if f.default is not MISSING}
 
     given = inspect.signature(fit).parameters.values()
     plain = {p.name: p.default for p in given if isinstance(p.default, str | int | float)}
-    nested = {"method": usual(run.model.method), "early_stopping": usual(early_stopping)}
+    nested = {"method": usual(method), "early_stopping": usual(EarlyStopping)}
     return plain | nested | {"schedule": usual(Schedule) | {"stages": usual(Stage)}}
 
 
