@@ -32,11 +32,9 @@ def fields(rows: Mapping[str, Sequence[Tensor]]) -> Picture:
         line[0].set_ylabel(name)
     for i, ax in enumerate(axes[0], 1):
         ax.set_title(f"scale {i}", loc="center")
-    first = next(iter(owns.values()))
-    title = (
-        f"The larger the scale, the smaller the neighbourhood: a token's own share is "
-        f"{first[0]:.0%} at scale 1 and {first[-1]:.0%} at scale {count}"
-    )
+    kind, first = next(iter(owns.items()))
+    title = f"{kind.capitalize()} kernels: the larger the scale, the smaller the neighbourhood"
+    title += f" (own share {first[0]:.0%} to {first[-1]:.0%})"
     parts = (f"{name} {own[0]:.0%} to {own[-1]:.0%}" for name, own in owns.items())
     return titled(figure, title, f"By kernel, first to last scale: {'; '.join(parts)}.")
 

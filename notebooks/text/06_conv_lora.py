@@ -69,7 +69,7 @@ from naslora_core import LoRA, adapt, evaluate, fit, fold, load_sam
 # %% tags=["parameters"]
 PROFILE = "smoke"
 SEED = 0
-DATA = "polyp"  # an embedded domain, or the path of a folder with images/ and masks/
+DATA = "polyp"  # an embedded domain, or a folder with images/ and masks/
 RANK = 3
 
 # %%
@@ -137,11 +137,12 @@ def unexplained(x):
 # %% tags=["nbval-ignore-output"]
 more, _ = to_batch(data.train[: 4 * setting.batch], setting.image_size)
 alone = [unexplained(x) for x in qkv_inputs(Segmenter(sam), more)]
-Rows({"unexplained": {f"block {i}": f"{share:.0%}" for i, share in enumerate(alone)}})
+by_block = {f"block {i}": f"{share:.0%}" for i, share in enumerate(alone)}
+Rows({"unexplained": by_block})
 
 # %% [markdown]
-# A large share stays unexplained in every block, even by a linear map of full rank. This is
-# not yet a gain: attention combines neighbours too, and the task may not need more.
+# A large share stays unexplained in every block. This is not yet a gain: attention combines
+# neighbours too, and the task may not need more.
 #
 # ## One neighbourhood
 # The simplest spatial path is that of the diagram above: $y = W_0 x + b + W_d\,(z + K * z)$,
@@ -234,7 +235,7 @@ for i in scales:
 
 # %%
 def influence(i, balanced, size=7):
-    """How much each token of `size size` changes the middle one's output, squared."""
+    """How much each of `size size` tokens changes the middle output, squared."""
     generator, total = torch.Generator().manual_seed(SEED), torch.zeros(size, size)
     for _ in range(24):
         kernel = torch.randn(RANK, RANK, 3, 3, generator=generator) / 9
@@ -255,8 +256,8 @@ found = {
 figures.fields(found)
 
 # %% [markdown]
-# Each picture shows how much each of 7 x 7 tokens influences the middle one's output. Under it
-# is the middle token's own share.
+# Each picture shows how much each of 7 x 7 tokens influences the middle one's output
+# (bright: much). Under it is the middle token's own share.
 #
 # Upper row: random kernels. On a finer grid three taps span *less*, 3/i of a token. So the
 # larger the scale, the smaller the neighbourhood. At scale 8 the expert is almost a map of
@@ -322,7 +323,8 @@ assert max(in_eval, in_training) < 1e-3
 model = adapt(sam, ConvLoRA(RANK), classes=classes, seed=SEED)
 same = {"batch": setting.batch, "seed": SEED, "progress": figures.is_live()}
 history = fit(model, data, steps=setting.steps // 4, **same).history
-{"first loss": round(history[0]["loss"], 2), "last loss": round(history[-1]["loss"], 2)}
+of_steps = [round(event["loss"], 2) for event in history]
+{"first loss": of_steps[0], "last loss": of_steps[-1]}
 
 # %% [markdown]
 # ## What trains the router
@@ -362,19 +364,21 @@ def task_loss(model):
 
 # %% [markdown]
 # > **Predict first.** Which of the three routers receive a gradient from the task's loss? And
-# > from the balance loss, which asks that experts be used evenly?
+# > from the balance loss, which is lowest if all experts are used evenly?
 
 
 # %%
 def router_gradient(model, balance=False):
-    """Norm of the loss's gradient for w_gate, all blocks; None where there is none."""
+    """Norm of the gradient for w_gate in all blocks; None where there is none."""
     loss = task_loss(model.train())
     if balance:
         loss = model.auxiliary_loss()
     loss.backward()
     found = [p.grad for n, p in model.named_parameters() if n.endswith("w_gate")]
     missing = all(grad is None for grad in found)
-    return None if missing else float(torch.stack([g.norm() for g in found]).norm())
+    if missing:
+        return None
+    return round(float(torch.stack([grad.norm() for grad in found]).norm()), 5)
 
 
 # %% tags=["nbval-ignore-output"]
@@ -387,14 +391,14 @@ assert task["top-1"] is None and min(task["top-2"], task["softmax"], balance) > 
 # %% [markdown]
 # The numbers are norms of the gradient, and `None` means that there is no gradient at all. In
 # top-1 the logits choose an expert and then leave the formula. The other two routers weight
-# outputs with the logits. The loss itself shows the same. We move the `w_gate` of one block along a circle, and compute the task's loss of one
-# image at every angle:
+# outputs with the logits. The loss itself shows the same. We move the `w_gate` of one block
+# along a circle, and compute the task's loss of one image at every angle:
 
 
 # %%
 @torch.no_grad()
 def walk(k, angles):
-    """The task's loss along the circle, without noise, and the first window's shares."""
+    """The task's loss along the circle without noise; the first window's shares."""
     twin, losses, shares = rerouted(model, k).eval(), [], []
     layer = twin.sam.image_encoder.blocks[0].attn.qkv
     g = (xs[0][0] @ layer.We.T).mean((0, 1))  # the first window's average z
@@ -415,8 +419,8 @@ losses = {name: of_losses for name, (of_losses, _) in walks.items()}
 figures.router_walk(angles, shares, losses)
 
 # %% [markdown]
-# Live, a slider moves the circle's angle (in radians); a page shows two angles. The black ring
-# marks the angle of the row. Left: the softmax shares of one window's experts, with top-1's
+# A slider moves the angle (in radians). Where nothing can move, you see two angles. The black
+# ring marks the angle of the row. Left: the softmax shares of one window's experts, with top-1's
 # choice in colour. Middle: with top-1 the loss is a staircase. Between two steps it does not
 # change at all, so there is no direction in which to improve. Right: with the softmax it
 # changes everywhere. But the two axes differ, and the titles name their ranges: the softmax
@@ -478,7 +482,7 @@ checks.ex_6_1(router_gradients)
 # %% tags=["nbval-ignore-output"]
 chosen = chosen_experts(model.eval(), images)
 kinds = ["windowed" if block.window_size else "global" for block in blocks]
-experts = {f"block {i}, {kinds[i]}": of_images[0] for i, of_images in enumerate(chosen)}
+experts = {f"block {i}, {kinds[i]}": each[0] for i, each in enumerate(chosen)}
 photo = images[0].permute(1, 2, 0).byte().numpy()
 pixels = blocks[0].window_size * sam.image_encoder.patch_embed.proj.kernel_size[0]
 figures.routes(photo, experts, pixels)
@@ -517,9 +521,8 @@ for i in scales:
 Rows({f"expert {i}": {"Dice minus the router's": str(g)} for i, g in gains.items()})
 
 # %% [markdown]
-# An interval above zero would mean that this one expert is better than the router, an
-# interval below zero that it is worse. If the router had learned which window needs which
-# scale, every single expert should be worse. Here all eight intervals include zero, so these
+# An interval above zero would mean that this one expert is better than the router. If the
+# router had learned which window needs which scale, every single expert should be worse. Here all eight intervals include zero, so these
 # images cannot tell any single expert from the router. This is one seed and one short training.
 # It does not show how good a router can become.
 
@@ -598,7 +601,7 @@ def slower(name, part):
 methods = {"LoRA": LoRA(RANK), "fixed 3x3": FixedConv(RANK)}
 for dispatch in ("fast", "released"):
     methods[f"Conv-LoRA, {dispatch}"] = ConvLoRA(RANK, dispatch=dispatch)
-todo = {(name, part): f for name, m in methods.items() for part, f in work(m).items()}
+todo = {(n, part): f for n, m in methods.items() for part, f in work(m).items()}
 times = interleaved(todo, rounds=5, device=setting.device)
 Rows({n: {part: slower(n, part) for part in ("encoder", "layer")} for n in methods})
 
@@ -659,11 +662,12 @@ first_rows = {name: fold(path).report.rows[0] for name, path in paths.items()}
 assert first_rows["LoRA"].folded == "everything"
 assert first_rows["fixed 3x3"].folded == "centre tap"
 assert first_rows["Conv-LoRA"].folded == "nothing"
-Rows({name: {"folded": row.folded, "why": row.why} for name, row in first_rows.items()})
+Rows({n: {"folded": row.folded, "why": row.why} for n, row in first_rows.items()})
 
 # %% [markdown]
 # A path on single tokens merges completely. Of a 3x3 the centre merges, and the other taps
-# stay a side branch (2.59 % of qkv's multiply-adds). Of an expert nothing merges: GELU is not linear, and the choice of the expert depends on the window.
+# stay a side branch (2.59 % of qkv's multiply-adds). Of an expert nothing merges: GELU is not
+# linear, and the choice of the expert depends on the window.
 
 # %% [markdown]
 # ### Exercise 6.3 - a bug hunt: the path that mixes up space
@@ -672,7 +676,7 @@ Rows({name: {"folded": row.folded, "why": row.why} for name, row in first_rows.i
 # 10 minutes ·
 # use `permute`
 #
-# Tokens have their channels last, a convolution wants them second. This path converts between
+# Tokens have their channels last, a convolution needs them second. This path converts between
 # the two with `reshape`. With K = 0 it is right, so the test "starts as LoRA" passes. Now
 # change one token, and count the tokens whose output changes. A 3x3 should change nine:
 
@@ -723,11 +727,11 @@ checks.ex_6_3(path)
 # ## Is it better?
 # Our run is too short to tell. Longer ones were recorded with equal passes, each method with
 # its own learning rate. First photographs of polyps (NAS-LoRA is the subject of lesson 07).
-# The dashed line is the base with a box around every object:
+# The dashed lines are the base without a prompt, and with a box around every object:
 
 # %%
 paths = ("fixed_conv", "conv_lora", "nas_lora")
-order = ("base_boxed", "decoder_only", "lora", *paths)
+order = ("base_unprompted", "base_boxed", "decoder_only", "lora", *paths)
 
 
 def in_order(records):
@@ -760,22 +764,23 @@ for m in paths:
 Rows(found)
 
 # %% [markdown]
-# The differences are paired by seed and photograph. The interval redraws both, and has the
-# level 1 - .05 / 3, as lesson 12 explains. All three intervals include zero, so five seeds on
-# these photographs cannot tell any path from LoRA. The resolution ceiling is .989 IoU, far
-# above all scores. The score without a prompt was not recorded for photographs.
+# The differences are paired by seed and photograph. The interval redraws both, at the level
+# 1 - .05 / 3 (lesson 12). All three intervals include zero, so five seeds on
+# these photographs cannot tell any path from LoRA. All lie far above the
+# base without a prompt and far below the base with boxes. The resolution ceiling is .999 IoU.
 #
 # A registered comparison has eight domains, with an earlier `sam_nano` and earlier drawings
 # ([lesson 12](12_compare_everything.ipynb#Asked-once,-on-eight-domains)). Its intervals
 # redraw domains and, within them, seeds. The last column counts the domains on which the mean
-# is higher than LoRA's:
+# is higher than LoRA's. The scores are on the [results
+# page](../naslora_workbook/results/README.md); this base was not scored without a prompt:
 
 # %%
 found = {}
 for m in paths:
     by_domain = {d: paired(runs, m, "lora", "iou") for d, runs in on_domain.items()}
     above = sum(gains.mean() > 0 for gains in by_domain.values())
-    found[LABELS[m]] = {"IoU minus LoRA": nested(by_domain, level), "higher on": above}
+    found[LABELS[m]] = {"minus LoRA": nested(by_domain, level), "higher on": above}
 Rows(found)
 
 # %% [markdown]
