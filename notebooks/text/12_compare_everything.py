@@ -284,6 +284,8 @@ Rows(table)
 others = [name for name in names if name != rival]
 level = 1 - 0.05 / (len(others) * len(domains))
 gains, found = {}, {}
+
+# %%
 for d in domains:
     for name in others:
         pairs = [scores[d, name][s] - scores[d, rival][s] for s in scores[d, rival]]
@@ -505,6 +507,8 @@ CLAIMS = {
     "search: NAS-LoRA - fixed 5x5": ("nas_lora", "fixed_5x5"),
     "search: NAS-LoRA - random operator": ("nas_lora", "random_operator"),
 }
+
+# %%
 answers = {}
 for claim, (subject, other) in CLAIMS.items():
     leads = judge.differences(records, protocol, other, subject)
