@@ -61,10 +61,9 @@ import numpy as np
 from naslora_workbook import profile
 from naslora_workbook.figures import contact_sheet, evidence, ledger, registered
 from naslora_workbook.figures.mixing import Rows
-from naslora_workbook.lessons import checks
+from naslora_workbook.lessons import checks, headline
 from naslora_workbook.lessons.domains import domain, drawn
 from naslora_workbook.lessons.exercises.lesson_12 import runs as equal_runs
-from naslora_workbook.lessons.headline import record
 from naslora_workbook.research import neighbours
 from naslora_workbook.research import preregistration as judge
 from naslora_workbook.research.benchmarks.method_costs import parameters
@@ -695,7 +694,7 @@ evidence.differences(claims, "IoU, four domains, level .95")
 # (.010 to .019). Without bad candidates we cannot tell.
 
 # %% tags=["nbval-ignore-output"]
-record(
+headline.record(
     better_than_lora=sum(
         all(found[d][n].words == "better" for d in domains) for n in others
     ),
