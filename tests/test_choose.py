@@ -41,7 +41,7 @@ def planted(name, seed=0, rank=RANK):
     return 1.7 * op.kernel().detach()
 
 
-@pytest.mark.parametrize("name, seed", list(itertools.product(LINEAR, range(3))))
+@pytest.mark.parametrize("name, seed", list(itertools.product(LINEAR, range(2))))
 def test_projection_names_the_operator_that_made_the_kernel(name, seed):
     choice = project(holding(planted(name, seed)), coloured(seed))
     assert choice.projection == name
@@ -181,8 +181,8 @@ def in_another_basis(name, seed, noise=0.0):
     return turned, torch.randn(20, 4, generator=g, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.03])
-@pytest.mark.parametrize("name, seed", list(itertools.product(LINEAR[1:], range(3))))
+@pytest.mark.parametrize("noise, seed", [(0.0, 0), (0.03, 1)])
+@pytest.mark.parametrize("name", LINEAR[1:])
 def test_a_change_of_basis_by_We_and_Wd_hides_no_operator(name, seed, noise):
     kernel, Wd = in_another_basis(name, seed, noise)
     choice = project(holding(kernel, 4), coloured(seed, 4), decoder=Wd)
