@@ -257,6 +257,7 @@ def test_masks_that_are_nearly_all_object_are_noted(tmp_path):
     [
         (("Leaf", "leaf"), ("leaf", "Leaf"), (2, 1)),
         (("bl\u00e9", "sol"), ("ble\u0301", "sol "), (1, 2)),
+        (("polyp",), ("Object",), (1,)),
         (("Leaf", "leaf"), ("LEAF",), None),
         (("leaf", "soil"), ("Leaf", "leaf"), None),
         (("a", "a", "b"), ("a", "a", "b"), None),

@@ -80,7 +80,7 @@ def match_classes(
     would be one.
     """
     numbered = [
-        all(c == "object" or c.removeprefix("class ").isdigit() for c in names)
+        all(c == "object" or c.removeprefix("class ").isdigit() for c in map(spelling, names))
         for names in (of_model, of_data)
     ]
     own, spelt = {name: i for i, name in enumerate(of_model, 1)}, alike(of_model)
