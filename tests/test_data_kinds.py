@@ -1,6 +1,7 @@
 """Truth that would change silently, advice that would spoil data, names and places: one by one."""
 
 import json
+import pickle
 import struct
 import unicodedata
 import zlib
@@ -41,6 +42,7 @@ from naslora_core.data import (
     folder,
     inspection,
     match_classes,
+    open_data,
     with_classes,
 )  # fmt: skip
 from naslora_core.data.image_io import data_range, read_image
@@ -433,3 +435,11 @@ def test_every_picture_is_decoded_once_for_check_content_and_split(tmp_path, mon
     assert content(again.train, again.val, again.test) == digest
     assert len(opened) == 40
     assert content(*map(list, splits)) == digest
+
+
+def test_one_process_of_several_looks_at_the_pictures(tmp_path, monkeypatch):
+    root, told = str(make(tmp_path)), []
+    first = open_data(root, once=lambda look: told.append(look()) or told[0])
+    monkeypatch.setattr(Image, "open", None)
+    other = open_data(root, once=lambda look: pickle.loads(pickle.dumps(told[0])))
+    assert content(other.train, other.val) == content(first.train, first.val)

@@ -5,6 +5,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import ANY
 
 import pytest
 from own import call
@@ -53,7 +54,9 @@ def test_every_option_reaches_what_it_is_for(asked, tmp_path):
     method = replace(METHODS["nas_lora"], rank=2, scale=0.5)
     assert asked == {
         "launch": {"devices": 2, "precision": "bf16", "accelerator": "cuda"},
-        "open_data": {"name": "my_images", "groups": "^(a)", "progress": False},
+        "open_data": {
+            "name": "my_images", "groups": "^(a)", "how": {"progress": False, "once": ANY},
+        },
         "load_sam": {"name": "vit_b", "checkpoint": "my.pth"},
         "adapt": {
             "sam": "a SAM", "method": method, "classes": 3, "seed": 5, "head": "matched",

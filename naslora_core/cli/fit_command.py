@@ -35,7 +35,7 @@ def fit(a: argparse.Namespace) -> None:
     fabric = launch(a.devices, a.precision, a.accelerator)
     if a.tile:
         allow_large_pictures()
-    sam, data = load_sam(a.model, a.checkpoint), _open(a, fabric.is_global_zero)
+    sam, data = load_sam(a.model, a.checkpoint), _open(a, fabric)
     out = Path(a.out or f"build/fit/{data.name}-{a.model}-{a.method}-{a.seed}")
     classes = len(data.classes)
     model = adapt(sam, method, classes, a.seed, a.head, a.resize, a.tile, a.tile_objects)
@@ -49,11 +49,16 @@ def fit(a: argparse.Namespace) -> None:
         _report(result, a, out)
 
 
-def _open(a: argparse.Namespace, speaks: bool) -> Dataset:
-    """The data; what `check` would note about them in one line."""
+def _open(a: argparse.Namespace, fabric) -> Dataset:
+    """The data, looked at by the first process; what `check` would note about them in one line."""
+    speaks = fabric.is_global_zero
+
+    def once(look: Callable):
+        return fabric.broadcast(look() if speaks else None)
+
     if speaks and not a.quiet:
         print(f"Reading every image and mask of {a.data}.", file=sys.stderr)
-    data = open_data(a.data, groups=a.groups, progress=speaks and sys.stderr.isatty())
+    data = open_data(a.data, groups=a.groups, progress=sys.stderr.isatty(), once=once)
     if speaks and data.notes:
         print(first_note(data.notes, a.data))
     return data

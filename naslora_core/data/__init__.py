@@ -79,11 +79,11 @@ def _list(path: Path, groups: str | None) -> Listing:
     return by_ending.get(kind, list_folder)(path, groups)
 
 
-def _to_dataset(listing: Listing, progress: bool = False) -> Dataset:
+def _to_dataset(listing: Listing, **how) -> Dataset:
     """Look at every image and mask once, then give them as samples; UserError for the faults."""
     if listing.faults:
         raise listing.faults[0]
-    seen = inspect(listing, progress)
+    seen = inspect(listing, **how)
     if seen.faults:
         more = len(seen.faults) - 1
         rest = f" {more} more fault(s): python -m naslora_core check lists them." if more else ""
@@ -98,22 +98,21 @@ def _to_dataset(listing: Listing, progress: bool = False) -> Dataset:
     return Dataset(listing.name, seen.classes, *splits, notes=notes_on(seen))
 
 
-def open_data(
-    name: str, profile=None, seed: int = 0, groups: str | None = None, progress: bool = False
-) -> Dataset:
+def open_data(name: str, profile=None, seed: int = 0, groups: str | None = None, **how) -> Dataset:
     """Your data at the path `name`, or a registered domain with the profile's counts and size, or
     its own.
 
     A folder (see `folder`), a .csv (`csv_table`) or a COCO .json (`coco`); groups as they have it.
-    The workbook registers its drawn domains when it is imported. progress: a bar while files are
-    read. Raises UserError for a name that is nothing or both, and for a domain with groups.
+    The workbook registers its drawn domains when it is imported. how: a bar while files are read
+    (progress=True), and which process of several reads them (once), as `inspect` has it. Raises
+    UserError for a name that is nothing or both, and for a domain with groups.
     """
     if name not in DOMAINS:
         if not as_path(name).exists():
             drawn = f", or the name of a drawn domain ({', '.join(DOMAINS)})" if DOMAINS else ""
             expected = f"a folder with images/ and masks/, a .csv, a COCO .json{drawn}"
             raise fault(name, "is not there", expected, "correct the name")
-        return _to_dataset(_list(name, groups), progress)
+        return _to_dataset(_list(name, groups), **how)
     if Path(name).is_dir():
         remedy = f"write ./{name} for the folder, or start in another place for the domain"
         raise fault(name, "is a drawn domain, and a folder here", "one of them", remedy)

@@ -67,15 +67,25 @@ class Inspection:
         return Sample(image, mask.astype(np.uint8), name)
 
 
-def inspect(listing: Listing, progress: bool = False, keep: bool = True) -> Inspection:
-    """Decode every image and mask once. keep: samples, as far as a split keeps them."""
-    seen, room = Inspection(listing), dataset.KEEP if keep else 0
-    names = sorted(listing.images)
-    for name in shown(names, "images looked at", len(names), quiet=not progress):
-        one, image, values = look(listing, name)
-        seen.looks[name] = one
-        if not one.faults and (size := image.nbytes + values.nbytes) <= room:
-            room, seen.kept[name] = room - size, (image, values)
+def inspect(
+    listing: Listing,
+    progress: bool = False,
+    keep: bool = True,
+    once: Callable = lambda look: look(),
+) -> Inspection:
+    """Decode every image and mask once. keep: samples, as far as a split keeps them; once: calls a
+    function in one process of several, and returns in each what it returned there."""
+    seen, names = Inspection(listing), sorted(listing.images)
+
+    def look_at_all() -> dict[str, Look]:
+        looks, room = {}, dataset.KEEP if keep else 0
+        for name in shown(names, "images looked at", len(names), quiet=not progress):
+            looks[name], image, values = look(listing, name)
+            if not looks[name].faults and (size := image.nbytes + values.nbytes) <= room:
+                room, seen.kept[name] = room - size, (image, values)
+        return looks
+
+    seen.looks = once(look_at_all)
     found = list(listing.faults)
     for check in (_check_text, _name_classes, _check_train):
         attempt(found, check, seen)
