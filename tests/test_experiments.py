@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from naslora_core.errors import UserError
-from naslora_workbook.research import experiments
+from naslora_workbook.research import experiment_mixed_teacher, experiments, neighbours
 from naslora_workbook.research.experiment_arms import ARMS, EXPERIMENTS, REGISTERED
 from naslora_workbook.research.experiment_methods import own_genotype, shuffled_genotype
 from naslora_workbook.research.experiment_runs import contrast, experiment, iou, paired, table
@@ -59,3 +59,28 @@ def test_fresh_runs_are_packed_beside_those_that_are_recorded(tmp_path, monkeypa
 def test_the_tables_of_an_experiment_have_a_row_an_arm_and_a_difference():
     said = table("volume", experiment("volume"))
     assert "| camouflage | lora | 3 |" in said and "| searched - lora | camouflage | 3 |" in said
+
+
+def test_an_object_of_neighbours_differs_in_the_order_of_its_tokens_alone():
+    found = {True: [], False: []}
+    for seed in range(40):
+        image, mask = neighbours.draw(np.random.default_rng(seed), 128)
+        light, inside = (x[4::8, 4::8] > level for x, level in ((image[..., 0], 128), (mask, 0)))
+        assert (np.kron(inside, np.ones((8, 8))) == mask).all()
+        for within in (True, False):
+            pair = (inside[:, 1:] == within) & (inside[:, :-1] == within)
+            differ = (light[:, 1:] != light[:, :-1])[pair]
+            found[within].append((light[inside == within].mean(), differ.mean()))
+    means = {within: np.mean(rows, 0) for within, rows in found.items()}
+    assert abs(means[True][0] - 0.5) < 0.03 and abs(means[False][0] - 0.5) < 0.03
+    assert (
+        abs(means[False][1] - 0.5) < 0.03 and abs(means[True][1] - 0.82) < 0.03
+    )  # 1 - 2 (.1) (.9)
+
+
+def test_a_shuffled_genotype_leaves_no_block_its_operator():
+    names = experiment_mixed_teacher.OPERATORS
+    for seed in range(20):
+        other = experiment_mixed_teacher.shuffled(names, np.random.default_rng(seed))
+        assert sorted(other) == sorted(names)
+        assert all(a != b for a, b in zip(names, other, strict=True))

@@ -35,7 +35,7 @@ READINGS = ("argmax", "projection")
 
 
 def run(seeds: list[int]) -> None:
-    """Every seed that the records lack; its arms are kept together."""
+    """Every seed that the records lack; its students are kept together."""
     torch.set_num_threads(1)
     sam, data = load_sam(), domain("polyp", train=64, val=48)
     first = min(SETTING.blocks)
@@ -43,11 +43,11 @@ def run(seeds: list[int]) -> None:
     done = {r["seed"] for r in packed()}
     made = provenance(f"python -m {__spec__.name} run")
     for seed in (s for s in seeds if s not in done):
-        found = list(arms(sam, images, unseen, seed))
-        keep(NAME, [{"seed": seed, **arm, "provenance": made} for arm in found], add=True)
+        found = list(students(sam, images, unseen, seed))
+        keep(NAME, [{"seed": seed, **one, "provenance": made} for one in found], add=True)
 
 
-def arms(sam: nn.Module, images: Tensor, unseen: Tensor, seed: int) -> Iterator[dict]:
+def students(sam: nn.Module, images: Tensor, unseen: Tensor, seed: int) -> Iterator[dict]:
     """Of every student its name, operators by block and error."""
     rng = np.random.default_rng(seed)
     planted = tuple(str(n) for n in rng.permutation(OPERATORS))
@@ -55,17 +55,17 @@ def arms(sam: nn.Module, images: Tensor, unseen: Tensor, seed: int) -> Iterator[
     imitate = partial(student, sam, teacher, images, unseen, seed)
     nas = NASLoRA(SETTING.rank, 1.0, SETTING.blocks)
     model, error = imitate(nas)
-    yield {"arm": "searched", "operators": (), "error": error}
+    yield {"student": "searched", "operators": (), "error": error}
     read = read_cells(model, partial(tail(model), images[:16])).values()
-    students = {f"genotype, {r}": tuple(getattr(c, r) for c in read) for r in READINGS}
-    students |= {"planted": planted}
-    students |= {f"{n}, shuffled": shuffled(ops, rng) for n, ops in students.items()}
-    students |= {f"{n} alone": (n,) * len(planted) for n in OPERATORS}
-    for name, operators in students.items():
+    chosen_for = {f"genotype, {r}": tuple(getattr(c, r) for c in read) for r in READINGS}
+    chosen_for |= {"planted": planted}
+    chosen_for |= {f"{n}, shuffled": shuffled(ops, rng) for n, ops in chosen_for.items()}
+    chosen_for |= {f"{n} alone": (n,) * len(planted) for n in OPERATORS}
+    for name, operators in chosen_for.items():
         error = imitate(chosen(operators))[1]
-        yield {"arm": name, "operators": operators, "error": error}
+        yield {"student": name, "operators": operators, "error": error}
     rest = {"uniform": replace(nas, searches=False), "lora": LoRA(nas.rank, 1.0, nas.blocks)}
-    yield from ({"arm": n, "operators": (), "error": imitate(m)[1]} for n, m in rest.items())
+    yield from ({"student": n, "operators": (), "error": imitate(m)[1]} for n, m in rest.items())
 
 
 def chosen(names: tuple[str, ...]) -> ChosenLoRA:
@@ -103,11 +103,11 @@ def packed() -> list[dict]:
 
 
 def rows() -> Iterator[list[str]]:
-    """A row an arm: error by seed, mean."""
+    """A row a student: error by seed, mean."""
     found = packed()
-    for arm in dict.fromkeys(r["arm"] for r in found):
-        errors = [r["error"] for r in found if r["arm"] == arm]
-        yield [arm, ", ".join(f"{e:.3f}" for e in errors), f"{np.mean(errors):.3f}"]
+    for name in dict.fromkeys(r["student"] for r in found):
+        errors = [r["error"] for r in found if r["student"] == name]
+        yield [name, ", ".join(f"{e:.3f}" for e in errors), f"{np.mean(errors):.3f}"]
 
 
 if __name__ == "__main__":
