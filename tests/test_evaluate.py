@@ -5,7 +5,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from tiny import squares, tiny_sam
+from tiny import SIDE, squares, tiny_sam
 
 from naslora_core.adapters import LoRA, NASLoRA, adapt
 from naslora_core.data import Sample
@@ -74,7 +74,6 @@ def test_where_no_class_occurs_all_are_asked_whether_they_are_rightly_absent():
     drawn = [squares(1)[0].mask, empty[1].mask]
     scores = score_masks(drawn, empty, classes=2)
     assert scores.occurring == [] and scores.dice.tolist() == [0.5, 1.0]
-    assert score_masks([], [], classes=2).dice.shape == (0,)
 
 
 def test_the_median_image_is_the_median():
@@ -92,7 +91,7 @@ def test_predictions_come_at_the_images_own_size(sam):
 
 
 def test_prompt_free_prediction_is_the_segmenters_sign(sam):
-    sample = squares(1)[0]
+    sample = squares(1, size=SIDE)[0]
     with torch.no_grad():
         image = torch.tensor(sample.image).permute(2, 0, 1)[None].float()
         wanted = Segmenter(sam)(image).masks[0, 0] > 0
@@ -197,7 +196,7 @@ def test_predicting_leaves_the_model_in_its_mode(sam):
 def test_a_model_in_training_predicts_as_at_rest_and_keeps_its_batch_statistics(sam):
     model, (one,) = adapt(sam, NASLoRA(2, operators="darts", blocks=(1,))), squares(1)
     with torch.no_grad():
-        model.sam.image_encoder.blocks[5].attn.qkv.Wd.normal_()
+        model.sam.image_encoder.blocks[1].attn.qkv.Wd.normal_()
     before = {n: t.clone() for n, t in model.state_dict().items()}
     rest = next(native_logits(model.eval(), [one])), predict_image(model, one.image, click=[64, 64])
     model.train()
