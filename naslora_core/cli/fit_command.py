@@ -98,7 +98,7 @@ def _report(result, a: argparse.Namespace, out: Path) -> None:
         print(f"Validation Dice: best {max(seen):.3f} (validation {best} of {len(seen)}).")
     if result.genotype:
         result.genotype.save(out / "genotype.json")
-        print(f"Operators by block, alpha and both readings: {out / 'genotype.json'}")
+        print(f"The operators that the search chose, block by block: {out / 'genotype.json'}")
     words = ["naslora", "evaluate", a.data, str(kept)]
     words += ["--groups", a.groups] if a.groups else []
     words += ["--checkpoint", a.checkpoint] if a.checkpoint else []

@@ -128,7 +128,8 @@ def predict(a: argparse.Namespace) -> None:
         f" Their values are class numbers (0 background, {numbers}), which look black on a screen; "
         "--overlay draws them in colour."
     )
-    print(f"Wrote {len(files) - len(faults)} mask(s) into {out}.{meaning if several else ''}")
+    what = "mask(s), each with an overlay," if a.overlay else "mask(s)"
+    print(f"Wrote {len(files) - len(faults)} {what} into {out}.{meaning if several else ''}")
     if faults:
         raise UserError(
             f"{len(faults)} of {len(files)} picture(s) could not be read and have no mask: "
