@@ -5,7 +5,7 @@ import re
 from own import image_folder
 
 from naslora_workbook.publishing.environment import ROOT
-from naslora_workbook.publishing.registered_tables import lead_sentence, leads, verdict_title
+from naslora_workbook.publishing.registered_tables import leads, registered_leads, verdict_title
 from naslora_workbook.research.bootstrap import Interval
 from naslora_workbook.results.records import measured
 
@@ -32,11 +32,11 @@ def test_a_finding_says_that_an_interval_with_zero_cannot_tell():
     assert verdict_title(found) == (
         "NAS-LoRA scores above Conv-LoRA; from 1 of 2 rivals we cannot tell it apart"
     )
-    assert "cannot tell" in lead_sentence("LoRA", found["LoRA"])
-    assert "cannot tell" not in lead_sentence("Conv-LoRA", found["Conv-LoRA"])
+    conv, lora = registered_leads(found).split(";")
+    assert "cannot tell" in lora and "cannot tell" not in conv
 
 
 def test_a_rival_that_is_ahead_is_not_called_behind():
-    found = {"LoRA": Interval(-0.02, -0.03, -0.01)}
-    assert "below LoRA" in lead_sentence("LoRA", found["LoRA"])
+    found = dict.fromkeys(("Conv-LoRA", "LoRA"), Interval(-0.02, -0.03, -0.01))
+    assert registered_leads(found).count("worse") == 2
     assert "scores above" not in verdict_title(found)

@@ -8,7 +8,7 @@ from naslora_workbook.publishing.result_tables import of_method, paragraphs, sou
 from naslora_workbook.research import preregistration as registry
 from naslora_workbook.research.benchmarks.gpu_steps import Leg
 from naslora_workbook.research.bootstrap import Interval
-from naslora_workbook.research.experiment_runs import experiment, over_domains
+from naslora_workbook.research.experiment_runs import contrast, experiment, over_domains
 from naslora_workbook.results.labels import LABELS, markdown
 from naslora_workbook.results.records import recorded
 
@@ -66,8 +66,8 @@ def verdict_title(found: Mapping[str, Interval]) -> str:
 def findings() -> str:
     """Five sentences, a list."""
     found = leads()
-    conv, lora = (lead_sentence(rival, found[rival]) for rival in ("Conv-LoRA", "LoRA"))
-    return "\n".join(f"- {words}" for words in (_gain(), conv, lora, _search(found), _price()))
+    words = _gain(), registered_leads(found), _neighbours(), _search(found), _price()
+    return "\n".join(f"- {sentence}" for sentence in words)
 
 
 def _gain() -> str:
@@ -85,13 +85,23 @@ def _gain() -> str:
     return f"LoRA in the encoder raises validation IoU {' and '.join(parts)} ({seeds} seeds)."
 
 
-def lead_sentence(rival: str, interval: Interval) -> str:
-    """What the registered comparison says of one rival."""
-    direction = "above" if interval.mean > 0 else "below"
-    tail = " The interval includes zero: we cannot tell." if interval.zero else ""
+def registered_leads(found: Mapping[str, Interval]) -> str:
+    """What the registered comparison says of the two rivals in the papers."""
+    rivals = "Conv-LoRA", "LoRA"
+    parts = (f"minus {name}: {found[name]}, {found[name].words}" for name in rivals)
+    return f"Registered, eight domains, five seeds, IoU: NAS-LoRA {'; '.join(parts)}."
+
+
+def _neighbours() -> str:
+    """What the cell adds where one token tells nothing."""
+    runs, arms = experiment("heterogeneous"), ("searched", "uniform")
+    gain, frozen = (
+        contrast(runs, "neighbours", f"{arm}_100_steps", "lora_100_steps") for arm in arms
+    )
     return (
-        f"Registered, eight domains, five seeds: NAS-LoRA scores {abs(interval.mean):.3f} IoU "
-        f"{direction} {rival} (95 % interval {interval.low:+.3f} to {interval.high:+.3f}).{tail}"
+        "On a domain drawn so that single tokens tell nothing about the object (three seeds, 100 "
+        f"steps), NAS-LoRA minus LoRA: {gain} IoU, {gain.words}. With equal weights for all "
+        f"operators, minus LoRA: {frozen}, {frozen.words}."
     )
 
 
