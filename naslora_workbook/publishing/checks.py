@@ -18,6 +18,7 @@ SLOW_FILES = (  # of the tests, those that take longest first; what is in them s
     "devices",
     "pretrain",
     "planted",
+    "heal",
     "gpu_table",
     "benchmark",
     "memory_planner",
