@@ -343,13 +343,11 @@ def noise_search(steps, rate, n, draws=500):
 
 
 # %%
-noise = noise_search(alpha_steps, ALPHA_LR, len(names))
+noise, table = noise_search(alpha_steps, ALPHA_LR, len(names)), {}
 slow_noise = noise_search(alpha_steps, 0.02, len(names))
-table = {}
-for rate, each in {"rate 0.02": slow_noise, f"rate {ALPHA_LR}": noise}.items():
-    low, middle, high = np.quantile(entropy(each[-1]), [0.05, 0.5, 0.95])
-    row = {"quantile .05": low, ".5": middle, ".95": high}
-    table[rate] = {name: f"{value:.3f}" for name, value in row.items()}
+for rate, each in {0.02: slow_noise, ALPHA_LR: noise}.items():
+    low, middle, high = np.quantile(entropy(each[-1]), [0.05, 0.5, 0.95]).round(3)
+    table[f"rate {rate}"] = {"quantile .05": low, ".5": middle, ".95": high}
 Rows(table)
 
 # %% [markdown]

@@ -728,10 +728,9 @@ def refused(load, *arguments):
 # %%
 damaged, content = folder / "damaged.safetensors", files["folded"].read_bytes()
 damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-messages = {
-    "adapter, another base": refused(load_adapter, build_nano(), files["adapter"]),
-    "folded, one bit changed": refused(load_folded, damaged),
-}
+other_base = refused(load_adapter, build_nano(), files["adapter"])
+messages = {"adapter, another base": other_base}
+messages["folded, one bit changed"] = refused(load_folded, damaged)
 Rows({file: {"message": message} for file, message in messages.items()})
 
 # %% [markdown]
