@@ -14,7 +14,7 @@ from own import call, image_folder
 from PIL import Image
 
 from naslora_core.adapters.checkpoint import open_model
-from naslora_core.cli import build_parser
+from naslora_core.cli import build_parser, drawing
 from naslora_core.data import Sample
 from naslora_core.errors import UserError
 from naslora_core.training.prediction import predict, predict_image
@@ -40,9 +40,31 @@ def trained(images, tmp_path_factory):
 def test_fit_leaves_adapters_log_and_genotype(trained):
     found = {p.name for p in trained.iterdir()}
     assert {"best.safetensors", "last.safetensors", "events.jsonl", "genotype.json"} <= found
+    assert {"learning.png", "worst.png"} <= found
     model = open_model(trained / "best.safetensors")
     assert model.method.rank == 2 and not model.training
     assert json.loads((trained / "genotype.json").read_text())["seed"] == 0
+
+
+def test_a_training_is_drawn_over_its_steps():
+    history = [{"step": n, "loss": 10.0 - n} for n in range(1, 10)]
+    picture = np.asarray(drawing.learning(history, {"loss": "loss", "val_dice": "Dice"}))
+    line = (picture == drawing.COLOURS[0]).all(-1)
+    loss, dice = line[:, : drawing.WIDE], line[:, drawing.WIDE :]
+    columns = np.flatnonzero(loss.any(0))
+    first, last = (loss[:, x].argmax() for x in (columns[0], columns[-1]))
+    assert first < last and not dice.any()  # the loss falls; no Dice was computed
+    assert columns[-1] - columns[0] > drawing.WIDE / 2
+
+
+def test_fit_leaves_a_picture_that_it_did_not_draw(images, tmp_path):
+    mine = tmp_path / "run" / "learning.png"
+    mine.parent.mkdir()
+    Image.new("RGB", (4, 4)).save(mine)
+    kept = mine.read_bytes()
+    with pytest.raises(UserError, match="learning.png"):
+        call("fit", images, *FAST, "--out", mine.parent)
+    assert mine.read_bytes() == kept and [*mine.parent.iterdir()] == [mine]
 
 
 def test_evaluate_prints_means_and_keeps_a_row_an_image(images, trained, tmp_path, capsys):

@@ -1,31 +1,43 @@
 """What `naslora fit` does with your images."""
 
 import argparse
+import json
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from naslora_core.adapters import adapt
+from naslora_core.cli import drawing
 from naslora_core.cli.command import first_note
 from naslora_core.cli.method_settings import chosen, method_of
+from naslora_core.cli.using import SOFTWARE, check_foreign, draw_worst, worst_of
 from naslora_core.data import Dataset, open_data
 from naslora_core.data.image_io import allow_large_pictures
 from naslora_core.errors import fault
-from naslora_core.files import make_folder
+from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import load_sam
 from naslora_core.training.devices import launch
-from naslora_core.training.early_stopping import EarlyStopping, best_validation, validation_scores
+from naslora_core.training.early_stopping import (
+    VALIDATION_DICE,
+    EarlyStopping,
+    best_validation,
+    validation_scores,
+)
+from naslora_core.training.evaluation import evaluate as score
 from naslora_core.training.fitting import fit as train
 
 OPTIONS = (  # of the command that are those of a training
     "schedule", "steps", "batch", "lr", "seed", "precision", "loss", "accumulate", "checkpointing",
     "augment", "cache", "workers", "genotype_images",
 )  # fmt: skip
+PLOTS = {"loss": "loss", VALIDATION_DICE: "validation Dice"}
+PLOT_SECONDS = 10  # between two drawings of them
 
 
 def fit(a: argparse.Namespace) -> None:
-    """Train, and leave `last.safetensors` and `best.safetensors` with the log in a folder."""
+    """Train, and leave `last.safetensors` and `best.safetensors` with log and plots in a folder."""
     a.method = chosen(a.method)
     method = method_of(a.method, a.set)
     if not a.validate_every and a.patience is not None:
@@ -43,9 +55,12 @@ def fit(a: argparse.Namespace) -> None:
     how["early_stopping"] = (
         EarlyStopping(a.validate_every, a.patience) if a.validate_every else None
     )
-    how |= {"fabric": fabric, "on_event": _logging(a.log, out)}
+    check_foreign([out / "learning.png", out / "worst.png"], "fit")
+    how |= {"fabric": fabric, "on_event": _listener(_logging(a.log, out), out)}
     result = train(model, data, out=out, progress=not a.quiet, **how)
     if fabric.is_global_zero:
+        _draw(result.history, out)
+        _show_worst(result.model, data, a.batch, out)
         _report(result, a, out)
 
 
@@ -62,6 +77,39 @@ def _open(a: argparse.Namespace, fabric) -> Dataset:
     if speaks and data.notes:
         print(first_note(data.notes, a.data))
     return data
+
+
+def _listener(log: Callable | None, out: Path) -> Callable[[dict], None]:
+    """What gives an event to the log, and now and then draws all events of the run's folder."""
+    drawn = time.monotonic()
+
+    def listen(event: dict) -> None:
+        nonlocal drawn
+        if log:
+            log(event)
+        if time.monotonic() - drawn > PLOT_SECONDS:
+            drawn = time.monotonic()
+            lines = (out / "events.jsonl").read_text().splitlines()
+            _draw([json.loads(line) for line in lines], out)
+
+    return listen
+
+
+def _draw(history: list[dict], out: Path) -> None:
+    """Write `learning.png`: the loss and the validation Dice over the steps."""
+    if history:
+        picture = drawing.png(drawing.learning(history, PLOTS), SOFTWARE + "fit")
+        write_atomic(out / "learning.png", picture)
+
+
+def _show_worst(model, data: Dataset, batch: int, out: Path) -> None:
+    """Write the validation images of the lowest Dice as `worst.png`, where there are any."""
+    if not len(data.val):
+        return
+    how = None, len(data.classes)
+    scores = score(model, data.val, *how, batch=batch, keep_masks=False)
+    names = worst_of(scores, 4)
+    draw_worst(model, [data.val[i] for i in names], names.values(), *how, out, "fit")
 
 
 def _logging(kind: str | None, out: Path) -> Callable[[dict], None] | None:
@@ -102,4 +150,5 @@ def _report(result, a: argparse.Namespace, out: Path) -> None:
     words = ["naslora", "evaluate", a.data, str(kept)]
     words += ["--groups", a.groups] if a.groups else []
     words += ["--checkpoint", a.checkpoint] if a.checkpoint else []
+    print(f"Loss and validation Dice over the steps: {out / 'learning.png'}")
     print(f"{result.seconds:.0f} s. Next: {shlex.join(words)}")

@@ -46,7 +46,7 @@ def evaluate(a: argparse.Namespace) -> None:
     data = data if prompt else with_classes(data, classes_of(model))
     samples, out = getattr(data, a.split), make_folder(a.out) if a.out else None
     if out:
-        _check_foreign([out / "scores.csv", out / "worst.png"], "evaluate")
+        check_foreign([out / "scores.csv", out / "worst.png"], "evaluate")
     how = prompt, len(data.classes), a.metrics, a.batch
     scores = score(model.to(known_device(a.device)), samples, *how, keep_masks=False)
     _tell(scores, data, a.split, len(samples))
@@ -55,21 +55,30 @@ def evaluate(a: argparse.Namespace) -> None:
         f"{mean_ceiling(samples, grid):>14.3f}  the best IoU that masks of {grid.side} x "
         f"{grid.side} could have (ceiling)"
     )
-    order = np.argsort(scores.dice)[: a.worst]
-    captions = [f"{scores.names[i]} {scores.dice[i]:.2f}" for i in order]
-    if captions:
-        print("worst: " + ", ".join(captions))
+    names = worst_of(scores, a.worst)
+    if names:
+        print("worst: " + ", ".join(names.values()))
     if out:
         write_atomic(out / "scores.csv", _rows(scores))
         print(f"Wrote {out / 'scores.csv'}.")
-    if out and captions:
-        worst = [samples[int(i)] for i in order]
-        masks = score(model, worst, *how[:2]).masks  # drawn again, since the scoring keeps none
-        pairs = zip(worst, masks, strict=True)
-        shown = [drawing.outlined(drawing.overlaid(s.image, mask), s.mask) for s, mask in pairs]
-        picture = drawing.png(drawing.sheet(shown, captions), SOFTWARE + "evaluate")
-        write_atomic(out / "worst.png", picture)
-        print(f"Wrote {out / 'worst.png'}: the mask in colour, the border of the truth in yellow.")
+        draw_worst(model, [samples[i] for i in names], names.values(), *how[:2], out, "evaluate")
+
+
+def worst_of(scores: Scores, count: int) -> dict[int, str]:
+    """The images of the lowest Dice, worst first: number -> name and Dice."""
+    order = np.argsort(scores.dice)[:count].tolist()
+    return {i: f"{scores.names[i]} {scores.dice[i]:.2f}" for i in order}
+
+
+def draw_worst(model, samples, captions, prompt, classes: int, out: Path, by: str) -> None:
+    """Write `worst.png`: the samples under the model's masks, drawn once more for it."""
+    if not samples:
+        return
+    pairs = zip(samples, score(model, samples, prompt, classes).masks, strict=True)
+    shown = [drawing.outlined(drawing.overlaid(s.image, mask), s.mask) for s, mask in pairs]
+    picture = drawing.png(drawing.sheet(shown, [*captions]), SOFTWARE + by)
+    write_atomic(out / "worst.png", picture)
+    print(f"Wrote {out / 'worst.png'}: the mask in colour, the border of the truth in yellow.")
 
 
 def classes_of(model) -> tuple[str, ...]:
@@ -160,10 +169,10 @@ def _check_places(files: list[Path], out: Path, overlay: bool) -> None:
     remedy = "name another folder with --out"
     if any(f.parent.resolve() == out.resolve() for f in files):
         raise fault(out, "holds the images themselves", "a folder for masks", remedy)
-    _check_foreign([out / f"{name}.png" for name in written], "predict")
+    check_foreign([out / f"{name}.png" for name in written], "predict")
 
 
-def _check_foreign(files: list[Path], by: str) -> None:
+def check_foreign(files: list[Path], by: str) -> None:
     """UserError where a file that will be written is there and is not ours."""
     there = [file for file in files if file.exists()]
     starts = [b"" if file.is_dir() else read(file)[:200] for file in there]
