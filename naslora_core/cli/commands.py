@@ -72,7 +72,7 @@ def methods(arguments):
     option("--devices", type=count, default=1, help="processes on this machine, one a GPU"),
     option("--accelerator", "--device", default="auto", choices=("auto", "cpu", "cuda")),
     option("--quiet", action="store_true", help="no progress bar"),
-    option("--out", metavar="FOLDER", help="of the run, which goes on there; default: build/fit/"),
+    option("--out", metavar="FOLDER", help="of the run (it goes on there) and its pictures"),
 )
 def fit(arguments):
     """Adapt a SAM to your images, and keep the best and the last adapter."""
