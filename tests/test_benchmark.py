@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from adapting import small_sam
 
 from naslora_core.__main__ import main
 from naslora_core.adapters import adapt
@@ -81,7 +80,7 @@ def test_a_row_for_every_method_and_the_floor(rows):
     assert list(rows) == [FLOOR, "lora", "lst", "nas_lora", "decoder_only"]
     assert rows["lora"]["step_ratio"] == rows["lora"]["inference_ratio"] == 1
     for name in list(rows)[1:]:
-        model = adapt(small_sam(), METHODS[name])
+        model = adapt(method_costs.build("nano"), METHODS[name])
         inside = [p for n, p in model.trainable().items() if "image_encoder" in n]
         assert rows[name]["parameters"] == sum(p.numel() for p in inside)
 

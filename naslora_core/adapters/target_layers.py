@@ -31,6 +31,11 @@ class Place(NamedTuple):
     name: str
     margins: Margins = (0, 0)
 
+    @property
+    def module(self) -> nn.Module:
+        """What stands there now."""
+        return getattr(self.owner, self.name)
+
 
 def places(block: nn.Module, linears: tuple[str, ...]) -> list[Place]:
     """The places that names mean: qkv, or q, k, v of it; proj; lin1, lin2.
