@@ -300,3 +300,12 @@ def test_a_search_says_beforehand_what_it_can_decide(sam, capsys):
         fit(adapt(sam, method), tiny_data(), "joint", steps=2, batch=1)
     said = capsys.readouterr().out
     assert said.count("2 alpha steps at 0.02") == 1 and "A decision is unlikely" in said
+
+
+def test_a_method_that_is_a_plain_class_is_trained(tmp_path):
+    class Plain:
+        def inject(self, encoder):
+            encoder.neck.requires_grad_(True)
+
+    result = fit(adapt(tiny_sam(), Plain()), tiny_data(), steps=1, batch=2, progress=False)
+    assert len(result.history) == 1

@@ -186,6 +186,6 @@ class LoRA:
         for _, block in selected(encoder, self.blocks):
             whole = windows_of(encoder, block) if self.place == "map" else None
             for place in places(block, self.linears):
-                layer = self.wrap(getattr(place.owner, place.name), place.margins)
+                layer = self.wrap(place.module, place.margins)
                 layer.windows = whole if place.owner is block.attn else None
                 setattr(place.owner, place.name, layer)

@@ -8,7 +8,7 @@ import inspect
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from numbers import Real
 from pathlib import Path
 
@@ -162,17 +162,23 @@ def _circumstances(run: TrainingRun, data) -> dict[str, object]:
         "data": data.name,
         "content": content(data.train, data.val),
         "classes": list(data.classes),
-        "method": {"name": type(model.method).__name__} | asdict(model.method),
+        "method": {"name": type(model.method).__name__} | _settings(model.method),
         "base": getattr(model, "base_hash", None),  # a U-Net has none, and no head
         "head": type(getattr(model, "head", None)).__name__,
     }
+
+
+def _settings(method) -> dict:
+    """The settings of a method; one written in a lesson need not be a dataclass."""
+    return asdict(method) if is_dataclass(method) else {"settings": str(method)}
 
 
 def _defaults(method) -> dict:
     """What a setting is in a run.json of before there was that setting."""
 
     def usual(of) -> dict:
-        return {f.name: f.default for f in fields(of) if f.default is not MISSING}
+        its = fields(of) if is_dataclass(of) else ()
+        return {f.name: f.default for f in its if f.default is not MISSING}
 
     given = inspect.signature(fit).parameters.values()
     plain = {p.name: p.default for p in given if isinstance(p.default, str | int | float)}
