@@ -560,9 +560,9 @@ Rows(table)
 
 # %% [markdown]
 # Without the price neither choice loses IoU that we can tell, although argmax saves most of the cells' cost. With
-# the price argmax names `none` in every block, which is LoRA: it loses .022 at once, and after the 40 steps we
-# cannot tell. One of three projected runs with the price collapsed in those steps (IoU fell by .565), and the
-# reason was not found. So a choice can be cheap and need not be. Measure the gap.
+# the price argmax saves all of it: it names `none` in every block, which is LoRA. That loses .022 at once, and after
+# the 40 steps we cannot tell. One of three projected runs with the price collapsed in those steps (hence the wide
+# interval); the reason was not found. So a choice can be cheap and need not be. Measure the gap.
 #
 # ## Is a genotype good by itself?
 # If a search finds what a domain needs, its genotype should help a new run. Recorded, 100 steps, seeds 0, 1, 2:
@@ -593,7 +593,7 @@ evidence.differences(transfer, "difference in IoU after 100 steps")
 #
 # A positive control: the teacher is `sam_nano` with a different operator in each of its last four blocks (1x1,
 # 3x3 mean, 5x5, dilated 3x3, in an order drawn by the seed). Students imitate its embeddings, 200 steps. The
-# squared error on new images is a share of the base's; lower is better.
+# table has the squared error on new images as a share of the base's; lower is better.
 
 # %%
 STUDENTS = {
@@ -611,8 +611,8 @@ for label, name in STUDENTS.items():
 Rows(errors)
 
 # %% [markdown]
-# Here the own genotype is ahead of its permuted blocks on all three seeds, by .064 in the mean. The search is ahead
-# of alpha frozen on all three, by .018. So a genotype can matter, and a search can find it, where the blocks
+# Here the own genotype is ahead of its permuted blocks on all three seeds, and the search of alpha frozen. So a
+# genotype can matter, and a search can find it, where the blocks
 # need different operators. On our image domains nothing shows such a need.
 
 # %% [markdown]
