@@ -60,6 +60,8 @@ def fit(a: argparse.Namespace) -> None:
     result = train(model, data, out=out, progress=not a.quiet, **how)
     if fabric.is_global_zero:
         _draw(result.history, out)
+        if not a.quiet:
+            print("Scoring the validation images, to draw the worst.", file=sys.stderr)
         _show_worst(result.model, data, a.batch, out)
         _report(result, a, out)
 

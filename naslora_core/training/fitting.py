@@ -88,10 +88,7 @@ def fit(
     that is not finite (with the images' names), and where memory runs out (with what to change).
     """
     _check_model_and_data(model, data, early_stopping)
-    given = {"steps": steps, "batch": batch, "accumulate": accumulate, "seed": seed}
-    for name, value in (given | {"workers": workers or 0, "images": genotype_images or 0}).items():
-        number(name, value, 0)
-    number("lr", lr, 0, kind=Real)
+    _check_numbers(lr, steps, batch, accumulate, seed, workers or 0, genotype_images or 0)
     known(augment, AUGMENTS, "augment is")
     if cache:
         check_cacheable(model, augment)
@@ -141,6 +138,14 @@ def _check_model_and_data(model: nn.Module, data, early_stopping) -> None:
     if (count := len(data.classes)) != model.classes:
         given = f"has {count} foreground classes, the model draws {model.classes}"
         raise fault(data.name, given, "as many", f"adapt with classes={count}")
+
+
+def _check_numbers(lr: float, *whole: int) -> None:
+    """UserError for a rate or a count that is no number of its kind, or below 0."""
+    names = ("steps", "batch", "accumulate", "seed", "workers", "genotype_images")
+    for name, value in zip(names, whole, strict=True):
+        number(name, value, 0)
+    number("lr", lr, 0, kind=Real)
 
 
 def _check_batch(batch: int, accumulate: int, processes: int) -> None:

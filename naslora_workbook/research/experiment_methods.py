@@ -186,16 +186,18 @@ def slower_decoder(model: nn.Module, ratio: float):
 
 
 @cache
-def genotype(domain: str, seed: int) -> tuple[str, ...]:
-    """The operator of the largest alpha in every block of a recorded search."""
-    if domain == "neighbours":
-        runs = [
-            r for r in recorded("experiments/heterogeneous") if r["arm"] == "searched_100_steps"
-        ]
-        return tuple(next(r for r in runs if r["seed"] == seed)["argmax"])
+def genotypes() -> dict[tuple[str, int], tuple[str, ...]]:
+    """(domain, seed) -> the operator of the largest alpha in every block of a recorded search."""
     runs = [r for r in recorded("variants/rate") if r["method"] == "nas_lora"]
-    run = next(r for r in runs if (r["data"], r["seed"]) == (domain, seed))
-    return tuple(b["argmax"] for b in run["genotype"]["blocks"])
+    own = [r for r in recorded("experiments/heterogeneous") if r["arm"] == "searched_100_steps"]
+    blocks = {(r["data"], r["seed"]): r["genotype"]["blocks"] for r in runs}
+    found = {key: tuple(b["argmax"] for b in read) for key, read in blocks.items()}
+    return found | {(r["domain"], r["seed"]): tuple(r["argmax"]) for r in own}
+
+
+def genotype(domain: str, seed: int) -> tuple[str, ...]:
+    """The recorded genotype of a domain's search."""
+    return genotypes()[domain, seed]
 
 
 def _chosen(names: Iterable[str]) -> ChosenLoRA:
