@@ -16,7 +16,6 @@ from naslora_core.adapters import NASLoRA
 from naslora_core.search import OPERATOR_SETS
 from naslora_workbook.research.experiment_methods import (
     BAD,
-    WIDE,
     PricedNASLoRA,
     VolumeLoRA,
     VolumeNASLoRA,
@@ -75,7 +74,7 @@ ARMS = {
 } | {name: Arm(name) for name in SINGLES}
 
 for bad in (0, 3, 6, 12):  # shares 0, 1/3, 1/2, 2/3
-    space = NASLoRA(rank=4, place="map", operators=WIDE + BAD[:bad])
+    space = NASLoRA(rank=4, place="map", operators=OPERATOR_SETS["wide"] + BAD[:bad])
     ARMS[f"bad{bad}_uniform"] = Arm(replace(space, searches=False))
     ARMS[f"bad{bad}_searched"] = Arm(space, "stage-wise")
     ARMS[f"bad{bad}_joint_.1"] = Arm(space, "joint", alpha_lr=0.1)

@@ -1,9 +1,9 @@
 """Operators and methods that only the experiments use; importing this registers them.
 
-The permutations are candidates that hurt. `strip_7`, `separable_13` and `max_pool_3x3` are a wider
-operator set. `tapwise_5x5` is the default cell at uniform alpha written as one free kernel. A
-genotype comes from the recorded searches at rate .003 ("variants/rate": two domains, three seeds;
-of `neighbours`, from its own searches, which are run and packed first).
+The permutations are candidates that hurt. `tapwise_5x5` is the default cell at
+uniform alpha written as one free kernel. A genotype comes from the recorded searches at rate .003
+("variants/rate": two domains, three seeds; of `neighbours`, from its own searches, which are run
+and packed first).
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,6 @@ from functools import cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora_core.adapters import ChosenLoRA, LoRA, NASLoRA
@@ -21,48 +20,7 @@ from naslora_core.search import OPERATOR_SETS, Cell
 from naslora_core.search.operators import Operator, operator
 from naslora_workbook.results.records import recorded
 
-WIDE = ("skip", "conv_3x3", "conv_5x5", "strip_7", "separable_13", "max_pool_3x3")
 BAD = tuple(f"permutation_{i}" for i in range(12))
-
-
-@operator("max_pool_3x3")
-class MaxPool(Operator):
-    """The largest of 3 x 3 tokens, channel by channel."""
-
-    side = 3
-
-    def forward(self, z: Tensor) -> Tensor:
-        return F.max_pool2d(z, 3, 1, 1)
-
-
-@operator("strip_7")
-class Strip(Operator):
-    """A dense 1 x 7 plus a dense 7 x 1 convolution."""
-
-    side = 7
-
-    def __init__(self, rank: int):
-        super().__init__(rank)
-        self.row = nn.Conv2d(rank, rank, (1, 7), padding=(0, 3), bias=False)
-        self.column = nn.Conv2d(rank, rank, (7, 1), padding=(3, 0), bias=False)
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.row(z) + self.column(z)
-
-
-@operator("separable_13")
-class Separable13(Operator):
-    """Depthwise 13 x 13, then pointwise."""
-
-    side = 13
-
-    def __init__(self, rank: int):
-        super().__init__(rank)
-        self.depthwise = nn.Conv2d(rank, rank, 13, padding=6, groups=rank, bias=False)
-        self.pointwise = nn.Conv2d(rank, rank, 1, bias=False)
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.pointwise(self.depthwise(z))
 
 
 class Permutation(Operator):

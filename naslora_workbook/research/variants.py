@@ -6,7 +6,7 @@
 
 from naslora_core.adapters import FixedConv, NASLoRA
 from naslora_core.adapters.adaptation import Method
-from naslora_workbook.research import methods  # noqa: F401  (it registers the set of DARTS)
+from naslora_workbook.research import methods  # noqa: F401  (it registers sets)
 
 SINGLE = {  # operator of the linear set: how tables call it
     "none": "none",
@@ -28,6 +28,7 @@ LABELLED: dict[str, tuple[str, Method]] = {
     "nas_map": ("NAS-LoRA, whole map", NASLoRA(rank=4, place="map")),
     "nas_shared": ("NAS-LoRA, one alpha", NASLoRA(rank=4, share="all")),
     "nas_uniform": ("NAS-LoRA, alpha uniform", NASLoRA(rank=4, searches=False)),
+    "nas_wide": ("NAS-LoRA, wide set on the map", NASLoRA(rank=4, place="map", operators="wide")),
     "nas_darts": ("NAS-LoRA, DARTS operators", NASLoRA(rank=4, operators="darts")),
 } | {
     f"single_{n}": (f"NAS-LoRA, {words} alone", NASLoRA(rank=4, operators=(n,), searches=False))

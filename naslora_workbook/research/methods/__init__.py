@@ -7,7 +7,7 @@ stand in the order of the tables.
 from naslora_core.adapters import LABELS, METHODS
 from naslora_core.cli.method_settings import ABOUT
 from naslora_core.search import OPERATOR_SETS
-from naslora_workbook.research.methods import darts_operators  # it registers a set
+from naslora_workbook.research.methods import darts_operators, wide_operators  # they register sets
 from naslora_workbook.research.methods.bitfit import BitFit
 from naslora_workbook.research.methods.bottleneck import BottleneckAdapter
 from naslora_workbook.research.methods.lst import LST
