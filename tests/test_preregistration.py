@@ -1,10 +1,12 @@
 """The registered comparison: committed as it stands, whole, judged in pairs."""
 
+import json
 import subprocess
 from dataclasses import replace
 from itertools import product
 
 import pytest
+from tiny import tiny_data, tiny_sam
 
 from naslora_core.errors import UserError
 from naslora_workbook.research import preregistration as registry
@@ -83,6 +85,25 @@ def test_what_is_registered_is_whole_and_of_one_protocol(file):
     assert len(ran) == len(set(ran)) and wanted <= set(ran)
     with pytest.raises(UserError, match="was made under protocol"):
         registered(registry.read(file))
+
+
+def test_only_a_committed_protocol_runs_and_its_runs_carry_its_digest(
+    quick_ceiling, file, tmp_path, monkeypatch
+):
+    out = tmp_path / "runs"
+    with pytest.raises(UserError, match="not committed as it stands"):
+        registry.run(file, out)
+    monkeypatch.setattr(registry, "committed", lambda path: "a commit")
+    monkeypatch.setattr(registry, "load_sam", tiny_sam)
+    monkeypatch.setattr(registry, "open_data", lambda name, _: replace(tiny_data(), name=name))
+    monkeypatch.setattr(registry, "best_rates", lambda *_: {"lora": 1e-3, "decoder_only": 3e-3})
+    registry.run(file, out, share="2/2")  # of 2 seeds and 2 domains: vessel, seeds 0 and 1
+    runs = [json.loads(path.read_text()) for path in sorted(out.glob("*.json"))]
+    trained = [(r["data"], r["method"], r["seed"]) for r in runs if r["method"] != "base_boxed"]
+    assert trained == list(product(["vessel"], ["decoder_only", "lora"], [0, 1]))
+    assert {r["protocol"] for r in runs} == {registry.read(file).digest}
+    registry.run(file, out, until="00:00")
+    assert len(list(out.glob("*.json"))) == len(runs)  # none was begun
 
 
 def record(data, method, seed, iou):

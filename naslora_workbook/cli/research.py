@@ -61,13 +61,21 @@ def compare(arguments):
             print(comparison.closing_lines(records, a.methods, sam))
 
 
-@command()
+@command(
+    option("--run", metavar="FOLDER", help="make the missing runs of protocol_3.yml there"),
+    option("--share", default="1/1", metavar="I/N", help="of the runs: the I-th of each N parts"),
+    option("--until", default="", metavar="HH:MM", help="begin no part after, UTC"),
+)
 def protocol(arguments):
     """Print the verdict of the registered comparison, all of whose runs are recorded."""
-    from naslora_workbook.research.preregistration import registered, verdict_text
+    from naslora_workbook.research import preregistration as registry
 
-    protocol, records = registered()
-    print(verdict_text(records, protocol))
+    if arguments.run:
+        path = registry.RESULTS / "protocol_3.yml"
+        registry.run(path, Path(arguments.run), arguments.share, arguments.until)
+    else:
+        protocol, records = registry.registered()
+        print(registry.verdict_text(records, protocol))
 
 
 @command(

@@ -65,12 +65,13 @@ def compare(
     setting: Setting,
     command: str,
     rates: Mapping[str, float] | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> list[dict]:
     """Run what is missing, return every record; the box-prompted base is a run of its own.
 
-    rates: learning rates by method, instead of the setting's. Runs are on the device of `sam`.
-    Raises UserError for an unknown method or one without a rate, and for a record that was made
-    otherwise than this run would be.
+    rates: learning rates by method, instead of the setting's; facts: more for every record. Runs
+    are on the device of `sam`. Raises UserError for an unknown method or one without a rate, and
+    for a record that was made otherwise than this run would be.
     """
     named = [known(m, KNOWN, "Unknown method") for m in methods]
     its_rate = {m: rate_of(m, rates, setting.lr) for m in named if m != UNPROMPTED}
@@ -86,7 +87,7 @@ def compare(
         path = out / _file(job)
         if not path.exists():
             record = run(sam, data, method, seed, its) | {"base": base, "content": digest()}
-            record |= {"provenance": provenance(command, device)}
+            record |= {"provenance": provenance(command, device)} | (facts or {})
             write_atomic(path, json.dumps(record, indent=1) + "\n")
         record = json.loads(path.read_text())
         _require_same(path, record, its, base, names, digest)

@@ -1,26 +1,34 @@
-"""The registered comparison: its protocol, committed before its first run, and its verdict.
+"""The registered comparison: its protocol, committed before its first run, its runs, its verdict.
 
+    python -m naslora_core protocol --run build/protocol_3
     python -m naslora_core protocol
 
-prints the verdict on `results/protocol.yml`. All of its runs are recorded, each with the digest of
-the file as it was run and the commit that ran it; there the command that runs a cell is found.
+The first makes the runs of `results/protocol_3.yml` that are missing; the second prints the verdict
+on `results/protocol.yml`, all of whose runs are recorded. A record holds the digest of its file.
 """
 
 import hashlib
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import yaml
 
+from naslora_core.data import open_data
 from naslora_core.errors import UserError
+from naslora_core.sam import load_sam
+from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research.bootstrap import Interval, nested
-from naslora_workbook.research.compare import Setting
+from naslora_workbook.research.compare import Setting, compare
+from naslora_workbook.research.learning_rate_selection import best_rates
 from naslora_workbook.research.provenance import git
 from naslora_workbook.results.records import RESULTS, recorded
 
 FILE = RESULTS / "protocol.yml"
+COMMAND = "python -m naslora_core protocol --run build/{}"
 RUNS = "registered/runs"  # the recorded ones
 AHEAD = "ahead of {} over all domains"  # surely: by an interval without zero
 GOAL = (  # the first lines of protocol.yml: a claim, the rival, what the rival's row has to show
@@ -34,9 +42,8 @@ GOAL = (  # the first lines of protocol.yml: a claim, the rival, what the rival'
 @dataclass(frozen=True)
 class Protocol:
     """development, test: domains; subject: the method that is judged against the others; setting,
-    seeds: those of `compare`; rates: parts of the recorded "registered" with trials, trials: the
-    learning rates that each method was tried with there; level, draws: of the intervals, over
-    `metric`; digest: of the file."""
+    seeds: those of `compare`; rates: recorded trials, trials: the learning rates that each method
+    was tried with there; level, draws: of the intervals, over `metric`; digest: of the file."""
 
     development: tuple[str, ...]
     test: tuple[str, ...]
@@ -83,6 +90,22 @@ def committed(path: Path = FILE) -> str:
             "committed protocol; commit it first, or run its development domains alone."
         )
     return logged
+
+
+def run(path: Path, out: Path, share: str = "1/1", until: str = "") -> None:
+    """Make the missing runs of a protocol, seed by seed: the I-th of each N parts, into `out`.
+
+    until: HH:MM in UTC, after which no part is begun. UserError where the file is not committed.
+    """
+    committed(path)
+    protocol, sam, (first, every) = read(path), load_sam(), map(int, share.split("/"))
+    rates, facts = best_rates(*protocol.rates), {"protocol": protocol.digest}
+    parts = list(product(protocol.seeds, protocol.domains))
+    for seed, name in parts[first - 1 :: every]:
+        if until and time.strftime("%H:%M", time.gmtime()) >= until:
+            return print(f"stopped at {until}", flush=True)
+        how = [seed], out, protocol.setting, COMMAND.format(path.stem), rates, facts
+        compare(sam, open_data(name, profile("laptop")), protocol.methods, *how)
 
 
 def registered(protocol: Protocol | None = None) -> tuple[Protocol, list[dict]]:
