@@ -92,17 +92,17 @@ def test_only_a_committed_protocol_runs_and_its_runs_carry_its_digest(
 ):
     out = tmp_path / "runs"
     with pytest.raises(UserError, match="not committed as it stands"):
-        registry.run(file, out)
+        registry.run(file, out, tmp_path)
     monkeypatch.setattr(registry, "committed", lambda path: "a commit")
     monkeypatch.setattr(registry, "load_sam", tiny_sam)
     monkeypatch.setattr(registry, "open_data", lambda name, _: replace(tiny_data(), name=name))
     monkeypatch.setattr(registry, "best_rates", lambda *_: {"lora": 1e-3, "decoder_only": 3e-3})
-    registry.run(file, out, share="2/2")  # of 2 seeds and 2 domains: vessel, seeds 0 and 1
+    registry.run(file, out, tmp_path, share="2/2")  # all seeds of vessel
     runs = [json.loads(path.read_text()) for path in sorted(out.glob("*.json"))]
     trained = [(r["data"], r["method"], r["seed"]) for r in runs if r["method"] != "base_boxed"]
     assert trained == list(product(["vessel"], ["decoder_only", "lora"], [0, 1]))
     assert {r["protocol"] for r in runs} == {registry.read(file).digest}
-    registry.run(file, out, until="00:00")
+    registry.run(file, out, tmp_path, until="00:00")
     assert len(list(out.glob("*.json"))) == len(runs)  # none was begun
 
 

@@ -63,6 +63,7 @@ def compare(arguments):
 
 @command(
     option("--run", metavar="FOLDER", help="make the missing runs of protocol_3.yml there"),
+    option("--sets", default="data", metavar="FOLDER", help="of the image sets that it names"),
     option("--share", default="1/1", metavar="I/N", help="of the runs: the I-th of each N parts"),
     option("--until", default="", metavar="HH:MM", help="begin no part after, UTC"),
 )
@@ -72,7 +73,8 @@ def protocol(arguments):
 
     if arguments.run:
         path = registry.RESULTS / "protocol_3.yml"
-        registry.run(path, Path(arguments.run), arguments.share, arguments.until)
+        places = Path(arguments.run), Path(arguments.sets)
+        registry.run(path, *places, arguments.share, arguments.until)
     else:
         protocol, records = registry.registered()
         print(registry.verdict_text(records, protocol))

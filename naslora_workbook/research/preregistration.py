@@ -20,6 +20,7 @@ import yaml
 from naslora_core.data import open_data
 from naslora_core.errors import UserError
 from naslora_core.sam import load_sam
+from naslora_workbook.lessons.domains import DOMAINS
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research.bootstrap import Interval, nested
 from naslora_workbook.research.compare import Setting, compare
@@ -92,10 +93,11 @@ def committed(path: Path = FILE) -> str:
     return logged
 
 
-def run(path: Path, out: Path, share: str = "1/1", until: str = "") -> None:
+def run(path: Path, out: Path, sets: Path, share: str = "1/1", until: str = "") -> None:
     """Make the missing runs of a protocol, seed by seed: the I-th of each N parts, into `out`.
 
-    until: HH:MM in UTC, after which no part is begun. UserError where the file is not committed.
+    sets: the folder of the image sets that are not drawn; until: HH:MM in UTC, after which no part
+    is begun. Raises UserError where the file is not committed.
     """
     committed(path)
     protocol, sam, (first, every) = read(path), load_sam(), map(int, share.split("/"))
@@ -105,7 +107,8 @@ def run(path: Path, out: Path, share: str = "1/1", until: str = "") -> None:
         if until and time.strftime("%H:%M", time.gmtime()) >= until:
             return print(f"stopped at {until}", flush=True)
         how = [seed], out, protocol.setting, COMMAND.format(path.stem), rates, facts
-        compare(sam, open_data(name, profile("laptop")), protocol.methods, *how)
+        place = name if name in DOMAINS else str(sets / name)
+        compare(sam, open_data(place, profile("laptop")), protocol.methods, *how)
 
 
 def registered(protocol: Protocol | None = None) -> tuple[Protocol, list[dict]]:
