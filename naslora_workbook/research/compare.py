@@ -9,9 +9,9 @@ first, on validation images and with a seed of their own (`learning_rate_selecti
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from naslora_core.errors import UserError, known
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import Segmenter
 from naslora_core.sam.checkpoints import base_of
-from naslora_core.training.ceilings import grid_of, mask_side, mean_ceiling, shrunk_iou
+from naslora_core.training.ceilings import Grid, grid_of, mask_side, mean_ceiling, shrunk_iou
 from naslora_core.training.devices import peak_mb
 from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping
 from naslora_core.training.evaluation import Scores, evaluate
@@ -79,14 +79,14 @@ def compare(
     read = dict.fromkeys(("train", "val", setting.split))
     digest = cache(lambda: content(*(getattr(data, split) for split in read)))
     base, device = base_of(sam), next(sam.parameters()).device
-    names = [sample.name for sample in getattr(data, setting.split)]
-    records = []
+    samples, records = getattr(data, setting.split), []
+    names, reach = [sample.name for sample in samples], cache(partial(_reach, samples))
     for method, seed in [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]:
         its = replace(setting, lr=its_rate.get(method, setting.lr))
         job = {"data": data.name, "method": method, "seed": seed, "setting": asdict(its)}
         path = out / _file(job)
         if not path.exists():
-            record = run(sam, data, method, seed, its) | {"base": base, "content": digest()}
+            record = run(sam, data, method, seed, its, reach) | {"base": base, "content": digest()}
             record |= {"provenance": provenance(command, device)} | (facts or {})
             write_atomic(path, json.dumps(record, indent=1) + "\n")
         record = json.loads(path.read_text())
@@ -154,14 +154,16 @@ def _usual(method) -> dict[str, object]:
     return json.loads(json.dumps(defaults))
 
 
-def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
-    """Train and score one method with one seed; the record without its provenance."""
+def run(sam, data, method: str, seed: int, setting: Setting, reach: Callable) -> dict:
+    """Train and score one method with one seed; the record without its provenance.
+
+    reach: a grid -> what masks of it can reach on these images.
+    """
     samples, classes = getattr(data, setting.split), len(data.classes)
     record = {"data": data.name, "method": method, "seed": seed, "setting": asdict(setting)}
-    if method == "base_boxed":
-        return record | _scored(evaluate(sam, samples, "box", classes), samples, sam)
-    if method == UNPROMPTED:
-        return record | _scored(evaluate(Segmenter(sam), samples, None, classes), samples, sam)
+    if method in ("base_boxed", UNPROMPTED):
+        prompted = (sam, samples, "box") if method == "base_boxed" else (Segmenter(sam), samples)
+        return record | _scored(evaluate(*prompted, classes=classes), reach(grid_of(sam)))
     model, s = _model(sam, method, classes, seed, setting), setting
     early_stopping = EarlyStopping(s.looks, images=LOOKED_AT) if s.looks else None
     how = {"precision": s.precision, "early_stopping": early_stopping}
@@ -177,7 +179,7 @@ def run(sam, data, method: str, seed: int, setting: Setting) -> dict:
         looked = [e for e in result.history if VALIDATION_DICE in e]
         record["looks"] = [[e["step"], e[VALIDATION_DICE], e["seconds"]] for e in looked]
     scores = evaluate(model, samples, None, classes, batch=s.batch)
-    return record | _scored(scores, samples, model)
+    return record | _scored(scores, reach(grid_of(model)))
 
 
 def _model(sam, method: str, classes: int, seed: int, setting: Setting):
@@ -197,16 +199,19 @@ def small_unet(sam, classes: int, seed: int) -> UNet:
     return UNet(sam.image_encoder.img_size, classes, width, seed).to(device)
 
 
-def _scored(scores: Scores, samples, model) -> dict:
+def _scored(scores: Scores, reach: Mapping) -> dict:
     each = zip(scores.names, scores.dice, scores.iou, strict=True)
-    grid = grid_of(model)
+    found = {"mean": {k: round(v, 4) for k, v in scores.mean.items()}} | reach
+    return found | {"images": {n: [round(float(d), 4), round(float(i), 4)] for n, d, i in each}}
+
+
+def _reach(samples, grid: Grid) -> dict:
+    """What masks of a grid can reach on these images, whatever drew them."""
     shown = [s.mask == c for s in samples for c in np.unique(s.mask[s.mask > 0])]
     shrunk = [shrunk_iou(mask, grid.side, grid.resize == "square") for mask in shown]
     return {
-        "mean": {k: round(v, 4) for k, v in scores.mean.items()},
         "ceiling": round(mean_ceiling(samples, grid), 4),
         "ceiling_iou": round(float(np.mean(shrunk or [1.0])), 4),  # the records' older figure
-        "images": {n: [round(float(d), 4), round(float(i), 4)] for n, d, i in each},
     }
 
 
