@@ -9,7 +9,6 @@ from naslora_workbook.results.records import measured, recorded
 
 LEGS = {"conv_lora_released": "Conv-LoRA, released", "nas_lora_late": "NAS-LoRA, last four blocks"}
 WAYS = {"kept": "cached", "compiled": "compiled", "files": "from files"}
-AUGMENTS = {"flips": "flips", "full": "flips, crops, colours"}
 
 
 def cost_table(kept: Mapping | None = None) -> str:
@@ -92,25 +91,3 @@ def shares(records: Records) -> str:
         f"{where} NAS-LoRA removes {' and '.join(told)} overhead over LoRA. (This follows from the "
         'column "of LoRA": every leg was timed in turn with its own LoRA.)'
     )
-
-
-def loading_table() -> str:
-    """CPU time an image to decode and to load it, and images a second by workers."""
-    kept, rows = measured("measurements/loading"), []
-    for side, found in kept["rows"].items():
-        for augment, words in AUGMENTS.items():
-            mine = {n.split()[1]: r for n, r in found.items() if n.startswith(f"{augment} ")}
-            spent = " / ".join(f"{r['cpu_ms']:.0f}" for r in mine.values())
-            speeds = " / ".join(f"{r['per_second']:.1f}" for r in mine.values())
-            free = 2000 / mine[max(mine)]["cpu_ms"]
-            cells = [f"{found['decoding']['cpu_ms']:.0f}", spent, f"{free:.0f}", speeds]
-            rows.append([f"{side} x {side}", words, *cells])
-    names = ["JPEG", "augmentation", "decode", "load", "two free cores", "by the clock"]
-    note = (
-        "Decode, load: CPU milliseconds an image, of this process and its workers, medians of "
-        f"{kept['rounds']} turns: to decode it alone, and to load it at 1024 x 1024 with "
-        f"{' / '.join(mine)} workers. Two free cores: images a second that two cores could load "
-        f"so with {max(mine)}. By the clock: images a second as measured, on two cores with a load "
-        f"of {kept['load'][0]:g} to {kept['load'][1]:g}."
-    )
-    return paragraphs(markdown(names, rows), note, source(kept))

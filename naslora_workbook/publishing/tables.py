@@ -30,7 +30,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "development": results.development_table,
     "photographs": results.photograph_table,
     "gpu": costs.gpu_table,
-    "loading": costs.loading_table,
 }
 PAGES = {  # and where their lessons lie
     "README.md": "notebooks/",

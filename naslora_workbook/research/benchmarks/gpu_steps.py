@@ -176,18 +176,17 @@ def _from_files(leg: Leg, device: str, rounds: int) -> dict:
     return summary(ms, on_card["mine"][: len(ms)])
 
 
-def write_images(folder: Path, side: int, count: int = FILES) -> list[Path]:
-    """JPEGs of smooth noise and their masks, as `images/` and `masks/`; the JPEGs."""
+def write_images(folder: Path, side: int) -> None:
+    """JPEGs of smooth noise and their masks, as `images/` and `masks/`."""
     rng = np.random.default_rng(0)
     for part in ("images", "masks"):
         make_folder(folder / part)
-    for i in range(count):
+    for i in range(FILES):
         coarse = Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8))
         image = coarse.resize((side, side), Image.Resampling.BICUBIC)
         image.save(folder / "images" / f"{i}.jpg", quality=90)
         mask = np.asarray(image.convert("L")) > 128
         Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "masks" / f"{i}.png")
-    return sorted((folder / "images").iterdir())
 
 
 def line(record: dict) -> str:
