@@ -13,10 +13,34 @@ import naslora_core.sam  # noqa: F401  (heals torchvision, which torchmetrics an
 import naslora_workbook.research.methods  # noqa: F401  (registers them, as the command line does)
 from naslora_core.sam.checkpoints import BUILDERS
 from naslora_core.training import ceilings
-from naslora_workbook.publishing.checks import SLOW_FILES
 from naslora_workbook.results.records import measured
 
 ROOT = Path(__file__).resolve().parents[1]
+SLOW_FILES = (  # of the tests, those that take longest first; what is in them seldom changes
+    "browser",
+    "notebooks_run",
+    "widgets",
+    "house_workbook",
+    "onnx_file",
+    "devices",
+    "pretrain",
+    "planted",
+    "heal",
+    "gpu_table",
+    "benchmark",
+    "memory_planner",
+    "house_wheel",
+)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fast", action="store_true", help="leave out SLOW_FILES")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Under --fast SLOW_FILES are not even imported."""
+    slow = collection_path.stem.removeprefix("test_") in SLOW_FILES
+    return True if config.getoption("--fast") and slow else None
 
 
 def pytest_collection_modifyitems(items):

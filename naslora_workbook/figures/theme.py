@@ -6,6 +6,7 @@ none carries a meaning alone: truth is an outline, a prediction an area, a promp
 """
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -36,33 +37,7 @@ OPERATORS = (  # Tol's muted scheme, in the order of an operator set; the first 
     "#999933",
 )
 DIVERGING, SEQUENTIAL = "RdBu_r", "viridis"
-
-STYLE = {
-    "figure.dpi": 100,
-    "savefig.dpi": 200,
-    "figure.facecolor": "white",
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9,
-    "figure.titlesize": 9,
-    "figure.labelsize": 9,
-    "figure.titleweight": "bold",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "lines.linewidth": 1.5,
-    "legend.frameon": False,
-    "image.interpolation": "nearest",
-    "image.cmap": SEQUENTIAL,
-}
+STYLE = mpl.rc_params_from_file(Path(__file__).with_name("theme.mplstyle"), False, False)
 
 
 def use_theme() -> None:

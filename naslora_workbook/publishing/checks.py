@@ -9,22 +9,6 @@ from pathlib import Path
 
 from naslora_workbook.publishing.environment import ROOT
 
-SLOW_FILES = (  # of the tests, those that take longest first; what is in them seldom changes
-    "browser",
-    "notebooks_run",
-    "widgets",
-    "house_workbook",
-    "onnx_file",
-    "devices",
-    "pretrain",
-    "planted",
-    "heal",
-    "gpu_table",
-    "benchmark",
-    "memory_planner",
-    "house_wheel",
-)
-FAST = [f"--ignore=tests/test_{name}.py" for name in SLOW_FILES]
 PERSONIFIED = r"\b(hears?|heard|deaf|loud(er|est)?|wears?|tired|mends?|mended|by a hair)\b"
 PROSE = ("notebooks/text/*.py", "**/*.md", "naslora_*/**/*.py", "naslora_*/**/sentences.yml")
 BUILT = ("build/workbook", "build/screenshots", ".pytest_cache", ".ruff_cache", ".hypothesis")
@@ -33,11 +17,11 @@ BUILT = ("build/workbook", "build/screenshots", ".pytest_cache", ".ruff_cache", 
 def run_tests(more: list[str], fast: bool = False) -> int:
     """ruff, then pytest in two processes of one thread each; exit status of the first failure.
 
-    fast: without executing lessons, starting a browser, or installing. tests/conftest.py says what
-    stays together in a process, and what begins first.
+    fast: without executing lessons, starting a browser, or installing. tests/conftest.py says which
+    files that leaves out, what stays together in a process, and what begins first.
     """
     pytest = ["pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
-    pytest += [*(FAST if fast else ()), *more]
+    pytest += ["--fast"] * fast + more
     return _module("ruff", "check", ".") or _module(*pytest, OMP_NUM_THREADS="1")
 
 
