@@ -7,7 +7,7 @@ import torch
 
 from naslora_core.__main__ import main
 from naslora_core.adapters import adapt
-from naslora_workbook.publishing import cost_tables
+from naslora_workbook.publishing import result_tables
 from naslora_workbook.research.benchmarks import method_costs
 from naslora_workbook.research.benchmarks.measurement import (
     interleaved,
@@ -99,7 +99,7 @@ def test_the_command_keeps_its_rows_and_names_unknown_methods(
     out = tmp_path / "bench.json"
     assert not main(["bench", "--methods", "lst", "--rounds", "1", "--out", str(out)])
     assert '"saved_mb"' in out.read_text() and '"device"' in out.read_text()
-    table = cost_tables.cost_table(json.loads(out.read_text())).splitlines()
+    table = result_tables.cost_table(json.loads(out.read_text())).splitlines()
     rows = [line for line in table if line.startswith("| L")]
     assert rows[0].startswith("| LoRA | 15,360 | ") and rows[0].endswith(" | yes | everything |")
     assert rows[1].startswith("| LST | ") and rows[1].endswith(" | yes | nothing |")

@@ -3,7 +3,6 @@
 import pytest
 
 from naslora_core.errors import UserError
-from naslora_workbook.publishing import cost_tables as costs
 from naslora_workbook.publishing import result_tables as made
 from naslora_workbook.publishing import tables
 
@@ -21,9 +20,9 @@ def test_the_source_names_everything_that_differs():
 def test_a_leg_is_a_row_even_where_memory_ran_out():
     leg = {"size": "vit_h_1024", "method": "nas_lora", "batch": 2, "fast": True}
     kept = {"leg": leg, "ms": 900.0, "ratio": 1.01, "images_per_second": 2.22, "peak_mb": 20480.0}
-    table = costs.gpu_table([kept | {"provenance": FROM}])
+    table = made.gpu_table([kept | {"provenance": FROM}])
     assert "| vit_h_1024 | NAS-LoRA | 2 | fast | 900 | 1.010 | 2.22 | 20.0 |" in table
-    table = costs.gpu_table([{"leg": leg, "out_of_memory": True, "provenance": FROM}])
+    table = made.gpu_table([{"leg": leg, "out_of_memory": True, "provenance": FROM}])
     assert "| fast | out of memory |" in table
 
 

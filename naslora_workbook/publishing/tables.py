@@ -12,7 +12,6 @@ from pathlib import Path
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
-from naslora_workbook.publishing import cost_tables as costs
 from naslora_workbook.publishing import registered_tables as registered
 from naslora_workbook.publishing import result_tables as results
 from naslora_workbook.publishing.environment import ROOT
@@ -26,10 +25,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "findings": registered.findings,
     "base": results.base_table,
     "registered": registered.registered_table,
-    "costs": costs.cost_table,
+    "costs": results.cost_table,
     "development": results.development_table,
     "photographs": results.photograph_table,
-    "gpu": costs.gpu_table,
+    "gpu": results.gpu_table,
 }
 PAGES = {  # and where their lessons lie
     "README.md": "notebooks/",
