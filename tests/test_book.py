@@ -5,8 +5,8 @@ import pytest
 from lessons import LESSONS, NAMES, read
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from naslora_workbook.publishing import book_index, book_text, minutes
-from naslora_workbook.publishing.book import GUIDES, page_of
+from naslora_workbook.publishing import book_pages, minutes
+from naslora_workbook.publishing.book import page_of
 from naslora_workbook.publishing.lesson import SETUP_CELL, Lesson
 
 TERMS = {"rank": "rank", "fold": "fold", "box prompt": "box prompt"}
@@ -22,7 +22,7 @@ def tags_of(*cells) -> list[list[str]]:
 
 
 def text_of(source: str, built=("05_lora",), terms=()) -> str:
-    return book_text.prose(source, set(built), {t: TERMS[t] for t in terms}, GUIDES)
+    return book_pages.prose(source, set(built), {t: TERMS[t] for t in terms})
 
 
 def test_set_up_and_imports_fold_and_other_cells_stay_open():
@@ -63,11 +63,11 @@ def test_a_term_is_linked_once_and_only_in_sentences():
 
 def test_the_glossary_is_a_list_of_terms():
     text = "# Glossary\n\nWords.\n\n**arch_alpha** · A vector.\n\n**budget (of steps)** · Steps."
-    assert book_text.glossary_terms(text) == {
+    assert book_pages.glossary_terms(text) == {
         "arch_alpha": "arch_alpha",
         "budget": "budget (of steps)",
     }
-    assert "{glossary}\narch_alpha\n  A vector.\n\nbudget (of steps)\n" in book_text.glossary_page(
+    assert "{glossary}\narch_alpha\n  A vector.\n\nbudget (of steps)\n" in book_pages.glossary_page(
         text
     )
 
@@ -76,7 +76,7 @@ def test_a_card_has_the_lessons_question_and_minutes(tmp_path):
     cells = [new_markdown_cell("**The question:** how\nmuch?"), new_markdown_cell("word " * 1200)]
     notebook = new_notebook(cells=cells)
     nbformat.write(notebook, tmp_path / "05_lora.ipynb")
-    index = book_index.index_page({Lesson(tmp_path / "05_lora.ipynb"): notebook}, tmp_path)
+    index = book_pages.index_page({Lesson(tmp_path / "05_lora.ipynb"): notebook}, tmp_path)
     assert "How much?" in index and "about 10 minutes" in index and ":link: 05_lora" in index
 
 

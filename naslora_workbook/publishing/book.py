@@ -14,20 +14,13 @@ import yaml
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
-from naslora_workbook.publishing.book_index import index_page
-from naslora_workbook.publishing.book_text import glossary_page, glossary_terms, local_links, prose
+from naslora_workbook.publishing import book_pages as pages
 from naslora_workbook.publishing.environment import ROOT
 from naslora_workbook.publishing.lesson import Lesson
 from naslora_workbook.publishing.minutes import imports_alone
 
 PLOTLY = "application/vnd.plotly.v1+json"
 UNSHOWN = ("application/vnd.jupyter.widget-view+json", "application/vnd.naslora.headline+json")
-GUIDES = {  # page of the book: file of the repository
-    "teaching.md": "notebooks/TEACHING.md",
-    "glossary.md": "notebooks/GLOSSARY.md",
-    "troubleshooting.md": "notebooks/TROUBLESHOOTING.md",
-    "results.md": "naslora_workbook/results/README.md",
-}
 HERE = Path(__file__).parent  # of the settings and the style
 
 
@@ -52,16 +45,16 @@ def publish(out: Path, lessons: list[Lesson]) -> Path:
 def _write_pages(notebooks: dict, source: Path) -> None:
     """Every lesson, every guide that is there, and the index, as Sphinx reads them."""
     built = {lesson.name for lesson in notebooks}
-    glossary = (ROOT / GUIDES["glossary.md"]).read_text()
+    glossary = (ROOT / pages.GUIDES["glossary.md"]).read_text()
     for lesson, notebook in notebooks.items():
-        page = page_of(notebook, built, glossary_terms(glossary))
+        page = page_of(notebook, built, pages.glossary_terms(glossary))
         nbformat.write(page, source / lesson.path.name)
-    for name, path in GUIDES.items():
+    for name, path in pages.GUIDES.items():
         if (ROOT / path).exists():
             text = (ROOT / path).read_text()
-            text = glossary_page(text) if name == "glossary.md" else text
-            write_atomic(source / name, local_links(text, built, GUIDES))
-    write_atomic(source / "index.md", index_page(notebooks, source))
+            text = pages.glossary_page(text) if name == "glossary.md" else text
+            write_atomic(source / name, pages.local_links(text, built))
+    write_atomic(source / "index.md", pages.index_page(notebooks, source))
 
 
 def _build(source: Path, book: Path) -> None:
@@ -95,7 +88,7 @@ def page_of(notebook, built: set[str], terms: dict[str, str]):
             _code(cell, predicts)
             continue
         predicts = "**Predict first" in cell.source
-        cell.source = prose(cell.source, built, terms, GUIDES)
+        cell.source = pages.prose(cell.source, built, terms)
     return page
 
 
