@@ -30,11 +30,11 @@ def turns(schedules: Sequence, ways: Mapping[str, Sequence], ends: Mapping[str, 
     theme.rows(left, [s.name for s in schedules])
     left.set(xlabel="step", ylim=(len(schedules) - 0.4, -0.95))
     left.legend(loc="upper left", ncols=2, handlelength=1, borderpad=0)
-    for (name, way), colour in zip(ways.items(), theme.OPERATORS[1::2], strict=False):
-        right.plot(*zip(*way, strict=True), color=colour, label=name)
-        right.plot(*way[-1], "o", color=colour, ms=6)
+    for (name, way), line in zip(ways.items(), ("--", "-", ":"), strict=False):
+        right.plot(*zip(*way, strict=True), line, color=theme.INK, label=name)
+        right.plot(*way[-1], "o", color=theme.INK, ms=6)
     for name, point in ends.items():
-        right.plot(*point, "*", color=theme.INK, ms=9, zorder=5)
+        right.plot(*point, "*", color=ALPHA, ms=9, zorder=5)
         right.annotate(name, point, xytext=(-8, 3), textcoords="offset points", ha="right")
     right.set(xlabel="alpha", ylabel="weight w")
     right.legend(loc="lower right")
@@ -52,7 +52,9 @@ def budgets(measured: Mapping[float, Sequence[float]], operators: int) -> Pictur
         ax.plot(seen, [way[s - 1] for s in seen], "o", color=colour, label=f"lr {rate:g}")
     ax.axhline(1 / operators, color=theme.INK, ls=":", lw=1)
     ax.text(1, 1 / operators + 0.04, "uniform")
-    ax.set(xscale="log", xlabel="steps that move alpha", ylabel="winner's probability", ylim=(0, 1))
+    ax.set(
+        xscale="log", xlabel="steps that move alpha", ylabel="winner's probability", ylim=(0, 1.05)
+    )
     ax.legend(loc="upper left", title="line: formula, dots: Adam")
     half = (f"{round(log(operators - 1) / (2 * rate))} steps at {rate:g}" for rate in measured)
     title = f"A probability of one half takes {', '.join(half)}"

@@ -71,6 +71,7 @@ from naslora_workbook.figures.mixing import Rows
 from naslora_workbook.lessons.ceiling import dice_ceiling
 from naslora_workbook.lessons.headline import record
 from naslora_workbook.research.compare import recorded
+from naslora_workbook.results.labels import LABELS
 
 from naslora_core import (
     DecoderOnly,
@@ -101,7 +102,7 @@ setting
 
 # %% [markdown]
 # ## The images
-# Each image has a mask, as an expert would draw it. In `polyp` a program draws both. The
+# Each image has a mask, as a specialist would draw it. In `polyp` a program draws both. The
 # yellow outline is the truth.
 
 # %%
@@ -165,8 +166,10 @@ float(before)
 # %%
 parts = {"adapter": 0, "decoder": 0}
 for name, tensor in model.trainable().items():
-    parts["adapter" if "encoder" in name else "decoder"] += tensor.numel()
-parts | {"frozen base": sum(p.numel() for p in sam.parameters())}
+    part = "adapter" if "encoder" in name else "decoder"
+    parts[part] += tensor.numel()
+parts["frozen base"] = sum(p.numel() for p in sam.parameters())
+parts
 
 # %% [markdown]
 # The decoder is by far the larger part of what is trained, even though such methods are
@@ -219,7 +222,7 @@ checks.ex_2_1(lora_size)
 
 # %%
 STEPS = setting.steps * 3 // 4
-schedule = stage_wise(STEPS, lr=2e-3)
+schedule = stage_wise(STEPS, lr=2e-3)  # the rate of the weights that `fit` uses, too
 print(textwrap.fill(budget(schedule, operators=9), 80))
 
 # %% [markdown]
@@ -228,7 +231,8 @@ print(textwrap.fill(budget(schedule, operators=9), 80))
 #
 # ## Three methods, one budget
 # Decoder-only never changes the encoder, so its features are cached. The result is
-# identical.
+# identical. The first cell trains and draws the losses: thin lines are single steps, thick
+# lines are smoothed. The second cell scores the test images.
 #
 # > **Predict first.** Decoder-only, LoRA, NAS-LoRA: in which order will they end, and by
 # > how much? Write it down before you run the cell.
@@ -250,10 +254,6 @@ results["lora"] = train(LoRA(rank=4))
 results["nas_lora"] = train(NASLoRA(rank=4))
 figures.losses({name: result.history for name, result in results.items()})
 
-# %% [markdown]
-# Thin lines are single steps, thick lines are smoothed. And on the test images, beside the
-# base:
-
 # %% tags=["nbval-ignore-output"]
 scores = {}
 for name, result in results.items():
@@ -266,12 +266,13 @@ columns = {
     "box": boxed,
 }
 means = {name: round(score.mean["dice"], 3) for name, score in columns.items()}
-means | {"resolution ceiling": round(ceiling, 3)}
+means["resolution ceiling"] = round(ceiling, 3)
+means
 
 # %% [markdown]
-# These are mean test Dice of one seed. Another seed would change each number, so this table
-# does not say which method is best. All three methods lie between "no prompt" and "box" (a box
-# around every object). The masks show more. The figure has three test images around the median
+# These are mean test Dice of one seed, beside the base without a prompt and with a box around
+# every object. Another seed would change each number, so they do not say which method is
+# best. All three methods lie between "no prompt" and "box". The masks show more. The figure has three test images around the median
 # of NAS-LoRA, not the best ones:
 
 # %% tags=["nbval-ignore-output"]
@@ -296,9 +297,21 @@ figures.comparison(shown, title=title)
 
 # %% [markdown]
 # Each dot is one run, and lines connect the runs of one seed. The dashed lines are the base,
-# which is not trained: without a prompt its Dice is .207, with a box around every object .824.
-# The resolution ceiling is 1.00, up to rounding. Every adapter scores higher than decoder-only
-# with every seed. The base with boxes scores far higher than all of them.
+# which is not trained. The same dots as numbers, with the resolution ceiling (here an IoU):
+
+# %%
+unprompted_base = next(run for run in shown if run["method"] == "base_unprompted")
+trained = [run for run in shown if not run["method"].startswith("base")]
+by_seed = {}
+for run in trained:
+    row = by_seed.setdefault(f"seed {run['seed']}", {})
+    row[LABELS[run["method"]]] = f"{run['mean']['dice']:.3f}"
+by_seed["ceiling"] = dict.fromkeys(row, f"{unprompted_base['ceiling']:.3f}")
+Rows(by_seed)
+
+# %% [markdown]
+# Every adapter scores higher than decoder-only with every seed. The base with boxes (.824)
+# scores far higher than all of them.
 #
 # The means of the three adapters lie within .02 of each other. The fixed 3x3 has the highest
 # score with four seeds of five. NAS-LoRA scores lower than LoRA with all five. Would this hold
@@ -339,8 +352,8 @@ for block in genotype.blocks:
 rows
 
 # %% [markdown]
-# The off-centre shares are a few percent. So these cells mostly work on single tokens, as
-# LoRA does, whatever their names say.
+# The off-centre shares are a few percent. So in this run the cells mostly work on single
+# tokens, as LoRA does, although most names are those of spatial operators.
 #
 # ## Save it
 # The adapter goes into one file: the cells, alpha and the trained decoder. Without the
@@ -365,7 +378,7 @@ except ValueError as refusal:
 # would give wrong masks without any error.
 
 # %% [markdown]
-# ### Exercise 2.2 - a bug hunt: the adapter that forgot its decoder
+# ### Exercise 2.2 - a bug hunt: an adapter saved without its decoder
 # Difficulty 2 of 5 ·
 # importance 5 of 5 ·
 # 10 minutes ·
@@ -442,10 +455,11 @@ record(
 
 # %% [markdown]
 # ## Recap
-# *What does it take to make SAM outline your objects without a prompt?* A frozen base, a
-# small trained part that starts at zero effect, a trained decoder, and a budget that is
-# stated before training. Is a search needed for the small part? One seed cannot tell. In the five
-# recorded seeds NAS-LoRA does not score higher than LoRA or a fixed 3x3.
+# *What does it take to make SAM outline your objects without a prompt?* It takes a frozen
+# base, a small trained part that starts at zero effect, a trained decoder, and a budget that
+# is stated before training. Is a search needed for the small part? One seed cannot tell. In
+# the five recorded seeds NAS-LoRA does not score higher than LoRA. The fixed 3x3 scores higher
+# than NAS-LoRA in four of the five.
 # - `adapt` changed no output before training: the difference was exactly zero.
 # - Methods are compared with equal passes, beside "no prompt", "box" and the resolution
 #   ceiling.

@@ -89,14 +89,15 @@ from naslora_core.search.schedule import (
 
 # %% [markdown]
 # ## What each setting decides
-# This lesson needs no images and no SAM. Features are drawn, the rank is 4, and `SEED` draws
+# This lesson needs no images and no SAM. Features z are drawn, the rank is 4, and `SEED` draws
 # everything. `PLANT` is the answer that we hide. `PROFILE` sets the length of the searches under the
-# slider.
+# slider. `Garden` holds the settings of a planted task: sizes, noise, steps and rates.
 
 # %%
 setting = profile(PROFILE)
 names = operator_names("linear")
-setting
+ADAM = {"betas": (0.5, 0.999), "weight_decay": 1e-3}  # of alpha in every search
+Garden()
 
 # %% [markdown]
 # ## What the paper fixes
@@ -112,8 +113,8 @@ setting
 
 # %% [markdown]
 # ## Alpha's gradient by hand
-# The cell computes $y = \sum_i a_i O_i$ with $a = \mathrm{softmax}(\alpha)$. Let g be the gradient
-# of the loss at y. Then
+# The cell computes $y = \sum_i a_i O_i$ from the operators' outputs $O_i$ with
+# $a = \mathrm{softmax}(\alpha)$. Let g be the gradient of the loss at y. Then
 #
 # $$\frac{\partial L}{\partial \alpha_i} = a_i \Big( \langle g, O_i \rangle - \sum_j a_j \langle
 # g, O_j \rangle \Big)$$
@@ -173,21 +174,20 @@ sizes
 # In this draw the norm grows from lead 0 to lead 3: the mixture moves away from the target, and g grows. From lead 6 on
 # the softmax is nearly certain, and the factor $a_i$ and the bracket go to zero: the gradient vanishes,
 # whether or not that operator is right. Under plain gradient descent alpha would then hardly change.
-# The search uses AdamW, which divides by the gradient's own size. So give `skip` a wrong lead over a planted
-# conv_3x3 and count the steps until it is lost:
+# The search uses AdamW, which divides by the gradient's own size. So plant a conv_3x3, give `skip` a wrong
+# lead, and count the steps until conv_3x3 leads:
 
 
 # %%
 def steps_to_turn(lead, rate=0.02, most=1000):
-    """Steps of alpha until conv_3x3, the teacher, overtakes skip; kernels are fixed."""
-    kernel, cell = teacher("conv_3x3", Garden(), SEED), Cell(4, "linear", "plain")
+    """Steps of alpha until conv_3x3, the teacher, leads; the kernels are fixed."""
+    kernel = teacher("conv_3x3", Garden(), SEED)  # `4 4 5 5`, zero around its 3 x 3
+    cell = Cell(4, "linear", "plain")
     skip, right = cell.names.index("skip"), cell.names.index("conv_3x3")
     with torch.no_grad():
         cell.arch_alpha[skip] = lead
         cell.operators[right].weight.copy_(kernel[..., 1:4, 1:4])
-    adam = torch.optim.AdamW(
-        [cell.arch_alpha], rate, betas=(0.5, 0.999), weight_decay=1e-3
-    )
+    adam = torch.optim.AdamW([cell.arch_alpha], rate, **ADAM)
     for step in range(most):
         z, y = planted.lesson(kernel, Garden(), SEED, step)
         cell.zero_grad()
@@ -201,8 +201,8 @@ def steps_to_turn(lead, rate=0.02, most=1000):
 {f"lead {lead}": steps_to_turn(lead) for lead in (3, 6, 12)}
 
 # %% [markdown]
-# Under AdamW all three leads are lost (one seed, kernels fixed). A lead of 12 takes more steps than a lead of
-# 3, and not many more. A search whose alpha moves for fewer steps than that keeps a wrong lead.
+# Under AdamW all three leads are lost (one seed, kernels fixed). A lead of 12 takes less than twice the steps
+# of a lead of 3. A search whose alpha moves for fewer steps keeps a wrong lead.
 
 # %% [markdown]
 # ### Exercise 8.1 - alpha's gradient by differences
@@ -211,7 +211,7 @@ def steps_to_turn(lead, rate=0.02, most=1000):
 # 8 minutes ·
 # use `torch.eye`
 #
-# Autograd and a formula may share a mistake. A difference of two losses does not. Write the gradient
+# A formula may contain a mistake. A difference of two losses needs no formula. Write the gradient
 # as central differences, and leave `alpha` as it was.
 
 
@@ -288,13 +288,13 @@ def descend(schedule):
 # %%
 schedules = [make(120, 0.1, 0.1) for make in (joint, bilevel, stage_wise)]
 ways = {schedule.name: descend(schedule) for schedule in schedules}
-figures.turns(schedules, ways, {"exact": (2, 2), "first order": (3, 3)})
+figures.turns(schedules, ways, {"exact": (2, 2)})
 
 # %% [markdown]
-# Left: orange steps move alpha, grey steps move the weights. Right: stars are closed forms. Bilevel
-# follows the first-order gradient and passes the exact answer. Joint and stage-wise minimise the sum
-# $L_A + L_B$, which is another problem with another solution. The toy shows that the order matters; it
-# does not show which order is best.
+# Left: orange steps move alpha, grey steps move the weights. Right: the star is the exact answer. Bilevel
+# follows the first-order gradient, which is zero at $\alpha = 3$, and ends there. Joint and stage-wise minimise
+# the sum $L_A + L_B$, which is another problem with another solution. The toy does not
+# show which order is best.
 
 # %% [markdown]
 # ## What a number of steps can decide
@@ -312,7 +312,7 @@ def winner(steps, lr, n):
 def steady(lr, steps=300, n=9):
     """The same, measured: AdamW, as in the search, under a constant gradient."""
     alpha, way = nn.Parameter(torch.zeros(n)), []
-    adam = torch.optim.AdamW([alpha], lr, betas=(0.5, 0.999), weight_decay=1e-3)
+    adam = torch.optim.AdamW([alpha], lr, **ADAM)
     alpha.grad = torch.ones(n).index_fill(0, torch.tensor(0), -1)
     for _ in range(steps):
         adam.step()
@@ -337,8 +337,8 @@ schedules = {
 Rows({n: {"estimate": budget(each, len(names))} for n, each in schedules.items()})
 
 # %% [markdown]
-# This is an estimate and no bound. Where the gradient changes its sign, alpha moves less. Where it
-# grows, as while $W_d$ leaves zero, alpha moves more (the second number: twice the distance in logits).
+# This is an estimate and no bound. If the gradient changes its sign, alpha moves less. If it
+# grows, as while $W_d$ leaves zero, alpha moves more (the second number).
 #
 # There is a second trap. *Coupled* weight decay is added to the gradient, and Adam normalises the sum:
 
@@ -347,7 +347,7 @@ Rows({n: {"estimate": budget(each, len(names))} for n, each in schedules.items()
 def moved_by_decay(optimiser, lr=0.02, steps=10):
     """How far a zero gradient moves alpha, in units of lr a step."""
     alpha = nn.Parameter(torch.tensor([0.5]))
-    adam = optimiser([alpha], lr, betas=(0.5, 0.999), weight_decay=1e-3)
+    adam = optimiser([alpha], lr, **ADAM)
     for _ in range(steps):
         alpha.grad = torch.zeros(1)
         adam.step()
@@ -362,8 +362,8 @@ drifted = {
 drifted
 
 # %% [markdown]
-# The unit is the rate: 1 is a full step each time. With coupled decay, an alpha with zero gradient moves
-# toward zero at .93 of full speed. With decoupled decay it stays.
+# 1 would be a full step each time. With coupled decay, an alpha with zero gradient moves toward zero at .93
+# of full speed. With decoupled decay it stays.
 
 # %% [markdown]
 # ## Plant an operator
@@ -379,10 +379,10 @@ drifted
 prices = {operator.name: cost(operator) for operator in cell.operators}
 unexplained, answers = {}, {}
 for name, row in planted.matrix(Garden(), SEED).items():
-    unexplained[name] = {c: row[c] for c in sorted(row, key=prices.get)}
-    answers[name] = next(
-        c for c, share in unexplained[name].items() if share <= TOLERANCE
-    )
+    by_price = sorted(row, key=prices.get)
+    unexplained[name] = {c: row[c] for c in by_price}
+    fitting = [c for c in by_price if row[c] <= TOLERANCE]
+    answers[name] = fitting[0]
 figures.expressions(unexplained, answers)
 
 # %% [markdown]
@@ -395,7 +395,7 @@ figures.expressions(unexplained, answers)
 #
 # Here is one joint search, read every twenty steps.
 #
-# > **Predict first.** The budget above would allow near certainty in this many steps. Where will the
+# > **Predict first.** The budget above allows near certainty in these 300 steps. Where will the
 # > winner be?
 
 # %% tags=["nbval-ignore-output"]
@@ -416,7 +416,7 @@ winner = {"budget": allowed, "reached": reached, "uniform": 1 / len(names)}
 # ## What alpha finds, and what it does not
 # One search shows little. The records hold 40 searches in a bare cell and 40 inside an earlier
 # `sam_nano` (128,000 scenes), where We and Wd are learned too: 8 operators, seeds 0 to 4. Inside `sam_nano`
-# two blocks have a teacher, so there are 80 answers (the two of one search are not independent). There
+# two blocks have a teacher: 80 answers (the two of one search are not independent). There
 # $W_d (A z) = (W_d A) z$: We and Wd can contain every pointwise map A. So `skip` is the right answer for
 # `conv_1x1`, too.
 #
@@ -476,8 +476,8 @@ figures.confusion(grid["inside sam_nano"], FIELD)
 # that is named `skip` is right. Inside `sam_nano`, argmax names an operator with the right receptive field
 # in 78 of 80 answers, and the right operator in 45. Of its 35 errors 30 are of one kind. It names `conv_3x3`
 # for every planted separable 3x3 and average, and `conv_5x5` for every separable 5x5: **the dense operator
-# of the same field**. So there alpha finds which tokens an operator uses. It does not find the cheaper
-# operator, because the loss has no term for cost. (Projection tries cheap operators first.)
+# of the same field**. So there alpha finds which tokens an operator uses, and not the cheaper operator. A
+# likely reason: the loss has no term for cost. (Projection tries cheap operators first.)
 #
 # In the bare cell, argmax is right by field in 15 of 40 answers only (chance 10). Projection is right in 40
 # of 40 and, inside `sam_nano`, in 72 of 80 by operator and 80 of 80 by field.
@@ -506,9 +506,9 @@ Rows(table)
 
 # %% [markdown]
 # With more steps projection gets better: 24 of 24 from 300 steps on, unless the noise is 40 times the
-# target. Argmax gets worse at every noise: at noise 4 from 15 to 12 to 8 of 24. So "train longer" helps
-# the kernel, and not alpha. In all nine rows argmax is above chance (three seeds, no interval). Lesson
-# [09](09_stage_wise_search.ipynb) asks whether alpha's path shows that there is evidence at all.
+# target. Argmax gets worse at every noise: at noise 4 from 15 to 12 to 8 of 24. So longer training helps
+# projection here, and not argmax. In all nine rows argmax is above chance (three seeds, no interval). Lesson
+# [09](09_stage_wise_search.ipynb) asks whether alpha's path shows evidence.
 
 # %% [markdown]
 # ## What alpha cannot tell
@@ -519,7 +519,7 @@ Rows(table)
 # %%
 @torch.no_grad()
 def with_alpha(kernel, alpha):
-    """A cell that computes `kernel` `r r 5 5`, whatever alpha says."""
+    """A cell with this alpha that computes `kernel` `r r 5 5`."""
     cell = Cell(len(kernel), "linear", "plain").double()
     cell.arch_alpha.copy_(alpha)
     five = cell.names.index("conv_5x5")
@@ -543,8 +543,8 @@ for name, alpha in zip(names, 3 * torch.eye(len(names)), strict=True):
 Rows(read)
 
 # %% [markdown]
-# Nine cells compute one function. Argmax gives nine answers, projection gives one. No loss can tell
-# these cells apart. So which alpha a training ends with depends on the start, and on which operator
+# Nine cells compute one function. Argmax gives nine answers, projection gives one. Every loss is the same
+# for all nine. So which alpha a training ends with depends on the start, and on which operator
 # learns first.
 
 # %% [markdown]
@@ -562,22 +562,25 @@ def raced_at(alpha_lr):
     return planted.race(PLANT, SEED, Garden(batch=4, schedule=schedule))
 
 
+def draw(ax, rate):
+    """The probabilities of one race; the text above them."""
+    readings = figures.ways(ax, raced_at(rate), names)
+    return f"rate {rate:g}\n{readings}"
+
+
+# %% tags=["nbval-ignore-output"]
 rates = [0.0, 0.003, 0.02, 0.1]
 hits = sum(raced_at(rate).hit("projection") for rate in rates)
 alpha_hits = sum(raced_at(rate).hit("argmax") for rate in rates)
-figures.explore(
-    lambda ax, rate: f"rate {rate:g}\n{figures.ways(ax, raced_at(rate), names)}",
-    rates,
-    "alpha_lr",
-    f"{PLANT}: projection right at {hits} of {len(rates)} rates, argmax at {alpha_hits}",
-)
+title = f"Projection names {PLANT} at {hits} of 4 rates, argmax at {alpha_hits}"
+figures.explore(draw, rates, "alpha_lr", title)
 
 # %% [markdown]
-# The bold line is the right operator; each panel has its own axis. At rate 0 all lines are one, and
-# argmax names the first of the list. Projection is right even there (one seed). So a hit by projection shows that
-# the *weights* learned the teacher. It does not show that alpha searched. Whether training alpha improves
-# the result can only be seen by comparison with a model whose alpha stays uniform. The comparisons of
-# lessons 09, 10 and 12 have that control.
+# The lines are probabilities, the bold one is the right operator; each panel has its own axis. At rate 0 all
+# lines are one, and argmax names the first of the list. Projection is right even there (one seed). So a hit by
+# projection shows that the *weights* learned the teacher, and not that alpha searched. Whether training alpha
+# improves the result can only be seen beside a model whose alpha stays uniform. Lessons 09, 10 and 12 have
+# that control.
 
 # %% [markdown]
 # ### Exercise 8.2 - beat the step budget
@@ -626,7 +629,7 @@ checks.ex_8_2(quick)
 #
 # Each search has `alpha`, `alpha_lr`, a call `search(z)`, and `step(a, b)`: it trains the weights on half
 # a and alpha on half b, each half a pair (z, y). Three have a bug: one has no softmax, one trains alpha on
-# half a, one has coupled decay. One is correct. In all four the loss falls to less than half:
+# half a, one has coupled decay. One is correct ("honest"). In all four the loss falls to less than half:
 
 # %%
 a, b = batches(SEED)
@@ -667,10 +670,11 @@ checks.ex_8_3(alarm)
 #
 #
 # def alarm(search, a, b):
-#     zeros, raised = tuple(map(torch.zeros_like, a)), copy.deepcopy(search)
+#     raised = copy.deepcopy(search)
 #     raised.alpha.data += 1
 #     if not torch.allclose(raised(a[0]), search(a[0]), atol=1e-5):
 #         return "no softmax"
+#     zeros = (torch.zeros_like(a[0]), torch.zeros_like(a[1]))
 #     for bug, half in (("coupled decay", zeros), ("same half", a)):
 #         twin = copy.deepcopy(search)
 #         twin.step(half, zeros)
@@ -695,7 +699,7 @@ record(
 
 # %% [markdown]
 # ## Recap
-# *How would we know that a search is right?* By searches whose answer is known, compared with chance.
+# *How would we know that a search is right?* We run searches whose answer is known, and compare with chance.
 # - Alpha's gradient compares each operator with the mixture. It vanishes as one weight nears 1; under
 #   AdamW leads of 3, 6 and 12 are still lost, given enough steps (one seed).
 # - Joint, bilevel and stage-wise are values of one schedule, and solve different problems.

@@ -22,7 +22,7 @@ def _trained(model) -> list[str]:
 
 
 @exercise(
-    "The adapter that forgot its decoder",
+    "An adapter saved without its decoder",
     _trained,
     adapter_alone=lambda model: [n for n, _ in model.named_parameters() if "We" in n or "Wd" in n],
     everything=lambda model: [n for n, _ in model.named_parameters()],
