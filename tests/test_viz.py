@@ -20,8 +20,7 @@ from naslora_core.errors import UserError
 from naslora_core.sam import SamPredictor, build_nano
 from naslora_core.training.early_stopping import VALIDATION_DICE
 from naslora_workbook import figures as figures
-from naslora_workbook.figures.theme import CLASSES, PROMPT_OUT
-from naslora_workbook.figures.theme import OPERATORS as OPERATOR_COLOURS
+from naslora_workbook.figures import theme
 from naslora_workbook.publishing.book import page_of
 
 OPERATORS, BLOCKS = ["skip", "conv_1x1", "conv_3x3"], ["block 0", "block 1"]
@@ -70,10 +69,10 @@ def seen(colour: str, matrix) -> np.ndarray:
 @pytest.mark.parametrize(
     "colours",
     [
-        [*figures.ADAPTER.values(), figures.BASE],
-        [figures.TRUTH, figures.PREDICTION, figures.PROMPT, PROMPT_OUT],
-        OPERATOR_COLOURS,
-        CLASSES,
+        [*theme.ADAPTER.values(), theme.BASE],
+        [theme.TRUTH, theme.PREDICTION, theme.PROMPT, theme.PROMPT_OUT],
+        theme.OPERATORS,
+        theme.CLASSES,
     ],
 )
 def test_colours_stay_apart(colours, vision):
@@ -106,7 +105,7 @@ def test_pictures_are_small_plain_and_repeatable():
     assert len(first.png) <= 100_000
     assert chunks(first.png) <= {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
     pixels = np.array(Image.open(io.BytesIO(first.png)).convert("RGB")).reshape(-1, 3)
-    green = np.array(to_rgb(figures.PROMPT)) * 255
+    green = np.array(to_rgb(theme.PROMPT)) * 255
     assert np.abs(pixels - green).max(1).min() < 3  # the small star survives a palette
     assert (pixels[0] == 255).all()
 

@@ -28,14 +28,6 @@ from naslora_workbook.figures.rank import cut, spectrum, surviving
 from naslora_workbook.figures.scales import fields, router_walk, routes
 from naslora_workbook.figures.shipping import borders, clock, discretised, unprompted
 from naslora_workbook.figures.space import attention_distance, distances, drift, gains, supports
-from naslora_workbook.figures.theme import (
-    ADAPTER,
-    BASE,
-    PREDICTION,
-    PROMPT,
-    TRUTH,
-    canvas,
-    use_theme,
-)
+from naslora_workbook.figures.theme import canvas, use_theme
 from naslora_workbook.figures.tokens import attention, token_grid, windows_and_back
 from naslora_workbook.figures.widgets import explore, is_live, panel

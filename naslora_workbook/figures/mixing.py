@@ -8,20 +8,12 @@ from torch import Tensor
 
 from naslora_workbook.figures import theme
 from naslora_workbook.figures.operators import as_array, field, mosaic, padded
-from naslora_workbook.figures.picture import Picture, html_table, titled
+from naslora_workbook.figures.picture import Picture, Rows, titled  # noqa: F401  (lessons take Rows from here)
 from naslora_workbook.figures.widgets import frames, is_baked, is_live, single
 
 ROOM = 9  # side of the map on which an impulse is answered
 RAISED = 3.0  # alpha of the one operator that a picture raises above the others
 WAYS = {"maps": (theme.ADAPTER["conv_lora"], "s--"), "kernels": (theme.ADAPTER["nas_lora"], "o-")}
-
-
-class Rows(dict):
-    """Name -> {column: value}; displays as a table."""
-
-    def _repr_html_(self) -> str:
-        rows = ((name, *row.values()) for name, row in self.items())
-        return html_table(rows, ("", *next(iter(self.values()))))
 
 
 @torch.no_grad()

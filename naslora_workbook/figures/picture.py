@@ -68,6 +68,14 @@ def html_table(rows: Iterable[Iterable], head: Iterable = ()) -> str:
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in cells)}</table>"
 
 
+class Rows(dict):
+    """Name -> {column: value}; displays as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = ((name, *row.values()) for name, row in self.items())
+        return html_table(rows, ("", *next(iter(self.values()))))
+
+
 def _within_limit(figure: Figure) -> bytes:
     images: dict[float, Image.Image] = {}
     for scale, colours in TRIES:

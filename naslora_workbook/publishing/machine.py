@@ -1,30 +1,18 @@
 """The machine under a lesson, beside the one on which the lessons' costs were measured."""
 
-import html
 import os
 import platform
 
 import torch
 
+from naslora_workbook.figures.picture import Rows
 from naslora_workbook.research.provenance import device_name
 from naslora_workbook.results.records import measured
 
 WORDS = ("python", "torch", "device", "threads")
 
 
-class Card(dict):
-    """Fact -> (here, measured on); displays as a table."""
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{name}</th>" + "".join(f"<td>{html.escape(v)}</td>" for v in values) + "</tr>"
-            for name, values in self.items()
-        )
-        head = "<tr><th></th><th>here</th><th>lessons were measured on</th></tr>"
-        return f"<table>{head}{rows}</table>"
-
-
-def machine(device: str = "cpu") -> Card:
+def machine(device: str = "cpu") -> Rows:
     """Python, torch, device, threads and memory: here, and where the cost lines come from.
 
     device: that of the profile, "cpu" or "cuda".
@@ -33,9 +21,11 @@ def machine(device: str = "cpu") -> Card:
     there, peak = costs["provenance"], max(cost["peak_mb"] for cost in costs["lessons"].values())
     here = platform.python_version(), torch.__version__, device_name(device)
     values = (*here, str(torch.get_num_threads()))
-    card = {n: (value, str(there[n])) for n, value in zip(WORDS, values, strict=True)}
+    pairs = {name: (value, there[name]) for name, value in zip(WORDS, values, strict=True)}
     used = f"{peak / 1e3:.1f} GB, the largest lesson"
-    return Card(card | {"memory": (f"{memory(device) / 1e9:.0f} GB", used)})
+    pairs["memory"] = f"{memory(device) / 1e9:.0f} GB", used
+    columns = "here", "lessons were measured on"
+    return Rows({name: dict(zip(columns, pair, strict=True)) for name, pair in pairs.items()})
 
 
 def memory(device: str = "cpu") -> int:
