@@ -13,8 +13,14 @@ from naslora_core.sam.checkpoints import read_state
 from naslora_workbook.cli import build_parser
 from naslora_workbook.research.base_table import scene_cases
 from naslora_workbook.research.pretraining import pretrain
-from naslora_workbook.research.pretraining.leg import Examples, Leg, batches, learning_rate
-from naslora_workbook.research.pretraining.loss import mask_loss, soft_iou
+from naslora_workbook.research.pretraining.leg import (
+    Examples,
+    Leg,
+    batches,
+    learning_rate,
+    mask_loss,
+    soft_iou,
+)
 from naslora_workbook.research.provenance import provenance
 
 SEEN = (0, 800, 8_000, 15_000, 15_990)

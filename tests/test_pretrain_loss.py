@@ -8,9 +8,8 @@ import torch
 
 from naslora_core.sam import SamPredictor
 from naslora_workbook.research.base_table import SCENE_SEED, score
-from naslora_workbook.research.pretraining import loss as pretrain_loss
-from naslora_workbook.research.pretraining.leg import Leg
-from naslora_workbook.research.pretraining.loss import mask_loss, prompt_loss, step_loss
+from naslora_workbook.research.pretraining import leg as pretrain_loss
+from naslora_workbook.research.pretraining.leg import Leg, mask_loss, prompt_loss, step_loss
 from naslora_workbook.research.pretraining.pretrain import VALIDATION_SEED
 
 SIDE = 8  # of images and of drawn masks

@@ -5,7 +5,7 @@ import pytest
 
 from naslora_workbook.research.base_table import scene_cases
 from naslora_workbook.research.pretraining.scenes import KINDS, scene
-from naslora_workbook.research.pretraining.scenes.textures import COUNT, SIDE, cut, library
+from naslora_workbook.research.pretraining.scenes.painter import COUNT, SIDE, cut, library
 
 
 def test_a_scene_depends_on_seed_and_index_alone():

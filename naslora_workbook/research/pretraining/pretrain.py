@@ -25,8 +25,7 @@ from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import build_nano
 from naslora_core.sam.checkpoints import WEIGHTS, manifest, read_state
 from naslora_workbook.research.base_table import SCENE_COUNT, SCENE_SEED, scene_cases, score
-from naslora_workbook.research.pretraining.leg import Leg, batches, learning_rate
-from naslora_workbook.research.pretraining.loss import step_loss
+from naslora_workbook.research.pretraining.leg import Leg, batches, learning_rate, step_loss
 from naslora_workbook.research.provenance import provenance
 
 VALIDATION_SEED = 555_001

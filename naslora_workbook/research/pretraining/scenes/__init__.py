@@ -72,17 +72,15 @@ def _parts(rng, painter: Painter) -> None:
 def _crowd(rng, painter: Painter) -> None:
     """Many small things of one sort on a jittered grid, touching here and there."""
     spacing = rng.uniform(0.09, 0.22)
-    colour, sort = (
-        palette(rng),
-        rng.choice(("ellipse", "blob", "solid", "creature"), p=(0.4, 0.3, 0.2, 0.1)),
-    )
+    colour = palette(rng)
+    sort = str(rng.choice(("ellipse", "blob", "solid", "creature"), p=(0.4, 0.3, 0.2, 0.1)))
     steps = np.arange(spacing / 2, 1, spacing)
     for y in steps:
         for x in steps:
             if rng.random() < 0.75:
                 at = np.array([y, x]) + rng.normal(0, 0.25 * spacing, 2)
                 shade = colour + rng.normal(0, 0.04, 3)
-                _add(rng, painter, spacing * rng.uniform(0.3, 0.62), shade, at, sort=str(sort))
+                _add(rng, painter, spacing * rng.uniform(0.3, 0.62), shade, at, sort=sort)
 
 
 def _faint(rng, painter: Painter) -> None:
