@@ -118,7 +118,7 @@ def out_of_memory(
     """
     encoder = getattr(getattr(model, "sam", None), "image_encoder", None)
     depth = len(encoder.blocks) if encoder is not None else 0
-    everywhere = depth and getattr(model.method, "blocks", None) == "all"
+    everywhere = depth > 4 and getattr(model.method, "blocks", None) == "all"
     share = 1 / max(depth, 1)  # of one block
     knobs = [  # what is left, whether it is to be had, what to do
         (1 / images, images > 1, f"accumulate={batch} (one image at a time, a third more time)"),
