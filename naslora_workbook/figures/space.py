@@ -139,16 +139,11 @@ def attention_distance(encoder, pixels: Tensor) -> list[float]:
         encoder(pixels)
     found = []
     for attn, windows in zip(modules, inputs, strict=True):
-        far = _distances(*windows.shape[1:3]).to(windows)
+        place = torch.cartesian_prod(*(torch.arange(float(n)) for n in windows.shape[1:3]))
+        far = torch.cdist(place, place).to(windows)  # hw hw
         means = [(attention_weights(attn, w[None]) * far).sum(-1).mean() for w in windows]
         found.append(float(torch.stack(means).mean()))
     return found
-
-
-def _distances(height: int, width: int) -> Tensor:
-    """Euclidean distances `hw hw` between the tokens of a map."""
-    place = torch.cartesian_prod(torch.arange(float(height)), torch.arange(float(width)))
-    return torch.cdist(place, place)
 
 
 def distances(lines: Mapping[str, Sequence[float]], windowed: Sequence[bool]) -> Picture:

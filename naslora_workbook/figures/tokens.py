@@ -10,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 from PIL import Image
+from scipy.stats import entropy
 from torch import nn
 
 from naslora_workbook.figures.masks import overlay
@@ -88,8 +89,7 @@ def attention(predictor, photo, token):
 
 def spread(weights: np.ndarray) -> float:
     """How many tokens of equal weight would have the same entropy: exp(-sum w log w)."""
-    seen = weights[weights > 0]
-    return float(np.exp(-(seen * np.log(seen)).sum()))
+    return float(np.exp(entropy(weights, axis=None)))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Probes of lesson 04: small classifiers that say of each token whether it is the object's."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -38,10 +39,11 @@ def gains_over_linear(
         return x.flatten(2)[..., order].view_as(x)
 
     features, truths = maps[:2], maps[2:]
+    mean_of_nine = partial(F.avg_pool2d, kernel_size=3, stride=1, padding=1)
     rivals = {
         "3 × 3": (maps, True),
         "random neighbours": (tuple(map(shuffled, maps)), True),
-        "fixed mean": ((*map(_mean_of_nine, features), *truths), False),
+        "fixed mean": ((*map(mean_of_nine, features), *truths), False),
     }
     found: dict[str, dict[int, list[float]]] = {name: {} for name in rivals}
     for count in counts:
@@ -50,10 +52,6 @@ def gains_over_linear(
             scores = [_score(its_maps, count, seed, spatial, steps) for seed in range(seeds)]
             found[name][count] = [s - b for s, b in zip(scores, base, strict=True)]
     return found
-
-
-def _mean_of_nine(x: Tensor) -> Tensor:
-    return F.avg_pool2d(x, 3, stride=1, padding=1)
 
 
 def _score(maps: Maps, count: int, seed: int, spatial: bool, steps: int) -> float:

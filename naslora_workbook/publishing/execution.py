@@ -51,7 +51,8 @@ def _resident(process: psutil.Process) -> int:
 
 def stopping_point(notebook) -> str:
     """The code cell that failed, numbered as the lesson shows it, its first line and its error."""
-    own = [c for c in notebook.cells if c.cell_type == "code" and not _injected(c)]
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    own = [c for c in code if "injected-parameters" not in c.metadata.get("tags", [])]
     for number, cell in enumerate(own, 1):
         place = f"cell [{number}] `{_first(cell.source)}`"
         for output in cell.get("outputs", []):
@@ -64,7 +65,3 @@ def stopping_point(notebook) -> str:
 
 def _first(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
-
-
-def _injected(cell) -> bool:
-    return "injected-parameters" in cell.metadata.get("tags", [])

@@ -22,14 +22,6 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": KERNEL},
     "language_info": {"name": "python"},
 }
-EXECUTION = {
-    "kernel_name": KERNEL,
-    "extra_arguments": QUIET,
-    "timeout": None,
-    "store_widget_state": False,
-    "record_timing": False,
-    "coalesce_streams": True,
-}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -51,8 +43,9 @@ def _refresh(lesson: Lesson, anew: bool) -> int:
     if anew or not _take_over(old, fresh):
         print(f"{lesson.name}: executing {len(fresh.cells)} cells", file=sys.stderr, flush=True)
         try:
+            how = {"kernel_name": KERNEL, "extra_arguments": QUIET, "coalesce_streams": True}
             where = {"metadata": {"path": str(lesson.path.parent)}}
-            NotebookClient(fresh, resources=where, **EXECUTION).execute()
+            NotebookClient(fresh, resources=where, **how).execute()
         except (CellExecutionError, DeadKernelError):
             print(f"{lesson.name}: FAILED in {stopping_point(fresh)}", file=sys.stderr)
             return 1
