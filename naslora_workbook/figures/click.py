@@ -31,7 +31,7 @@ def click(predict, image, places=PLACES):
     if is_live():
         return _clickable(predict, np.asarray(image))
     if is_baked():
-        return BakedClicks(predict, np.asarray(image), places[0])
+        return baked_clicks(predict, np.asarray(image), places[0])
     height, width = np.shape(image)[:2]
 
     def draw(ax, place):
@@ -115,43 +115,36 @@ _SEND = (  # shares of width and height, and the time, so that the same place co
 )
 
 
-class BakedClicks:
-    """An image that shows, at every click, the mask of the nearest of its kept clicks.
+def baked_clicks(predict: Callable, image: np.ndarray, first: tuple[float, float]):
+    """HTML of an image that shows, at every click, the mask of the nearest of its kept clicks.
 
     predict: (points `1 2` as x, y in pixels, labels `1`) -> mask `H W`; image: uint8 `H W 3`;
     first: where the star stands at the beginning, as shares of width and height. The arrow keys
     move it, too.
     """
+    from IPython.display import HTML
 
-    def __init__(self, predict: Callable, image: np.ndarray, first: tuple[float, float]):
-        height, width = image.shape[:2]
-        self.grid = ACROSS, max(1, round(ACROSS * height / width))
-        self.image, self.first = image, [int(s * n) for s, n in zip(first, self.grid, strict=True)]
-        step = np.array([width, height]) / self.grid
-        cells = np.ndindex(self.grid[1], self.grid[0])
-        masks = [predict(np.array([(x + 0.5, y + 0.5)]) * step, np.ones(1)) for y, x in cells]
-        self.shares = [round(100 * float(np.mean(mask))) for mask in masks]
-        self.masks = [_small(mask) for mask in masks]
-
-    def __repr__(self) -> str:
-        return "<BakedClicks>"
-
-    def _repr_html_(self) -> str:
-        kept = [list(self.grid), self.first, self.masks, self.shares]
-        words = f"Photograph that answers {len(self.masks)} clicks; the arrow keys move the star"
-        photo = Image.fromarray(self.image)
-        photo.thumbnail((700, 700))
-        return (
-            f'<div><div class="naslora-clicks" tabindex="0" role="application" '
-            f'aria-label="{html.escape(words, quote=True)}" style="position:relative;width:'
-            f'{photo.width}px;max-width:100%;cursor:crosshair">'
-            f'<img alt="{words}" src="data:image/jpeg;base64,{_base64(photo, "JPEG", quality=80)}" '
-            'style="display:block;width:100%">'
-            f'<img alt="" style="{_OVER};width:100%;height:100%;opacity:.5">'
-            f'<span style="{_OVER};color:{PROMPT};font-size:28px;line-height:1;{_STAR}">★</span>'
-            f'</div><p aria-live="polite"></p><script>({_MOVE})(document.currentScript.'
-            f"parentElement, {json.dumps(kept)})</script></div>"
-        )
+    height, width = image.shape[:2]
+    grid = ACROSS, max(1, round(ACROSS * height / width))
+    step, cells = np.array([width, height]) / grid, np.ndindex(grid[1], grid[0])
+    masks = [predict(np.array([(x + 0.5, y + 0.5)]) * step, np.ones(1)) for y, x in cells]
+    star = [int(share * n) for share, n in zip(first, grid, strict=True)]
+    shares = [round(100 * float(np.mean(mask))) for mask in masks]
+    kept = [grid, star, list(map(_small, masks)), shares]
+    words = f"Photograph that answers {len(masks)} clicks; the arrow keys move the star"
+    photo = Image.fromarray(image)
+    photo.thumbnail((700, 700))
+    return HTML(
+        f'<div><div class="naslora-clicks" tabindex="0" role="application" '
+        f'aria-label="{html.escape(words, quote=True)}" style="position:relative;width:'
+        f'{photo.width}px;max-width:100%;cursor:crosshair">'
+        f'<img alt="{words}" src="data:image/jpeg;base64,{_base64(photo, "JPEG", quality=80)}" '
+        'style="display:block;width:100%">'
+        f'<img alt="" style="{_OVER};width:100%;height:100%;opacity:.5">'
+        f'<span style="{_OVER};color:{PROMPT};font-size:28px;line-height:1;{_STAR}">★</span>'
+        f'</div><p aria-live="polite"></p><script>({_MOVE})(document.currentScript.'
+        f"parentElement, {json.dumps(kept)})</script></div>"
+    )
 
 
 def _small(mask: np.ndarray) -> str:

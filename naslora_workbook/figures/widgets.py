@@ -9,7 +9,6 @@ for small multiples, `frames` for a slider with baked pictures that needs no ker
 import html
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -73,38 +72,28 @@ def _slider(draw: Callable, values: Sequence, label: str, **layout):
     return ipywidgets.VBox([slider, picture])
 
 
-@dataclass(frozen=True, repr=False)
-class Frames:
-    """Pictures baked into HTML under a range input: a slider without kernel and network."""
+def frames(draw: Callable, values: Sequence, label: str, **layout):
+    """Every value's picture in one piece of HTML, moved by mouse or arrow keys, offline.
 
-    pages: Sequence[str]
-    alt: str
+    A range input shows one of them: a slider without kernel and network.
+    """
+    from IPython.display import HTML
 
-    def __repr__(self) -> str:
-        return "<Frames>"
-
-    def _repr_html_(self) -> str:
-        middle = len(self.pages) // 2
-        shown = "".join(
-            f'<figure {"" if i == middle else "hidden"} style="margin:0">{page}</figure>'
-            for i, page in enumerate(self.pages)
-        )
-        move = (
-            "const f=this.parentElement.querySelectorAll('figure');"
-            "f.forEach((e,i)=>e.hidden=i!=this.value);"
-            "this.setAttribute('aria-valuetext',f[this.value].querySelector('img').alt)"
-        )
-        alt = html.escape(self.alt, quote=True)
-        return (
-            f'<div class="naslora-frames"><input type="range" min="0" max="{len(self.pages) - 1}" '
-            f'value="{middle}" style="width:60%" aria-label="{alt}" oninput="{move}">{shown}</div>'
-        )
-
-
-def frames(draw: Callable, values: Sequence, label: str, **layout) -> Frames:
-    """Every value's picture in one piece of HTML, moved by mouse or arrow keys, offline."""
     pages = [single(draw, value, label, **layout).html for value in values]
-    return Frames(pages, describe(label, values))
+    middle, alt = len(pages) // 2, html.escape(describe(label, values), quote=True)
+    shown = "".join(
+        f'<figure {"" if i == middle else "hidden"} style="margin:0">{page}</figure>'
+        for i, page in enumerate(pages)
+    )
+    move = (
+        "const f=this.parentElement.querySelectorAll('figure');"
+        "f.forEach((e,i)=>e.hidden=i!=this.value);"
+        "this.setAttribute('aria-valuetext',f[this.value].querySelector('img').alt)"
+    )
+    return HTML(
+        f'<div class="naslora-frames"><input type="range" min="0" max="{len(pages) - 1}" '
+        f'value="{middle}" style="width:60%" aria-label="{alt}" oninput="{move}">{shown}</div>'
+    )
 
 
 def panel(
