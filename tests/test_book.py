@@ -5,9 +5,9 @@ import pytest
 from lessons import LESSONS, NAMES, read
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from naslora_workbook.publishing import book_pages, minutes
+from naslora_workbook.publishing import book_pages
 from naslora_workbook.publishing.book import page_of
-from naslora_workbook.publishing.lesson import SETUP_CELL, Lesson
+from naslora_workbook.publishing.lesson import SETUP_CELL, Lesson, by_section
 
 TERMS = {"rank": "rank", "fold": "fold", "box prompt": "box prompt"}
 
@@ -91,7 +91,7 @@ def test_minutes_leave_out_hints_imports_and_the_cells_of_exercises():
         ran("2"),
     ]
     cells += [new_markdown_cell("## Recap\n\nEnd.\n\n## In practice\n\nMore.")]
-    found = {n: round(m) for n, m in minutes.by_section(new_notebook(cells=cells)).items()}
+    found = {n: round(m) for n, m in by_section(new_notebook(cells=cells)).items()}
     assert found == {"opening": 0, "One": 3, "Exercise 5.1 - one": 11, "end": 0}
 
 

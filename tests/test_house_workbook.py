@@ -16,8 +16,8 @@ from naslora_core.errors import UserError
 from naslora_workbook.lessons import headline
 from naslora_workbook.publishing import workbook
 from naslora_workbook.publishing.environment import ROOT
-from naslora_workbook.publishing.execution import stopping_point
 from naslora_workbook.publishing.refresh import METADATA
+from naslora_workbook.publishing.workbook import stopping_point
 
 HEADLINE = "from naslora_workbook.lessons import headline\nheadline.record(dice=0.81234, steps=80)"
 MATHS = r"Inline $\Delta W = BA$ and $$\hat{O} = \sum_i \operatorname{softmax}(\alpha)_i O_i$$"

@@ -12,8 +12,7 @@ import pytest
 from lessons import LESSONS, NAMES, badges, code, exercises, markdown, plain, read, sources
 
 from naslora_workbook.lessons import headline
-from naslora_workbook.publishing.lesson import NOTEBOOKS, SETUP_CELL
-from naslora_workbook.publishing.minutes import imports_alone
+from naslora_workbook.publishing.lesson import NOTEBOOKS, SETUP_CELL, imports_alone
 from naslora_workbook.publishing.refresh import METADATA, tidy
 from naslora_workbook.publishing.tables import expected
 from naslora_workbook.results.records import measured

@@ -15,9 +15,8 @@ from lessons import LESSONS, NAMES, exercises, plain, read
 from nbformat.v4 import new_code_cell
 
 from naslora_workbook.lessons import headline
-from naslora_workbook.publishing.execution import prepare_kernels
 from naslora_workbook.publishing.lesson import Lesson
-from naslora_workbook.publishing.workbook import run_lesson
+from naslora_workbook.publishing.workbook import prepare_kernels, run_lesson
 
 HERE = Path(__file__).parent
 COSTS = ("seconds", "minutes", "ms", "mb")

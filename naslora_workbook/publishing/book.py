@@ -16,8 +16,7 @@ from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
 from naslora_workbook.publishing import book_pages as pages
 from naslora_workbook.publishing.environment import ROOT
-from naslora_workbook.publishing.lesson import Lesson
-from naslora_workbook.publishing.minutes import imports_alone
+from naslora_workbook.publishing.lesson import Lesson, imports_alone
 
 PLOTLY = "application/vnd.plotly.v1+json"
 UNSHOWN = ("application/vnd.jupyter.widget-view+json", "application/vnd.naslora.headline+json")

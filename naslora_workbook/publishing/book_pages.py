@@ -7,8 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from naslora_workbook.publishing.lesson import SLUG, Lesson
-from naslora_workbook.publishing.minutes import total
+from naslora_workbook.publishing.lesson import SLUG, Lesson, total
 
 WEB = f"https://github.com/{SLUG}/blob/main"
 ADMONITIONS = {"Predict first": "hint", "Careful": "warning"}  # all others are notes

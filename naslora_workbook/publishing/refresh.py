@@ -15,8 +15,8 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from naslora_core.errors import UserError
 from naslora_core.files import write_atomic
-from naslora_workbook.publishing.execution import KERNEL, QUIET, prepare_kernels, stopping_point
 from naslora_workbook.publishing.lesson import NOTEBOOKS, Lesson
+from naslora_workbook.publishing.workbook import KERNEL, QUIET, prepare_kernels, stopping_point
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": KERNEL},

@@ -15,8 +15,7 @@ from naslora_core.files import write_atomic
 from naslora_workbook.publishing import registered_tables as registered
 from naslora_workbook.publishing import result_tables as results
 from naslora_workbook.publishing.environment import ROOT
-from naslora_workbook.publishing.lesson import Lesson, lessons
-from naslora_workbook.publishing.minutes import in_guide, of_needed
+from naslora_workbook.publishing.lesson import Lesson, in_guide, lessons, of_needed
 from naslora_workbook.results.labels import markdown
 from naslora_workbook.results.records import measured
 

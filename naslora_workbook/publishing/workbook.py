@@ -3,31 +3,31 @@
 Everything is made in `.tmp` and moved into place when whole, so stopping at any moment is safe.
 """
 
+import os
 import shutil
 import sys
+import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import nbformat
 import papermill
+import psutil
 from papermill.exceptions import PapermillExecutionError
 
 from naslora_core.cli import literal
+from naslora_core.cpu_quota import allowed_cpus
 from naslora_core.errors import UserError, known
 from naslora_core.files import write_atomic
 from naslora_workbook.lessons import headline
 from naslora_workbook.publishing.environment import ROOT
-from naslora_workbook.publishing.execution import (
-    KERNEL,
-    QUIET,
-    PeakMemory,
-    prepare_kernels,
-    stopping_point,
-)
 from naslora_workbook.publishing.lesson import NOTEBOOKS, Lesson, chosen_lessons, lessons
 
 OUT = ROOT / "build" / "workbook"
+KERNEL = "python3"
+QUIET = ["--IPKernelApp.log_level=ERROR"]  # kernels here listen on this machine only
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,17 @@ class Outcome:
     peak_mb: float
     headline: dict = field(default_factory=dict)
     failure: str = ""
+
+
+def prepare_kernels(sliders: str) -> None:
+    """This environment's kernel, all CPUs that it may use, no widget that needs a kernel.
+
+    sliders: `panel` for small multiples, `frames` for pictures baked under a slider.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(allowed_cpus()))
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    os.environ["NASLORA_STATIC"] = sliders
 
 
 def given_parameters(data: str | None, profile: str | None, settings: list[str]) -> dict:
@@ -94,6 +105,32 @@ def run_workbook(
     return int(any(o.failure for o in outcomes))
 
 
+class PeakMemory(AbstractContextManager):
+    """`with PeakMemory() as peak: ...`, then `peak.mb`: resident MB of all child processes at their
+    worst moment together, sampled ten times a second; shared pages count once for each."""
+
+    def __init__(self):
+        self.mb, self._done = 0.0, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def __exit__(self, *error) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        me = psutil.Process()
+        while not self._done.wait(0.1):
+            self.mb = max(self.mb, sum(map(_resident, me.children(recursive=True))) / 1e6)
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:  # it has just ended
+        return 0
+
+
 def run_lesson(lesson: Lesson, given: dict, out: Path) -> Outcome:
     """Run one lesson in a kernel of its own and put the executed notebook into `out`."""
     aside, start, failed = out / ".tmp" / lesson.path.name, time.monotonic(), False
@@ -116,6 +153,24 @@ def run_lesson(lesson: Lesson, given: dict, out: Path) -> Outcome:
     said = f"{_said(outcome) if failed else 'done'} ({cost[0]:.0f} s, {cost[1]} MB)"
     print(f"{lesson.name}: {said}", file=sys.stderr, flush=True)
     return outcome
+
+
+def stopping_point(notebook) -> str:
+    """The code cell that failed, numbered as the lesson shows it, its first line and its error."""
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    own = [c for c in code if "injected-parameters" not in c.metadata.get("tags", [])]
+    for number, cell in enumerate(own, 1):
+        place = f"cell [{number}] `{_first(cell.source)}`"
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                return f"{place}: {output.ename}: {_first(output.evalue)}"
+        if cell.source.strip() and cell.execution_count is None:
+            return f"{place}: its process ended (often: out of memory)"
+    return "after its last cell"
+
+
+def _first(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def summary(outcomes: list[Outcome]) -> str:
