@@ -8,7 +8,7 @@ import torch
 
 from naslora_core.sam import SamPredictor
 from naslora_workbook.research.base_table import SCENE_SEED, score
-from naslora_workbook.research.pretraining import leg as pretrain_loss
+from naslora_workbook.research.pretraining import leg
 from naslora_workbook.research.pretraining.leg import Leg, mask_loss, prompt_loss, step_loss
 from naslora_workbook.research.pretraining.pretrain import VALIDATION_SEED
 
@@ -38,17 +38,14 @@ def asked(monkeypatch):
     """What the decoder is asked; it draws all of the first object's image, none of the second's."""
     calls = []
 
-    class Prompted:
-        def __init__(self, sam, embedding):
-            assert embedding.shape == (2, 1, 2, 2)
+    def prompted(sam, embedding, **given):
+        assert embedding.shape == (2, 1, 2, 2)
+        level = torch.tensor([[1.0, 2, 3, 4], [-1, -2, -3, -4]]) * (1 + len(calls))
+        answer = level[..., None, None].expand(2, 4, SIDE, SIDE), TRUSTED
+        calls.append((given, answer))
+        return answer
 
-        def __call__(self, **given):
-            level = torch.tensor([[1.0, 2, 3, 4], [-1, -2, -3, -4]]) * (1 + len(calls))
-            answer = level[..., None, None].expand(2, 4, SIDE, SIDE), TRUSTED
-            calls.append((given, answer))
-            return answer
-
-    monkeypatch.setattr(pretrain_loss, "Prompted", Prompted)
+    monkeypatch.setattr(leg, "prompted", prompted)
     return calls
 
 

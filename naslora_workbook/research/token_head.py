@@ -20,7 +20,9 @@ def token_head_dice(loss: Callable, train, test, seed: int, steps: int = 60) -> 
     train, test: embeddings `B C h w` and labels `B S S`, of which class 1 is learned.
     """
     g = torch.Generator().manual_seed(seed)
-    embeddings, labels = train[0], _quarter(train)
+    embeddings, truth = train[0], (train[1] == 1)[:, None].float()
+    side = 4 * embeddings.shape[-1]  # as SAM's decoder draws
+    labels = F.interpolate(truth, (side, side), mode="nearest-exact")[:, 0]
     head = _head(embeddings.shape[1], g)
     optimiser = torch.optim.AdamW(head.parameters(), LR)
     for _ in range(steps):
@@ -32,12 +34,6 @@ def token_head_dice(loss: Callable, train, test, seed: int, steps: int = 60) -> 
         masks = _drawn(head, test[0], test[1].shape[1:])[:, 0] > 0
     pairs = zip(masks.numpy(), (test[1] == 1).numpy(), strict=True)
     return sum(dice(*pair) for pair in pairs) / len(masks)
-
-
-def _quarter(data) -> Tensor:
-    """Labels at four times the embedding's size, as SAM's decoder draws them."""
-    side = 4 * data[0].shape[-1]
-    return F.interpolate((data[1] == 1)[:, None].float(), (side, side), mode="nearest-exact")[:, 0]
 
 
 def _head(width: int, g: torch.Generator) -> nn.Module:

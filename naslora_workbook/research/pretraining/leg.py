@@ -6,6 +6,7 @@ seen.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -126,20 +127,17 @@ def soft_iou(logits: Tensor, truth: Tensor) -> Tensor:
     return (a & b).sum((-2, -1)) / (a | b).sum((-2, -1)).clamp(min=1)
 
 
-class Prompted:
-    """All four masks of a SAM for one prompt an object, and their loss."""
+def prompted(sam, embedding: Tensor, points=None, boxes=None, mask=None) -> tuple[Tensor, Tensor]:
+    """All four masks of a SAM, and their predicted IoU, for one prompt an object.
 
-    def __init__(self, sam, embedding: Tensor):
-        self.sam, self.embedding = sam, embedding  # N C h w, repeated for every object
-        self.pe = sam.prompt_encoder.get_dense_pe()
-
-    def __call__(self, points=None, boxes=None, mask=None):
-        decoder = self.sam.mask_decoder
-        sparse, dense = self.sam.prompt_encoder(points=points, boxes=boxes, masks=mask)
-        mlps = dict(enumerate(decoder.output_hypernetworks_mlps))
-        source, tokens = self.embedding + dense, decoder.mask_tokens.weight
-        masks, iou, _ = run_decoder(decoder, source, self.pe, sparse, tokens, mlps)
-        return masks.float(), iou.float()
+    embedding: `N C h w`, repeated for every object.
+    """
+    decoder, pe = sam.mask_decoder, sam.prompt_encoder.get_dense_pe()
+    sparse, dense = sam.prompt_encoder(points=points, boxes=boxes, masks=mask)
+    mlps = dict(enumerate(decoder.output_hypernetworks_mlps))
+    tokens = decoder.mask_tokens.weight
+    masks, iou, _ = run_decoder(decoder, embedding + dense, pe, sparse, tokens, mlps)
+    return masks.float(), iou.float()
 
 
 def prompt_loss(masks: Tensor, iou: Tensor, truth: Tensor, ambiguous: bool) -> Tensor:
@@ -158,7 +156,7 @@ def step_loss(sam, batch: dict[str, Tensor], corrected: str | None) -> Tensor:
     total, clicks = 0.0, batch["clicks"].shape[1]
     for kind, part in (("clicks", slice(0, clicks)), ("boxes", slice(clicks, None))):
         prompts, truth = batch[kind].flatten(0, 1), low[:, part].flatten(0, 1)[:, None]
-        predict = Prompted(sam, embedding.repeat_interleave(batch[kind].shape[1], 0))
+        predict = partial(prompted, sam, embedding.repeat_interleave(batch[kind].shape[1], 0))
         given = {"boxes": prompts}
         if kind == "clicks":
             given = {"points": (prompts[:, None], prompts.new_ones(len(prompts), 1))}
