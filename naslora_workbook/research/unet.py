@@ -15,11 +15,14 @@ LEVELS = 4  # 1, 2, 4, 8 times the width
 
 
 def _stage(inward: int, outward: int) -> nn.Sequential:
-    """Twice 3x3 convolution, group norm (batches are small), ReLU."""
+    """Twice 3x3 convolution, instance norm, leaky ReLU, as in nnU-Net (Isensee 2021).
+
+    With group norm and ReLU it drew empty masks of polyps after 600 passes (three seeds).
+    """
     layers = []
     for channels in (inward, outward):
         layers += [nn.Conv2d(channels, outward, 3, padding=1, bias=False)]
-        layers += [nn.GroupNorm(4, outward), nn.ReLU()]
+        layers += [nn.InstanceNorm2d(outward, affine=True), nn.LeakyReLU()]
     return nn.Sequential(*layers)
 
 
