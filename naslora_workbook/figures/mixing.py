@@ -93,11 +93,11 @@ def tap_steps(predicted: Tensor, measured: Tensor) -> Picture:
     top = max(steps.max() for steps in maps.values())
     figure, axes, shown = theme.image_row(maps, 2.9, cmap="Greys", vmin=0, vmax=top)
     for ax, steps in zip(axes, maps.values(), strict=True):
-        theme.cells(ax, steps, ".2f", dark=top / 2)
-    figure.colorbar(shown, ax=axes, label="step, of a free 5x5's")
+        theme.cells(ax, steps, ".2f", dark=0.6 * top)
+    figure.colorbar(shown, ax=axes, label="step / step of a free 5x5")
     middle = len(measured) // 2
     centre, outer = float(measured[middle, middle]), float(measured[0, 1])
-    title = f"In steps of a free 5x5, the centre moves by {centre:.1f}, weak taps by {outer:.1f}"
+    title = f"The centre tap moves {centre:.1f} times as far as a free 5x5's, weak taps {outer:.1f}"
     return titled(figure, title, "Left: counted from the operators. Right: measured.")
 
 

@@ -64,7 +64,7 @@ def _finding(changes: Sequence[Tensor], random: Sequence[Tensor]) -> str:
     ]
     most = min(changes[0].shape)
     learned, noise = (f"{share:.0%}" for share in shares)
-    return f"{FEW} of {most} directions hold {learned} of the change, {noise} of a random matrix"
+    return f"{FEW} of {most} directions hold {learned} of the change (random matrix: {noise})"
 
 
 def cut(ax: Axes, change: Tensor, rank: int) -> str:
@@ -76,7 +76,7 @@ def cut(ax: Axes, change: Tensor, rank: int) -> str:
     shown = range(1, min(SHOWN, len(values)) + 1)
     colours = [KEPT if i <= rank else LOST for i in shown]
     ax.bar(shown, values[: len(shown)].tolist(), color=colours, width=1)
-    ax.set(xlabel="direction", ylabel="singular value", yticks=[])
+    ax.set(xlabel=f"direction (first {len(shown)})", ylabel="singular value")
     inset = ax.inset_axes((0.3, 0.42, 0.7, 0.55))
     theme.blank(inset)
     limit = 3 * float(change.std())

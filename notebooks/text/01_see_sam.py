@@ -28,10 +28,10 @@
 # **The question:** how much has SAM already computed about a picture before you click?
 #
 # **You will build** the way from pixels to masks out of SAM's own three parts. At each step
-# you check that `SamPredictor` computes the same.
+# you check that `SamPredictor`, SAM's own class for clicks and boxes, computes the same.
 #
 # **You will be able to**
-# - name SAM's three parts and the shapes that pass between them;
+# - name SAM's three parts and the shapes of what one part gives to the next;
 # - cut a token map into windows and put it back together, padding included;
 # - say which tokens a block lets interact, and prove it with a gradient;
 # - read three masks with their predicted IoU, and what the decoder's grid leaves of an outline;
@@ -90,8 +90,8 @@ setting
 # %% [markdown]
 # ## Three parts
 # `sam_nano` is built from the classes of `segment_anything`, the same classes that make
-# ViT-B, the smallest real SAM. Only the sizes and the weights are a toy's. Where are its
-# parameters?
+# ViT-B, the smallest real SAM. It is much smaller, and it was trained on drawn scenes only.
+# Where are its parameters?
 
 # %%
 sam = load_sam(setting.model).to(setting.device)
@@ -99,8 +99,8 @@ parts = dict(sam.named_children())
 {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
 
 # %% [markdown]
-# Most parameters are in the image encoder. The diagram shows the shapes that pass between
-# the parts:
+# Most parameters are in the image encoder. The diagram shows the shapes of what
+# one part gives to the next:
 
 # %%
 figures.three_parts(sam)
@@ -181,7 +181,7 @@ figures.token_grid(predictor, photo, token)
 # %% [markdown]
 # Thin lines separate tokens, thick lines separate windows. The black part at the bottom is
 # padding, and padding is made of tokens too. On which tokens does the red token put its
-# attention weights?
+# attention weights? Yellow stands for the largest weight:
 
 # %%
 figures.attention(predictor, photo, token)
@@ -190,7 +190,7 @@ figures.attention(predictor, photo, token)
 # In both maps the attention weights sum to 1: over one window on the left, over all tokens
 # on the right. "Spread over n tokens" means that equal weights on n tokens would have the
 # same entropy. In the global block some weight goes to the padding in the lower right
-# corner: the model does not know that these tokens show nothing. Where a kernel runs, and on
+# corner: attention treats padding like any other token. Where a kernel runs, and on
 # the pages of `make workbook`, a slider moves the token along its row. The left map then
 # changes abruptly at the window's border.
 #
@@ -288,15 +288,14 @@ def multiply_adds(function, *inputs):
     """Multiply-adds of one call."""
     with FlopCounterMode(display=False) as counter:
         function(*inputs)
-    return counter.get_total_flops() // 2
+    return counter.get_total_flops() // 2  # it counts a multiply-add as two
 
 
 def vit_b_block(window):
     """Multiply-adds of a ViT-B block on 64 × 64 tokens."""
     with torch.device("meta"):  # shapes without numbers: counted, not computed
-        block = Block(
-            768, 12, use_rel_pos=True, window_size=window, input_size=(64, 64)
-        )
+        options = {"use_rel_pos": True, "window_size": window, "input_size": (64, 64)}
+        block = Block(768, 12, **options)  # 768 channels, 12 heads
         return multiply_adds(block, torch.empty(1, 64, 64, 768))
 
 
@@ -313,8 +312,8 @@ macs = {
 # In `sam_nano` a global block costs 1.2 times as much as a windowed one (0.101 and 0.085
 # billion), because its map has only 256 tokens. In ViT-B, with 4,096 tokens, it costs 1.7
 # times as much (55.2 and 32.5 billion). The Linears cost nearly the same in both kinds of
-# block. The difference is in two products between tokens, and they grow with the square of
-# the number of tokens.
+# block. The difference is in two products between tokens. They grow with the square of the
+# number of tokens that attend to one another.
 
 # %% [markdown]
 # ### Exercise 1.2 - count what windows save
@@ -394,8 +393,9 @@ total = encoder + decoder
 
 # %% [markdown]
 # For one click the encoder needs about 95 % of the multiply-adds, and the decoder about 5 %.
-# SAM therefore encodes a photograph once, and answers every click from the same embedding. Here
-# are three clicks, and none of them runs the encoder:
+# SAM therefore encodes a photograph once, and answers every click from the same embedding.
+# Click into the photograph, here or on the pages of `make workbook`: no click runs the encoder.
+# (Where no kernel runs, the notebook shows three clicks.)
 
 # %% tags=["nbval-ignore-output"]
 figures.click(predictor, photo, places=[CLICK, (0.68, 0.57), (0.4, 0.7)])
@@ -432,7 +432,7 @@ figures.ambiguity(predictor, photo, click)
 # third covers far more, parts of the table too, and has a low predicted IoU. The predicted
 # IoU comes from a small head of the decoder. It learned in pre-training to guess the IoU
 # with the true mask; here there is no true mask, so it is a guess. If you adapt the decoder
-# to other data and leave this head unchanged, its guesses are no longer valid.
+# to other data and leave this head unchanged, its guesses may be wrong.
 
 # %% [markdown]
 # ## The ceiling
@@ -517,8 +517,7 @@ checks.ex_1_3(click_fixed)
 #
 # Array indices are (row, column), SAM's clicks are (x, y), and both are pairs of numbers.
 # So there is no error message, only masks of the wrong object. A centred object hides the
-# swap. A test that indexes with the same swap hides it too. Public code that trains SAM
-# with clicks has contained this bug.
+# swap. A test that indexes with the same swap hides it too.
 # </details>
 
 # %% [markdown]
@@ -620,11 +619,11 @@ record(
 #   the second matrix at zero, the output does not change.
 #
 # ## In practice
-# - With the real SAM at 1024 pixels, nearly all the time goes into the encoder. Encode
-#   once, keep the embedding, and click as often as you like.
+# - In the real SAM at 1024 pixels the encoder's share of the multiply-adds is even larger.
+#   Encode once, keep the embedding, and click as often as you like.
 # - `Sam.forward` runs under `no_grad`, so a training loop around it learns nothing. Call
 #   the three parts separately, as `Segmenter` does.
-# - `sam_nano` represents a photograph by few tokens, so its masks are rough.
+# - `sam_nano` is a toy, so its masks are rough. In the real SAM the steps are the same.
 #
 # **Try it on your own data:** set `photo` to any RGB array, `H W 3` in 0 to 255.
 #

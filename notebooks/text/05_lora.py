@@ -141,14 +141,16 @@ LINEARS = ("qkv", "proj", "lin1", "lin2")
 
 def weights(model):
     """The weights of all four Linears, block by block."""
-    blocks = model.image_encoder.blocks
-    return [p.module.weight for b in blocks for p in places(b, LINEARS)]
+    found = []
+    for block in model.image_encoder.blocks:
+        found += [place.module.weight for place in places(block, LINEARS)]
+    return found
 
 
 # %%
 tuned, base = weights(full.sam), weights(sam)
 changes = [(w - w0).detach() for w, w0 in zip(tuned, base, strict=True)]
-qkv_changes = changes[:: len(LINEARS)]
+qkv_changes = changes[:: len(LINEARS)]  # the first of each block
 [tuple(change.shape) for change in changes[: len(LINEARS)]]
 
 # %% [markdown]
@@ -161,8 +163,9 @@ figures.spectrum(qkv_changes)
 # %% [markdown]
 # Each orange line is the change of one block's qkv. Each grey line is a random matrix of
 # the same norm: this is what a change *without* low rank looks like. In the right plot the
-# orange lines are far above the grey ones, so few directions hold most of the change. The
-# change is not exactly of low rank: in the left plot its later values are small, but not zero.
+# orange lines are far above the grey ones, so few directions hold most of the change (the title
+# has the mean share of the squared norm). The change is not exactly of low rank: in the left
+# plot its later values are small, but not zero.
 #
 # Cut the change after its first r directions:
 
@@ -176,8 +179,8 @@ figures.explore(
 )
 
 # %% [markdown]
-# A bar is the singular value of one direction, and the orange bars are kept. "Kept" gives
-# their share of the squared norm. The inset is a corner of the matrix that is left, red for
+# A bar is the singular value of one direction, and the orange bars are kept. The first 32 of
+# 160 directions are drawn. "Kept" gives the share of the squared norm. The inset is a corner of the matrix that is left, red for
 # positive and blue for negative numbers. At rank 1 it is one pattern over the inputs times one
 # pattern over the outputs. Each further rank adds a weaker pattern. But a large share of the
 # norm need not mean a good segmentation. How much Dice is left after the cut?
@@ -258,8 +261,8 @@ checks.ex_5_1(thin)
 # 5 minutes ·
 # use `@` and `.T`
 #
-# Tokens are channels-last: x is `B H W d`. Only the product with $W_0$ may be that large;
-# the check counts multiplications.
+# Tokens are channels-last: x is `B H W d`. Multiply with no matrix as large as $W_0$ but $W_0$
+# itself: the check counts multiplications.
 
 
 # %%
@@ -331,7 +334,7 @@ assert before == 0
 {"largest difference to the base": float(before)}
 
 # %% [markdown]
-# The difference is exactly zero: the path is there and adds nothing yet. How many parameters
+# The difference is exactly zero, because $W_d$ starts at zero: the path adds nothing yet. How many parameters
 # does it have? Each layer has $r\,(d_{in} + d_{out})$, where $W_0$ has
 # $d_{in} \cdot d_{out}$.
 
@@ -369,10 +372,14 @@ def start(we, wd):
     nn.init.normal_(layer.We, std=we)
     nn.init.normal_(layer.Wd, std=wd)
     layer(x).square().mean().backward()
-    learns = {f"{n} learns": bool(getattr(layer, n).grad.any()) for n in ("We", "Wd")}
-    return {"output moved": not torch.equal(layer(x), qkvs[0](x))} | learns
+    return {
+        "output moved": not torch.equal(layer(x), qkvs[0](x)),
+        "We learns": bool(layer.We.grad.any()),
+        "Wd learns": bool(layer.Wd.grad.any()),
+    }
 
 
+# the standard deviations of We and Wd; 0: all numbers are zero
 starts = {"We": (1, 0), "Wd": (0, 1), "both": (1, 1), "none": (0, 0)}
 Rows({f"random: {name}": start(*stds) for name, stds in starts.items()})
 
@@ -396,6 +403,7 @@ figures.losses({name: run.history for name, run in runs.items()})
 dice = {name: test_dice(run.model) for name, run in runs.items()}
 grid, boxed = grid_of(sam), evaluate(sam, data.test, prompt="box", classes=classes)
 ious = [ceiling(sample.mask > 0, grid) for sample in data.test]
+dices = [2 * iou / (1 + iou) for iou in ious]  # the Dice of one mask, from its IoU
 
 table = {
     "base, no prompt": (unprompted, 0),
@@ -403,7 +411,7 @@ table = {
     "decoder-only": (dice["decoder_only"], 0),
     "LoRA": (dice["lora"], in_encoder(runs["lora"].model)),
     "full fine-tuning": (dice["full"], in_encoder(full)),
-    "ceiling": (sum(2 * iou / (1 + iou) for iou in ious) / len(ious), ""),
+    "ceiling": (sum(dices) / len(dices), ""),
 }
 rows = {}
 for name, (value, count) in table.items():
@@ -418,7 +426,7 @@ Rows(rows)
 #
 # ## Why LoRA scores lower than full fine-tuning
 # There are three differences. Full fine-tuning has no limit of *rank*. It changes *all
-# Linears*, and not qkv alone. And in the same number of *steps* it may come further. The next
+# Linears*, and not qkv alone. And it may need fewer *steps* for the same Dice. The next
 # table separates the three. Its upper four rows take the change of full fine-tuning and keep
 # only a part of it. Its lower three rows train LoRA, with more Linears or more steps. The
 # table was recorded with this lesson's data and settings. Each row has the mean test Dice of
@@ -444,14 +452,14 @@ Rows(rows)
 # Read it from the top:
 # - *Rank.* Cutting the change of all Linears to rank 4 costs about .015 Dice in every seed.
 # - *Which Linears.* If only the change of qkv is kept, uncut, the Dice falls by .07 to .12.
-#   LoRA on qkv scores another .02 to .03 lower. LoRA on all four Linears scores about .05
+#   LoRA on qkv scores another .02 to .03 lower. LoRA on all four Linears scores .04 to .06
 #   higher than LoRA on qkv.
 # - *Steps.* LoRA on qkv with three times the steps ends within .03 of full fine-tuning, higher
 #   in two seeds and lower in one. Full fine-tuning had a third of these steps, so this does
 #   not show which of the two is better.
 #
-# So on these data rank 4 costs little. Most of LoRA's distance to full fine-tuning comes from
-# the choice of Linears and from the number of steps. The workbook still adapts qkv alone,
+# So on these data rank 4 costs little. More Linears reduce LoRA's distance to full fine-tuning,
+# and three times the steps remove it, within .03. The workbook still adapts qkv alone,
 # because Conv-LoRA's released code does and NAS-LoRA is compared with it. Results on qkv
 # with few steps do not show what the whole family can reach.
 
@@ -594,7 +602,7 @@ assert math.isclose(dialled[1], val_dice(ours), abs_tol=0.001)
 Rows({"validation Dice": {f"factor {f}": dialled[f] for f in sorted(dialled)}})
 
 # %% [markdown]
-# The table has the validation Dice for each factor. At 0 the encoder is that of the base, but
+# This is the validation Dice for each factor. At 0 the encoder is that of the base, but
 # the decoder was trained with the path. At 1 the path is as trained. So the difference
 # between 0 and 1 is what the path contributes in this run. Factors above 1 never occurred in
 # training, but the Dice need not fall there at once.
@@ -685,8 +693,8 @@ Rows(rows)
 
 # %% [markdown]
 # The columns are the data sets. The ceiling is 1.00 in both (lesson 02 computed that of
-# `polyp`). Each data set scores higher with its own adapter. The other data set's adapter
-# scores even lower than no adapter. The figure shows two images of each data set, around the
+# `polyp`). In this one run each data set scores higher with its own adapter. The other data
+# set's adapter scores even lower than no adapter. The figure shows two images of each data set, around the
 # median Dice of its own adapter:
 
 
@@ -695,12 +703,13 @@ def middle(name):
     """The two test images around the median Dice of the data set's own adapter."""
     swap(core, adapters[name])
     scores = evaluate(core, sets[name].test, classes=classes).dice
+    half = len(scores) // 2
     order = scores.argsort(kind="stable")
-    return [sets[name].test[i] for i in order[len(order) // 2 :][:2]]
+    return [sets[name].test[i] for i in order[half - 1 : half + 1]]
 
 
 # %% tags=["nbval-ignore-output"]
-shown = [sample for name in sets for sample in middle(name)]
+shown = [*middle(DATA), *middle(OTHER)]
 
 
 def show_with(axes, adapter):
@@ -726,7 +735,8 @@ assert unchanged and shared.data_ptr() == qkvs[0].weight.data_ptr()
 unchanged
 
 # %% [markdown]
-# No bit has changed. The adapted model holds no copy of the base: same hash, same memory.
+# No bit has changed: the hash is the same. The adapted model holds no copy of the base: both
+# use the same memory.
 
 # %% tags=["nbval-ignore-output"]
 record(
@@ -742,7 +752,7 @@ record(
 # 0.73 % of the encoder's count. With as many steps as full fine-tuning it scored .12 Dice
 # lower, with three times the steps about as high (three seeds). Whether a small rank is enough
 # must be measured. Here a cut to rank 4 cost .015 Dice. The choice of Linears and the number
-# of steps cost more.
+# of steps mattered more.
 # - The spectrum of a change, beside that of a random matrix, shows how low its rank is. The
 #   Dice after a cut shows how much the rank matters.
 # - LoRA starts exactly at the base, because $W_d$ is zero. For the same reason only $W_d$
@@ -755,7 +765,7 @@ record(
 
 # %% [markdown]
 # ## In practice
-# - A change after few steps on few images tends to have fewer directions than one after long
+# - A change after few steps on few images may have fewer directions than one after long
 #   training. Measure *your* fine-tuning before you choose a rank.
 # - If qkv alone is not enough, add steps first, then Linears: `LoRA(linears=("qkv", "proj",
 #   "lin1", "lin2"))`.

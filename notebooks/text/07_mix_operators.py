@@ -14,7 +14,7 @@
 # %% [markdown]
 # # 07 · Mix operators, not feature maps
 #
-# > We mix nine operators between We and Wd, weighted by a softmax. The mixture costs one convolution.
+# > We mix nine operators between We and Wd, weighted by a softmax. The mixture is one convolution.
 # > Then we add an operator of our own, and see which operators cannot be mixed.
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/naslora/nas-lora-workbook/blob/main/notebooks/07_mix_operators.ipynb)
@@ -86,7 +86,7 @@ RANK = 4
 # `PROFILE` chooses the model and its images. `SEED` draws every random kernel. The features come
 # from images of `DATA`. `RANK` is the number of channels between $W_e$ and $W_d$.
 #
-# The place of the cell: between $W_e$ and $W_d$, beside the frozen qkv.
+# The cell that we build stands between $W_e$ and $W_d$, beside the frozen qkv:
 
 # %%
 figures.growing_diagram("nas_lora")
@@ -101,12 +101,14 @@ xs = qkv_inputs(Segmenter(sam), images)
 [tuple(x.shape) for x in xs]
 
 # %% [markdown]
-# These are the inputs of every block's qkv, `B' H W d`. In windowed blocks B' counts windows.
+# These are the shapes of the inputs of every block's qkv, `B' H W d`. In windowed blocks B'
+# counts windows.
 #
 # ## What the paper leaves open
 # NAS-LoRA writes $y = W_0 x + b + W_d \sum_i \mathrm{softmax}(\alpha)_i\, O_i(W_e x)$. The vector
-# $\alpha$ is learned and has one number for each operator. The sum is called the *cell*. DARTS
-# introduced the search by a softmax; PC-DARTS applies it to a part of the channels.
+# $\alpha$ is learned and has one number for each operator. The sum is called the *cell*. Its input is
+# $z = W_e x$, r numbers for each token. The paper DARTS introduced the search by a softmax; PC-DARTS
+# applies it to a part of the channels.
 #
 # | | the paper says | we chose | why |
 # |---|---|---|---|
@@ -128,16 +130,18 @@ names = OPERATOR_SETS["linear"]
 candidates(build(names, RANK))
 
 # %% [markdown]
-# Tiles on the diagonal connect a channel with itself. The dilated kernel reaches as far as a 5x5 and
-# has the nine taps of a 3x3. The 5x5 contains all other operators. The table lists what each one
-# costs and what it becomes when the layer is folded:
+# Tiles on the diagonal connect a channel with itself. One entry of a kernel is called a *tap*. The
+# dilated kernel reaches as far as a 5x5 and has the nine taps of a 3x3. A separable kernel (`sep`) is
+# the product of one kernel for each channel and a 1x1. Each of the nine can be written as a 5x5. The
+# table lists what each one costs (MACs are multiply-adds) and what it becomes when the layer is
+# folded:
 
 
 # %%
 def describe(op):
     """One row of the table: cost, learned numbers, and what an operator folds to."""
     return {
-        "multiply-adds a token": op.macs(),
+        "MACs a token": op.macs(),
         "learned numbers": sum(p.numel() for p in op.parameters()),
         "folds to": op.folds_to,
     }
@@ -270,6 +274,7 @@ z = torch.randn(128, RANK, *xs[0].shape[1:3], requires_grad=True)
 # %% tags=["nbval-ignore-output"]
 work = {}
 for n, c in cells.items():
+    # c=c: each function keeps the cell of its own round
     work["maps", n] = lambda c=c: c.mix_maps(z).sum().backward()
     work["kernels", n] = lambda c=c: c(z).sum().backward()
 times = interleaved(work, rounds=20, clock=time.process_time)
@@ -282,8 +287,8 @@ price(times)
 
 # %% [markdown]
 # ## The start matters
-# LoRA passes z on unchanged. In a new cell, the identity is only one of nine operators that share the
-# softmax. How much of z itself is left in a new cell's output? Write the output as $c\,z$ and a rest
+# In LoRA, z goes to Wd unchanged. In a new cell, the identity is only one of nine operators that
+# share the softmax. How much of z itself is left in a new cell's output? Write the output as $c\,z$ and a rest
 # that is orthogonal to z. The *factor on z* is $c = \langle out, z\rangle / \langle z, z\rangle$.
 #
 # > **Predict first.** How large is the factor on z in a new cell? How large is the output, compared
@@ -293,7 +298,7 @@ price(times)
 # %%
 @torch.no_grad()
 def passed(start, names, z, draws=100):
-    """Means over new cells: the factor on z in the output, and the output's norm over z's."""
+    """Means over new cells: the factor on z, and the output's norm over z's."""
     found = []
     for _ in range(draws):
         out = Cell(RANK, names, start)(z)
@@ -314,8 +319,8 @@ Rows(starts)
 # - *Plain* is the paper's form. It leaves about 1 / n of z, plus a little from the 3x3 mean.
 # - *Identity* starts every learnable kernel as a skip. Only `none` and the mean reduce z.
 # - *Beside* is our default. It keeps a skip outside the softmax and multiplies the mixture by
-#   $\sqrt n$. All of z passes, and the mixture adds about .4 of it. So We and Wd also move the output
-#   faster than LoRA's do.
+#   $\sqrt n$. All of z passes, and the mixture of nine adds about .4 of it. So the output of the cell
+#   is larger than z, and the same step of Wd changes the layer's output more than in LoRA.
 #
 # This compares starts, not results: training can change a weak start, and that takes steps.
 
@@ -359,14 +364,15 @@ assert list(before.values()) == [False, True, False, False] and all(after.values
 {"first step": before, "second step": after}
 
 # %% [markdown]
-# The outputs of We, alpha and the operators are multiplied by $W_d = 0$, so their gradients are exactly
-# zero. No
-# search can learn anything about alpha at its first step, whatever the data are.
+# What We, alpha and the operators compute is multiplied by $W_d = 0$, so their gradients are exactly
+# zero. With this start no search can learn anything about alpha at its first step, whatever the data
+# are.
 
 # %% [markdown]
 # ## Move alpha
-# One feature map of a global block, one new cell. Live, there are nine sliders (Tab, then arrow
-# keys). On a page you see equal alphas, and three operators raised one at a time.
+# We give one feature map of a global block to one new cell. With a kernel there are nine sliders, one
+# for each alpha (Tab, then arrow keys). On the pages of `make workbook`, one slider raises the alpha of
+# one operator at a time. Otherwise you see equal alphas, and three operators raised one at a time.
 
 # %%
 blocks = zip(sam.image_encoder.blocks, xs, strict=True)
@@ -376,24 +382,26 @@ raised = ("conv_1x1", "avg_pool_3x3", "dil_conv_3x3")
 alphas(Cell(RANK, "linear", "plain"), z, raised)
 
 # %% [markdown]
-# From above: the one kernel that is convolved, the size of each of its taps, and one channel of the
-# output (each column with its own scale). The number over a column is the largest probability. A small change of alpha changes the
-# output a little, so alpha can be learned by gradient descent.
+# The three pictures (from above, or from the left) are the one kernel that is convolved, the size of
+# each of its taps, and one channel of the output. Each has its own colour scale. The number in the
+# title is the largest probability. A small change of alpha changes the output a little, so alpha can
+# be learned by gradient descent.
 
 # %% [markdown]
 # ## One 5x5 with four learning rates
-# The mixture is one 5x5 kernel K. So what differs between the cell and a 5x5 that nobody searches?
-# Their steps. Several operators have a learned number at the same tap, and K moves by the sum.
+# The mixture is one 5x5 kernel K. So what differs between the cell and a *free* 5x5, one kernel that is
+# trained without a search? They differ in their steps. Several operators have a learned number at the
+# same tap, and K moves by the sum of their steps.
 #
 # **Derive.** In its first step Adam moves every parameter by its learning rate $\eta$, whatever the size of
 # its gradient. At equal alphas each operator has weight $g / n$, with $g = \sqrt n$ in the default
-# start: with nine operators, 1/3. If m(t) dense operators learn a parameter at tap t, all move the same
-# way:
+# start: with nine operators, 1/3. A *dense* operator learns each of its taps as a parameter (1x1, 3x3,
+# 5x5, dilated). If m(t) dense operators learn a parameter at tap t, all move the same way:
 #
 # $$\Delta K_t = \frac{g}{n}\, m(t)\, \eta = \frac{m(t)}{3}\, \eta$$
 #
-# Then we measure it. Cell and free kernel start from the same numbers and get the same gradient. Alpha is
-# frozen. Each makes one step of AdamW.
+# Now we measure it. The cell and the free kernel start from the same numbers and get the same gradient.
+# Alpha is frozen. Each makes one step of AdamW.
 #
 # > **Predict first.** A free 5x5 moves each tap by $\eta$. Count m: how far does the cell move its
 # > centre, and how far a corner? The two separable operators are products; leave them out.
@@ -415,7 +423,7 @@ predicted = sum(own_taps(op) for op in cell.operators) * cell.gain / len(names)
 
 # %%
 def step_ratio(seed, rate=3e-3):
-    """How far the cell's kernel moves at each tap in one step, over a free 5x5's, `5 5`."""
+    """Steps of the cell's taps, divided by those of a free 5x5: `5 5`."""
     torch.manual_seed(seed)
     cell, gradient = Cell(RANK), torch.randn(RANK, RANK, 5, 5)
     start = cell.kernel().detach().clone()
@@ -446,7 +454,7 @@ tap_steps(predicted, measured)
 
 # %% [markdown]
 # ## Add an operator
-# Edges are local contrast: a token compared with its four neighbours.
+# An edge is a local contrast. The Laplacian measures it: it compares a token with its four neighbours.
 
 
 # %%
@@ -498,7 +506,7 @@ Rows({f"K = {k}": {"answer of the core": answer(k)} for k in (2, RANK - 1, RANK)
 # Difficulty 3 of 5 ·
 # importance 3 of 5 ·
 # 8 minutes ·
-# use paper, `argsort` or `unflatten`
+# use pen and paper, `argsort` or `unflatten`
 #
 # PC-DARTS shuffles channels between its layers, so that other channels are searched next. In our
 # layer $W_d$ follows the shuffle. Show that this shuffle adds nothing: return the $W_d'$ that gives
@@ -541,7 +549,8 @@ checks.ex_7_2(without_shuffle)
 # %% [markdown]
 # ## What cannot be mixed
 # Two conditions are necessary for a convolution: the operator is additive, and a wider border of zeros
-# around the map changes nothing. We test three of our operators and those of DARTS.
+# around the map changes nothing. We test three of our operators and those of DARTS that are not linear
+# or differ at the border:
 
 
 # %%
@@ -582,7 +591,8 @@ assert torch.allclose(cell(z), cell.mix_maps(z), atol=1e-5)
 #
 # Each mixer has `.kernels` and `.alpha`, and should compute $\sum_i \mathrm{softmax}(\alpha)_i K_i * z$.
 # In the middle of a flat map all four agree. One puts small kernels into a corner of the large one.
-# One averages without counting padding. One forgot its softmax. Write a function that names the fault.
+# One averages without counting padding. One has no softmax. Write a function that names the fault, or
+# returns "honest" for the mixer without one.
 
 # %%
 flat = torch.ones(1, 3, 9, 9)
