@@ -56,7 +56,7 @@
 #
 # | | hypothesis | refuted if |
 # |---|---|---|
-# | 1 | the trained encoder uses the place of tokens | shuffling tokens within windows changes their features by less than .01 |
+# | 1 | the trained encoder uses the place of tokens | shuffling within windows changes features by less than .01 |
 # | 2 | the window's border shows in the features | an object across it changes no more than one inside a window |
 # | 3 | the window's border shows in the masks | across the border the Dice falls by less than .01 |
 # | 4 | neighbours help a probe, a small classifier of tokens | a 3 × 3 gains less than a linear probe, or than random neighbours |
@@ -275,7 +275,7 @@ for shuffle in orders:
 table
 
 # %% [markdown]
-# A change of 1 is as large as tokens differ from their mean. Read the table row by row.
+# A change of 1 is as large as tokens differ from their mean.
 # *Inside windows, after the blocks:* the untrained tokens do not change (0.00), because nothing
 # in the blocks depends on the order within a window. The trained tokens change by 0.53, so the
 # trained encoder *uses* its tables. *Anywhere:* the untrained tokens change too, because windows
@@ -527,8 +527,7 @@ for name, length in sides.items():
 table
 
 # %% [markdown]
-# The windows of `sam_nano` are small. A 3 × 3 crosses the border at 44 % of the positions in
-# its windows, at 27 % in ViT-B's.
+# A 3 × 3 crosses the border at 44 % of the positions in `sam_nano`'s windows, at 27 % in ViT-B's.
 
 # %% [markdown]
 # ## Move an object across the border
@@ -642,8 +641,7 @@ table
 # With a box, every interval lies below .01: for these objects the border costs almost no
 # Dice, even if they are thin or faint. Without a prompt SAM rarely finds the object: the mean
 # Dice is .25 at most. What is not found cannot be lost, and the intervals of the weak objects
-# are wide. So the rows without a prompt say nothing about the border. The verdict below uses
-# the rows with a box.
+# are wide. So the rows without a prompt say nothing about the border; the verdict leaves them out.
 
 # %% [markdown]
 # ## The experiment that could refute us
@@ -651,8 +649,8 @@ table
 # is trained on their tokens and says of each token whether it belongs to the object. There
 # are four probes:
 # - *Linear*, the baseline: one linear map.
-# - *3 × 3*: one learned 3 × 3 kernel for each channel, then the linear map. At the start the
-#   kernel passes every token on unchanged.
+# - *3 × 3*: one learned 3 × 3 kernel for each channel, then the linear map. The kernel starts
+#   as the identity.
 # - *Random neighbours*, a control: the same on a map with shuffled tokens.
 # - *Fixed mean*, a control: the mean of the nine tokens of a 3 × 3, then the linear map. It has
 #   no more weights than the linear probe.
@@ -779,21 +777,20 @@ record(
 # *What does a plain ViT encoder not know about space?* Attention alone treats tokens as a set:
 # it has no neighbours. What the encoder knows about place was built in (windows, neck) or
 # learned (tables). The conclusion in one sentence: **here neighbours help a probe that has 30 or
-# 100 images, and a learned 3 × 3 helps no more than a fixed mean of the neighbours.** With 30 and
-# 100 images the 3 × 3 gains about .02 AUC over a linear probe. With 10 images the five draws
-# differ too much to tell. The fixed mean was compared with 100 images. Whether neighbours help
-# *most* with few images is undecided; the mean gain does not fall as images are added. The window's border changes features, but with a box it costs less
+# 100 images, and with 100 a learned 3 × 3 helps no more than a fixed mean of the neighbours.** The
+# 3 × 3 gains about .02 AUC over a linear probe. With 10 images the five draws differ too much to
+# tell. Whether neighbours help *most* with few images is undecided; the mean gain does not fall
+# as images are added. The window's border changes features, but with a box it costs less
 # than .01 Dice.
 # - What is *assumed* shows in an untrained network. What is *used* shows only in comparison
 #   with it.
 # - An operator on tokens combines neighbours. It cannot restore detail inside a patch.
-# - Inside windows an operator stops at the border. In a small model the border is near.
+# - Inside windows an operator stops at the border.
 # - An effect on *features* need not reach the *masks*, and "helps" is not "helps most with
 #   few images". Test them one by one.
 
 # %% [markdown]
 # ## In practice
-# - A probe is a small experiment. A larger one would be a learning curve of whole adaptations.
 # - A learned 3 × 3 has more freedom as well as a prior. Compare an operator with a fixed one,
 #   and with one that has wrong neighbours.
 # - Not everything was fixed before we looked. Pilot runs, here and on `polyp`, led us to AUC
@@ -811,6 +808,6 @@ record(
 # - [Intriguing properties of vision transformers](https://arxiv.org/abs/2105.10497): patch
 #   shuffling on trained networks.
 #
-# Next: suppose that we may add only a few numbers to this encoder. Where, and how many?
+# Next: we may add only a few numbers to this encoder. Where, and how many?
 #
 # [<- 03](03_train_and_measure.ipynb) | [index](README.md) | [05 ->](05_lora.ipynb)

@@ -101,8 +101,7 @@ xs = qkv_inputs(Segmenter(sam), images)
 [tuple(x.shape) for x in xs]
 
 # %% [markdown]
-# These are the shapes of the inputs of every block's qkv, `B' H W d`. In windowed blocks B'
-# counts windows.
+# These are the shapes of every qkv's input, `B' H W d`. In windowed blocks B' counts windows.
 #
 # ## What the paper leaves open
 # NAS-LoRA writes $y = W_0 x + b + W_d \sum_i \mathrm{softmax}(\alpha)_i\, O_i(W_e x)$. The vector
@@ -132,9 +131,8 @@ candidates(build(names, RANK))
 # %% [markdown]
 # Tiles on the diagonal connect a channel with itself. One entry of a kernel is called a *tap*. The
 # dilated kernel reaches as far as a 5x5 and has the nine taps of a 3x3. A separable kernel (`sep`) is
-# the product of one kernel for each channel and a 1x1. Each of the nine can be written as a 5x5. The
-# table lists what each one costs (MACs are multiply-adds) and what it becomes when the layer is
-# folded:
+# the product of one kernel for each channel and a 1x1. Each of the nine can be written as a 5x5. What
+# does each one cost (MACs are multiply-adds), and what does it become when the layer is folded?
 
 
 # %%
@@ -221,8 +219,7 @@ checks.ex_7_1(mix)
 #         mixed = mixed + weight * F.pad(kernel, (m, m, m, m))
 #     return mixed
 # ```
-# Padding and sums are linear, so the gradients equal those of the slow loop. The core computes the
-# whole sum as *one* matrix product, because on a GPU every operation has a fixed launch cost.
+# Padding and sums are linear, so the gradients equal those of the slow loop.
 # </details>
 
 # %% [markdown]
@@ -255,7 +252,7 @@ assert all(equal.values())
 equal
 
 # %% [markdown]
-# Both ways are equal on every map.
+# Both ways are equal on these maps.
 #
 # ## What more operators cost
 # First count the convolutions that each way performs, for 3, 5, 7 and 9 operators: (maps, kernels).
@@ -274,8 +271,7 @@ z = torch.randn(128, RANK, *xs[0].shape[1:3], requires_grad=True)
 # %% tags=["nbval-ignore-output"]
 work = {}
 for n, c in cells.items():
-    # c=c: each function keeps the cell of its own round
-    work["maps", n] = lambda c=c: c.mix_maps(z).sum().backward()
+    work["maps", n] = lambda c=c: c.mix_maps(z).sum().backward()  # this round's c
     work["kernels", n] = lambda c=c: c(z).sum().backward()
 times = interleaved(work, rounds=20, clock=time.process_time)
 price(times)
@@ -319,8 +315,8 @@ Rows(starts)
 # - *Plain* is the paper's form. It leaves about 1 / n of z, plus a little from the 3x3 mean.
 # - *Identity* starts every learnable kernel as a skip. Only `none` and the mean reduce z.
 # - *Beside* is our default. It keeps a skip outside the softmax and multiplies the mixture by
-#   $\sqrt n$. All of z passes, and the mixture of nine adds about .4 of it. So the output of the cell
-#   is larger than z, and the same step of Wd changes the layer's output more than in LoRA.
+#   $\sqrt n$. All of z passes, and the mixture of nine adds about .4 of it. So the same step of Wd
+#   changes the layer's output more than in LoRA.
 #
 # This compares starts, not results: training can change a weak start, and that takes steps.
 
@@ -370,9 +366,9 @@ assert list(before.values()) == [False, True, False, False] and all(after.values
 
 # %% [markdown]
 # ## Move alpha
-# We give one feature map of a global block to one new cell. With a kernel there are nine sliders, one
-# for each alpha (Tab, then arrow keys). On the pages of `make workbook`, one slider raises the alpha of
-# one operator at a time. Otherwise you see equal alphas, and three operators raised one at a time.
+# We give one feature map of a global block to a new cell. In a running notebook there are nine sliders,
+# one for each alpha (Tab, then arrow keys). Elsewhere you see equal alphas, then one operator raised at
+# a time.
 
 # %%
 blocks = zip(sam.image_encoder.blocks, xs, strict=True)
@@ -389,8 +385,8 @@ alphas(Cell(RANK, "linear", "plain"), z, raised)
 
 # %% [markdown]
 # ## One 5x5 with four learning rates
-# The mixture is one 5x5 kernel K. So what differs between the cell and a *free* 5x5, one kernel that is
-# trained without a search? They differ in their steps. Several operators have a learned number at the
+# The mixture is one 5x5 kernel K. How does the cell differ from a *free* 5x5, trained without a search?
+# In its steps. Several operators have a learned number at the
 # same tap, and K moves by the sum of their steps.
 #
 # **Derive.** In its first step Adam moves every parameter by its learning rate $\eta$, whatever the size of
@@ -454,7 +450,7 @@ tap_steps(predicted, measured)
 
 # %% [markdown]
 # ## Add an operator
-# An edge is a local contrast. The Laplacian measures it: it compares a token with its four neighbours.
+# The Laplacian measures edges: it compares a token with its four neighbours.
 
 
 # %%
@@ -549,8 +545,7 @@ checks.ex_7_2(without_shuffle)
 # %% [markdown]
 # ## What cannot be mixed
 # Two conditions are necessary for a convolution: the operator is additive, and a wider border of zeros
-# around the map changes nothing. We test three of our operators and those of DARTS that are not linear
-# or differ at the border:
+# around the map changes nothing. We test three of our operators and six of DARTS:
 
 
 # %%
@@ -591,8 +586,7 @@ assert torch.allclose(cell(z), cell.mix_maps(z), atol=1e-5)
 #
 # Each mixer has `.kernels` and `.alpha`, and should compute $\sum_i \mathrm{softmax}(\alpha)_i K_i * z$.
 # In the middle of a flat map all four agree. One puts small kernels into a corner of the large one.
-# One averages without counting padding. One has no softmax. Write a function that names the fault, or
-# returns "honest" for the mixer without one.
+# One averages without counting padding. One has no softmax. Write a function that names the fault.
 
 # %%
 flat = torch.ones(1, 3, 9, 9)
