@@ -266,6 +266,7 @@ def shuffle_changes(name, shuffle, after):
 
 
 shuffled_change = shuffle_changes("trained", "inside windows", "blocks")
+untrained_change = shuffle_changes("untrained", "inside windows", "blocks")
 table = Rows()
 for shuffle in orders:
     for after in ("blocks", "neck"):
@@ -739,7 +740,6 @@ def paired(a, b):
 kernels, random_neighbours, fixed_means = gained["trained"].values()
 verdicts = Verdicts()
 verdicts.measured("1 the trained encoder uses place", interval(shuffled_change), 0.01)
-untrained_change = shuffle_changes("untrained", "inside windows", "blocks")
 verdicts.measured("check: the untrained encoder does", interval(untrained_change), 0.01)
 verdicts.measured("2 border in features", in_features)
 for name, (mean, lost_there) in masks_lost.items():
