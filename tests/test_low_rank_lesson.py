@@ -22,7 +22,7 @@ def of_rank(rank: int) -> torch.Tensor:
 def test_a_change_of_rank_four_is_held_by_four_directions():
     assert "4 of 20 directions hold 100% of the change" in figures.spectrum([of_rank(4)]).alt
     _, axes = figures.canvas()
-    assert figures.cut(axes[0, 0], of_rank(2), 2) == "rank 2: 100% kept"
+    assert figures.cut(axes[0, 0], of_rank(2), 2) == "rank 2: 100%"
 
 
 def test_the_dice_that_survives_is_in_the_title():

@@ -83,7 +83,7 @@ def cut(ax: Axes, change: Tensor, rank: int) -> str:
     kept = (u[:, :rank] * values[:rank]) @ v[:rank]
     corner = kept[:CORNER, :CORNER].cpu().numpy()
     inset.imshow(corner, cmap=theme.DIVERGING, vmin=-limit, vmax=limit, aspect="auto")
-    return f"rank {rank}: {float(_held(values)[rank - 1]):.0%} kept"
+    return f"rank {rank}: {float(_held(values)[rank - 1]):.0%}"
 
 
 def surviving(scores: Mapping[int, float], whole: float) -> Picture:
@@ -91,7 +91,7 @@ def surviving(scores: Mapping[int, float], whole: float) -> Picture:
     figure, ax = theme.chart(2.5)
     ax.axhline(whole, color=theme.BASE, ls="--", lw=1, label="nothing cut")
     places, label = range(len(scores)), "cut to rank r"
-    ax.plot(places, list(scores.values()), "o-", color=theme.PREDICTION, label=label)
+    ax.plot(places, list(scores.values()), "o-", color=KEPT, label=label)
     ax.set(xlabel="rank r of every change", ylabel="validation Dice")
     ax.set_xticks(places, list(scores))
     ax.set_ylim(0, 1.15 * max(whole, *scores.values()))

@@ -12,7 +12,7 @@ from naslora_workbook.figures import theme
 from naslora_workbook.figures.picture import Picture, html_table, titled
 from naslora_workbook.figures.tokens import attention_weights, listening
 
-LINES = (theme.PREDICTION, theme.BASE, theme.ADAPTER["fixed_conv"], theme.INK)
+LINES = (theme.INK, theme.BASE, theme.ADAPTER["fixed_conv"], theme.INK)
 DASHES, MARKS = ("-", "--", "-", ":"), ("o", "s", "^", "v")
 STYLES = (("-", "o", theme.BASE), ("--", "s", theme.INK))
 
@@ -37,7 +37,7 @@ def supports(
     seen = {name: support(layer, x, at) for name, layer in layers.items()}
     titles = (f"{name}:\n{int(reached.sum())} tokens" for name, reached in seen.items())
     maps = dict(zip(titles, seen.values(), strict=True))
-    figure, axes, _ = theme.image_row(maps, 2.15, cmap="Blues", vmin=0, vmax=1.6)
+    figure, axes, _ = theme.image_row(maps, 2.15, cmap="Greys", vmin=0, vmax=1.6)
     for ax in axes:
         for i in range(x.shape[1] + 1):
             colour = theme.INK if i % window == 0 else "#DDDDDD"
@@ -95,7 +95,7 @@ def gains(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Pi
             found = np.array([interval(values) for values in counts.values()])
             at = np.arange(len(counts)) + 0.08 * (i - 1)
             bars = (found[:, 0] - found[:, 1], found[:, 2] - found[:, 0])
-            colour = (theme.ADAPTER["fixed_conv"], theme.PREDICTION, theme.BASE)[i % 3]
+            colour = (theme.ADAPTER["fixed_conv"], theme.INK, theme.BASE)[i % 3]
             ax.errorbar(at, found[:, 0], bars, marker=MARKS[i], color=colour, label=probe, ms=5)
             said.append(f"{encoder}, {probe}: " + ", ".join(f"{m:+.3f}" for m in found[:, 0]))
         ax.axhline(0, color=theme.INK, lw=1)

@@ -180,8 +180,8 @@ figures.explore(
 
 # %% [markdown]
 # A bar is the singular value of one direction, and the orange bars are kept. The first 32 of
-# 160 directions are drawn. "Kept" gives the share of the squared norm. The inset is a corner of the matrix that is left, red for
-# positive and blue for negative numbers. At rank 1 it is one pattern over the inputs times one
+# 160 directions are drawn. Above them is the share of the squared norm that is kept. The inset is a
+# corner of the matrix that is left, red for positive and blue for negative numbers. At rank 1 it is one pattern over the inputs times one
 # pattern over the outputs. Each further rank adds a weaker pattern. But a large share of the
 # norm need not mean a good segmentation. How much Dice is left after the cut?
 #
@@ -694,18 +694,18 @@ Rows(rows)
 # %% [markdown]
 # The columns are the data sets. The ceiling is 1.00 in both (lesson 02 computed that of
 # `polyp`). In this one run each data set scores higher with its own adapter. The other data
-# set's adapter scores even lower than no adapter. The figure shows two images of each data set, around the
-# median Dice of its own adapter:
+# set's adapter scores even lower than no adapter. The figure shows two images of each data set, just above
+# the median Dice of its own adapter:
 
 
 # %% tags=["nbval-ignore-output"]
 def middle(name):
-    """The two test images around the median Dice of the data set's own adapter."""
+    """The two test images just above the median Dice of the data set's own adapter."""
     swap(core, adapters[name])
     scores = evaluate(core, sets[name].test, classes=classes).dice
     half = len(scores) // 2
     order = scores.argsort(kind="stable")
-    return [sets[name].test[i] for i in order[half - 1 : half + 1]]
+    return [sets[name].test[i] for i in order[half : half + 2]]
 
 
 # %% tags=["nbval-ignore-output"]
