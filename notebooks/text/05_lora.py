@@ -334,7 +334,7 @@ assert before == 0
 {"largest difference to the base": float(before)}
 
 # %% [markdown]
-# The difference is exactly zero, because $W_d$ starts at zero: the path adds nothing yet. How many parameters
+# The difference is exactly zero: the path adds nothing before training. How many parameters
 # does it have? Each layer has $r\,(d_{in} + d_{out})$, where $W_0$ has
 # $d_{in} \cdot d_{out}$.
 

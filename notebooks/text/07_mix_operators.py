@@ -386,8 +386,8 @@ alphas(Cell(RANK, "linear", "plain"), z, raised)
 # %% [markdown]
 # ## One 5x5 with four learning rates
 # The mixture is one 5x5 kernel K. How does the cell differ from a *free* 5x5, trained without a search?
-# In its steps. Several operators have a learned number at the
-# same tap, and K moves by the sum of their steps.
+# Its steps are different: several operators have a learned number at the same tap, and K moves by the sum
+# of their steps.
 #
 # **Derive.** In its first step Adam moves every parameter by its learning rate $\eta$, whatever the size of
 # its gradient. At equal alphas each operator has weight $g / n$, with $g = \sqrt n$ in the default
