@@ -75,29 +75,13 @@ class Rectified(Operator):
         return self.times * (self.width**2 * self.rank + self.rank**2)
 
 
-@operator("darts_sep_conv_3x3")
-class RectifiedSeparable3(Rectified):
-    """Twice ReLU, separable 3 x 3, BN."""
-
-    side, times = 5, 2
-
-
-@operator("darts_sep_conv_5x5")
-class RectifiedSeparable5(Rectified):
-    """Twice ReLU, separable 5 x 5, BN."""
-
-    width, side, times = 5, 9, 2
-
-
-@operator("darts_dil_conv_3x3")
-class RectifiedDilated3(Rectified):
-    """ReLU, separable 3 x 3 with taps two tokens apart, BN."""
-
-    side, dilation = 5, 2
-
-
-@operator("darts_dil_conv_5x5")
-class RectifiedDilated5(Rectified):
-    """ReLU, separable 5 x 5 with taps two tokens apart, BN."""
-
-    width, side, dilation = 5, 9, 2
+FACTORISED = {  # width, dilation, times in a row
+    "darts_sep_conv_3x3": (3, 1, 2),
+    "darts_sep_conv_5x5": (5, 1, 2),
+    "darts_dil_conv_3x3": (3, 2, 1),
+    "darts_dil_conv_5x5": (5, 2, 1),
+}
+for _name, (_width, _dilation, _times) in FACTORISED.items():
+    _settings = {"width": _width, "dilation": _dilation, "times": _times}
+    _settings["side"] = 1 + _times * _dilation * (_width - 1)
+    operator(_name)(type(_name, (Rectified,), _settings))
