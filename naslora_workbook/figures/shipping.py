@@ -109,10 +109,8 @@ def unprompted(image, truth, found: Mapping[str, Sequence[Mapping]]) -> Picture:
     Each mask has a colour; the numbers are of the mask nearest to the truth: its IoU, and SAM's
     guess of it.
     """
-    figure, axes = theme.canvas(1, max(3, len(found)), height=2.75)
+    figure, axes = theme.grid(len(found), max(3, len(found)), 2.75)
     told = []
-    for ax in axes[0, len(found) :]:
-        ax.axis("off")
     for ax, (name, records) in zip(axes[0], found.items(), strict=False):
         labels, there = np.zeros(np.shape(truth), int), np.asarray(truth) > 0
         for i, r in enumerate(sorted(records, key=lambda r: -r["area"])):
