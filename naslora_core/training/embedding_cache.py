@@ -42,8 +42,9 @@ def cached_embeddings(model: nn.Module, folder: str | Path | None) -> Iterator[N
         autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         facts = repr((weights, kind, autocast, tuple(image.shape), torch.__version__)).encode()
         name = hashlib.sha256(facts + image.cpu().numpy().tobytes()).hexdigest()
-        found = _read(folder / name)
-        if found is None:
+        try:
+            found = tensor_file.read(folder / name, FORMAT)[1]["embedding"]
+        except UserError:  # not there, or damaged
             with torch.no_grad():
                 found = forward(image[None])[0]
             tensor_file.write(folder / name, {"embedding": found}, {"format": FORMAT})
@@ -54,11 +55,3 @@ def cached_embeddings(model: nn.Module, folder: str | Path | None) -> Iterator[N
         yield
     finally:
         del encoder.forward
-
-
-def _read(file: Path) -> Tensor | None:
-    """None where the file is absent or damaged."""
-    try:
-        return tensor_file.read(file, FORMAT)[1]["embedding"]
-    except UserError:
-        return None

@@ -61,7 +61,7 @@ def balanced_bce(logits: Tensor, labels: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(m, truth, weight) / counted
 
 
-def structure(logits: Tensor, labels: Tensor, window: int = 31, factor: float = 5.0) -> Tensor:
+def structure(logits: Tensor, labels: Tensor) -> Tensor:
     """Boundary-weighted cross-entropy plus weighted IoU (F3Net, Wei 2020), for each class of each
     image, then the mean; weights as `boundary_weight` has them.
 
@@ -71,7 +71,7 @@ def structure(logits: Tensor, labels: Tensor, window: int = 31, factor: float = 
     seen = (labels != IGNORE)[:, None]
     logits, labels, _ = without_ignored(logits, labels)
     m, truth = against_rest(logits, labels)
-    weight = boundary_weight(truth, window, factor) * seen
+    weight = boundary_weight(truth) * seen
     cross = F.binary_cross_entropy_with_logits(m, truth, reduction="none")
     mean = (weight * cross).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1e-6)  # B C
     p = m.sigmoid()
@@ -126,8 +126,8 @@ def matched_loss(masks: Tensor, classes: Tensor, labels: Tensor) -> Tensor:
     low = F.adaptive_max_pool2d(ignored.float(), masks.shape[-2:]) > 0  # low pixels that hold one
     masks, labels = masks.masked_fill(low, CERTAIN), labels.masked_fill(ignored[:, 0], 0)
     count = classes.shape[-1] - 1
-    truth = F.one_hot(labels.long(), count + 1).movedim(-1, 1)[:, 1:].float()  # B C H W
-    truth = F.interpolate(truth, masks.shape[-2:], mode="area")
+    truth = F.one_hot(labels.long(), count + 1).movedim(-1, 1)[:, 1:].float()
+    truth = F.interpolate(truth, masks.shape[-2:], mode="area")  # B C h w
     image, token, target = match(masks, classes, truth)
     wanted = torch.full(classes.shape[:2], count, device=masks.device)
     wanted[image, token] = target
@@ -136,8 +136,8 @@ def matched_loss(masks: Tensor, classes: Tensor, labels: Tensor) -> Tensor:
     found, wanted = masks[image, token], truth[image, target]  # M h w
     cross = F.binary_cross_entropy_with_logits(found, wanted, reduction="none").mean((1, 2))
     each = MASK * cross + DICE * (1 - soft_dice(found.sigmoid(), wanted, (1, 2)))
-    mean = each.sum() / max(1, len(each))
-    return chosen + mean + 0 * masks.sum()  # a NaN shows without a match, too
+    nan_shows = 0 * masks.sum()  # where no token has a match, too
+    return chosen + each.sum() / max(1, len(each)) + nan_shows
 
 
 @torch.no_grad()
@@ -155,14 +155,12 @@ def match(masks: Tensor, classes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor
     cost = MASK * cross + DICE * dice - CLASS_COST * classes.softmax(-1)[..., :-1]  # B N C
     cost = cost.nan_to_num()  # the run reports a loss that is not finite
     read = torch.cat([cost, t.any(-1)[:, None].to(cost)], 1).cpu().numpy()
-    found = [_cheapest(b, one[:-1], one[-1] > 0) for b, one in enumerate(read)]
+    found = []
+    for image, one in enumerate(read):
+        shown = np.flatnonzero(one[-1])
+        token, column = linear_sum_assignment(one[:-1, shown])
+        found.append([np.full_like(token, image), token, shown[column]])
     return tuple(torch.from_numpy(part).to(masks.device) for part in np.concatenate(found, 1))
-
-
-def _cheapest(image: int, cost: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Rows image, token, class of one image's cheapest pairs, `3 M`."""
-    token, column = linear_sum_assignment(cost[:, present])
-    return np.stack([np.full_like(token, image), token, np.flatnonzero(present)[column]])
 
 
 DEFAULT = "cross_entropy_dice"

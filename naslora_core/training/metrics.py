@@ -43,12 +43,14 @@ def global_iou(counts: np.ndarray) -> np.ndarray:
     """IoU of each class, background first, over all pixels of a set: `C+1`, from `confusion`; nan
     for a class that is in neither truth nor prediction."""
     right = np.diag(counts)
-    return _shares(right, counts.sum(0) + counts.sum(1) - right)
+    union = counts.sum(0) + counts.sum(1) - right
+    return np.divide(right, union, out=np.full(len(right), np.nan), where=union > 0)
 
 
 def global_dice(counts: np.ndarray) -> np.ndarray:
     """Dice of each class, background first, over all pixels of a set: `C+1`, nan as above."""
-    return _shares(2 * np.diag(counts), counts.sum(0) + counts.sum(1))
+    overlap = global_iou(counts)
+    return 2 * overlap / (1 + overlap)
 
 
 def mean_iou(counts: np.ndarray, background: bool = True) -> float:
@@ -60,7 +62,3 @@ def mean_present(values: np.ndarray) -> float:
     """Mean of what is not nan, and 1 if nothing is left: nothing to find, and nothing drawn."""
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else 1.0
-
-
-def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
