@@ -54,7 +54,7 @@ def validation_scores(history: Sequence[dict]) -> list[float]:
 
 def best_validation(seen: Sequence[float]) -> int:
     """Which validation was the best, counted from 1; the first of equals; 0 for none."""
-    return max(range(len(seen)), key=lambda i: (seen[i], -i)) + 1 if seen else 0
+    return seen.index(max(seen)) + 1 if seen else 0
 
 
 def is_best(history: Sequence[dict]) -> bool:

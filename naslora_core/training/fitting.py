@@ -88,12 +88,12 @@ def fit(
     that is not finite (with the images' names), and where memory runs out (with what to change).
     """
     _check_model_and_data(model, data, early_stopping)
-    _check_numbers(lr, steps, batch, accumulate, seed, workers or 0, genotype_images or 0)
     known(augment, AUGMENTS, "augment is")
     if cache:
         check_cacheable(model, augment)
     fabric = fabric or single_process(next(model.parameters()).device, precision)
-    _check_batch(batch, accumulate, fabric.world_size)
+    counts = {"steps": steps, "seed": seed, "workers": workers, "genotype_images": genotype_images}
+    _check_numbers(lr, batch, accumulate, fabric.world_size, counts)
     criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
     schedule = named_schedule(schedule, steps, lr, bool(alphas(model)))
     run = TrainingRun(
@@ -140,24 +140,22 @@ def _check_model_and_data(model: nn.Module, data, early_stopping) -> None:
         raise fault(data.name, given, "as many", f"adapt with classes={count}")
 
 
-def _check_numbers(lr: float, *whole: int) -> None:
-    """UserError for a rate or a count that is no number of its kind, or below 0."""
-    names = ("steps", "batch", "accumulate", "seed", "workers", "genotype_images")
-    for name, value in zip(names, whole, strict=True):
-        number(name, value, 0)
+def _check_numbers(lr: float, batch: int, accumulate: int, processes: int, counts: dict) -> None:
+    """UserError for what is no number of its kind, or below 0, and for a batch of uneven parts."""
     number("lr", lr, 0, kind=Real)
-
-
-def _check_batch(batch: int, accumulate: int, processes: int) -> None:
-    if accumulate < 1 or batch < 1 or batch % (accumulate * processes):
+    parts = number("accumulate", accumulate) * processes
+    for name, value in counts.items():
+        number(name, value or 0, 0)
+    if number("batch", batch) % parts:
         given = f"cannot be cut into {accumulate} part(s) on {processes} process(es)"
-        expected = f"a multiple of {max(accumulate, 1) * processes}"
-        raise fault(f"A batch of {batch}", given, expected, "change batch or accumulate")
+        remedy = "change batch or accumulate"
+        raise fault(f"A batch of {batch}", given, f"a multiple of {parts}", remedy)
 
 
 def _circumstances(run: TrainingRun, data) -> dict[str, object]:
     """What a run must have in common with the one that began its folder, besides what was given."""
-    model = run.model
+    model, method = run.model, run.model.method
+    own = asdict(method) if is_dataclass(method) else {"settings": str(method)}  # as in a lesson
     given = ("batch", "seed", "precision", "accumulate", "augment")
     return {name: getattr(run, name) for name in given} | {
         "schedule": asdict(run.schedule),
@@ -167,15 +165,10 @@ def _circumstances(run: TrainingRun, data) -> dict[str, object]:
         "data": data.name,
         "content": content(data.train, data.val),
         "classes": list(data.classes),
-        "method": {"name": type(model.method).__name__} | _settings(model.method),
+        "method": {"name": type(method).__name__} | own,
         "base": getattr(model, "base_hash", None),  # a U-Net has none, and no head
         "head": type(getattr(model, "head", None)).__name__,
     }
-
-
-def _settings(method) -> dict:
-    """The settings of a method; one written in a lesson need not be a dataclass."""
-    return asdict(method) if is_dataclass(method) else {"settings": str(method)}
 
 
 def _defaults(method) -> dict:
@@ -218,7 +211,7 @@ def _train(
     finally:
         batches.close()
         run.model.eval()
-        run.unfreeze()
+        run.let_move(run.groups)  # as `adapt` left it
 
 
 def _step(run: TrainingRun, data, stage: Stage, done: int, batches, early_stopping) -> dict:

@@ -85,11 +85,8 @@ class TrainingRun:
         steps = list(enumerate(halves, self.step))
         return batches.load(steps, workers, pin=fabric.device.type == "cuda")
 
-    def unfreeze(self) -> None:
-        """Let every trained parameter have gradients again, as `adapt` left it."""
-        self._let_move(self.groups)
-
-    def _let_move(self, kinds) -> None:
+    def let_move(self, kinds) -> None:
+        """Let the parameters of these groups alone have gradients."""
         for kind, group in self.groups.items():
             for p in group:
                 p.requires_grad_(kind in kinds)
@@ -100,7 +97,7 @@ class TrainingRun:
         The host waits for the device once, to read the loss and every alpha.
         """
         moves, half = stage.moves_at(done)
-        self._let_move(moves)
+        self.let_move(moves)
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._backward(images, masks)
         average_gradients(self.fabric, [p for k in moves for p in self.groups.get(k, ())])

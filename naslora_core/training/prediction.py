@@ -105,35 +105,33 @@ def predict_image(model, image: np.ndarray, box=None, click=None) -> np.ndarray:
     check_sample(sample)
     if box is None and click is None:
         return predict(model, [sample])[0]
-    for name, prompt, count in (("box", box, 4), ("click", click, 2)):
-        values = np.ravel(np.asarray([0] * count if prompt is None else prompt, object))
-        if len(values) != count or not all(isinstance(v, Real) for v in values):
-            raise fault(name, f"is {prompt!r:.60}", f"{count} numbers", "give them in pixels")
     if model.tile:
         given = f"draws tiles of {model.tile} pixels, and no prompt"
         raise fault("The model", given, "an image alone", "leave box and click out, or cut a tile")
     shape, prompt = sample.mask.shape, {}
     if box is not None:
-        prompt["boxes"] = _inside(box, shape, model)
+        prompt["boxes"] = _inside("box", box, 4, shape, model)
     if click is not None:
-        prompt["points"] = _inside(click, shape, model)[:, None], torch.ones(1, 1, dtype=torch.int)
+        place = _inside("click", click, 2, shape, model)
+        prompt["points"] = place[:, None], torch.ones(1, 1, dtype=torch.int)
     logits = _square_logits(model, [sample], model.resize, **prompt)
     return labels(with_background(to_native(logits, shape, model.resize))[0])
 
 
-def _inside(xy: Sequence[float], shape: tuple[int, int], model) -> torch.Tensor:
-    """Pixels of the image as pixels of the model's square, `1 2` or `1 4`."""
+def _inside(name: str, xy, count: int, shape: tuple[int, int], model) -> torch.Tensor:
+    """Pixels of the image as pixels of the model's square, `1 count`."""
+    values, where = np.ravel(np.asarray(xy, object)), f"The {name} {xy!r:.60}"
+    if len(values) != count or not all(isinstance(v, Real) for v in values):
+        raise fault(f"The {name}", f"is {xy!r:.60}", f"{count} numbers", "give them in pixels")
     (h, w), (high, wide) = shape, filled(shape, model.image_size, model.resize)
-    place, said = torch.from_numpy(np.float32(xy)).view(-1, 2), " ".join(f"{v:g}" for v in xy)
+    place = torch.from_numpy(values.astype(np.float32)).view(-1, 2)
     if not ((place >= 0) & (place <= torch.tensor([w, h]))).all():  # nan is nowhere
         remedy = "give x before y, in pixels from the upper left corner"
-        given = f"lies outside of an image {w} wide and {h} high"
-        raise fault(f"The prompt {said}", given, "a place inside", remedy)
+        raise fault(where, f"lies outside of an image {w} wide and {h} high", "it inside", remedy)
     if not (place[:1] < place[1:]).all():
         expected = "left, upper, right and lower edge"
-        raise fault(f"The box {said}", "holds no pixel", expected, "put the smaller first")
-    scale = torch.tensor([wide / w, high / h])
-    return (place * scale).view(1, -1)
+        raise fault(where, "holds no pixel", expected, "put the smaller first")
+    return (place * torch.tensor([wide / w, high / h])).view(1, -1)
 
 
 def labels(logits: torch.Tensor) -> np.ndarray:

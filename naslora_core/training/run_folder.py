@@ -4,7 +4,6 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,23 +39,18 @@ class RunFolder:
         self._writes = bool(path) and fabric.is_global_zero
         self._lock, self._pending, self._thread = None, None, ThreadPoolExecutor(1)
         self._saved, self._cost = time.monotonic(), 0.0
-        if self.path:
-            settings, defaults = (json.loads(json.dumps(x)) for x in (settings, defaults))
-            self._on_first_process(lambda: self._begin(settings, defaults))
-            self.run_id = _read_json(self.path / "run.json").get("id")
-
-    def _on_first_process(self, action: Callable[[], None]) -> None:
-        """Do it on the first process; every process raises its UserError."""
-        problem = None
-        if self.fabric.is_global_zero:
-            try:
-                action()
-            except UserError as error:
-                problem = str(error)
-        problem = self.fabric.broadcast(problem)
-        if problem:
+        if not self.path:
+            return
+        problem = ""  # of the first process; every process raises it
+        try:
+            if fabric.is_global_zero:
+                self._begin(*(json.loads(json.dumps(x)) for x in (settings, defaults)))
+        except UserError as error:
+            problem = str(error)
+        if problem := fabric.broadcast(problem):
             self.close()
             raise UserError(problem)
+        self.run_id = _read_json(self.path / "run.json").get("id")
 
     def _begin(self, settings: dict, defaults: dict) -> None:
         """Begin the folder, or refuse one that another run began."""
@@ -180,12 +174,9 @@ def _damaged(file: Path, why) -> UserError:
 def _read_json(file: Path) -> dict:
     held = read(file)
     try:
-        found = json.loads(held)
-    except ValueError as error:
-        raise _damaged(file, f"no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise _damaged(file, "no JSON object")
-    return found
+        return {**json.loads(held)}
+    except (ValueError, TypeError) as error:
+        raise _damaged(file, f"no JSON object: {error}") from error
 
 
 def _load(run, file: Path, run_id: str) -> None:
