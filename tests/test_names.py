@@ -45,7 +45,7 @@ def test_names_in_a_json_that_are_not_utf8(tmp_path):
     data["images"][0]["file_name"] = f"{LATIN}.png"
     file = write_coco(make(tmp_path / "mine"), data)
     report = check(file, progress=False)
-    assert any("1 image(s) (im" in fault and "udce9" in fault for fault in report.faults)
+    assert any("1 file(s) (im" in fault and "udce9" in fault for fault in report.faults)
     split = {"train": [LATIN], "val": ["p1"], "test": ["p2"]}
     (tmp_path / "mine/split.json").write_text(json.dumps(split))
     assert str(report).encode() and str(check(tmp_path / "mine", progress=False)).encode()

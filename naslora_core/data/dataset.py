@@ -90,8 +90,7 @@ def match_classes(
         found = [*range(1, len(of_data) + 1)] if fits else [None] * len(of_data)
     if lost := [c for c, n in zip(of_data, found, strict=True) if not n or found.count(n) > 1]:
         given = f"has the class(es) {', '.join(lost)}, the model draws {', '.join(of_model)}"
-        remedy = f"rename those, or fit a model on {name}"
-        raise fault(name, given, "classes that it was trained on", remedy)
+        raise fault(name, given, "those alone", f"rename the others, or fit a model on {name}")
     return tuple(found)
 
 
@@ -130,21 +129,22 @@ def check_sample(sample: Sample) -> None:
             given = f"is {values.dtype} `{' '.join(map(str, values.shape))}`"
             good = values.dtype == np.uint8 and values.ndim == axes and values.size
         if not good or values.shape[2:] not in ((), (3,)):
-            remedy = "convert it; np.asarray makes one of pictures and lists"
-            raise fault(f"The {part} of {sample.name}", given, f"an array, uint8 {wanted}", remedy)
+            where, remedy = (
+                f"The {part} of {sample.name}",
+                "convert it (np.asarray)",
+            )
+            raise fault(where, given, f"an array, uint8 {wanted}", remedy)
     size, own = sample.image.shape[:2], sample.mask.shape
     if size != own:
         given = f"is {own[1]}x{own[0]} pixels, its image {size[1]}x{size[0]}"
-        remedy = "save the mask at the image's size (nearest neighbour)"
-        raise fault(f"The mask of {sample.name}", given, "one size", remedy)
+        raise fault(f"The mask of {sample.name}", given, "one size", "save it at the image's size")
 
 
 def require_samples(samples: Sequence[Sample], least: int = 0) -> None:
     """UserError for what is no sequence, or a shorter one."""
     if not hasattr(samples, "__len__") or len(samples) < least:
         given = "is empty" if hasattr(samples, "__len__") else "is no sequence"
-        remedy = "give a list, or a split of a Dataset, such as data.test"
-        raise fault(f"A {type(samples).__name__}", given, "samples", remedy)
+        raise fault(f"A {type(samples).__name__}", given, "samples", "give a list, or data.test")
 
 
 def check_samples(samples: Iterable[Sample], classes: int) -> None:
@@ -157,9 +157,8 @@ def check_samples(samples: Iterable[Sample], classes: int) -> None:
         values = np.unique(sample.mask)
         numbers = values[(values > 0) & (values != IGNORE)]
         if numbers.size and numbers[-1] > classes:
-            expected = f"0..{classes}, or {IGNORE} for pixels to ignore"
-            where, remedy = f"The mask of {sample.name}", "renumber it, or name more classes"
-            raise fault(where, f"holds {numbers[-1]}", expected, remedy)
+            given, remedy = f"holds {numbers[-1]}", "renumber it, or name more classes"
+            raise fault(f"The mask of {sample.name}", given, f"0..{classes}, or {IGNORE}", remedy)
         if values[-1] == IGNORE:
             (beside if numbers.size else alone).append(sample.name)
     if len(alone) > len(beside):

@@ -29,14 +29,15 @@ NEEDED = {  # of every entry, with the type of its value
 def list_coco(file: Path, groups: str | None = None) -> Listing:
     """The images of a COCO json with their splits; masks are drawn when they are read."""
     if find_spec("pycocotools") is None:
-        command = "run: python -m pip install pycocotools"
-        raise fault("pycocotools", "is not installed", "it for COCO files", command)
+        raise fault("pycocotools", "is missing", "it for COCO", "python -m pip install pycocotools")
     faults, data = [], _load(file)
     classes, notes = _classes(data)
     objects, covered = _objects(file, data, classes, faults), []
     if crowds := sum(bool(one.get("iscrowd")) for one in data["annotations"]):
         notes.append(f"{crowds} object(s) are marked iscrowd; they are drawn as all others.")
-    files = _files(file, data["images"], faults)
+    paths = [image["file_name"].replace("\\", "/") for image in data["images"]]
+    names = dict(zip(names_of(file, paths), paths, strict=True))
+    files = _place(file.resolve().parent, paths).all(str(file), names, faults)
     entries = dict(zip(files, data["images"], strict=True))
     split_file = file.with_name("split.json")
     splits = attempt(faults, file_splits, file, split_file, files, groups)
@@ -64,18 +65,14 @@ def list_coco(file: Path, groups: str | None = None) -> Listing:
 
 def _load(file: Path) -> dict:
     """The lists of NEEDED, each entry with the keys that we read; UserError for any other file."""
-    if not file.is_file():
-        raise fault(file, "is no file", "a json of COCO instances", "correct the name")
     try:
         data = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        expected = f"COCO's json with {', '.join(NEEDED)}"
-        raise fault(file, f"is malformed ({error})", expected, EXPORT) from error
+        raise fault(file, f"is malformed ({error})", f"{', '.join(NEEDED)}", EXPORT) from error
     for key, needed in NEEDED.items():
         entries, words = data.get(key) if isinstance(data, dict) else None, ", ".join(needed)
         if not isinstance(entries, list) or not entries:
-            given = f"has no list {key}, or an empty one"
-            raise fault(file, given, f"objects with {words}", EXPORT)
+            raise fault(file, f"has no list {key}, or an empty one", f"one with {words}", EXPORT)
         for i, entry in enumerate(entries):
             entry = entry if isinstance(entry, dict) else {}
             for word, kind in needed.items():
@@ -88,7 +85,7 @@ def _load(file: Path) -> dict:
         found = Counter(entry[word] for entry in data[key])
         if twice := sorted(str(i) for i, count in found.items() if count > 1):
             given = f"has {some(twice, word)} of {key} more than once"
-            raise fault(file, given, f"one entry of each {word}", f"give each its own {word}")
+            raise fault(file, given, f"each {word} once", "rename the others")
     if (count := len(data["categories"])) > MOST:
         raise fault(file, f"has {count} categories", f"{MOST} or fewer", "join some")
     return data
@@ -126,26 +123,12 @@ def _objects(
             values = [str(value) for value in dict.fromkeys(entry[key] for entry in lost)]
             names = some([entry["name"] for entry in lost], "annotation")
             given = f"has {names} with {some(values, key)} that no entry has as its id"
-            expected = f"one of the {len(ids)} that are listed"
-            faults.append(fault(file, given, expected, "correct or remove the annotations"))
+            faults.append(fault(file, given, f"one of those {len(ids)}", "correct or remove them"))
     return objects
 
 
-def _files(file: Path, images: list[dict], faults: list[UserError]) -> dict[str, Path]:
-    """The file of each image in the place that holds most of them."""
-    paths = [image["file_name"].replace("\\", "/") for image in images]
-    find = _place(file.resolve().parent, paths)
-    found = {path: find(path) for path in paths}
-    if lost := sorted(path for path in paths if found[path] is None):
-        given = f"names {some(lost)} that {find.root} does not hold"
-        remedy = f"put them there, or correct the names{find.likely(lost[0])}"
-        faults.append(fault(file, given, "every file_name beside the json or in images/", remedy))
-    names = names_of(file, paths)
-    return {n: found[p] or find.root / p for n, p in zip(names, paths, strict=True)}
-
-
 def _place(folder: Path, paths: list[str]) -> Finder:
-    """Beside the json, in images/ there or one folder up, or one folder near it that has all."""
+    """The place of most of them: beside the json, images/ there or one folder up, or one near."""
     usual = [Finder(p) for p in (folder, folder / "images", folder.parent / "images")]
     held = [sum(find(path) is not None for path in paths) for find in usual]
     if any(held):
@@ -188,17 +171,14 @@ def _check_polygons(name: str, polygons: list, height: int, width: int) -> None:
         numbers = points if isinstance(points, list) else []
         places = all(isinstance(n, int | float) and abs(n) < FAR for n in numbers)
         if len(numbers) < 6 or len(numbers) % 2 or not places:
-            expected = "x, y, x, y, x, y, ... (not a box alone)"
-            given = f"has no polygon, but {points!r:.40}"
-            raise fault(name, given, expected, "draw it again or remove it")
+            given, remedy = f"has no polygon, but {points!r:.40}", "draw it again or remove it"
+            raise fault(name, given, "x, y, x, y, x, y, ... (not a box alone)", remedy)
         low, high = np.reshape(numbers, (-1, 2)).min(0), np.reshape(numbers, (-1, 2)).max(0)
         given = f"has a polygon from ({low[0]:g}, {low[1]:g}) to ({high[0]:g}, {high[1]:g})"
         if (high <= 1).all() and min(height, width) > 2:
-            remedy = "multiply x by the width and y by the height"
-            raise fault(name, given, f"pixels, not shares of {size}", remedy)
+            raise fault(name, given, f"pixels, not shares of {size}", "multiply x and y by these")
         if (low < -SLACK).any() or (high > (width + SLACK, height + SLACK)).any():
-            remedy = "clip it, or correct the image's width, height"
-            raise fault(name, given, f"points inside its image of {size} pixels", remedy)
+            raise fault(name, given, f"it inside {size} pixels", "clip it, or correct that size")
 
 
 def _check_runs(name: str, shape: dict, height: int, width: int) -> None:
@@ -207,7 +187,7 @@ def _check_runs(name: str, shape: dict, height: int, width: int) -> None:
 
     counts, size = shape.get("counts"), shape.get("size")
     if size != [height, width]:
-        expected = f"[{height}, {width}], the height and width of its image"
+        expected = f"its image's [{height}, {width}]"
         raise fault(name, f"is an RLE of size {size!r}", expected, "correct one")
     good = isinstance(counts, list) and all(type(run) is int and run >= 0 for run in counts)
     good = good and sum(counts) == height * width
@@ -215,5 +195,5 @@ def _check_runs(name: str, shape: dict, height: int, width: int) -> None:
         with suppress(ValueError):
             good = mask.encode(mask.decode(shape))["counts"].decode() == counts
     if not good:
-        expected = f"runs that fill {width}x{height} pixels"
-        raise fault(name, f"has a malformed RLE ({counts!r:.40})", expected, "encode it again")
+        given = f"has a malformed RLE ({counts!r:.40})"
+        raise fault(name, given, f"runs that fill {width}x{height} pixels", "encode it again")

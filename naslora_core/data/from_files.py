@@ -34,9 +34,8 @@ def list_folder(root: Path, groups: str | None = None) -> Listing:
     """The names in `images/` and `masks/` with their files and splits; no picture is opened yet."""
     faults, notes = [], []
     if not root.is_dir():
-        remedy = "unpack an archive, or name a picture's folder, a csv or COCO's json"
-        remedy = remedy if root.is_file() else "correct the name"
-        raise fault(root, "is no folder", "one with images/ and masks/ in it", remedy)
+        remedy = "correct the name; unpack an archive; of a picture, name its folder"
+        raise fault(root, "is no folder", "one with images/ and masks/, a csv or a json", remedy)
     folders = _part(root, "images"), _part(root, "masks")
     images, masks = (_files(where, faults, notes) for where in folders)
     masks = partners(images, masks)
@@ -45,8 +44,7 @@ def list_folder(root: Path, groups: str | None = None) -> Listing:
     if lonely := sorted(images.keys() - masks.keys()):
         free = [mask.name for name, mask in masks.items() if name not in images]
         given = f"has {some(lonely)} without a mask in {root / 'masks'}{likely(lonely[0], free)}"
-        remedy = "rename or add the mask, or take the image away"
-        faults.append(fault(where, given, "a mask of the same name", remedy))
+        faults.append(fault(where, given, "one of the same name", "rename it, or remove the image"))
     if unseen := sorted(masks.keys() - images.keys()):
         same = "without an image of the same name"
         notes.append(f"{some(unseen, 'mask')} {same}; they are not used.")
@@ -63,9 +61,8 @@ def _part(root: Path, name: str) -> Path:
     if len(same) == 1:
         return same[0]
     there = f"; it holds {some([p.name for p in folders], 'folder')}" if folders else ""
-    given = f"has no folder {name}{there}"
-    expected = "images/ and masks/ with files of the same names"
-    raise fault(root, given, expected, _meant(root, folders, name))
+    remedy = _meant(root, folders, name)
+    raise fault(root, f"has no folder {name}{there}", "images/ and masks/", remedy)
 
 
 def _meant(root: Path, folders: list[Path], name: str) -> str:
@@ -105,8 +102,7 @@ def _files(where: Path, faults: list[UserError], notes: list[str]) -> dict[str, 
     found: dict[str, Path] = {}
     for file in pictures:
         if other := found.get(composed(file.stem)):
-            given = f"and {other.name} share one name"
-            faults.append(fault(file, given, "one file a name", "rename one"))
+            faults.append(fault(file, f"and {other.name} share one name", "two", "rename one"))
         found[composed(file.stem)] = file
     return found
 
@@ -118,7 +114,10 @@ def list_csv(file: Path, groups: str | None = None) -> Listing:
     rows = _rows(file)
     names = names_of(file, [row["image"] for row in rows])
     table, finder = dict(zip(names, rows, strict=True)), Finder(file.parent)
-    images, masks = (_paths(file, table, column, finder, faults) for column in COLUMNS[:2])
+    images, masks = (
+        finder.all(f"{file}, column {column},", {n: table[n][column] for n in names}, faults)
+        for column in COLUMNS[:2]
+    )
     splits = attempt(faults, _splits, file, table, images, groups)
     images = {n: image for n, image in images.items() if image.is_file() and masks[n].is_file()}
     other = file.with_name("split.json")
@@ -131,20 +130,16 @@ def list_csv(file: Path, groups: str | None = None) -> Listing:
 
 def _rows(file: Path) -> list[dict[str, str]]:
     """The rows below the head, with every cell that we read filled, without blanks around it."""
-    if not file.is_file():
-        raise fault(file, "is no file", "a csv with columns image,label", "correct the name")
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             cells = [[cell.strip() for cell in row] for row in csv.reader(lines)]
         (_, head), *rows = [(i, row) for i, row in enumerate(cells, 1) if any(row)]
     except (ValueError, csv.Error) as error:  # no text, or no row at all
         expected = f"UTF-8 text with the head image,label and {EXAMPLE}"
-        remedy = "export it so"
-        raise fault(file, f"does not read as a csv ({error})", expected, remedy) from error
+        raise fault(file, f"is no csv ({error})", expected, "export it so") from error
     if lost := [column for column in COLUMNS[:2] if head.count(column) != 1]:
         expected = f"{' and '.join(lost)} once, in small letters, separated by commas"
-        given = f"has the columns {', '.join(map(repr, head))}"
-        raise fault(file, given, expected, "correct its first line")
+        raise fault(file, f"has the columns {', '.join(map(repr, head))}", expected, "rename them")
     if not rows:
         raise fault(file, "has no row below its head", EXAMPLE, "add some")
     for number, row in rows:
@@ -153,20 +148,8 @@ def _rows(file: Path) -> list[dict[str, str]]:
             raise fault(file, given, "as many", "quote paths that hold a comma")
         if empty := [c for c, cell in zip(head, row, strict=True) if c in COLUMNS and not cell]:
             given = f"has nothing in row {number}, column {empty[0]}"
-            raise fault(file, given, "a value in every row", "fill it or remove the row")
+            raise fault(file, given, "a value", "fill it or remove the row")
     return [dict(zip(head, row, strict=True)) for _, row in rows]
-
-
-def _paths(
-    file: Path, table: Table, column: str, finder: Finder, faults: list[UserError]
-) -> dict[str, Path]:
-    """The files of a column; missing ones are a fault."""
-    found = {name: finder(row[column]) for name, row in table.items()}
-    if lost := sorted(table[name][column] for name, path in found.items() if path is None):
-        given = f"names {some(lost, 'file')} in column {column} that do not exist"
-        remedy = f"correct them or remove their rows{finder.likely(lost[0])}"
-        faults.append(fault(file, given, f"paths from {file.parent}", remedy))
-    return {n: path or file.parent / table[n][column] for n, path in found.items()}
 
 
 def _splits(file: Path, table: Table, images: Files, pattern: str | None) -> Splits:
@@ -195,7 +178,6 @@ def _of_files(name: str, images: Files, masks: Files, splits, where, faults, not
         users[Path(os.path.realpath(masks[image]))].append(image)
     if shared := next((file for file, names in users.items() if len(names) > 1), None):
         given = f"has {shared.name} as the mask of {some(users[shared])}"
-        remedy = "name the mask of each image, or copy the mask if it is right for each"
-        faults.append(fault(where, given, "one mask an image", remedy))
+        faults.append(fault(where, given, "one an image", "name each, or copy it if it is right"))
     read, more = (lambda image: read_mask(masks[image])), tuple(notes)
     return Listing(name, images, masks, read, splits, where, faults, notes=more)

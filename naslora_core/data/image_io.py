@@ -74,8 +74,7 @@ def _open(path: Path) -> Picture:
         image = ImageOps.exif_transpose(file) if turned else file
     if bits > 8 and not image.mode.startswith(DEEP):
         given = f"is a {bits}-bit picture in colour ({image.mode}): Pillow keeps the high byte"
-        remedy = "spread its values over 0..255 and save it with 8 bits"
-        raise fault(path, given, "8 bits a channel", remedy)
+        raise fault(path, given, "8 bits a channel", "spread its values over 0..255")
     try:
         nodata = float(str(tags.get(NODATA)).strip("\0 "))
     except ValueError:
@@ -97,8 +96,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
         remedy = "choose the bands to show, spread them over 0..255 and save them as RGB"
         return fault(path, given, expected, remedy)
     remedy = "export it again, or remove it together with its partner"
-    given = f"does not open as an image ({kind}: {error})"
-    return fault(path, given, "a whole picture file", remedy)
+    return fault(path, f"does not open as an image ({kind}: {error})", "a whole one", remedy)
 
 
 def _bands(path: Path) -> str:

@@ -28,8 +28,7 @@ class Look:
 
     size: of the image `H W`, upright; kinds: what is unusual (see `report.KINDS`); shares: of
     the mask's pixels, by value; one_piece: as `mask_io.one_piece` has it; print: for
-    near-duplicates; digest: of the sample; mask_digest: of the mask's values; faults: by their
-    part (image, mask, size).
+    near-duplicates; digest: of the sample; mask_digest: of the mask's values.
     """
 
     name: str
@@ -40,7 +39,7 @@ class Look:
     print: np.ndarray | None = None
     digest: str = ""
     mask_digest: int = 0
-    faults: dict[str, UserError] = field(default_factory=dict)
+    faults: list[UserError] = field(default_factory=list)
 
 
 @dataclass
@@ -96,20 +95,12 @@ def inspect(
 def look(listing: Listing, name: str) -> tuple[Look, np.ndarray | None, np.ndarray | None]:
     """One image and its mask, read once; whatever is wrong with either is in `faults`."""
     one = Look(name)
-    image = _try(one, "image", _image, listing, one)
-    values = _try(one, "mask", _mask, listing, one)
+    image, values = (attempt(one.faults, part, listing, one) for part in (_image, _mask))
     if image is not None and values is not None:
-        _try(one, "size", _check_pair, listing, name, image, values)
+        attempt(one.faults, _check_pair, listing, name, image, values)
         held = values > 0 if set(one.shares) <= {0, IGNORE} else values
         one.digest = digest_of(name, image, held.astype(np.uint8))
     return one, image, values
-
-
-def _try(one: Look, part: str, function: Callable, *arguments):
-    try:
-        return function(*arguments)
-    except UserError as error:
-        one.faults[part] = error
 
 
 def _image(listing: Listing, one: Look) -> np.ndarray:
@@ -130,8 +121,9 @@ def _image(listing: Listing, one: Look) -> np.ndarray:
 
 def _mask(listing: Listing, one: Look) -> np.ndarray:
     mask, image = listing.masks[one.name], listing.images[one.name]
-    if isinstance(mask, Path) and "image" not in one.faults and _same(mask, image):
-        raise _itself(mask, image)
+    with suppress(OSError):  # told where it is read
+        if isinstance(mask, Path) and one.size and filecmp.cmp(mask, image, shallow=False):
+            raise _itself(mask, image)
     if size := listing.sizes.get(one.name):  # before so much is drawn
         _check_size(listing, one.name, size, one.size or size)
     values = listing.read(one.name)
@@ -142,11 +134,6 @@ def _mask(listing: Listing, one: Look) -> np.ndarray:
     one.mask_digest = zlib.crc32(np.ascontiguousarray(values))
     one.shares = {int(v): count / values.size for v, count in counts.items()}
     return values
-
-
-def _same(a: Path, b: Path) -> bool:
-    with suppress(OSError):  # told where it is read
-        return filecmp.cmp(a, b, shallow=False)
 
 
 def _check_size(listing: Listing, name: str, mask: tuple[int, int], image: tuple[int, int]) -> None:
@@ -175,8 +162,7 @@ def _check_text(seen: Inspection) -> None:
     where = seen.listing.where
     names = [str(where), *seen.listing.images]
     if odd := [name for name in names if name != name.encode(errors="replace").decode()]:
-        given, expected = f"has {some(odd, 'name')} that are not UTF-8", "names that are"
-        raise fault(where, given, expected, "rename the files")
+        raise fault(where, f"has {some(odd, 'name')} not in UTF-8", "UTF-8", "rename the files")
 
 
 def _name_classes(seen: Inspection) -> None:
@@ -192,12 +178,11 @@ def _name_classes(seen: Inspection) -> None:
     beside = [name for name, values in held.items() if IGNORE in values and len(values) > 1]
     alone = [name for name, values in held.items() if values == {IGNORE}]
     if not every:
-        given = "has only empty masks (the value 0)"
-        raise fault(listing.where, given, "255 or class numbers from 1", "export the masks again")
+        raise fault(listing.where, "has only 0, background", "255 or 1, 2, ...", "export it again")
     if alone and numbers and (numbers != {1} or beside) and len(alone) > len(beside):
         given = f"holds 255, other masks class numbers up to {max(numbers)}"
-        remedy = "give its foreground the number of its class"
-        raise fault(listing.masks[alone[0]], given, f"0..{max(numbers)} in all of them", remedy)
+        expected = f"0..{max(numbers)} in all of them"
+        raise fault(listing.masks[alone[0]], given, expected, "give its objects their class")
     several = tuple(f"class {c}" for c in range(1, max(numbers, default=0) + 1))
     seen.classes, seen.ignore = several if numbers - {1} else ("object",), bool(beside)
 
@@ -208,20 +193,21 @@ def _check_train(seen: Inspection) -> None:
     read = train and all(seen.looks[name].shares for name in train)
     if seen.classes and read and not any(map(seen.numbers, train)):
         given = f"has no object in all {len(train)} image(s) of train"
-        remedy = "correct the split, or the masks of train"
-        raise fault(seen.listing.where, given, "some to learn from", remedy)
+        raise fault(seen.listing.where, given, "some", "correct the split, or the masks of train")
 
 
 def _one_a_kind(looks: Iterable[Look]) -> list[str]:
     """One sentence for each kind of fault: the first of it, and which others are so."""
-    kinds: dict[tuple[str, str], dict[str, UserError]] = defaultdict(dict)
+    kinds: dict[tuple, list[tuple[str, UserError]]] = defaultdict(list)
     for one in looks:
-        for part, error in one.faults.items():
-            kinds[part, error.kind][one.name] = error
+        for error in one.faults:
+            of_the_image = one.size is None
+            kinds[error.kind, of_the_image].append((one.name, error))
     sentences = []
-    for found in kinds.values():
-        others, errors = [*found][1:], [*found.values()]
-        sentence = str(errors[0]) + (f" The same goes for {some(others)}." if others else "")
+    for (_, first), *more in kinds.values():
+        others = [name for name, _ in more]
+        sentence = str(first) + (f" The same goes for {some(others)}." if others else "")
+        errors = first, *(error for _, error in more)
         colours = sum((Counter(getattr(error, "colours", ())) for error in errors), Counter())
         if others and colours:
             sentence += f" All {len(colours)} colours of these masks: {renumber(colours)}."

@@ -131,9 +131,15 @@ class Finder:
         tails = ("/".join(parts[i:]) for i in range(len(parts)))
         return next((self.root / self._spelt[tail] for tail in tails if tail in self._spelt), None)
 
-    def likely(self, path: str) -> str:
-        """Words that name the file most like the path."""
-        return likely(PurePosixPath(path).stem, self._files)
+    def all(self, where: str, paths: Mapping[str, str], faults: list) -> dict[str, Path]:
+        """The file of every path, by its name; those that are missing are one fault."""
+        found = {name: self(path) for name, path in paths.items()}
+        if lost := sorted(paths[name] for name, file in found.items() if file is None):
+            near = likely(PurePosixPath(lost[0]).stem, self._files)
+            given = f"names {some(lost, 'file')} that {self.root} does not hold"
+            remedy = f"put them there, correct the names, or remove their entries{near}"
+            faults.append(fault(where, given, "paths from there", remedy))
+        return {name: file or self.root / paths[name] for name, file in found.items()}
 
     @cached_property
     def _files(self) -> list[str]:

@@ -9,6 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 
@@ -45,7 +46,15 @@ def splits_of(where: Path, images: Mapping[str, Path], groups, given, file: Path
         own = {name: spelling(f"{f.parent.name}/{f.stem}") for name, f in images.items()}
         return hashed_splits(groups or own, where)
     for split, ids in given.items():
-        _check_ids(file, split, ids, set(images))
+        if unknown := sorted(set(ids) - images.keys()):
+            like = (get_close_matches(unknown[0], images, 1) or sorted(images))[0]
+            said = f"({split}) names {some(unknown)} that none of the {len(images)} images has"
+            raise fault(file, said, f"names such as {like}", "correct or remove them")
+        if not ids:
+            raise fault(file, f"has no image for {split}", "at least one", "add one")
+        if twice := sorted(name for name, count in Counter(ids).items() if count > 1):
+            said = f"({split}) lists {some(twice)} twice"
+            raise fault(file, said, "each once", "remove the others")
     _check_apart(file, given, {name: name for name in images}, "image")
     if groups:
         _check_apart(file, given, groups, "group")
@@ -60,11 +69,10 @@ def hashed_splits(groups: Mapping[str, str], where: Path | str = "The data") -> 
     UserError for fewer than three groups.
     """
 
-    def place(group: str) -> float:
+    places = {}  # of the groups, in 0..1
+    for group in groups.values():
         digest = hashlib.sha256(f"0/{group}".encode(errors="surrogatepass"))
-        return int(digest.hexdigest()[:13], 16) / 16**13  # in 0..1
-
-    places = {group: place(group) for group in groups.values()}
+        places[group] = int(digest.hexdigest()[:13], 16) / 16**13
     if len(places) < len(SHARES):
         given = f"has {some(sorted(places), 'group')}, too few for train, val and test"
         raise fault(where, given, "3 or more", "add images, or group by less")
@@ -87,12 +95,9 @@ def read_splits(file: Path, names: Collection[str]) -> Splits | None:
     held = read(file)
     try:
         found = json.loads(held.decode("utf-8-sig"))
-        splits = {s: found[s] for s in SHARES}
-        if not all(isinstance(ids, list) for ids in splits.values()):
-            raise TypeError("a split is not a list")
+        splits = {s: found[s] + [] for s in SHARES}  # lists
     except (ValueError, KeyError, TypeError) as error:
-        remedy = "correct it, or delete it for a split by hash"
-        raise fault(file, f"is malformed ({error!r:.90})", LISTS, remedy) from error
+        raise fault(file, f"is malformed ({error!r:.90})", LISTS, "correct or delete it") from error
     known, spelt = {composed(name): name for name in names}, alike(names)
 
     def meant(name: str) -> str:
@@ -102,20 +107,6 @@ def read_splits(file: Path, names: Collection[str]) -> Splits | None:
         return known.get(composed(name)) or next(filter(None, found), composed(name))
 
     return {split: [meant(str(name)) for name in ids] for split, ids in splits.items()}
-
-
-def _check_ids(file: Path, split: str, ids: list[str], names: set[str]) -> None:
-    """UserError where a split names an unknown image, none at all, or one twice."""
-    if unknown := sorted(set(ids) - names):
-        stem = PurePosixPath(unknown[0]).stem
-        like = next((n for n in sorted(names) if PurePosixPath(n).stem == stem), min(names))
-        given = f"({split}) names {some(unknown)} that none of the {len(names)} images has"
-        expected = f"names without folder and ending where that tells them apart, e.g. {like}"
-        raise fault(file, given, expected, "correct or remove them")
-    if not ids:
-        raise fault(file, f"has no image for {split}", "at least one", "add one")
-    if twice := sorted(name for name, count in Counter(ids).items() if count > 1):
-        raise fault(file, f"({split}) lists {some(twice)} twice", "each once", "remove the others")
 
 
 def _check_apart(file: Path, splits: Splits, of: Mapping[str, str], what: str) -> None:
@@ -137,12 +128,10 @@ def groups_by(pattern: str, names: Iterable[str]) -> dict[str, str]:
     except re.error as error:
         wrong = f"is no regular expression ({error})"
     if wrong:
-        remedy = "put it around what images of one patient or sequence share"
-        raise fault(given, wrong, f'one with one group, e.g. "{EXAMPLE}"', remedy)
+        raise fault(given, wrong, f'one group, e.g. "{EXAMPLE}" for patients', "correct it")
     found = {name: regex.search(name) for name in names}
     if missed := sorted(n for n, match in found.items() if not (match and match[1])):
-        remedy = "widen the pattern or rename them"
-        raise fault(given, f"finds nothing in {some(missed)}", "a group in every name", remedy)
+        raise fault(given, f"finds nothing in {some(missed)}", "a group in every name", "widen it")
     return {name: match[1] for name, match in found.items()}
 
 
