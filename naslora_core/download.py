@@ -72,9 +72,8 @@ def fetch(what: str | Entry, folder: str | Path | None = None, progress: bool = 
         return _checked(what, path)
     make_folder(path.parent)
     if what.bytes and (free := shutil.disk_usage(path.parent).free) < 1.05 * what.bytes:
-        expected = f"{what.bytes / 1e6:.0f} MB for {what.file}"
-        remedy = "make room, or name another folder"
-        raise fault(path.parent, f"has {free / 1e6:.0f} MB free", expected, remedy)
+        given, expected = f"has {free / 1e6:.0f} MB free", f"{what.bytes / 1e6:.0f} MB"
+        raise fault(path.parent, given, expected, "make room, or name another folder")
     failures = []
     for url in (address for address in (what.url, *what.mirrors) for _ in range(ATTEMPTS)):
         try:

@@ -14,8 +14,7 @@ def as_path(path: str | Path) -> Path:
     try:
         return Path(path)
     except TypeError as error:
-        expected = "text, or a pathlib.Path"
-        raise fault(f"{path!r:.60}", "is no path", expected, "give one") from error
+        raise fault(f"{path!r:.60}", "is no path", "text, or a Path", "give one") from error
 
 
 def write_atomic(path: str | Path, content: bytes | str | Callable[[BinaryIO], None]) -> None:
@@ -24,19 +23,6 @@ def write_atomic(path: str | Path, content: bytes | str | Callable[[BinaryIO], N
     content: or a function that writes into the open file. Permissions: as the umask has them.
     """
     path = writable(path)
-    try:
-        _write_aside(path, content)
-    except OSError as error:  # a full disk, a share that is gone
-        raise not_written(path, error) from error
-
-
-def not_written(path: Path, error: OSError) -> UserError:
-    """The sentence for a file that could not be written."""
-    given = f"could not be written ({error.strerror or error}); what was there before is kept"
-    return UserError(f"{path} {given}; make room, or name another place.")
-
-
-def _write_aside(path: Path, content) -> None:
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     content = content.encode() if isinstance(content, str) else content
     try:
@@ -45,9 +31,16 @@ def _write_aside(path: Path, content) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
-    except BaseException:
+    except OSError as error:  # a full disk, a share that is gone
+        raise not_written(path, error) from error
+    finally:
         aside.unlink(missing_ok=True)
-        raise
+
+
+def not_written(path: Path, error: OSError) -> UserError:
+    """The sentence for a file that could not be written."""
+    given = f"could not be written ({error.strerror or error}); what was there before is kept"
+    return UserError(f"{path} {given}; make room, or name another place.")
 
 
 def append(path: Path, text: str) -> None:
@@ -91,10 +84,9 @@ def writable(path: str | Path) -> Path:
     path = as_path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file in it.")
-    if not path.parent.is_dir():
-        raise UserError(f"There is no folder {path.parent} for {path.name}; make it first.")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UserError(f"{path.parent} cannot be written to; name another folder for {path.name}.")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        given = "is not there, or cannot be written to"
+        raise UserError(f"{path.parent} {given}; make it, or name another folder for {path.name}.")
     return path
 
 

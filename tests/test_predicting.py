@@ -32,7 +32,7 @@ def adapter(tmp_path_factory):
 
 def test_masks_drawn_by_hand_are_not_replaced(images, adapter, tmp_path):
     before = {p: p.read_bytes() for p in (images / "masks").iterdir()}
-    with pytest.raises(UserError, match=r"masks holds 3 file.s. \(square0.png.*not write.*--out"):
+    with pytest.raises(UserError, match=r"masks holds 3 file.s. \(square0.png.*not write"):
         call("predict", adapter, images / "images", "--out", images / "masks")
     assert before == {p: p.read_bytes() for p in (images / "masks").iterdir()}
     (tmp_path / "square1_overlay.png").write_bytes(b"no picture")
@@ -157,7 +157,7 @@ def test_a_model_of_tiles_reads_pictures_beyond_pillows_limit(tmp_path, monkeypa
 def test_export_replaces_nothing_that_it_did_not_write(adapter, tmp_path, ending, content):
     out = tmp_path / f"mine.{ending}"
     out.write_bytes(content)
-    with pytest.raises(UserError, match=rf"mine\.{ending} is there already"):
+    with pytest.raises(UserError, match=rf"mine\.{ending}.* export did not write"):
         call("export", adapter, out)
     assert out.read_bytes() == content
 

@@ -242,7 +242,7 @@ def test_a_disk_that_fills_is_named_with_the_file(sam, tmp_path, monkeypatch):
 
     opening = Path.open
     for name, part in (
-        ("run.json", ("naslora_core.files._write_aside", full)),
+        ("run.json", ("naslora_core.files.os.fsync", full)),
         ("events.jsonl", ("pathlib.Path.open", filled)),
         ("state.pt", ("torch.save", full)),
     ):

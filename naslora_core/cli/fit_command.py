@@ -19,12 +19,7 @@ from naslora_core.errors import fault
 from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import load_sam
 from naslora_core.training.devices import launch
-from naslora_core.training.early_stopping import (
-    VALIDATION_DICE,
-    EarlyStopping,
-    best_validation,
-    validation_scores,
-)
+from naslora_core.training.early_stopping import VALIDATION_DICE, EarlyStopping, validation_scores
 from naslora_core.training.evaluation import evaluate as score
 from naslora_core.training.fitting import fit as train
 
@@ -41,9 +36,8 @@ def fit(a: argparse.Namespace) -> None:
     a.method = chosen(a.method)
     method = method_of(a.method, a.set)
     if not a.validate_every and a.patience is not None:
-        given = "counts validations, and --validate-every 0 makes none"
-        remedy = "give --validate-every, or leave --patience out"
-        raise fault(f"--patience {a.patience}", given, "steps between two of them", remedy)
+        given = f"leaves --patience {a.patience} nothing to count"
+        raise fault("--validate-every 0", given, "1 or more", "give it, or leave --patience out")
     fabric = launch(a.devices, a.precision, a.accelerator)
     if a.tile:
         allow_large_pictures()
@@ -51,10 +45,8 @@ def fit(a: argparse.Namespace) -> None:
     out = Path(a.out or f"build/fit/{data.name}-{a.model}-{a.method}-{a.seed}")
     classes = len(data.classes)
     model = adapt(sam, method, classes, a.seed, a.head, a.resize, a.tile, a.tile_objects)
-    how = {option: getattr(a, option) for option in OPTIONS}
-    how["early_stopping"] = (
-        EarlyStopping(a.validate_every, a.patience) if a.validate_every else None
-    )
+    how, every = {option: getattr(a, option) for option in OPTIONS}, a.validate_every
+    how["early_stopping"] = EarlyStopping(every, a.patience) if every else None
     check_foreign([out / "learning.png", out / "worst.png"], "fit")
     how |= {"fabric": fabric, "on_event": _listener(_logging(a.log, out), out)}
     result = train(model, data, out=out, progress=not a.quiet, **how)
@@ -127,8 +119,7 @@ def _logging(kind: str | None, out: Path) -> Callable[[dict], None] | None:
         logger = TensorBoardLogger(out, kind) if kind == "tensorboard" else CSVLogger(out, kind)
     except ModuleNotFoundError as error:
         remedy = "run: python -m pip install tensorboard, or take --log csv"
-        given = "needs TensorBoard, which is not installed"
-        raise fault("--log tensorboard", given, "it", remedy) from error
+        raise fault("TensorBoard", "is not installed", "it for this log", remedy) from error
     make_folder(out / kind)
 
     def log(event: dict) -> None:
@@ -144,7 +135,7 @@ def _report(result, a: argparse.Namespace, out: Path) -> None:
     seen = validation_scores(result.history)
     kept = out / ("best.safetensors" if seen else "last.safetensors")
     if seen:
-        best = best_validation(seen)
+        best = seen.index(max(seen)) + 1
         print(f"Validation Dice: best {max(seen):.3f} (validation {best} of {len(seen)}).")
     if result.genotype:
         result.genotype.save(out / "genotype.json")

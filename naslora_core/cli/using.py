@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from naslora_core.adapters import Adapted, tensor_file
+from naslora_core.adapters import Adapted
 from naslora_core.adapters.checkpoint import open_model
 from naslora_core.adapters.folding import FORMAT, fold
 from naslora_core.adapters.onnx_export import difference, export_onnx
@@ -30,7 +30,8 @@ from naslora_core.training.evaluation import evaluate as score
 from naslora_core.training.prediction import predict_image
 
 SOFTWARE = "naslora "  # and a command: what our PNGs say of themselves
-OURS = (b"Software\0naslora", b"image,dice,iou")  # at the start of what may be replaced
+OURS = (b"Software\0naslora", b"image,dice,iou", FORMAT.encode())  # in what may be replaced
+START = 4096  # bytes of a file that say who wrote it
 FORMATS = (".pth", ".safetensors", ".onnx")  # of export
 
 
@@ -166,21 +167,19 @@ def _check_places(files: list[Path], out: Path, overlay: bool) -> None:
     if twice := sorted(name for name, count in written.items() if count > 1):
         given = f"of {first(twice)} would be written twice"
         raise fault("The mask or overlay", given, "other names", "predict them into two folders")
-    remedy = "name another folder with --out"
     if any(f.parent.resolve() == out.resolve() for f in files):
-        raise fault(out, "holds the images themselves", "a folder for masks", remedy)
+        raise fault(out, "holds the images themselves", "a folder for masks", "name another")
     check_foreign([out / f"{name}.png" for name in written], "predict")
 
 
 def check_foreign(files: list[Path], by: str) -> None:
     """UserError where a file that will be written is there and is not ours."""
     there = [file for file in files if file.exists()]
-    starts = [b"" if file.is_dir() else read(file)[:200] for file in there]
+    starts = [b"" if file.is_dir() else read(file)[:START] for file in there]
     foreign = [f.name for f, x in zip(there, starts, strict=True) if not any(o in x for o in OURS)]
     if foreign:
         given = f"holds {some(foreign, 'file')} that {by} did not write"
-        remedy = "name another folder with --out"
-        raise fault(files[0].parent, given, "none, or its own", remedy)
+        raise fault(files[0].parent, given, "none, or its own", "name another place")
 
 
 def export(a: argparse.Namespace) -> None:
@@ -196,8 +195,7 @@ def export(a: argparse.Namespace) -> None:
     elif out.suffix == ".onnx":
         export_onnx(model, out)
     else:
-        given, remedy = "is folded already", "name an .onnx file to write"
-        raise fault(file, given, "an adapter, for that ending", remedy)
+        raise fault(file, "is folded already", "an adapter", "name an .onnx file to write")
     print(f"Wrote {out}, {out.stat().st_size / 2**20:.1f} MB.")
     if out.suffix == ".onnx":
         print(f"Largest difference of onnxruntime from PyTorch: {difference(model, out):.1e}.")
@@ -210,17 +208,7 @@ def _check_free(out: Path, file: Path) -> None:
         raise UserError(f"{out.name} has no known ending; use {', '.join(FORMATS)}.")
     if out.resolve() == file.resolve():
         raise UserError(f"{out} is the file to export, and would be lost; name another to write.")
-    if out.is_file() and not _folded(out):
-        given, expected = "is there already", "a new name, or a folded model of ours"
-        raise fault(out, given, expected, "name another file, or remove that one")
-    writable(out)
-
-
-def _folded(path: Path) -> bool:
-    try:
-        return bool(tensor_file.describe(path, FORMAT))
-    except UserError:
-        return False
+    check_foreign([writable(out)], "export")
 
 
 def _how_to_feed(model: Segmenter, out: Path) -> str:
