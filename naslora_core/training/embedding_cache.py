@@ -20,12 +20,11 @@ def check_cacheable(model: nn.Module, augment: str) -> None:
     """UserError where the encoder is trained, or where no image has the same pixels again."""
     encoder = getattr(getattr(model, "sam", None), "image_encoder", None)
     if encoder is None or any(p.requires_grad for p in encoder.parameters()):
-        name = type(getattr(model, "method", model)).__name__
-        given, remedy = "trains in the image encoder", "take DecoderOnly, or leave the cache out"
-        raise fault(name, given, "a frozen encoder, whose embeddings can be kept", remedy)
+        name, remedy = type(getattr(model, "method", model)).__name__, "leave the cache out"
+        raise fault(name, "trains in the image encoder", "a frozen one, as DecoderOnly's", remedy)
     if augment != "flips":
-        given, remedy = "draws other pixels every time", "take that, or leave the cache out"
-        raise fault(f"augment={augment!r}", given, "'flips', four views an image", remedy)
+        given = "draws other pixels every time"
+        raise fault(f"augment={augment!r}", given, "'flips'", "take that, or leave the cache out")
 
 
 @contextmanager

@@ -122,17 +122,14 @@ def fit(
 def _check_model_and_data(model: nn.Module, data, early_stopping) -> None:
     """UserError for another model, no Dataset, damaged samples, or other classes."""
     if not hasattr(model, "trainable"):
-        given, remedy = "has nothing to train", "give that"
-        raise fault(f"A {type(model).__name__}", given, "what `adapt` returns", remedy)
+        raise fault(f"A {type(model).__name__}", "trains nothing", "what `adapt` gives", "give it")
     if not all(hasattr(data, part) for part in ("train", "val", "classes")):
-        remedy = "make one by `folder`, `csv_table`, `coco` or `open_data`"
-        raise fault("The data", f"are {data!r:.60}", "a Dataset", remedy)
+        raise fault("The data", f"are {data!r:.60}", "a Dataset", "make one by `open_data`")
     require_samples(data.train)
     if not len(data.train):
         raise fault(data.name, "has no image to train on", "one or more in train", "add some")
     if not (early_stopping is None or isinstance(early_stopping, EarlyStopping)):
-        given, expected = f"is {early_stopping!r}", "EarlyStopping(every=...), or None"
-        raise fault("early_stopping", given, expected, "give one of them")
+        raise fault("early_stopping", f"is {early_stopping!r}", "EarlyStopping(...)", "give it")
     for split in (data.train, data.val):
         check_samples(split, len(data.classes))
     if (count := len(data.classes)) != model.classes:
@@ -148,8 +145,7 @@ def _check_numbers(lr: float, batch: int, accumulate: int, processes: int, count
         number(name, value or 0, 0)
     if number("batch", batch) % parts:
         given = f"cannot be cut into {accumulate} part(s) on {processes} process(es)"
-        remedy = "change batch or accumulate"
-        raise fault(f"A batch of {batch}", given, f"a multiple of {parts}", remedy)
+        raise fault(f"A batch of {batch}", given, f"a multiple of {parts}", "change one of them")
 
 
 def _circumstances(run: TrainingRun, data) -> dict[str, object]:
@@ -204,7 +200,7 @@ def _train(
             bar.set_postfix(stage=stage.name, loss=event["loss"], peak=memory, refresh=False)
             run.history.append(event)
             if best := is_best(run.history):
-                run.keep_best()
+                run.best = {name: t.cpu().clone() for name, t in run.tensors().items()}
             folder.write(run, event, best)
             if on_event and run.fabric.is_global_zero:
                 on_event(event)

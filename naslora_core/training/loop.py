@@ -65,10 +65,6 @@ class TrainingRun:
         for name, value in tensors.items():
             here[name].copy_(value)
 
-    def keep_best(self) -> None:
-        """Remember the model as it is now, in the CPU's memory."""
-        self.best = {name: t.cpu().clone() for name, t in self.tensors().items()}
-
     def remaining_steps(self) -> list[tuple[Stage, int]]:
         """Of every step from here on its stage, and its place in that."""
         return self.schedule.timeline[self.step :]

@@ -40,8 +40,8 @@ def _in_strips(model, samples: Sequence, batch: int) -> Iterator[Iterable[torch.
     number("batch", batch)
     require_samples(samples)
     if not hasattr(model, "tile"):
-        remedy = "give a model of `adapt` or `open_model`, or Segmenter(sam)"
-        raise fault(f"A {type(model).__name__}", "does not draw masks", "a Segmenter", remedy)
+        name = type(model).__name__
+        raise fault(f"A {name}", "does not draw masks", "a Segmenter", "give Segmenter(sam)")
     if model.tile:
         yield from (strips(model, samples[i].image, batch) for i in range(len(samples)))
         return
@@ -129,8 +129,7 @@ def _inside(name: str, xy, count: int, shape: tuple[int, int], model) -> torch.T
         remedy = "give x before y, in pixels from the upper left corner"
         raise fault(where, f"lies outside of an image {w} wide and {h} high", "it inside", remedy)
     if not (place[:1] < place[1:]).all():
-        expected = "left, upper, right and lower edge"
-        raise fault(where, "holds no pixel", expected, "put the smaller first")
+        raise fault(where, "holds no pixel", "left, upper, right, lower", "put the smaller first")
     return (place * torch.tensor([wide / w, high / h])).view(1, -1)
 
 
@@ -142,8 +141,8 @@ def labels(logits: torch.Tensor) -> np.ndarray:
 def predict_boxed(sam, samples: Sequence) -> list[np.ndarray]:
     """Label maps of the unadapted SAM with a tight box on every object, however small."""
     if not hasattr(sam, "prompt_encoder"):
-        given, remedy = "is no SAM with true boxes", "give one of `load_sam`, or leave prompt out"
-        raise fault(f"A {type(sam).__name__}", given, "the unadapted SAM", remedy)
+        name, remedy = type(sam).__name__, "give one of `load_sam`, or leave prompt out"
+        raise fault(f"A {name}", "takes no box", "the unadapted SAM", remedy)
     predictor, found = SamPredictor(sam), []
     for sample in samples:
         predictor.set_image(sample.image)

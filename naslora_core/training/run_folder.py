@@ -58,16 +58,14 @@ class RunFolder:
         self._lock = hold(self.path / ".lock")
         if not file.exists():
             if found := [name for name in OURS if (self.path / name).exists()]:
-                given = f"holds {', '.join(found)} and no run.json"
-                remedy = "choose another `out`, or move these files away"
-                raise fault(self.path, given, "one that says of which run they are", remedy)
+                given, remedy = f"holds {', '.join(found)} and no run.json", "choose another `out`"
+                raise fault(self.path, given, "a run's folder, or a new one", remedy)
             digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
             text = json.dumps({"format": FORMAT, "id": digest} | settings, indent=1)
             return write_atomic(file, text)
         found = _read_json(file)
         if (version := found.get("format", 1)) != FORMAT:
-            given = f"was written by another version of this package (format {version})"
-            raise fault(file, given, f"format {FORMAT}", ANEW)
+            raise fault(file, f"is of another version (format {version})", f"{FORMAT}", ANEW)
         if changed := differences(found, settings, defaults):
             given = f"{self.path} holds a run with {', '.join(changed)}"
             raise UserError(f"{given}; start it as it was, {ANEW}.")
@@ -167,8 +165,7 @@ def _sentence(name: str, old, new) -> str:
 
 
 def _damaged(file: Path, why) -> UserError:
-    remedy = f"delete {file.parent} to begin anew, or choose another `out`"
-    return fault(file, f"is damaged ({why})", "one that the run can go on from", remedy)
+    return fault(file, f"is damaged ({why})", "one that the run can go on from", ANEW)
 
 
 def _read_json(file: Path) -> dict:
