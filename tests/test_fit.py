@@ -112,7 +112,7 @@ def test_what_was_trained_can_be_trained_again(sam):
 
 def test_what_cannot_be_trained_is_told(sam):
     model = adapt(sam, LoRA(rank=2))
-    with pytest.raises(UserError, match="A Sam has nothing to train"):
+    with pytest.raises(UserError, match="A Sam trains nothing"):
         fit(sam, tiny_data(), **QUIET)
     with pytest.raises(UserError, match="The data are 'my_images/'; expected a Dataset"):
         fit(model, "my_images/", **QUIET)

@@ -102,8 +102,7 @@ def _show_worst(model, data: Dataset, batch: int, out: Path) -> None:
         return
     how = None, len(data.classes)
     scores = score(model, data.val, *how, batch=batch, keep_masks=False)
-    names = worst_of(scores, 4)
-    draw_worst(model, [data.val[i] for i in names], names.values(), *how, out, "fit")
+    draw_worst(model, data.val, worst_of(scores, 4), *how, out, "fit")
 
 
 def _logging(kind: str | None, out: Path) -> Callable[[dict], None] | None:

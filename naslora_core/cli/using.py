@@ -62,7 +62,7 @@ def evaluate(a: argparse.Namespace) -> None:
     if out:
         write_atomic(out / "scores.csv", _rows(scores))
         print(f"Wrote {out / 'scores.csv'}.")
-        draw_worst(model, [samples[i] for i in names], names.values(), *how[:2], out, "evaluate")
+        draw_worst(model, samples, names, *how[:2], out, "evaluate")
 
 
 def worst_of(scores: Scores, count: int) -> dict[int, str]:
@@ -71,13 +71,14 @@ def worst_of(scores: Scores, count: int) -> dict[int, str]:
     return {i: f"{scores.names[i]} {scores.dice[i]:.2f}" for i in order}
 
 
-def draw_worst(model, samples, captions, prompt, classes: int, out: Path, by: str) -> None:
-    """Write `worst.png`: the samples under the model's masks, drawn once more for it."""
-    if not samples:
+def draw_worst(model, samples, worst: dict, prompt, classes: int, out: Path, by: str) -> None:
+    """Write `worst.png`: samples by number under the model's masks, drawn once more, captioned."""
+    if not worst:
         return
-    pairs = zip(samples, score(model, samples, prompt, classes).masks, strict=True)
+    part = [samples[i] for i in worst]
+    pairs = zip(part, score(model, part, prompt, classes).masks, strict=True)
     shown = [drawing.outlined(drawing.overlaid(s.image, mask), s.mask) for s, mask in pairs]
-    picture = drawing.png(drawing.sheet(shown, [*captions]), SOFTWARE + by)
+    picture = drawing.png(drawing.sheet(shown, [*worst.values()]), SOFTWARE + by)
     write_atomic(out / "worst.png", picture)
     print(f"Wrote {out / 'worst.png'}: the mask in colour, the border of the truth in yellow.")
 

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,10 +76,9 @@ def _open(path: Path) -> Picture:
     if bits > 8 and not image.mode.startswith(DEEP):
         given = f"is a {bits}-bit picture in colour ({image.mode}): Pillow keeps the high byte"
         raise fault(path, given, "8 bits a channel", "spread its values over 0..255")
-    try:
+    nodata = None
+    with suppress(ValueError):
         nodata = float(str(tags.get(NODATA)).strip("\0 "))
-    except ValueError:
-        nodata = None
     return Picture(image, turned, frames, lossy, nodata)
 
 
@@ -96,7 +96,8 @@ def _unreadable(path: Path, error: Exception) -> UserError:
         remedy = "choose the bands to show, spread them over 0..255 and save them as RGB"
         return fault(path, given, expected, remedy)
     remedy = "export it again, or remove it together with its partner"
-    return fault(path, f"does not open as an image ({kind}: {error})", "a whole one", remedy)
+    given = f"does not open as an image ({kind}: {error})"
+    return fault(path, given, "a whole picture file", remedy)
 
 
 def _bands(path: Path) -> str:

@@ -37,8 +37,9 @@ def read_mask(path: Path) -> np.ndarray:
             raise _in_colour(path, kind, np.asarray(mask.convert("RGB")))
         values = values[..., 0]
     if picture.lossy and not np.isin(values, (0, 255)).all():
-        remedy = "export it as PNG, or, if it was 0/255, threshold it at 128 and save that as PNG"
-        raise fault(path, "has values that a lossy format changed", "0/255 or classes", remedy)
+        remedy = "save it as PNG from where it was drawn, or, if it was 0/255, threshold it at 128"
+        given = "is in a lossy format, which has changed its values"
+        raise fault(path, given, "exactly 0/255 or class numbers", f"{remedy} and save it as PNG")
     return values
 
 

@@ -36,9 +36,8 @@ class EarlyStopping:
         """
         if not len(data.val) or (step % self.every and not last):
             return {}
-        part = data.val[: self.images or len(data.val)]
-        classes = len(data.classes)
-        scores = evaluation.evaluate(model, part, classes=classes, batch=batch, keep_masks=False)
+        how = {"classes": len(data.classes), "batch": batch, "keep_masks": False}
+        scores = evaluation.evaluate(model, data.val[: self.images], **how)
         return {VALIDATION_DICE: round(scores.mean["dice"], 5)}
 
     def should_stop(self, history: Sequence[dict]) -> bool:
