@@ -39,8 +39,7 @@ def fit(a: argparse.Namespace) -> None:
         given = f"leaves --patience {a.patience} nothing to count"
         raise fault("--validate-every 0", given, "1 or more", "give it, or leave --patience out")
     fabric = launch(a.devices, a.precision, a.accelerator)
-    if a.tile:
-        allow_large_pictures()
+    allow_large_pictures(a.tile)
     sam, data = load_sam(a.model, a.checkpoint), _open(a, fabric)
     out = Path(a.out or f"build/fit/{data.name}-{a.model}-{a.method}-{a.seed}")
     classes = len(data.classes)

@@ -39,8 +39,7 @@ def evaluate(a: argparse.Namespace) -> None:
     """Print the scores of one split; with `out`, keep a row an image and the worst as pictures."""
     prompt = "box" if a.file in BUILDERS else None
     model = load_sam(a.file, a.checkpoint) if prompt else open_model(a.file, a.checkpoint)
-    if not prompt and model.tile:
-        allow_large_pictures()
+    allow_large_pictures(None if prompt else model.tile)
     data = open_data(a.data, groups=a.groups)
     if data.notes:
         print(first_note(data.notes, a.data))
@@ -119,8 +118,7 @@ def predict(a: argparse.Namespace) -> None:
     files, out, faults = list(_pictures(a.images)), Path(a.out), []
     _check_places(files, out, a.overlay)
     model = open_model(a.file, a.checkpoint).to(known_device(a.device))
-    if model.tile:
-        allow_large_pictures()
+    allow_large_pictures(model.tile)
     make_folder(out)
     several = len(classes_of(model)) > 1
     for file in tqdm(files, disable=len(files) < 10 or not sys.stderr.isatty()):

@@ -18,11 +18,11 @@ from naslora_core.data.from_coco import list_coco
 from naslora_core.data.from_files import list_csv, list_folder
 from naslora_core.data.image_io import read_image
 from naslora_core.data.inspection import inspect
-from naslora_core.data.listing import SHARES, Listing, lists
+from naslora_core.data.listing import SHARES, Listing
 from naslora_core.data.mask_io import read_mask
 from naslora_core.data.report import Report, notes_on, report_on
 from naslora_core.errors import UserError, fault
-from naslora_core.files import as_path
+from naslora_core.files import as_path, not_read
 
 DOMAINS: dict[str, Callable[..., Dataset]] = {}  # makers by name; the workbook enters its own
 
@@ -35,7 +35,7 @@ def folder(path: str | Path, groups: str | None = None) -> Dataset:
     finds the same fall in one split. Raises UserError, naming file and remedy, for all that `check`
     reports as a fault.
     """
-    return _to_dataset(list_folder(path, groups))
+    return _to_dataset(_list(path, groups, list_folder))
 
 
 def csv_table(path: str | Path, groups: str | None = None) -> Dataset:
@@ -44,7 +44,7 @@ def csv_table(path: str | Path, groups: str | None = None) -> Dataset:
     A column `split` (train, val or test) splits them, else a hash of their names; images of one
     value in a column `group` fall in one split. All else is as in `folder`.
     """
-    return _to_dataset(list_csv(path, groups))
+    return _to_dataset(_list(path, groups, list_csv))
 
 
 def coco(path: str | Path, groups: str | None = None) -> Dataset:
@@ -55,7 +55,7 @@ def coco(path: str | Path, groups: str | None = None) -> Dataset:
     objects lie over earlier ones. An image without objects is background. Needs pycocotools. All
     else is as in `folder`.
     """
-    return _to_dataset(list_coco(path, groups))
+    return _to_dataset(_list(path, groups, list_coco))
 
 
 def check(path: str | Path, groups: str | None = None, progress: bool = True) -> Report:
@@ -71,12 +71,14 @@ def check(path: str | Path, groups: str | None = None, progress: bool = True) ->
     return report_on(inspect(listing, progress, keep=False))
 
 
-@lists
-def _list(path: Path, groups: str | None) -> Listing:
-    """What the path lists, by its ending."""
-    by_ending = {".csv": list_csv, ".json": list_coco}
-    kind = "" if path.is_dir() else path.suffix.lower()
-    return by_ending.get(kind, list_folder)(path, groups)
+def _list(path: str | Path, groups: str | None, reader: Callable | None = None) -> Listing:
+    """What the path lists, read by its ending or as `reader` does; UserError where it cannot be."""
+    path, by_ending = as_path(path), {".csv": list_csv, ".json": list_coco}
+    try:
+        ending = "" if path.is_dir() else path.suffix.lower()
+        return (reader or by_ending.get(ending, list_folder))(path, groups)
+    except OSError as error:
+        raise not_read(error.filename or path, error) from error
 
 
 def _to_dataset(listing: Listing, **how) -> Dataset:

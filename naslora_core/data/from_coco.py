@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from naslora_core.data.listing import Finder, Listing, attempt, lists, names_of
+from naslora_core.data.listing import Finder, Listing, attempt, names_of
 from naslora_core.data.splits import file_splits
 from naslora_core.errors import UserError, fault, some
 
@@ -25,7 +25,6 @@ NEEDED = {  # of every entry, with the type of its value
 }
 
 
-@lists
 def list_coco(file: Path, groups: str | None = None) -> Listing:
     """The images of a COCO json with their splits; masks are drawn when they are read."""
     if find_spec("pycocotools") is None:

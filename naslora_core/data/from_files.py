@@ -8,16 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from naslora_core.data.image_io import ENDINGS
-from naslora_core.data.listing import (
-    Finder,
-    Listing,
-    attempt,
-    composed,
-    likely,
-    lists,
-    names_of,
-    partners,
-)  # fmt: skip
+from naslora_core.data.listing import Finder, Listing, attempt, composed, likely, names_of, partners
 from naslora_core.data.mask_io import read_mask
 from naslora_core.data.splits import SHARES, Splits, file_splits, groups_by, splits_of
 from naslora_core.errors import UserError, fault, first, some
@@ -29,7 +20,6 @@ Files = Mapping[str, Path]
 Table = Mapping[str, dict[str, str]]  # name of the image -> its row
 
 
-@lists
 def list_folder(root: Path, groups: str | None = None) -> Listing:
     """The names in `images/` and `masks/` with their files and splits; no picture is opened yet."""
     faults, notes = [], []
@@ -107,7 +97,6 @@ def _files(where: Path, faults: list[UserError], notes: list[str]) -> dict[str, 
     return found
 
 
-@lists
 def list_csv(file: Path, groups: str | None = None) -> Listing:
     """The rows of a csv as names with their files and splits; no picture is opened yet."""
     faults, notes = [], []

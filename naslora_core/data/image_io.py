@@ -27,19 +27,16 @@ PNG_BITS = 24  # where a PNG's first chunk has them
 
 @dataclass(frozen=True)
 class Picture:
-    """image: upright; turned: whether its EXIF orientation said so; frames: pictures in the file;
-    lossy: whether compression may change values; nodata: the value of pixels without data."""
+    """image: upright; deep: of more than eight bits a pixel; turned: by its EXIF orientation;
+    frames: pictures in the file; lossy: whether compression may change values; nodata: the value of
+    pixels without data."""
 
     image: Image.Image
+    deep: bool
     turned: bool
     frames: int
     lossy: bool
     nodata: float | None
-
-    @property
-    def deep(self) -> bool:
-        """Whether a pixel has more than eight bits."""
-        return self.image.mode.startswith(DEEP)
 
 
 def open_picture(path: Path) -> Picture:
@@ -73,13 +70,14 @@ def _open(path: Path) -> Picture:
         file.seek(0)
         file.load()
         image = ImageOps.exif_transpose(file) if turned else file
-    if bits > 8 and not image.mode.startswith(DEEP):
+    deep = image.mode.startswith(DEEP)
+    if bits > 8 and not deep:
         given = f"is a {bits}-bit picture in colour ({image.mode}): Pillow keeps the high byte"
         raise fault(path, given, "8 bits a channel", "spread its values over 0..255")
     nodata = None
     with suppress(ValueError):
         nodata = float(str(tags.get(NODATA)).strip("\0 "))
-    return Picture(image, turned, frames, lossy, nodata)
+    return Picture(image, deep, turned, frames, lossy, nodata)
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
@@ -137,10 +135,11 @@ def spread(picture: Picture) -> tuple[np.ndarray, bool]:
     return rgb, left
 
 
-def allow_large_pictures() -> None:
+def allow_large_pictures(tile: int | None) -> None:
     """Let this process read pictures beyond Pillow's limit, for a model that takes tiles of them. A
     picture is held whole: 4 bytes a pixel in Pillow, and 3 as an array."""
-    Image.MAX_IMAGE_PIXELS = None
+    if tile:
+        Image.MAX_IMAGE_PIXELS = None
 
 
 def data_range(data: np.ndarray) -> tuple[float, float]:

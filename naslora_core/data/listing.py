@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property, wraps
+from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -14,7 +14,6 @@ import numpy as np
 
 from naslora_core.data.image_io import ENDINGS
 from naslora_core.errors import UserError, fault, some
-from naslora_core.files import as_path, not_read
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # of the images, where no one says which
 MOST_FILES = 100_000  # that are looked through for one that is spelt otherwise
@@ -45,19 +44,6 @@ class Listing:
     def __post_init__(self):
         splits = self.splits or {}
         self.splits = {s: [n for n in splits.get(s, ()) if n in self.images] for s in SHARES}
-
-
-def lists(function: Callable) -> Callable:
-    """What lists a path, with a sentence for a path that is none or cannot be reached."""
-
-    @wraps(function)
-    def listed(path: str | Path, *rest, **how):
-        try:
-            return function(as_path(path), *rest, **how)
-        except OSError as error:
-            raise not_read(error.filename or path, error) from error
-
-    return listed
 
 
 def attempt(faults: list[UserError], function: Callable, *arguments):
