@@ -59,7 +59,7 @@ def cache() -> Path:
 def fetch(what: str | Entry, folder: str | Path | None = None, progress: bool = True) -> Path:
     """The file of an entry, from `folder` (default: `cache()`) or, if it is not there, the network.
 
-    Its size, md5 and sha256 are checked, as far as the manifest or the first download has them.
+    Its md5 and sha256 are checked, as far as the manifest or the first download has them.
     UserError for a name that no manifest has, and with every address and what went wrong there.
     """
     import pooch
@@ -99,8 +99,6 @@ def _checked(item: Entry, path: Path) -> Path:
         if wanted and file_hash(str(path), kind) != wanted:
             remedy = "it is truncated or altered; delete it, and fetch it again"
             raise fault(path, f"has another {kind}", f"{wanted[:12]}...", remedy)
-    if item.bytes and (size := path.stat().st_size) != item.bytes:
-        raise UserError(f"{path} has {size} bytes, the manifest says {item.bytes}; fetch it again.")
     if first is None:
         write_atomic(beside, f"{file_hash(str(path))}  {path.name}\n")
     return path

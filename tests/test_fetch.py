@@ -89,7 +89,6 @@ def test_a_whole_file_arrives_once(address, tmp_path, way, known):
         ("corrupt", {"md5": MD5}, "md5"),
         ("stall", {}, "[Tt]imed out|Timeout"),
         ("absent", {}, "404"),
-        ("whole", {"bytes": 7}, "102400 bytes, the manifest says 7"),
     ],
 )
 def test_a_wrong_file_leaves_nothing_and_says_why(address, tmp_path, way, facts, reason):
