@@ -92,8 +92,8 @@ def fit(
     if cache:
         check_cacheable(model, augment)
     fabric = fabric or single_process(next(model.parameters()).device, precision)
-    counts = {"steps": steps, "seed": seed, "workers": workers, "genotype_images": genotype_images}
-    _check_numbers(lr, batch, accumulate, fabric.world_size, counts)
+    others = steps, seed, workers or 0, genotype_images or 0
+    _check_numbers(lr, batch, accumulate, fabric.world_size, *others)
     criterion = named_loss(loss, matched=hasattr(getattr(model, "head", None), "classify"))
     schedule = named_schedule(schedule, steps, lr, bool(alphas(model)))
     run = TrainingRun(
@@ -137,12 +137,12 @@ def _check_model_and_data(model: nn.Module, data, early_stopping) -> None:
         raise fault(data.name, given, "as many", f"adapt with classes={count}")
 
 
-def _check_numbers(lr: float, batch: int, accumulate: int, processes: int, counts: dict) -> None:
+def _check_numbers(lr: float, batch: int, accumulate: int, processes: int, *others: int) -> None:
     """UserError for what is no number of its kind, or below 0, and for a batch of uneven parts."""
     number("lr", lr, 0, kind=Real)
     parts = number("accumulate", accumulate) * processes
-    for name, value in counts.items():
-        number(name, value or 0, 0)
+    for name, value in zip(("steps", "seed", "workers", "genotype_images"), others, strict=True):
+        number(name, value, 0)
     if number("batch", batch) % parts:
         given = f"cannot be cut into {accumulate} part(s) on {processes} process(es)"
         raise fault(f"A batch of {batch}", given, f"a multiple of {parts}", "change one of them")
