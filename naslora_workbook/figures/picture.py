@@ -4,7 +4,6 @@ import base64
 import html
 import io
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +11,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageColor
 
-from naslora_core.files import write_atomic
 from naslora_workbook.figures.theme import ADAPTER, BASE, CLASSES, PROMPT_OUT, TRUTH, finding
 
 LIMIT = 100_000  # bytes a picture may have in a notebook
@@ -43,10 +41,6 @@ class Picture:
             f'<img alt="{alt}" width="{self.width}" style="max-width:100%" '
             f'src="data:image/png;base64,{data}">'
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write the PNG."""
-        write_atomic(path, self.png)
 
     def _repr_png_(self):
         return self.png, {"alt": self.alt, "width": self.width}

@@ -4,6 +4,7 @@ import numpy as np
 
 from naslora_core.adapters import METHODS, adapt
 from naslora_core.data import open_data
+from naslora_core.files import write_atomic
 from naslora_core.sam import load_sam
 from naslora_core.training.evaluation import evaluate
 from naslora_core.training.fitting import fit
@@ -35,7 +36,7 @@ def make(steps: int, seed: int, domain: str = "camouflage") -> None:
         leads(),
         verdict_title(leads()),
     )
-    picture.save(RESULTS / "hero.png")
+    write_atomic(RESULTS / "hero.png", picture.png)
     caption = (
         f"Above: one validation image of {domain} (drawn), the one with the median Dice, after "
         f"{steps} training steps, one seed. Middle: what NAS-LoRA trains beside the frozen qkv of "

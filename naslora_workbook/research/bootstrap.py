@@ -7,6 +7,8 @@ import numpy as np
 
 from naslora_core.errors import UserError
 
+DRAWS = 10_000
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -30,10 +32,7 @@ class Interval:
 
 
 def nested(
-    differences: Mapping[str, Sequence[float]],
-    level: float = 0.95,
-    draws: int = 10_000,
-    seed: int = 0,
+    differences: Mapping[str, Sequence[float]], level: float = 0.95, draws: int = DRAWS, seed=0
 ) -> Interval:
     """Of differences by domain (one a seed): the mean of the domains' means, and its interval.
 
@@ -56,26 +55,22 @@ def nested(
     return Interval(float(np.mean([d.mean() for d in lists])), float(low), float(high))
 
 
-def seeds_and_images(
-    differences, level: float = 0.95, draws: int = 10_000, seed: int = 0
-) -> Interval:
+def seeds_and_images(differences, level: float = 0.95) -> Interval:
     """Of differences `seeds images` on one domain: their mean, and its interval.
 
     A draw takes seeds with replacement and images with replacement, the same images for every
     seed, so the interval speaks of this domain. Three seeds make it rather too narrow.
     """
-    return these_domains([differences], level, draws, seed)
+    return these_domains([differences], level)
 
 
-def these_domains(
-    differences: Sequence, level: float = 0.95, draws: int = 10_000, seed: int = 0
-) -> Interval:
+def these_domains(differences: Sequence, level: float = 0.95) -> Interval:
     """The same for the mean over several domains, which stay as they are: one array each."""
-    arrays, rng = [np.asarray(d, float) for d in differences], np.random.default_rng(seed)
-    means = np.zeros(draws)
+    arrays, rng = [np.asarray(d, float) for d in differences], np.random.default_rng(0)
+    means = np.zeros(DRAWS)
     for values in arrays:
-        # how often each is drawn, as shares of a draw: `draws seeds`, `draws images`
-        runs, images = (rng.multinomial(n, np.full(n, 1 / n), draws) / n for n in values.shape)
+        # how often each is drawn, as shares of a draw: `DRAWS seeds`, `DRAWS images`
+        runs, images = (rng.multinomial(n, np.full(n, 1 / n), DRAWS) / n for n in values.shape)
         means += ((runs @ values) * images).sum(1) / len(arrays)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(np.mean([d.mean() for d in arrays])), float(low), float(high))

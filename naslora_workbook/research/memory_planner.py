@@ -169,18 +169,13 @@ class Plan:
     need: Footprint
     accumulate: int = 1
 
-    @property
-    def peak(self) -> int:
-        """Bytes at the worst moment."""
-        return self.need.peak
-
     def __str__(self) -> str:
         parts = f" x {self.accumulate}" if self.accumulate > 1 else ""
         sparing = ", checkpointing" if self.checkpointing else ""
         blocks = getattr(self.method, "blocks", "all")
         where = f", blocks={blocks!r}" if blocks != "all" else ""
         how = f"batch {self.batch}{parts}, {self.precision}{sparing}{where}"
-        return f"{how}: {self.peak / 1e9:.2f} GB"
+        return f"{how}: {self.need.peak / 1e9:.2f} GB"
 
 
 def plan(
@@ -212,9 +207,9 @@ def propose(asked: Plan, card: float) -> Plan:
         for parts in (n for n in range(1, asked.batch + 1) if asked.batch % n == 0):
             setting = asked.batch // parts, precision, checkpointing
             found.append(replace(plan(asked.model, method, *setting), accumulate=parts))
-            if found[-1].peak <= card * 1e9 * ROOM:
+            if found[-1].need.peak <= card * 1e9 * ROOM:
                 return found[-1]
-    least = min(found, key=lambda p: p.peak)
+    least = min(found, key=lambda p: p.need.peak)
     raise UserError(
         f"Nothing fits into {card:g} GB: the least is {least}; take a larger card or a smaller "
         "model."
