@@ -9,7 +9,7 @@ from naslora_workbook.results.records import recorded
 
 def recorded_budget() -> tuple[dict[str, list[float]], dict]:
     """The recorded table, row -> test Dice by seed, and its provenance."""
-    records, table = recorded("low_rank_budget"), {}
+    records, table = recorded("variants/low_rank_budget"), {}
     for record in records:
         table.setdefault(record["row"], []).append(record["dice"])
     return table, records[0]["provenance"]
