@@ -1,7 +1,7 @@
 """The arms that the experiments compare; `results/experiments.yml` says which runs which, where.
 
-Learning rates: recorded trials (camouflage, seed 100, 200 steps) put LoRA, Conv-LoRA, fixed 3x3 and
-NAS-PC-LoRA at .003, U-Net at .001; NAS-LoRA's .001 is ahead of its .003 by .003, so it runs at .003
+Learning rates: recorded trials (camouflage, seed 100, 200 steps) put LoRA, Conv-LoRA, fixed 3x3,
+NAS-PC-LoRA and the U-Net at .003; NAS-LoRA's .001 is ahead of its .003 by .003, so it runs at .003
 too, and pairs are at one rate. Arms without a trial take .003 of their nearest relative, LoRA with
 an operator.
 
@@ -60,7 +60,7 @@ ARMS = {
     "uniform": Arm("nas_uniform"),
     "searched": Arm("nas_lora", "stage-wise"),
     "searched_.001": Arm("nas_lora", "stage-wise", lr=1e-3),
-    "unet": Arm("unet", lr=1e-3),
+    "unet": Arm("unet"),
     "tapwise_5x5": Arm(NASLoRA(operators=("tapwise_5x5",), searches=False)),
     "equal_5x5": Arm(NASLoRA(operators=("equal_5x5",), searches=False)),
     "volume_lora": Arm(VolumeLoRA()),
