@@ -1,9 +1,9 @@
 """The arms that the experiments compare; `results/experiments.yml` says which runs which, where.
 
-Learning rates: recorded trials (camouflage, seed 100, 200 steps) put LoRA, Conv-LoRA, fixed 3x3,
-NAS-PC-LoRA and the U-Net at .003; NAS-LoRA's .001 is ahead of its .003 by .003, so it runs at .003
-too, and pairs are at one rate. Arms without a trial take .003 of their nearest relative, LoRA with
-an operator.
+Learning rates: recorded trials (camouflage, seed 100, 200 steps) put LoRA, Conv-LoRA, fixed 3x3 and
+NAS-PC-LoRA at .003. NAS-LoRA's .001 and the U-Net's .01 are ahead of their .003 by .003, so they
+run at .003 too, and pairs are at one rate. Arms without a trial take .003 of their nearest
+relative, LoRA with an operator.
 
 Steps: 200, but 100 where the name says so, and for all arms with few images.
 """
