@@ -62,7 +62,7 @@ def compare(arguments):
 
 
 @command(
-    option("--run", metavar="FOLDER", help="make the missing runs of protocol_3.yml there"),
+    option("--runs", metavar="FOLDER", help="make the missing runs of protocol_3.yml there"),
     option("--sets", default="data", metavar="FOLDER", help="of the image sets that it names"),
     option("--share", default="1/1", metavar="I/N", help="of the runs: the I-th of each N parts"),
     option("--until", default="", metavar="HH:MM", help="begin no part after, UTC"),
@@ -71,9 +71,9 @@ def protocol(arguments):
     """Print the verdict of the registered comparison, all of whose runs are recorded."""
     from naslora_workbook.research import preregistration as registry
 
-    if arguments.run:
+    if arguments.runs:
         path = registry.RESULTS / "protocol_3.yml"
-        places = Path(arguments.run), Path(arguments.sets)
+        places = Path(arguments.runs), Path(arguments.sets)
         registry.run(path, *places, arguments.share, arguments.until)
     else:
         protocol, records = registry.registered()

@@ -1,6 +1,6 @@
 """The registered comparison: its protocol, committed before its first run, its runs, its verdict.
 
-    python -m naslora_core protocol --run build/protocol_3
+    python -m naslora_core protocol --runs build/protocol_3
     python -m naslora_core protocol
 
 The first makes the runs of `results/protocol_3.yml` that are missing; the second prints the verdict
@@ -29,7 +29,7 @@ from naslora_workbook.research.provenance import git
 from naslora_workbook.results.records import RESULTS, recorded
 
 FILE = RESULTS / "protocol.yml"
-COMMAND = "python -m naslora_core protocol --run build/{}"
+COMMAND = "python -m naslora_core protocol --runs build/{}"
 RUNS = "registered/runs"  # the recorded ones
 AHEAD = "ahead of {} over all domains"  # surely: by an interval without zero
 GOAL = (  # the first lines of protocol.yml: a claim, the rival, what the rival's row has to show
