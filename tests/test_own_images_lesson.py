@@ -28,8 +28,8 @@ def test_the_worst_images_say_what_is_to_blame():
     missed, other = np.zeros_like(truth), 2 * truth
     samples = [Sample(picture, truth, name) for name in "ab"]
     alt = figures.blame(samples, [missed, other], [0.0, 0.0]).alt
-    assert "of the 2 lowest: 50% missed, 0% drawn in vain, 50% another class" in alt
-    assert "0% missed, 0% drawn in vain" in figures.blame(samples, [truth, truth], [1, 1]).alt
+    assert "of the 2 lowest: 50% missed, 0% drawn on background, 50% another class" in alt
+    assert "0% missed, 0% drawn on background" in figures.blame(samples, [truth, truth], [1, 1]).alt
 
 
 def watched(*dices):
@@ -51,7 +51,7 @@ def test_runs_that_look_better_than_the_healthy_one_are_counted():
     losses["high"], losses["easy"] = [2, 3, 2.5, 2.5, 2.6, 2.5, 2.6], [2, 0.5, *[0.1, 0.2] * 3]
     losses["jittering"] = [3, 3, 1.0, 1.3, 1.0, 1.3, 1.0]
     alt = figures.symptoms(losses, dict.fromkeys(losses, "Dice 0.1\nhalf")).alt
-    assert alt.startswith("Faulty runs that end with a lower loss, of 3: easy.")
+    assert alt.startswith("1 of 3 faulty runs end with a lower loss: easy.")
     assert "easy: Dice 0.1, half" in alt
 
 

@@ -83,7 +83,7 @@ def test_clicks_are_kept_as_a_grid(baked):
 
 def test_a_search_is_a_surface_that_turns_and_a_picture():
     live = figures.landscape(HISTORY, ["conv", "skip"], ["first", "second"])
-    assert "second ends the most decided at 0.90, first the least at 0.60" in live.alt
+    assert "highest in second (0.90), lowest in first (0.60)" in live.alt
     figure = go.Figure(live._repr_mimebundle_()[PLOTLY])
     assert np.shape(figure.data[0].z) == (2, 60)
     labels = [button.label for button in figure.layout.updatemenus[0].buttons]

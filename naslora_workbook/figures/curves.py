@@ -62,6 +62,7 @@ def alpha_trajectories(
         ax.set_xlabel("step")
     for ax in axes[:, 0]:
         ax.set_ylabel("probability")
+    axes[0, 0].set_ylim(bottom=0)
     handles = axes[0, 0].get_legend_handles_labels()
     legend = figure.legend(*handles, loc="outside lower left", ncols=6, handlelength=1)
     for line in legend.get_lines():
@@ -187,8 +188,8 @@ def landscape(history: Sequence[dict], operators: Sequence[str], blocks: Sequenc
     ax.set_xlabel("step")
     figure.colorbar(shown, ax=ax, label="strongest probability")
     most, least = (blocks[i] for i in (last.max(1).argmax(), last.max(1).argmin()))
-    title = f"{most} ends the most decided at {last.max():.2f}, {least} the least at "
-    title += f"{last.max(1).min():.2f}; uniform is {uniform:.2f}"
+    title = f"The winner ends highest in {most} ({last.max():.2f}), lowest in {least} "
+    title += f"({last.max(1).min():.2f}); uniform is {uniform:.2f}"
     theme.finding(figure, title)
     return Live(figure, f"{title}. {', '.join(winners)}.", _plot(steps, alpha, operators, blocks))
 

@@ -33,7 +33,7 @@ def overlay(
     ax.imshow(thin(image), cmap="gray" if np.ndim(image) == 2 else None, **place)
     if mask is not None:
         ax.imshow(tint(mask), **place)
-        outline(ax, mask, (height, width), theme.PREDICTION, casing=0, width=0.6 if fine else 1.3)
+        outline(ax, mask, (height, width), theme.CLASSES, casing=0, width=0.6 if fine else 1.3)
     if truth is not None:
         size = {"width": 0.8, "casing": 1.6} if fine else {}
         outline(ax, truth, (height, width), **size)
@@ -66,19 +66,20 @@ def outline(
     ax: Axes,
     truth,
     shape: tuple[int, int],
-    colour: str = theme.TRUTH,
+    colours: Sequence[str] = (theme.TRUTH,),
     width: float = 1.3,
     casing: float = 3,
 ) -> None:
     """The border of every class of `truth` `H W`, yellow on black; nothing for an empty mask.
 
-    Of a prediction it is drawn in the area's own colour, so that blue shows on dark grounds too.
+    colours: of class 1, 2, ...; of a prediction those of the areas, so that blue shows on dark
+    grounds too.
     """
     truth = np.pad(np.asarray(truth).astype(int), 1)  # objects at the rim are closed too
     y, x = (np.arange(n) - 0.5 for n in truth.shape)
     y, x = y * shape[0] / (len(y) - 2) - 0.5, x * shape[1] / (len(x) - 2) - 0.5
     for label in np.unique(truth[truth > 0]):
-        style = {"colors": [colour], "linewidths": width}
+        style = {"colors": [colours[(label - 1) % len(colours)]], "linewidths": width}
         style["linestyles"] = [LINES[(label - 1) % len(LINES)]]
         lines = ax.contour(x, y, truth == label, [0.5], **style)
         if casing:

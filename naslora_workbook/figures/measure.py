@@ -97,7 +97,7 @@ def weighing(image, truth, weights: Mapping[str, np.ndarray]) -> Picture:
     top = max(w.max() for w in weights.values())
     for ax, (name, weight) in zip(axes[0, 1:], weights.items(), strict=True):
         shown = ax.imshow(weight, cmap=theme.SEQUENTIAL, vmin=0, vmax=top)
-        outline(ax, truth, truth.shape, "white")
+        outline(ax, truth, truth.shape, ["white"])
         ax.set_title(name)
     theme.blank(axes.flat)
     figure.colorbar(shown, ax=axes, label="weight")

@@ -13,7 +13,7 @@ from naslora_workbook.figures.picture import Picture, titled
 from naslora_workbook.results.labels import LABELS
 
 WINDOW = 5  # steps that one point of a smoothed loss stands for
-KINDS = ("missed", "drawn in vain", "another class")
+KINDS = ("missed", "drawn on background", "another class")
 WRONG = ListedColormap(["#F4F4F4", "#C9CED6", theme.TRUTH, theme.PROMPT_OUT, "#332288"])
 
 
@@ -29,6 +29,7 @@ def learning(histories: Mapping[str, Sequence[dict]]) -> Picture:
         right.plot(list(seen), list(seen.values()), "o-", ms=4, color=colour)
         best[name] = max(seen.values())
     left.set(xlabel="step", ylabel="training loss", ylim=(0, None))
+    right.margins(y=0.1)
     right.set(xlabel="step", ylabel="validation Dice", ylim=(0, None), xlim=left.get_xlim())
     figure.legend(loc="outside lower left", ncols=4)
     title = "Best validation Dice: " + ", ".join(f"{n} {v:.2f}" for n, v in best.items())
@@ -40,7 +41,7 @@ def learning(histories: Mapping[str, Sequence[dict]]) -> Picture:
 
 def wrong_pixels(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Every pixel of two label maps `H W` judged: 0 background and 1 object, both right; 2 missed,
-    3 drawn in vain, 4 drawn as another class."""
+    3 drawn on background, 4 drawn as another class."""
     kinds = np.where(truth > 0, 1, 0)
     kinds[(truth > 0) & (mask == 0)] = 2
     kinds[(truth == 0) & (mask > 0)] = 3
@@ -84,9 +85,10 @@ def symptoms(losses: Mapping[str, Sequence[float]], notes: Mapping[str, str]) ->
     for ax in axes[:, 0]:
         ax.set_ylabel("loss")
     lower = [n for n in ill if _ends_lower(losses[n], losses[healthy])]
-    told = f"Faulty runs that end with a lower loss, of {len(ill)}: {', '.join(lower) or 'none'}"
+    told = f"{len(lower)} of {len(ill)} faulty runs end with a lower loss"
+    told += f": {', '.join(lower)}" if lower else ""
     lines = {name: note.replace("\n", ", ") for name, note in notes.items()}
-    theme.finding(figure, f"{told}.\nGrey, {healthy}: {lines[healthy]}.")
+    theme.finding(figure, f'{told}.\nGrey is the run "{healthy}": {lines[healthy]}.')
     said = "; ".join(f"{name}: {lines[name]}" for name in losses)
     return Picture(figure, f"{told}. {said}.")
 

@@ -7,12 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from naslora_workbook.figures.picture import Picture, titled
-from naslora_workbook.figures.theme import ADAPTER, BASE, INK, PREDICTION, canvas, chart, rows
+from naslora_workbook.figures.theme import ADAPTER, BASE, INK, canvas, chart, rows
 
 COLOURS = {"weights": BASE, "alpha": ADAPTER["nas_lora"]}
 LANES = [(kind, half) for kind in COLOURS for half in "AB"]
 NOISE = "#DDDDDD"
-FREE, LEARNED = PREDICTION, ADAPTER["lora"]  # operators without numbers to learn, and with
+FREE, LEARNED = BASE, ADAPTER["nas_lora"]  # operators without numbers to learn, and with
 
 
 def timeline(schedules: Sequence) -> Picture:
@@ -57,13 +57,12 @@ def controls(ranks: Mapping[str, Sequence[tuple[float, float]]]) -> Picture:
             shares = np.array([pair[k] for pair in values])
             ax.plot(shares, y + rng.uniform(-0.22, 0.22, len(shares)), "o", color=COLOURS["alpha"])
             above[measure, kind] = int((shares > 95).sum())
-        ax.set(xlabel=f"{measure}: percentile among noise searches", xlim=(-2, 103))
+        counts = ", ".join(str(above[measure, kind]) for kind in ranks)
+        ax.set_title(f"{measure}: {counts} above 95 %")
+        ax.set(xlabel="percentile among noise searches", xlim=(-2, 103))
     rows(axes[0], ranks)
-    parts = [
-        f"{kind} {above['certainty', kind]} and {above['steadiness', kind]} of {len(values)}"
-        for kind, values in ranks.items()
-    ]
-    title = f"Above 95 % of noise by certainty and by steadiness: {', '.join(parts)}"
+    parts = [f"{kind} {above['steadiness', kind]} of {len(of)}" for kind, of in ranks.items()]
+    title = f"Above 95 % of noise by steadiness: {', '.join(parts)}"
     told = "; ".join(f"{kind}, {measure}: {n}" for (measure, kind), n in above.items())
     return titled(figure, title, f"{told}.")
 
@@ -82,7 +81,7 @@ def winner_tiles(winners: Mapping[str, Sequence[tuple]], title: str) -> Picture:
     rows(ax, winners)
     blocks = len(next(iter(winners.values())))
     ax.set(xlim=(-0.5, blocks - 0.5), xticks=range(blocks))
-    ax.set_xlabel("block (blue: operators without learned numbers)")
+    ax.set_xlabel("block (grey: operators without learned numbers)")
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     each = (f"{n}: {', '.join(f'{o} {p:.2f}' for o, p in row)}" for n, row in winners.items())
