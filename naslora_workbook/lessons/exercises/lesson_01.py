@@ -37,11 +37,13 @@ def scrambled_restore(windows, window, height, width):
     return x[:, :height, :width]
 
 
-def _cut(x, window):
+def windows_of(x, window):
+    """The reference of 1.1: SAM's windows of a map `B H W C`."""
     return window_partition(x, window)[0]
 
 
-def _restore(windows, window, height, width):
+def map_of(windows, window, height, width):
+    """The reference of 1.1: the map of SAM's windows."""
     padded = [n + -n % window for n in (height, width)]
     return window_unpartition(windows, window, padded, (height, width))
 
@@ -49,7 +51,7 @@ def _restore(windows, window, height, width):
 def _there_and_back(cut_and_restore, x, window) -> list:
     cut, restore = cut_and_restore
     windows = _shape_and_maps(cut(x.clone(), window))
-    return [*windows, *_shape_and_maps(restore(_cut(x, window), window, *x.shape[1:3]))]
+    return [*windows, *_shape_and_maps(restore(windows_of(x, window), window, *x.shape[1:3]))]
 
 
 def _shape_and_maps(x) -> list:
@@ -62,7 +64,7 @@ def ex_1_1(cut, restore):
     return checks.check(
         "1.1",
         (cut, restore),
-        (_cut, _restore),
+        (windows_of, map_of),
         lambda rng: (maps(rng), *integers(rng, (2, 8))),
         seen=_there_and_back,
         scrambled_windows=(scrambled_cut, restore),
@@ -74,7 +76,7 @@ def _counted(side: int, window: int, dim: int) -> int:
     """Multiply-adds of the batched products in SAM's attention, counted without computing."""
     with torch.device("meta"):
         attention, x = Attention(dim, dim // 64), torch.empty(1, side, side, dim)
-    x = _cut(x, window) if window else x
+    x = windows_of(x, window) if window else x
     with FlopCounterMode(display=False) as counter:
         attention(x)
     return counter.get_flop_counts()["Global"][torch.ops.aten.bmm] // 2

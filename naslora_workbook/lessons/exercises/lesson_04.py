@@ -5,17 +5,11 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.image_encoder import window_partition, window_unpartition
 from torch import Tensor, nn
 
 from naslora_workbook.lessons.checks import exercise
+from naslora_workbook.lessons.exercises import lesson_01
 from naslora_workbook.lessons.exercises.cases import integers, normal
-from naslora_workbook.lessons.exercises.lesson_01 import (
-    maps,
-    padded,
-    scrambled_cut,
-    scrambled_restore,
-)
 
 
 def _gap(layer, x, order, back) -> float:
@@ -36,13 +30,8 @@ def ex_4_1(rng):
     return layer, normal(rng, 2, n, c), torch.from_numpy(rng.permutation(n))
 
 
-def _windowed(operator, x, window):
-    windows, size = window_partition(x, window)
-    return window_unpartition(operator(windows), window, size, x.shape[1:3])
-
-
-def _without_permute(operator, x, window):
-    return scrambled_restore(operator(scrambled_cut(x, window)), window, *x.shape[1:3])
+def _windowed(operator, x, window, cut=lesson_01.windows_of, restore=lesson_01.map_of):
+    return restore(operator(cut(x, window)), window, *x.shape[1:3])
 
 
 def _there_and_back(function, x, window) -> list:
@@ -61,11 +50,13 @@ def _blur(windows: Tensor) -> Tensor:
     _windowed,
     seen=_there_and_back,
     whole_map=lambda operator, x, window: operator(x),
-    without_permute=_without_permute,
-    padding_kept=lambda operator, x, window: padded(x, window),
+    without_permute=partial(
+        _windowed, cut=lesson_01.scrambled_cut, restore=lesson_01.scrambled_restore
+    ),
+    padding_kept=lambda operator, x, window: lesson_01.padded(x, window),
 )
 def ex_4_2(rng):
-    return maps(rng), *integers(rng, (2, 8))
+    return lesson_01.maps(rng), *integers(rng, (2, 8))
 
 
 def _reached(layer, x: Tensor, at) -> Tensor:

@@ -141,10 +141,6 @@ def _median(z: Tensor) -> Tensor:
     return patches.median(2).values.view_as(z)
 
 
-def _batch(seed: int) -> Tensor:
-    return normal(np.random.default_rng(seed), 2, 7, 6, 6)
-
-
 @exercise(
     "What will fold?",
     fate,
@@ -156,7 +152,8 @@ def _batch(seed: int) -> Tensor:
     last_corner=partial(_poked, at=-1, random=True),
 )
 def ex_11_2():
-    return [(layer, _batch(seed)) for seed in (0, 1) for layer in mysteries(seed).values()]
+    batches = {seed: normal(np.random.default_rng(seed), 2, 7, 6, 6) for seed in (0, 1)}
+    return [(layer, x) for seed, x in batches.items() for layer in mysteries(seed).values()]
 
 
 class Dropped(LowRank):

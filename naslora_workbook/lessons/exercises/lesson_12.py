@@ -12,6 +12,8 @@ from naslora_workbook.lessons.checks import exercise
 from naslora_workbook.lessons.exercises.cases import integers
 from naslora_workbook.research.methods import VPT
 
+ENDS = 0.025, 0.975  # of a 95 % interval
+
 
 def _conv(gates: int = 2, outputs: int = 3, square: bool = True):
     """The answer of 12.1 with a wrong count of Conv-LoRA."""
@@ -56,19 +58,15 @@ def _means(scores: np.ndarray, picks: np.ndarray) -> np.ndarray:
 
 def paired_ends(a: np.ndarray, b: np.ndarray, picks: np.ndarray) -> np.ndarray:
     """Ends of the 95 % interval of mean(a - b), `seeds images`, for drawn images `draws n`."""
-    return np.quantile(_means(a - b, picks), [0.025, 0.975])
-
-
-def _unpaired(a, b, picks) -> np.ndarray:
-    return np.quantile(_means(a, picks) - _means(b, picks[::-1]), [0.025, 0.975])
+    return np.quantile(_means(a - b, picks), ENDS)
 
 
 @exercise(
     "A paired bootstrap over images",
     paired_ends,
-    unpaired=_unpaired,
+    unpaired=lambda a, b, picks: np.quantile(_means(a, picks) - _means(b, picks[::-1]), ENDS),
     ninety_percent=lambda a, b, picks: np.quantile(_means(a - b, picks), [0.05, 0.95]),
-    single_images=lambda a, b, picks: np.quantile((a - b).mean(0)[picks], [0.025, 0.975]),
+    single_images=lambda a, b, picks: np.quantile((a - b).mean(0)[picks], ENDS),
     turned_round=lambda a, b, picks: paired_ends(b, a, picks),
 )
 def ex_12_2(rng):
