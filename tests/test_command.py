@@ -106,6 +106,12 @@ def test_the_help_fits_a_screen_and_names_every_command(capsys):
     assert all(name in text.replace(",", "").split() for name in COMMANDS)
 
 
+def test_no_option_hides_what_the_parser_keeps_of_its_command():
+    for name, (_, options, facts) in COMMANDS.items():
+        given = {n.lstrip("-").replace("-", "_") for names, _ in options for n in names}
+        assert not given & {"run", "command", *facts}, name
+
+
 def test_a_letter_that_the_terminal_lacks_is_printed_as_an_escape():
     code = "import sys; from naslora_core.__main__ import main; sys.exit(main(['f\u00fc\u4e2d']))"
     ascii_only = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
