@@ -44,7 +44,6 @@ def entries() -> dict[str, Entry]:
     found = {}
     for file in sorted(next(p for p in PLACES if p.is_dir()).glob("*.yml")):
         for name, facts in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).items():
-            facts["mirrors"] = tuple(facts.get("mirrors", ()))
             found[name] = Entry(name, **facts)
     return found
 

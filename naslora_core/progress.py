@@ -1,21 +1,19 @@
 """Progress of a long loop: a bar in a terminal or notebook, now and then a plain line elsewhere."""
 
+import io
 import sys
 from collections.abc import Iterable
 
 SECONDS = 30  # between two plain lines
 
 
-class Lines:
+class Lines(io.TextIOBase):
     """Standard error for tqdm where it is a file: every state of its bar is a line of its own."""
 
     def write(self, text: str) -> None:
         """The text without tqdm's return to the start of the line."""
         if text.strip():
             print(text.strip(), file=sys.stderr, flush=True)
-
-    def flush(self) -> None:
-        """Every line is written at once."""
 
 
 def progress(items: Iterable, what: str, total: int, done: int = 0, quiet: bool = False):

@@ -77,19 +77,16 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
         return text if untold else super()._get_help_string(action)
 
 
-class Parser(argparse.ArgumentParser):
-    """The parser of all commands, whose help fits a screen."""
-
-    def format_help(self) -> str:
-        """Your images' commands with a line each, the names of the others."""
-        lines = ["usage: naslora COMMAND ...   (naslora COMMAND --help tells its options)", ""]
-        for group in GROUPS_OF_HELP:
-            names = [name for name, (*_, facts) in COMMANDS.items() if facts["group"] == group]
-            told = textwrap.wrap(", ".join(names), 88)
-            if group == GROUPS_OF_HELP[0]:
-                told = [f"{name:<10} {_about(name).split('. ')[0].rstrip('.')}" for name in names]
-            lines += [f"{group}:", *(f"  {line}" for line in told)] if names else []
-        return "\n".join(lines) + "\n"
+def overview() -> str:
+    """The help of all: your images' commands with a line each, the names of the others."""
+    lines = ["usage: naslora COMMAND ...   (naslora COMMAND --help tells its options)", ""]
+    for group in GROUPS_OF_HELP:
+        names = [name for name, (*_, facts) in COMMANDS.items() if facts["group"] == group]
+        told = textwrap.wrap(", ".join(names), 88)
+        if group == GROUPS_OF_HELP[0]:
+            told = [f"{name:<10} {_about(name).split('. ')[0].rstrip('.')}" for name in names]
+        lines += [f"{group}:", *(f"  {line}" for line in told)] if names else []
+    return "\n".join(lines) + "\n"
 
 
 def _about(name: str) -> str:
@@ -99,9 +96,9 @@ def _about(name: str) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all registered commands."""
-    parser = Parser(prog="naslora")
-    one_of = {"dest": "command", "required": True, "parser_class": argparse.ArgumentParser}
-    commands = parser.add_subparsers(metavar="COMMAND", **one_of)
+    parser = argparse.ArgumentParser(prog="naslora")
+    parser.format_help = overview
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
     for name, (function, options, facts) in COMMANDS.items():
         one = commands.add_parser(name, description=_about(name), formatter_class=Help)
         for names, how in options:

@@ -98,8 +98,6 @@ def with_classes(data: Dataset, names: Sequence[str]) -> Dataset:
     """The data with masks numbered as a model of these names has them; see `match_classes`."""
     numbers = match_classes(names, data.classes, data.name)
     table = np.arange(256, dtype=np.uint8)
-    if tuple(table[1 : len(numbers) + 1]) == numbers:
-        return replace(data, classes=tuple(names))
     table[1 : len(numbers) + 1] = numbers
 
     def renumbered(samples: Sequence[Sample]) -> Split:

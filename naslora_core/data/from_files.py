@@ -44,10 +44,9 @@ def list_folder(root: Path, groups: str | None = None) -> Listing:
 
 def _part(root: Path, name: str) -> Path:
     """The folder `images` or `masks`, in whatever letter case; UserError names what is there."""
-    if (root / name).is_dir():
-        return root / name
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     same = [p for p in folders if p.name.casefold() == name]
+    same = [p for p in same if p.name == name] or same
     if len(same) == 1:
         return same[0]
     there = f"; it holds {some([p.name for p in folders], 'folder')}" if folders else ""

@@ -10,23 +10,19 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from naslora_core.errors import UserError, known
 
-if TYPE_CHECKING:  # importing it takes two seconds
-    from lightning_fabric import Fabric
-
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 LACK = ("can't allocate memory", "not enough memory", "out of memory")  # in a RuntimeError
 INPUTS = 0.12  # share of what a step keeps that is kept beside the blocks' insides (nano, LoRA)
 
 
-def launch(devices: int = 1, precision: str = "fp32", accelerator: str = "auto") -> "Fabric":
-    """Start `devices` processes on this machine; every one of them goes on from here.
+def launch(devices: int = 1, precision: str = "fp32", accelerator: str = "auto"):
+    """A Lightning Fabric of `devices` processes on this machine; each goes on from here.
 
     precision: of forward passes, "fp32", "bf16" or "fp16" (GPU alone, scaled); accelerator: "auto",
     "cpu", "cuda". Raises UserError for what is not there.
@@ -37,20 +33,20 @@ def launch(devices: int = 1, precision: str = "fp32", accelerator: str = "auto")
     return fabric
 
 
-def single_process(device: torch.device, precision: str = "fp32") -> "Fabric":
-    """This process and nothing else, on the device where the model is."""
+def single_process(device: torch.device, precision: str = "fp32"):
+    """A Lightning Fabric of this process alone, on the device where the model is."""
     where = [device.index or 0] if device.type == "cuda" else 1
     return _fabric(precision, device.type, devices=where)
 
 
-def _fabric(precision: str, accelerator: str, devices: int | list[int], **how) -> "Fabric":
+def _fabric(precision: str, accelerator: str, devices: int | list[int], **how):
     known(precision, PRECISIONS, "Unknown precision")
     if precision == "fp16" and accelerator == "cpu":
         raise UserError("precision 'fp16' needs a GPU, this run is on the cpu; take bf16 or fp32.")
     there = torch.cuda.device_count()
     if accelerator == "cuda" and isinstance(devices, int) and devices > there:
         raise UserError(f"{devices} GPUs are asked for, {there} are here; give --devices {there}.")
-    from lightning_fabric import Fabric
+    from lightning_fabric import Fabric  # importing it takes two seconds
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it names every start
     return Fabric(accelerator=accelerator, devices=devices, precision=PRECISIONS[precision], **how)
@@ -73,7 +69,7 @@ def known_device(name: str) -> torch.device:
     return device
 
 
-def average_gradients(fabric: "Fabric", parameters: Sequence[Tensor]) -> None:
+def average_gradients(fabric, parameters: Sequence[Tensor]) -> None:
     """Replace every gradient by its mean over the processes; one that is not there counts as 0."""
     if fabric.world_size == 1 or not parameters:
         return
