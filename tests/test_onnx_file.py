@@ -156,7 +156,7 @@ def test_what_is_not_folded_is_refused(base, monkeypatch, tmp_path):
 def test_a_folder_that_cannot_be_written_to_is_one_sentence(base, tmp_path, monkeypatch):
     folded = fold(adapt(base, NASLoRA()))
     for ending in ("onnx", "pth", "safetensors"):
-        with pytest.raises(UserError, match=r"There is no folder .*nowhere"):
+        with pytest.raises(UserError, match="nowhere is not there"):
             fold(adapt(base, NASLoRA(operators=("skip",)))).save(
                 tmp_path / "nowhere" / f"a.{ending}"
             )
