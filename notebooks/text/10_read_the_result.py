@@ -194,7 +194,7 @@ read[last].projection
 
 # %%
 def cheapest(kernel, classes, tolerance=0.01):
-    """The first class that leaves at most `tolerance` of a kernel, or "none fits" (no class).
+    """The first class that leaves at most `tolerance`; else "none fits".
 
     kernel: `r r 3 3`; classes: name -> spanning kernels `m r r 3 3`.
     """
@@ -234,7 +234,7 @@ checks.ex_10_1(cheapest)
 
 # %% tags=["nbval-ignore-output"]
 def row(block, found):
-    """Both readings of a block, what each leaves unexplained, and the off-centre share."""
+    """Both readings of a block, their residuals, and the off-centre share."""
     return {
         "argmax": block.argmax,
         "argmax's residual": f"{found.residual[block.argmax]:.1%}",
@@ -282,7 +282,7 @@ def readings(part, method):
 
 # %%
 def agreement(pairs):
-    """Share of blocks in which two runs name the same operator, and the same when shuffled."""
+    """Share of blocks in which two runs agree, and the same when shuffled."""
     same = np.mean([(a == b).mean() for a, b in pairs])
     shuffled = np.mean([(a[:, None] == b).mean() for a, b in pairs])
     return {"agree": f"{same:.0%}", "shuffled": f"{shuffled:.0%}", "pairs": len(pairs)}
@@ -367,14 +367,13 @@ fields
 def hasty(one, other):
     """The distance of two genotypes."""
     pairs = zip(one.blocks, other.blocks, strict=True)
-    return np.mean(
-        [np.abs(np.subtract(a.probability, b.probability)).sum() / 2 for a, b in pairs]
-    )
+    apart = [np.subtract(a.probability, b.probability) for a, b in pairs]
+    return round(float(np.mean([np.abs(each).sum() / 2 for each in apart])), 3)
 
 
 # %%
 backwards = hasty(genotype, reordered(genotype))
-{"copy": hasty(genotype, again), "backwards": round(backwards, 3)}
+{"copy": hasty(genotype, again), "backwards": backwards}
 
 
 # %%
@@ -651,11 +650,11 @@ responses(waves, passed)
 # not agree with the off-centre share above. The curve counts all waves alike; the share counts them as they
 # occur in z. If z has few short waves, a steep filter changes the output little.
 #
-# ## Where tokens look
+# ## Attention distance
 # The adapter changes qkv, so it can change attention. The *attention distance* of a block is the mean
 # distance from a token to the tokens that it attends to, weighted by the attention.
 #
-# > **Predict first.** Will tokens look further after adaptation, or nearer?
+# > **Predict first.** Will tokens attend further away after adaptation, or nearer?
 
 # %% tags=["nbval-ignore-output"]
 pixels = Segmenter(sam).preprocess(images[:4])
@@ -665,7 +664,7 @@ figures.distances(lines, [block.window_size > 0 for block in sam.image_encoder.b
 
 # %% [markdown]
 # Blocks 0 and 1 are not adapted, so their lines coincide. One seed, four images. Attention distance says
-# where tokens look, not what they represent. The next measurement does.
+# how far tokens attend, not what they represent. The next measurement does.
 #
 # ## Is the answer easier to read from the features?
 # NAS-LoRA's paper says that its encoder learns semantics gradually. If it does, a simple reader should find
