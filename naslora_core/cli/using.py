@@ -167,7 +167,8 @@ def _check_places(files: list[Path], out: Path, overlay: bool) -> None:
         given = f"of {first(twice)} would be written twice"
         raise fault("The mask or overlay", given, "other names", "predict them into two folders")
     if any(f.parent.resolve() == out.resolve() for f in files):
-        raise fault(out, "holds the images themselves", "a folder for masks", "name another")
+        remedy = "name another folder with --out"
+        raise fault(out, "holds the images themselves", "a folder for masks", remedy)
     check_foreign([out / f"{name}.png" for name in written], "predict")
 
 

@@ -156,7 +156,9 @@ def check_samples(samples: Iterable[Sample], classes: int) -> None:
         numbers = values[(values > 0) & (values != IGNORE)]
         if numbers.size and numbers[-1] > classes:
             given, remedy = f"holds {numbers[-1]}", "renumber it, or name more classes"
-            raise fault(f"The mask of {sample.name}", given, f"0..{classes}, or {IGNORE}", remedy)
+            raise fault(
+                f"The mask of {sample.name}", given, f"0..{classes}, or {IGNORE} to ignore", remedy
+            )
         if values[-1] == IGNORE:
             (beside if numbers.size else alone).append(sample.name)
     if len(alone) > len(beside):

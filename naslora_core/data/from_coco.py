@@ -67,7 +67,8 @@ def _load(file: Path) -> dict:
     try:
         data = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise fault(file, f"is malformed ({error})", f"{', '.join(NEEDED)}", EXPORT) from error
+        expected = f"a json with {', '.join(NEEDED)}"
+        raise fault(file, f"is malformed ({error})", expected, EXPORT) from error
     for key, needed in NEEDED.items():
         entries, words = data.get(key) if isinstance(data, dict) else None, ", ".join(needed)
         if not isinstance(entries, list) or not entries:
@@ -84,7 +85,7 @@ def _load(file: Path) -> dict:
         found = Counter(entry[word] for entry in data[key])
         if twice := sorted(str(i) for i, count in found.items() if count > 1):
             given = f"has {some(twice, word)} of {key} more than once"
-            raise fault(file, given, f"each {word} once", "rename the others")
+            raise fault(file, given, f"each {word} once", f"give each its own {word}")
     if (count := len(data["categories"])) > MOST:
         raise fault(file, f"has {count} categories", f"{MOST} or fewer", "join some")
     return data
@@ -175,9 +176,11 @@ def _check_polygons(name: str, polygons: list, height: int, width: int) -> None:
         low, high = np.reshape(numbers, (-1, 2)).min(0), np.reshape(numbers, (-1, 2)).max(0)
         given = f"has a polygon from ({low[0]:g}, {low[1]:g}) to ({high[0]:g}, {high[1]:g})"
         if (high <= 1).all() and min(height, width) > 2:
-            raise fault(name, given, f"pixels, not shares of {size}", "multiply x and y by these")
+            remedy = "multiply x by the width and y by the height"
+            raise fault(name, given, f"pixels, not shares of {size}", remedy)
         if (low < -SLACK).any() or (high > (width + SLACK, height + SLACK)).any():
-            raise fault(name, given, f"it inside {size} pixels", "clip it, or correct that size")
+            remedy = "clip it, or correct the image's width, height"
+            raise fault(name, given, f"points inside {size} pixels", remedy)
 
 
 def _check_runs(name: str, shape: dict, height: int, width: int) -> None:
@@ -186,7 +189,7 @@ def _check_runs(name: str, shape: dict, height: int, width: int) -> None:
 
     counts, size = shape.get("counts"), shape.get("size")
     if size != [height, width]:
-        expected = f"its image's [{height}, {width}]"
+        expected = f"[{height}, {width}], the size of its image"
         raise fault(name, f"is an RLE of size {size!r}", expected, "correct one")
     good = isinstance(counts, list) and all(type(run) is int and run >= 0 for run in counts)
     good = good and sum(counts) == height * width

@@ -166,6 +166,7 @@ def _of_files(name: str, images: Files, masks: Files, splits, where, faults, not
         users[Path(os.path.realpath(masks[image]))].append(image)
     if shared := next((file for file, names in users.items() if len(names) > 1), None):
         given = f"has {shared.name} as the mask of {some(users[shared])}"
-        faults.append(fault(where, given, "one an image", "name each, or copy it if it is right"))
+        remedy = "name the mask of each image, or copy the mask if it is right for each"
+        faults.append(fault(where, given, "one mask an image", remedy))
     read, more = (lambda image: read_mask(masks[image])), tuple(notes)
     return Listing(name, images, masks, read, splits, where, faults, notes=more)

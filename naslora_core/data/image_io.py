@@ -73,7 +73,8 @@ def _open(path: Path) -> Picture:
     deep = image.mode.startswith(DEEP)
     if bits > 8 and not deep:
         given = f"is a {bits}-bit picture in colour ({image.mode}): Pillow keeps the high byte"
-        raise fault(path, given, "8 bits a channel", "spread its values over 0..255")
+        remedy = "spread its values over 0..255 and save it with 8 bits"
+        raise fault(path, given, "8 bits a channel", remedy)
     nodata = None
     with suppress(ValueError):
         nodata = float(str(tags.get(NODATA)).strip("\0 "))

@@ -178,11 +178,13 @@ def _name_classes(seen: Inspection) -> None:
     beside = [name for name, values in held.items() if IGNORE in values and len(values) > 1]
     alone = [name for name, values in held.items() if values == {IGNORE}]
     if not every:
-        raise fault(listing.where, "has only 0, background", "255 or 1, 2, ...", "export it again")
+        given = "has only empty masks (the value 0)"
+        raise fault(listing.where, given, "255 or class numbers from 1", "export the masks again")
     if alone and numbers and (numbers != {1} or beside) and len(alone) > len(beside):
         given = f"holds 255, other masks class numbers up to {max(numbers)}"
         expected = f"0..{max(numbers)} in all of them"
-        raise fault(listing.masks[alone[0]], given, expected, "give its objects their class")
+        remedy = "give its foreground the number of its class"
+        raise fault(listing.masks[alone[0]], given, expected, remedy)
     several = tuple(f"class {c}" for c in range(1, max(numbers, default=0) + 1))
     seen.classes, seen.ignore = several if numbers - {1} else ("object",), bool(beside)
 

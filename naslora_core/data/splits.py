@@ -128,10 +128,12 @@ def groups_by(pattern: str, names: Iterable[str]) -> dict[str, str]:
     except re.error as error:
         wrong = f"is no regular expression ({error})"
     if wrong:
-        raise fault(given, wrong, f'one group, e.g. "{EXAMPLE}" for patients', "correct it")
+        raise fault(given, wrong, f'one group, e.g. "{EXAMPLE}" for patients', "put one around it")
     found = {name: regex.search(name) for name in names}
     if missed := sorted(n for n, match in found.items() if not (match and match[1])):
-        raise fault(given, f"finds nothing in {some(missed)}", "a group in every name", "widen it")
+        raise fault(
+            given, f"finds nothing in {some(missed)}", "a group in all", "widen the pattern"
+        )
     return {name: match[1] for name, match in found.items()}
 
 

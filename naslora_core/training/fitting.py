@@ -129,7 +129,8 @@ def _check_model_and_data(model: nn.Module, data, early_stopping) -> None:
     if not len(data.train):
         raise fault(data.name, "has no image to train on", "one or more in train", "add some")
     if not (early_stopping is None or isinstance(early_stopping, EarlyStopping)):
-        raise fault("early_stopping", f"is {early_stopping!r}", "EarlyStopping(...)", "give it")
+        expected = "EarlyStopping(every=...), or None"
+        raise fault("early_stopping", f"is {early_stopping!r}", expected, "give one of them")
     for split in (data.train, data.val):
         check_samples(split, len(data.classes))
     if (count := len(data.classes)) != model.classes:

@@ -41,7 +41,8 @@ def _in_strips(model, samples: Sequence, batch: int) -> Iterator[Iterable[torch.
     require_samples(samples)
     if not hasattr(model, "tile"):
         name = type(model).__name__
-        raise fault(f"A {name}", "does not draw masks", "a Segmenter", "give Segmenter(sam)")
+        remedy = "give a model of `adapt` or `open_model`, or Segmenter(sam)"
+        raise fault(f"A {name}", "does not draw masks", "a Segmenter", remedy)
     if model.tile:
         yield from (strips(model, samples[i].image, batch) for i in range(len(samples)))
         return
