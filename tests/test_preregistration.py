@@ -104,6 +104,11 @@ def test_only_a_committed_protocol_runs_and_its_runs_carry_its_digest(
     assert {r["protocol"] for r in runs} == {registry.read(file).digest}
     registry.run(file, out, tmp_path, until="00:00")
     assert len(list(out.glob("*.json"))) == len(runs)  # none was begun
+    monkeypatch.setattr(registry, "experiments", lambda: [f"registered/{file.stem}"])
+    monkeypatch.setattr(registry, "recorded", lambda part: runs)
+    registry.run(file, tmp_path / "elsewhere", tmp_path, until="00:00")  # what is recorded is there
+    kept = [json.loads(path.read_text()) for path in sorted((tmp_path / "elsewhere").iterdir())]
+    assert kept == runs
 
 
 def record(data, method, seed, iou):

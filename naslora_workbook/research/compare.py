@@ -84,7 +84,7 @@ def compare(
     for method, seed in [("base_boxed", 0), *((m, s) for s in seeds for m in methods)]:
         its = replace(setting, lr=its_rate.get(method, setting.lr))
         job = {"data": data.name, "method": method, "seed": seed, "setting": asdict(its)}
-        path = out / _file(job)
+        path = out / file_of(job)
         if not path.exists():
             record = run(sam, data, method, seed, its, reach) | {"base": base, "content": digest()}
             record |= {"provenance": provenance(command, device)} | (facts or {})
@@ -96,7 +96,7 @@ def compare(
     return records
 
 
-def _file(record: Mapping) -> str:
+def file_of(record: Mapping) -> str:
     """The name of a run's file: what tells it from the others of its grid."""
     s, method = record["setting"], record["method"]
     parts = [record["data"], s["split"], method]

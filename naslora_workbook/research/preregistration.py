@@ -8,6 +8,7 @@ on `results/protocol.yml`, all of whose runs are recorded. A record holds the di
 """
 
 import hashlib
+import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -19,14 +20,15 @@ import yaml
 
 from naslora_core.data import open_data
 from naslora_core.errors import UserError
+from naslora_core.files import make_folder, write_atomic
 from naslora_core.sam import load_sam
 from naslora_workbook.lessons.domains import DOMAINS
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.research.bootstrap import Interval, nested
-from naslora_workbook.research.compare import Setting, compare
+from naslora_workbook.research.compare import Setting, compare, file_of
 from naslora_workbook.research.learning_rate_selection import best_rates
 from naslora_workbook.research.provenance import git
-from naslora_workbook.results.records import RESULTS, recorded
+from naslora_workbook.results.records import RESULTS, experiments, recorded
 
 FILE = RESULTS / "protocol.yml"
 COMMAND = "python -m naslora_core protocol --runs build/{}"
@@ -102,6 +104,7 @@ def run(path: Path, out: Path, sets: Path, share: str = "1/1", until: str = "") 
     committed(path)
     protocol, sam, (first, every) = read(path), load_sam(), map(int, share.split("/"))
     rates, facts = best_rates(*protocol.rates), {"protocol": protocol.digest}
+    _unpack(f"registered/{path.stem}", make_folder(out))
     parts = list(product(protocol.seeds, protocol.domains))
     for seed, name in parts[first - 1 :: every]:
         if until and time.strftime("%H:%M", time.gmtime()) >= until:
@@ -109,6 +112,13 @@ def run(path: Path, out: Path, sets: Path, share: str = "1/1", until: str = "") 
         how = [seed], out, protocol.setting, COMMAND.format(path.stem), rates, facts
         place = name if name in DOMAINS else str(sets / name)
         compare(sam, open_data(place, profile("laptop")), protocol.methods, *how)
+
+
+def _unpack(part: str, out: Path) -> None:
+    """One file for each run that is recorded, so that it is not made again."""
+    for record in recorded(part) if part in experiments() else ():
+        if not (file := out / file_of(record)).exists():
+            write_atomic(file, json.dumps(record, indent=1) + "\n")
 
 
 def registered(protocol: Protocol | None = None) -> tuple[Protocol, list[dict]]:
