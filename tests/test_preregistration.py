@@ -104,6 +104,9 @@ def test_only_a_committed_protocol_runs_and_its_runs_carry_its_digest(
     assert {r["protocol"] for r in runs} == {registry.read(file).digest}
     registry.run(file, out, tmp_path, until="00:00")
     assert len(list(out.glob("*.json"))) == len(runs)  # none was begun
+    packed = {}
+    monkeypatch.setattr(registry, "keep", packed.__setitem__)
+    assert registry.pack(file, out) == len(runs) and packed == {f"registered/{file.stem}": runs}
     monkeypatch.setattr(registry, "experiments", lambda: [f"registered/{file.stem}"])
     monkeypatch.setattr(registry, "recorded", lambda part: runs)
     registry.run(file, tmp_path / "elsewhere", tmp_path, until="00:00")  # what is recorded is there

@@ -28,7 +28,7 @@ from naslora_workbook.research.bootstrap import Interval, nested
 from naslora_workbook.research.compare import Setting, compare, file_of
 from naslora_workbook.research.learning_rate_selection import best_rates
 from naslora_workbook.research.provenance import git
-from naslora_workbook.results.records import RESULTS, experiments, recorded
+from naslora_workbook.results.records import RESULTS, experiments, keep, recorded
 
 FILE = RESULTS / "protocol.yml"
 COMMAND = "python -m naslora_core protocol --runs build/{}"
@@ -119,6 +119,17 @@ def _unpack(part: str, out: Path) -> None:
     for record in recorded(part) if part in experiments() else ():
         if not (file := out / file_of(record)).exists():
             write_atomic(file, json.dumps(record, indent=1) + "\n")
+
+
+def pack(path: Path, out: Path) -> int:
+    """Keep the runs of a folder in the results; of a genotype, both readings of every block."""
+    found = [json.loads(file.read_text()) for file in sorted(out.glob("*.json"))]
+    for record in found:
+        if genotype := record.pop("genotype", None):
+            readings = ("argmax", "projection")
+            record["choice"] = {r: [block[r] for block in genotype["blocks"]] for r in readings}
+    keep(f"registered/{path.stem}", found)
+    return len(found)
 
 
 def registered(protocol: Protocol | None = None) -> tuple[Protocol, list[dict]]:
