@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -38,7 +37,7 @@ from naslora_workbook.research.experiment_arms import ARMS, EXPERIMENTS, REGISTE
 from naslora_workbook.research.experiment_methods import gains, slower_decoder
 from naslora_workbook.research.experiment_runs import packed, table
 from naslora_workbook.research.methods import METHODS
-from naslora_workbook.research.preregistration import committed
+from naslora_workbook.research.preregistration import committed, in_turn
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.research.variants import VARIANTS
 from naslora_workbook.results.records import RESULTS, keep
@@ -182,12 +181,10 @@ def run_all(experiment: str, folder: Path, share: str, until: str, only: list[st
     """
     facts = registered_facts() if experiment == REGISTERED else {}
     torch.set_num_threads(1)
-    sam, (first, every) = load_sam(), map(int, share.split("/"))
+    sam = load_sam()
     wanted = {"-".join(map(str, job)): job for job in jobs(experiment)}
     wanted = {name: job for name, job in wanted.items() if all(word in name for word in only)}
-    for name, job in list(wanted.items())[first - 1 :: every]:
-        if until and time.strftime("%H:%M", time.gmtime()) >= until:
-            return print(f"stopped at {until}", flush=True)
+    for name, job in in_turn(list(wanted.items()), share, until):
         if name in made(folder):
             continue
         record = run(sam, *job) | facts | {"provenance": provenance(command_line())}

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -95,6 +95,16 @@ def committed(path: Path = FILE) -> str:
     return logged
 
 
+def in_turn(jobs: Sequence, share: str, until: str) -> Iterator:
+    """The I-th of each N jobs for a share "I/N"; none any more at `until`, HH:MM in UTC."""
+    first, every = map(int, share.split("/"))
+    for job in jobs[first - 1 :: every]:
+        if until and time.strftime("%H:%M", time.gmtime()) >= until:
+            print(f"stopped at {until}", flush=True)
+            return
+        yield job
+
+
 def run(path: Path, out: Path, sets: Path, share: str = "1/1", until: str = "") -> None:
     """Make the missing runs of a protocol, seed by seed: the I-th of each N parts, into `out`.
 
@@ -102,13 +112,11 @@ def run(path: Path, out: Path, sets: Path, share: str = "1/1", until: str = "") 
     is begun. Raises UserError where the file is not committed.
     """
     committed(path)
-    protocol, sam, (first, every) = read(path), load_sam(), map(int, share.split("/"))
+    protocol, sam = read(path), load_sam()
     rates, facts = best_rates(*protocol.rates), {"protocol": protocol.digest}
     _unpack(f"registered/{path.stem}", make_folder(out))
     parts = list(product(protocol.seeds, protocol.domains))
-    for seed, name in parts[first - 1 :: every]:
-        if until and time.strftime("%H:%M", time.gmtime()) >= until:
-            return print(f"stopped at {until}", flush=True)
+    for seed, name in in_turn(parts, share, until):
         how = [seed], out, protocol.setting, COMMAND.format(path.stem), rates, facts
         place = name if name in DOMAINS else str(sets / name)
         compare(sam, open_data(place, profile("laptop")), protocol.methods, *how)
