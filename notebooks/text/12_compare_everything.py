@@ -625,7 +625,7 @@ Rows({n: {"LoRA minus U-Net": i, "": i.words} for n, i in lora_leads.items()})
 
 # %% [markdown]
 # With 4 images we cannot tell the two apart. With 256 the U-Net is ahead by .108 here, and behind on
-# polyp (above): this small base helps only on some domains. From 4 to 256 images (and 100 to 200 steps) LoRA
+# polyp (above): this base helps on one of the two domains. From 4 to 256 images (and 100 to 200 steps) LoRA
 # gains about .32.
 #
 # ## When a search pays
