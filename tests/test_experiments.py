@@ -9,7 +9,14 @@ from naslora_core.errors import UserError
 from naslora_workbook.research import experiment_mixed_teacher, experiments, neighbours
 from naslora_workbook.research.experiment_arms import ARMS, EXPERIMENTS, REGISTERED
 from naslora_workbook.research.experiment_methods import own_genotype, shuffled_genotype
-from naslora_workbook.research.experiment_runs import contrast, experiment, iou, paired, table
+from naslora_workbook.research.experiment_runs import (
+    chosen_elsewhere,
+    contrast,
+    experiment,
+    iou,
+    paired,
+    table,
+)
 from naslora_workbook.results.records import keep, recorded
 
 
@@ -38,6 +45,13 @@ def test_differences_are_paired_by_seed_and_image():
     found = contrast(runs, "leaf", "a", "b")
     assert found.mean == pytest.approx(0.4) and found.words == "better"
     assert contrast(runs, "leaf", "b", "a").words == "worse"
+
+
+def test_an_arm_is_chosen_without_the_seed_that_it_is_scored_on():
+    means = {"a": (0.9, 0.1, 0.1), "b": (0.2, 0.4, 0.3), "frozen": (0, 0, 0)}
+    runs = [run(arm, seed, [v, v]) for arm, of in means.items() for seed, v in enumerate(of)]
+    found = chosen_elsewhere(runs, "leaf", ["a", "b"], "frozen")
+    assert np.allclose(found, [[0.2, 0.2], [0.1, 0.1], [0.1, 0.1]])  # b, then a for its seed 0
 
 
 def test_a_shuffled_genotype_has_the_same_operators():

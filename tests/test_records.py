@@ -65,7 +65,7 @@ def test_what_is_not_there_is_named(tmp_path, call):
 
 
 def test_every_score_of_a_recorded_run_makes_its_mean():
-    for name in ("methods", "kvasir_polyp", "registered/runs"):
+    for name in ("methods", "kvasir_polyp", "registered/protocol"):
         for record in recorded(name):
             dice, iou = np.mean(list(record["images"].values()), 0)
             assert record["mean"] == pytest.approx({"dice": dice, "iou": iou}, abs=1e-4)
@@ -78,8 +78,8 @@ def test_the_results_stay_few_files():
 
 def test_no_test_domain_was_used_for_a_choice():
     """Tiles and the third registration ran on test domains later, by protocols of their own."""
-    protocol, asked = registry.registered()
-    later = registry.RUNS, "registered/protocol_3", "experiments/tiles"
+    protocol, asked = registry.registered(registry.FIRST)
+    later = protocol.part, "registered/protocol_3", "experiments/tiles"
     others = [recorded(n) for n in experiments() if n not in later]
     scored = [r for records in others for r in records if "split" in r.get("setting", {})]
     assert {r["data"] for r in asked} == set(protocol.domains)

@@ -1,7 +1,8 @@
 """The registered verdict as a table, and what the README says was found: sentences whose numbers
 are read from the records."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import mean
 
 from naslora_workbook.publishing.result_tables import of_method, paragraphs, source
@@ -21,13 +22,13 @@ LEGS = {  # a training step on the GPU: what, and the leg's name
 }
 
 
-def registered_table() -> str:
-    """The subject's leads and whether the goal is met."""
-    protocol, records = registry.registered()
+def registered_table(path: Path = registry.FILE) -> str:
+    """The subject's leads and whether the goal is met; below, every method's score by domain."""
+    protocol, records = registry.registered(path)
     found, s = registry.verdict(records, protocol), protocol.setting
     names = [f"{LABELS[protocol.subject]} minus", "all domains", "test domains", "above zero"]
     rows = [_lead(LABELS[rival], row, protocol) for rival, row in found.items()]
-    claims = registry.goal(found).items()
+    claims = registry.goal(found, protocol.name).items()
     met = "; ".join(f"{claim}: **{'yes' if holds else 'no'}**" for claim, holds in claims)
     goal = f"The goal that the protocol names (surely: by an interval without zero): {met}."
     note = (
@@ -36,13 +37,24 @@ def registered_table() -> str:
         f"seeds each, {s.steps} steps of {s.batch} images; {protocol.level:.0%} intervals by "
         "bootstrap over domains and seeds; above and below zero: domains whose own interval is."
     )
-    head = markdown([*names, "below"], rows)
-    return paragraphs(head, goal, note, source(*records, commands=[COMMAND]))
+    head, from_records = markdown([*names, "below"], rows), source(*records, commands=[COMMAND])
+    return paragraphs(head, goal, note, _by_domain(records, protocol), from_records)
 
 
-def _lead(label: str, row: Mapping, protocol) -> list[str]:
+def _lead(label: str, row: Mapping, protocol: registry.Protocol) -> list[str]:
     above = sum(row[name].low > 0 for name in protocol.domains)
     return [label, str(row["all"]), str(row["test"]), str(above), str(len(registry.behind(row)))]
+
+
+def _by_domain(records: Sequence[Mapping], protocol: registry.Protocol) -> str:
+    """Mean score of every method on every domain, over seeds."""
+    rows, metric = [], protocol.metric
+    for method in ("base_boxed", *protocol.methods):
+        mine = of_method(records, method)
+        on = [[r["mean"][metric] for r in mine if r["data"] == d] for d in protocol.domains]
+        means = [mean(scores) for scores in on]
+        rows.append([LABELS[method], *(f"{value:.3f}" for value in (*means, mean(means)))])
+    return markdown(("mean over seeds", *protocol.domains, "all"), rows)
 
 
 def leads() -> dict[str, Interval]:

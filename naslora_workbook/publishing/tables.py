@@ -16,6 +16,7 @@ from naslora_workbook.publishing import registered_tables as registered
 from naslora_workbook.publishing import result_tables as results
 from naslora_workbook.publishing.environment import ROOT
 from naslora_workbook.publishing.lesson import Lesson, in_guide, lessons, of_needed
+from naslora_workbook.research.preregistration import FIRST
 from naslora_workbook.results.labels import markdown
 from naslora_workbook.results.records import measured
 
@@ -24,6 +25,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "findings": registered.findings,
     "base": results.base_table,
     "registered": registered.registered_table,
+    "first_registered": partial(registered.registered_table, FIRST),
     "costs": results.cost_table,
     "development": results.development_table,
     "photographs": results.photograph_table,

@@ -24,6 +24,7 @@ from naslora_workbook.research.experiment_methods import (
     random_genotype,
     shuffled_genotype,
 )
+from naslora_workbook.research.methods import METHODS
 from naslora_workbook.results.records import RESULTS
 
 SEEDS = (0, 1, 2)
@@ -55,6 +56,7 @@ class Arm:
 SINGLES = [f"single_{n}" for n in OPERATOR_SETS["linear"] if n != "none"]  # that would be LoRA
 ARMS = {
     "lora": Arm("lora"),
+    "conv_lora": Arm("conv_lora"),
     "fixed_3x3": Arm("fixed_conv"),
     "fixed_5x5": Arm("fixed_5x5"),
     "uniform": Arm("nas_uniform"),
@@ -91,11 +93,23 @@ ARMS["lora_decoder_.01"] = Arm("lora", decoder_lr=1e-2)
 ARMS["searched_decoder_.01"] = replace(ARMS["searched"], decoder_lr=1e-2)
 
 COLLAPSE = ("searched_0.01", "searched_0.01_decoder_.003", "searched_decoder_.01")
-FEW = ("lora", "fixed_3x3", "searched", "unet")
+FEW = ("lora", "conv_lora", "fixed_3x3", "searched", "unet")
 for name in ("uniform", "fixed_5x5", *COLLAPSE, *FEW, *SINGLES):
     ARMS[f"{name}_100_steps"] = replace(ARMS[name], steps=100)
 for name in FEW:
     ARMS |= {f"{name}_of_{n}": replace(ARMS[name], images=n, steps=100) for n in (4, 16, 64)}
+
+WHERE = {
+    "rank_2": {"rank": 2},
+    "rank_16": {"rank": 16},
+    "early": {"blocks": (0, 1, 2)},
+    "late": {"blocks": "late-3"},
+    "global": {"blocks": "global"},
+}
+for base in ("lora", "searched"):
+    for name, change in WHERE.items():
+        method = replace(METHODS[ARMS[base].method], **change)
+        ARMS[f"{base}_{name}_100_steps"] = replace(ARMS[base], method=method, steps=100)
 
 ARMS["settled"] = replace(ARMS["searched"], steps=100, settle=40)
 for price in (0.1, 1.0):

@@ -36,6 +36,16 @@ def paired(runs: Iterable[dict], domain: str, arm: str, against: str) -> np.ndar
     return np.array([np.subtract(of[arm, s], of[against, s]) for s in seeds])
 
 
+def chosen_elsewhere(
+    runs: Sequence[dict], domain: str, arms: Sequence[str], against: str
+) -> np.ndarray:
+    """IoU of the arm that did best on the other seeds minus that of `against`, `seeds images`."""
+    scores = np.stack([paired(runs, domain, arm, against) for arm in arms])
+    means = scores.mean(2)
+    best = (means.sum(1, keepdims=True) - means).argmax(0)  # without the seed that is scored
+    return scores[best, range(len(best))]
+
+
 def contrast(
     runs: Iterable[dict], domain: str, arm: str, against: str, level: float = 0.95
 ) -> Interval:

@@ -30,23 +30,31 @@ from naslora_workbook.research.learning_rate_selection import best_rates
 from naslora_workbook.research.provenance import git
 from naslora_workbook.results.records import RESULTS, experiments, keep, recorded
 
-FILE = RESULTS / "protocol.yml"
+FIRST, FILE = RESULTS / "protocol.yml", RESULTS / "protocol.yml"  # FILE: the latest
 COMMAND = "python -m naslora_core protocol --runs build/{}"
-RUNS = "registered/runs"  # the recorded ones
-AHEAD = "ahead of {} over all domains"  # surely: by an interval without zero
-GOAL = (  # the first lines of protocol.yml: a claim, the rival, what the rival's row has to show
-    (AHEAD.format("LoRA") + ", surely", "lora", lambda row: row["all"].low > 0),
-    (AHEAD.format("Conv-LoRA") + ", surely", "conv_lora", lambda row: row["all"].low > 0),
-    (AHEAD.format("the fixed 3x3") + ", in the mean", "fixed_conv", lambda r: r["all"].mean > 0),
-    ("on no domain wholly behind LoRA", "lora", lambda row: not behind(row)),
+AHEAD = "ahead of {} over all domains, {}"  # surely: by an interval without zero
+SURE = tuple(
+    (AHEAD.format(label, "surely"), rival, lambda row: row["all"].low > 0)
+    for label, rival in (("LoRA", "lora"), ("Conv-LoRA", "conv_lora"))
 )
+GOALS = {  # first lines of the protocols: a claim, the rival, what the rival's row has to show
+    "protocol": (
+        *SURE,
+        (AHEAD.format("the fixed 3x3", "in the mean"), "fixed_conv", lambda r: r["all"].mean > 0),
+        ("on no domain wholly behind LoRA", "lora", lambda row: not behind(row)),
+    ),
+    "protocol_3": (
+        *SURE,
+        (AHEAD.format("the fixed 5x5", "in the mean"), "fixed_5x5", lambda r: r["all"].mean > 0),
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Protocol:
     """development, test: domains; subject: the method that is judged against the others; setting,
     seeds: those of `compare`; rates: recorded trials, trials: the learning rates that each method
-    was tried with there; level, draws: of the intervals, over `metric`; digest: of the file."""
+    was tried with there; level, draws: of intervals, over `metric`; name, digest: of the file."""
 
     development: tuple[str, ...]
     test: tuple[str, ...]
@@ -59,12 +67,18 @@ class Protocol:
     metric: str
     level: float
     draws: int
+    name: str
     digest: str = field(repr=False)
 
     @property
     def domains(self) -> tuple[str, ...]:
         """All of them, development first."""
         return (*self.development, *self.test)
+
+    @property
+    def part(self) -> str:
+        """Where its runs are recorded."""
+        return f"registered/{self.name}"
 
 
 def read(path: Path = FILE) -> Protocol:
@@ -73,7 +87,7 @@ def read(path: Path = FILE) -> Protocol:
     found, digest = yaml.safe_load(text), hashlib.sha256(text).hexdigest()[:12]
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
     given["setting"] = Setting(**given["setting"])
-    return Protocol(**given, digest=digest)
+    return Protocol(**given, name=path.stem, digest=digest)
 
 
 def committed(path: Path = FILE) -> str:
@@ -114,10 +128,10 @@ def run(path: Path, out: Path, sets: Path, share: str = "1/1", until: str = "") 
     committed(path)
     protocol, sam = read(path), load_sam()
     rates, facts = best_rates(*protocol.rates), {"protocol": protocol.digest}
-    _unpack(f"registered/{path.stem}", make_folder(out))
+    _unpack(protocol.part, make_folder(out))
     parts = list(product(protocol.seeds, protocol.domains))
     for seed, name in in_turn(parts, share, until):
-        how = [seed], out, protocol.setting, COMMAND.format(path.stem), rates, facts
+        how = [seed], out, protocol.setting, COMMAND.format(protocol.name), rates, facts
         place = name if name in DOMAINS else str(sets / name)
         compare(sam, open_data(place, profile("laptop")), protocol.methods, *how)
 
@@ -136,19 +150,20 @@ def pack(path: Path, out: Path) -> int:
         if genotype := record.pop("genotype", None):
             readings = ("argmax", "projection")
             record["choice"] = {r: [block[r] for block in genotype["blocks"]] for r in readings}
-    keep(f"registered/{path.stem}", found)
+    keep(read(path).part, found)
     return len(found)
 
 
-def registered(protocol: Protocol | None = None) -> tuple[Protocol, list[dict]]:
-    """The registered protocol and all of its records; UserError where one was made under another
+def registered(path: Path = FILE) -> tuple[Protocol, list[dict]]:
+    """The protocol of a file and all of its records; UserError where one was made under another
     protocol."""
-    protocol, records = protocol or read(), recorded(RUNS)
+    protocol = read(path)
+    records = recorded(protocol.part)
     for record in records:
         if record["protocol"] != protocol.digest:
             raise UserError(
                 f"A record of {record['method']} on {record['data']} was made under protocol "
-                f"{record['protocol']}, {FILE.name} is now {protocol.digest}; put the file back "
+                f"{record['protocol']}, {path.name} is now {protocol.digest}; put the file back "
                 "as it was registered."
             )
     return protocol, records
@@ -177,9 +192,10 @@ def verdict(records: Sequence[Mapping], protocol: Protocol) -> dict[str, dict[st
     return table
 
 
-def goal(table: Mapping[str, Mapping[str, Interval]]) -> dict[str, bool]:
-    """Each claim of GOAL whose rival takes part in a verdict, and whether it holds."""
-    return {claim: holds(table[rival]) for claim, rival, holds in GOAL if rival in table}
+def goal(table: Mapping[str, Mapping[str, Interval]], name: str = FILE.stem) -> dict[str, bool]:
+    """Each claim of a protocol whose rival takes part in a verdict, and whether it holds."""
+    claims = (c for c in GOALS.get(name, ()) if c[1] in table)
+    return {claim: holds(table[rival]) for claim, rival, holds in claims}
 
 
 def behind(row: Mapping[str, Interval]) -> list[str]:
@@ -193,5 +209,6 @@ def verdict_text(records: Sequence[Mapping], protocol: Protocol) -> str:
     lines = [f"{protocol.subject} minus each rival, {protocol.metric}:"]
     for rival, row in table.items():
         lines += [f"{rival:>16}  {name:>16}  {interval}" for name, interval in row.items()]
-    lines += [f"{'yes' if holds else 'no':>16}  {claim}" for claim, holds in goal(table).items()]
+    claims = goal(table, protocol.name).items()
+    lines += [f"{'yes' if holds else 'no':>16}  {claim}" for claim, holds in claims]
     return "\n".join(lines)

@@ -76,10 +76,11 @@ RANK = 3
 from naslora_workbook.figures.mixing import Rows
 from naslora_workbook.lessons.headline import record
 from naslora_workbook.lessons.routing import chosen_experts, one_expert, qkv_inputs
+from naslora_workbook.research import preregistration as judge
 from naslora_workbook.research.benchmarks.measurement import interleaved
 from naslora_workbook.research.bootstrap import nested, seeds_and_images
-from naslora_workbook.research.compare import paired, recorded
 from naslora_workbook.results.labels import LABELS
+from naslora_workbook.results.records import recorded
 
 from naslora_core.adapters import ConvLoRA, FixedConv
 from naslora_core.adapters.conv_lora import expert
@@ -732,18 +733,8 @@ checks.ex_6_3(path)
 # %%
 paths = ("fixed_conv", "conv_lora", "nas_lora")
 order = ("base_unprompted", "base_boxed", "decoder_only", "lora", *paths)
-
-
-def in_order(records):
-    """The runs of these methods, in this order."""
-    return [r for m in order for r in records if r["method"] == m]
-
-
-photographs = in_order(recorded("kvasir_polyp"))
-registered = in_order(recorded("registered/runs"))
-domains = sorted({r["data"] for r in registered})
-on_domain = {d: [r for r in registered if r["data"] == d] for d in domains}
-
+runs = recorded("kvasir_polyp")
+photographs = [run for m in order for run in runs if run["method"] == m]
 title = "All adapters score higher than decoder-only; the four adapters are close"
 figures.comparison(photographs, "iou", title)
 
@@ -776,11 +767,12 @@ Rows(found)
 # page](../naslora_workbook/results/README.md); this base was not scored without a prompt:
 
 # %%
+protocol, registered = judge.registered()
 found = {}
 for m in paths:
-    by_domain = {d: paired(runs, m, "lora", "iou") for d, runs in on_domain.items()}
-    above = sum(gains.mean() > 0 for gains in by_domain.values())
-    found[LABELS[m]] = {"minus LoRA": nested(by_domain, level), "higher on": above}
+    leads = judge.differences(registered, protocol, "lora", m)
+    above = sum(np.mean(gains) > 0 for gains in leads.values())
+    found[LABELS[m]] = {"minus LoRA": nested(leads, level), "higher on": above}
 Rows(found)
 
 # %% [markdown]
