@@ -10,6 +10,7 @@ from tiny import tiny_data, tiny_sam
 
 from naslora_core.errors import UserError
 from naslora_workbook.research import preregistration as registry
+from naslora_workbook.research.bootstrap import nested
 from naslora_workbook.research.compare import Setting
 from naslora_workbook.research.preregistration import (
     behind,
@@ -131,6 +132,11 @@ def test_the_verdict_names_domains_and_keeps_test_domains_apart(file):
     assert goal(verdict(records, protocol)) == {}  # none of its rivals took part
     turned = differences(records, protocol, "lora", subject="decoder_only")
     assert turned["vessel"] == pytest.approx([0.2, 0.1])
+    three = replace(protocol, methods=("decoder_only", "lora", "full"))
+    more = [record(r["data"], "full", r["seed"], r["mean"]["iou"]) for r in records]
+    found = registry.against([*records, *more[::2]], three, "decoder_only")
+    assert list(found) == ["lora", "full"]
+    assert found["lora"] == nested(differences(records, protocol, "decoder_only"), 0.975, 200)
 
 
 @pytest.mark.parametrize(

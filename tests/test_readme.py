@@ -28,15 +28,16 @@ def test_the_readme_fits_a_screen_and_its_figure_states_the_verdict_of_the_recor
 
 def test_a_finding_says_that_an_interval_with_zero_cannot_tell():
     sure, unsure = Interval(0.02, 0.01, 0.03), Interval(0.01, -0.01, 0.03)
-    found = {"Conv-LoRA": sure, "LoRA": unsure}
+    found = {"Conv-LoRA": sure, "LoRA": unsure, "full fine-tuning": unsure}
     assert verdict_title(found) == (
-        "NAS-LoRA scores above Conv-LoRA; from 1 of 2 rivals we cannot tell it apart"
+        "NAS-LoRA scores above Conv-LoRA; from 2 of 3 rivals we cannot tell it apart"
     )
-    conv, lora = registered_leads(found).split(";")
+    conv, lora, _ = registered_leads(found).split(";")
     assert "cannot tell" in lora and "cannot tell" not in conv
 
 
 def test_a_rival_that_is_ahead_is_not_called_behind():
-    found = dict.fromkeys(("Conv-LoRA", "LoRA"), Interval(-0.02, -0.03, -0.01))
-    assert registered_leads(found).count("worse") == 2
+    rivals = "Conv-LoRA", "LoRA", "full fine-tuning"
+    found = dict.fromkeys(rivals, Interval(-0.02, -0.03, -0.01))
+    assert registered_leads(found).count("worse") == 3
     assert "scores above" not in verdict_title(found)

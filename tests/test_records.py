@@ -79,7 +79,7 @@ def test_the_results_stay_few_files():
 def test_no_test_domain_was_used_for_a_choice():
     """Tiles and the third registration ran on test domains later, by protocols of their own."""
     protocol, asked = registry.registered(registry.FIRST)
-    later = protocol.part, "registered/protocol_3", "experiments/tiles"
+    later = protocol.part, registry.read().part, "experiments/tiles"
     others = [recorded(n) for n in experiments() if n not in later]
     scored = [r for records in others for r in records if "split" in r.get("setting", {})]
     assert {r["data"] for r in asked} == set(protocol.domains)

@@ -62,7 +62,7 @@ def compare(arguments):
 
 
 @command(
-    option("--runs", metavar="FOLDER", help="make the missing runs of protocol_3.yml there"),
+    option("--runs", metavar="FOLDER", help="make the missing runs there"),
     option("--pack", metavar="FOLDER", help="keep the runs of this folder in the results"),
     option("--sets", default="data", metavar="FOLDER", help="of the image sets that it names"),
     option("--share", default="1/1", metavar="I/N", help="of the runs: the I-th of each N parts"),
@@ -72,12 +72,11 @@ def protocol(arguments):
     """Print the verdict of the registered comparison, all of whose runs are recorded."""
     from naslora_workbook.research import preregistration as registry
 
-    path = registry.RESULTS / "protocol_3.yml"
     if arguments.pack:
-        print(f"Kept {registry.pack(path, Path(arguments.pack))} runs.")
+        print(f"Kept {registry.pack(registry.FILE, Path(arguments.pack))} runs.")
     elif arguments.runs:
         places = Path(arguments.runs), Path(arguments.sets)
-        registry.run(path, *places, arguments.share, arguments.until)
+        registry.run(registry.FILE, *places, arguments.share, arguments.until)
     else:
         protocol, records = registry.registered()
         print(registry.verdict_text(records, protocol))

@@ -40,8 +40,8 @@ def make(steps: int, seed: int, domain: str = "camouflage") -> None:
     caption = (
         f"Above: one validation image of {domain} (drawn), the one with the median Dice, after "
         f"{steps} training steps, one seed. Middle: what NAS-LoRA trains beside the frozen qkv of "
-        "every block; its bars are an example. Below: the registered comparison on an earlier base "
-        "(`protocol.yml`)."
+        "every block; its bars are an example. Below: the registered comparison "
+        "(`protocol_3.yml`)."
     )
     record = {"alt": picture.alt, "caption": caption, "provenance": provenance(command_line())}
     keep("measurements/hero", [record])

@@ -8,14 +8,14 @@ from statistics import mean
 from naslora_workbook.publishing.result_tables import of_method, paragraphs, source
 from naslora_workbook.research import preregistration as registry
 from naslora_workbook.research.benchmarks.gpu_steps import Leg
-from naslora_workbook.research.bootstrap import Interval
+from naslora_workbook.research.bootstrap import Interval, nested
 from naslora_workbook.research.experiment_runs import contrast, experiment, over_domains
 from naslora_workbook.results.labels import LABELS, markdown
 from naslora_workbook.results.records import recorded
 
 METRICS = {"iou": "IoU", "dice": "Dice"}
 COMMAND = "python -m naslora_core protocol"
-RIVALS = ("lora", "conv_lora", "fixed_conv", "fixed_5x5", "nas_uniform", "random_operator")
+RIVALS = ("full", "lora", "conv_lora", "fixed_conv", "fixed_5x5", "nas_uniform", "random_operator")
 LEGS = {  # a training step on the GPU: what, and the leg's name
     "NAS-LoRA": "vit_b_1024-nas_lora-b2-fast-bf16",
     "the released Conv-LoRA": "vit_b_1024-conv_lora_released-b2-fast-bf16",
@@ -83,28 +83,26 @@ def findings() -> str:
 
 
 def _gain() -> str:
-    """What adapting the encoder adds, and a U-Net, on validation images of the drawn domains."""
-    runs = recorded("methods")
-    seeds = len({r["seed"] for r in of_method(runs, "lora")})
+    """What adapting the encoder adds over the registered domains, and a U-Net beside it."""
+    protocol, records = registry.registered()
 
-    def iou(method: str, domain: str) -> float:
-        return mean(r["mean"]["iou"] for r in of_method(runs, method) if r["data"] == domain)
+    def iou(method: str) -> float:  # domains have equally many seeds
+        return mean(r["mean"]["iou"] for r in of_method(records, method))
 
-    domains = sorted({r["data"] for r in runs})
-    parts = (
-        f"from {iou('decoder_only', d):.2f} (decoder alone) to {iou('lora', d):.2f} on {d}"
-        for d in domains
-    )
-    scratch = " and ".join(f"{iou('unet', d):.2f} on {d}" for d in domains)
+    leads = registry.differences(records, protocol, "lora", "unet")
+    words = [nested({name: each}).words for name, each in leads.items()]
     return (
-        f"LoRA in the encoder raises validation IoU {' and '.join(parts)} ({seeds} seeds). A small "
-        f"U-Net from random weights, trained on the same images, reaches {scratch}."
+        f"LoRA in the encoder raises the mean test IoU of {len(leads)} domains from "
+        f"{iou('decoder_only'):.2f} (decoder alone) to {iou('lora'):.2f}; the untrained base with "
+        f"a box on every object reaches {iou('base_boxed'):.2f}. A small U-Net from random "
+        f"weights, trained on the same images, is ahead of LoRA on {words.count('better')} of "
+        f"these domains and behind on {words.count('worse')}."
     )
 
 
 def registered_leads(found: Mapping[str, Interval]) -> str:
-    """What the registered comparison says of the two rivals in the papers."""
-    rivals = "Conv-LoRA", "LoRA"
+    """What the registered comparison says of the rivals in the papers, and of full fine-tuning."""
+    rivals = LABELS["conv_lora"], LABELS["lora"], LABELS["full"]
     parts = (f"minus {name}: {found[name]}, {found[name].words}" for name in rivals)
     return f"Registered, eight domains, five seeds, IoU: NAS-LoRA {'; '.join(parts)}."
 

@@ -3,8 +3,8 @@
     python -m naslora_core protocol --runs build/protocol_3
     python -m naslora_core protocol
 
-The first makes the runs of `results/protocol_3.yml` that are missing; the second prints the verdict
-on `results/protocol.yml`, all of whose runs are recorded. A record holds the digest of its file.
+The first makes the runs of `results/protocol_3.yml` that are not recorded; the second prints the
+verdict. A record holds the digest of its protocol's file.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from naslora_workbook.research.learning_rate_selection import best_rates
 from naslora_workbook.research.provenance import git
 from naslora_workbook.results.records import RESULTS, experiments, keep, recorded
 
-FIRST, FILE = RESULTS / "protocol.yml", RESULTS / "protocol.yml"  # FILE: the latest
+FIRST, FILE = RESULTS / "protocol.yml", RESULTS / "protocol_3.yml"  # FILE: the latest
 COMMAND = "python -m naslora_core protocol --runs build/{}"
 AHEAD = "ahead of {} over all domains, {}"  # surely: by an interval without zero
 SURE = tuple(
@@ -179,6 +179,14 @@ def differences(
         name: [of[name, subject, seed] - of[name, rival, seed] for seed in protocol.seeds]
         for name in protocol.domains
     }
+
+
+def against(records: Sequence[Mapping], protocol: Protocol, rival: str) -> dict[str, Interval]:
+    """By method: minus the rival, over all domains, at a level corrected for their number."""
+    others = [m for m in protocol.methods if m != rival]
+    level = 1 - (1 - protocol.level) / len(others)
+    leads = {m: differences(records, protocol, rival, m) for m in others}
+    return {m: nested(each, level, protocol.draws) for m, each in leads.items()}
 
 
 def verdict(records: Sequence[Mapping], protocol: Protocol) -> dict[str, dict[str, Interval]]:

@@ -760,11 +760,11 @@ Rows(found)
 # these photographs cannot tell any path from LoRA. All lie far above the
 # base without a prompt and far below the base with boxes. The resolution ceiling is .999 IoU.
 #
-# A registered comparison has eight domains, with an earlier `sam_nano` and earlier drawings
+# A registered comparison has eight domains
 # ([lesson 12](12_compare_everything.ipynb#Asked-once,-on-eight-domains)). Its intervals
 # redraw domains and, within them, seeds. The last column counts the domains on which the mean
-# is higher than LoRA's. The scores are on the [results
-# page](../naslora_workbook/results/README.md); this base was not scored without a prompt:
+# is higher than LoRA's. The scores, and those of the base with a box on every object, are on the
+# [results page](../naslora_workbook/results/README.md):
 
 # %%
 protocol, registered = judge.registered()
@@ -776,7 +776,7 @@ for m in paths:
 Rows(found)
 
 # %% [markdown]
-# Conv-LoRA's interval lies below zero: over these domains it scores lower than LoRA, by .016
+# Conv-LoRA's interval lies below zero: over these domains it scores lower than LoRA, by .017
 # on average. For the fixed 3x3 and for NAS-LoRA we cannot tell.
 
 # %% tags=["nbval-ignore-output"]
@@ -792,8 +792,7 @@ record(
 # *What do we gain if tokens use their neighbours inside the low-rank path?* Such a path can
 # compute what no map of single tokens can. The recorded runs do not show a higher score. On
 # photographs of polyps (five seeds) no path can be told from LoRA. Over eight domains (five
-# seeds, an earlier base) Conv-LoRA scores lower than LoRA, by .016 IoU. For the fixed 3x3 we
-# cannot tell.
+# seeds) Conv-LoRA scores lower than LoRA, by .017 IoU. For the fixed 3x3 we cannot tell.
 #
 # *What decides the scale?* With k = 1 the task gives the router no gradient, so the task does
 # not decide. In our 20 steps of training the choice depended on noise and the balance loss.
