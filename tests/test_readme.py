@@ -30,7 +30,7 @@ def test_a_finding_says_that_an_interval_with_zero_cannot_tell():
     sure, unsure = Interval(0.02, 0.01, 0.03), Interval(0.01, -0.01, 0.03)
     found = {"Conv-LoRA": sure, "LoRA": unsure, "full fine-tuning": unsure}
     assert verdict_title(found) == (
-        "NAS-LoRA scores above Conv-LoRA; from 2 of 3 rivals we cannot tell it apart"
+        "NAS-LoRA scores above Conv-LoRA; 2 of 3 rivals: we cannot tell"
     )
     conv, lora, _ = registered_leads(found).split(";")
     assert "cannot tell" in lora and "cannot tell" not in conv

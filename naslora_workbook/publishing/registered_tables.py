@@ -71,7 +71,7 @@ def verdict_title(found: Mapping[str, Interval]) -> str:
     told = [f"above {', '.join(above)}"] if above else []
     told += [f"below {', '.join(below)}"] if below else []
     unsure = len(found) - len(above) - len(below)
-    tail = f"from {unsure} of {len(found)} rivals we cannot tell it apart"
+    tail = f"{unsure} of {len(found)} rivals: we cannot tell"
     return f"NAS-LoRA scores {' and '.join(told)}; {tail}" if told else f"NAS-LoRA: {tail}"
 
 

@@ -24,6 +24,7 @@ from naslora_workbook.research import operator_recovery as planted
 from naslora_workbook.research import recovery_in_sam as planted_sam
 from naslora_workbook.research.experiment_findings import FIELD, entropies
 from naslora_workbook.research.experiment_runs import noise_search
+from naslora_workbook.research.preregistration import in_turn
 from naslora_workbook.research.provenance import provenance
 from naslora_workbook.results.labels import markdown
 from naslora_workbook.results.records import experiments, keep, recorded
@@ -32,21 +33,24 @@ NAME = "experiments/power"  # of its records
 CELL = [  # noise is the inverse of the teacher's strength; 16 maps of 16 x 16 a step average it
     {"noise": n, "steps": s} for s in (100, 300, 1000) for n in (0.1, 4.0, 40.0)
 ]
-INSIDE = [{}, {"noise": 4.0}, {"noise": 20.0}, {"strength": 0.1}, {"strength": 0.02},
-          {"images": 4}, {"steps": 100}, {"steps": 1000}]  # fmt: skip
+INSIDE = [{}, {"strength": 0.02}, {"noise": 20.0}, {"images": 4}, {"noise": 4.0}, {"strength": 0.1},
+          {"steps": 100}, {"steps": 1000}]  # fmt: skip
 BED = planted_sam.Bed(steps=300)
 SHOWN = ("noise", "strength", "images", "steps")
 HEAD = ("setting", "blocks", "argmax, field (chance)", "argmax, name", "projection, field (chance)",
         "projection, name", "steadier than noise", "entropy as of noise")  # fmt: skip
 
 
-def run(where: str, seeds: list[int]) -> None:
-    """Every search of a grid that the packed results lack; they are added at once."""
+def run(where: str, seeds: list[int], share: str = "1/1", until: str = "") -> None:
+    """Every search of a grid that the packed results lack; they are added at once.
+
+    share: "I/N", the I-th of each N points; until: HH:MM in UTC, after which none is begun.
+    """
     torch.set_num_threads(1)
     sam = load_sam() if where == "inside" else None
     samples = list(domain("polyp", train=64).train) if sam else []
     done = {(json.dumps(r["setting"]), r["planted"], r["seed"]) for r in packed()}
-    for point in INSIDE if sam else CELL:
+    for point in in_turn(INSIDE if sam else CELL, share, until):
         setting = _setting(where, point)
         for seed, name in ((s, n) for s in seeds for n in planted.PLANTS):
             if (json.dumps(setting), name, seed) not in done:
@@ -116,5 +120,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("cell", "inside", "table"))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--share", default="1/1", metavar="I/N", help="every N-th point")
+    parser.add_argument("--until", default="", metavar="HH:MM", help="begin no point after, UTC")
     a = parser.parse_args()
-    print(markdown(HEAD, rows())) if a.what == "table" else run(a.what, a.seeds)
+    if a.what == "table":
+        print(markdown(HEAD, rows()))
+    else:
+        run(a.what, a.seeds, a.share, a.until)
