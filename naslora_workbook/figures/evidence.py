@@ -7,8 +7,10 @@ import numpy as np
 from naslora_workbook.figures.picture import Picture, titled
 from naslora_workbook.figures.registered import lead
 from naslora_workbook.figures.theme import ADAPTER, BASE, INK, chart, rows
+from naslora_workbook.results.labels import LABELS
 
-COLOURS = (BASE, ADAPTER["lora"], ADAPTER["nas_lora"], ADAPTER["conv_lora"], ADAPTER["fixed_conv"])
+METHODS = {LABELS[name]: colour for name, colour in ADAPTER.items()}
+COLOURS = (BASE, ADAPTER["lora"], ADAPTER["nas_lora"], ADAPTER["conv_lora"], BASE)
 MARKS = "osD^v"
 
 
@@ -33,7 +35,8 @@ def over(series: Mapping[str, Mapping[object, Sequence[float]]], label: str, tit
     figure, ax = chart(2.7)
     ticks = list(next(iter(series.values())))
     for k, (name, values) in enumerate(series.items()):
-        colour, mark = COLOURS[k % len(COLOURS)], MARKS[k % len(MARKS)]
+        colour = METHODS.get(name, COLOURS[k % len(COLOURS)])
+        mark = MARKS[k % len(MARKS)]
         at = np.array([ticks.index(x) for x in values]) + 0.06 * (k - (len(series) - 1) / 2)
         ax.plot(at, [np.mean(v) for v in values.values()], color=colour, marker=mark, label=name)
         for x, seeds in zip(at, values.values(), strict=True):
