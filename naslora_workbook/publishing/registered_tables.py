@@ -96,7 +96,7 @@ def _gain() -> str:
         f"{iou('decoder_only'):.2f} (decoder alone) to {iou('lora'):.2f}; the untrained base with "
         f"a box on every object reaches {iou('base_boxed'):.2f}. A small U-Net from random "
         f"weights, trained on the same images, is ahead of LoRA on {words.count('better')} of "
-        f"these domains and behind on {words.count('worse')}."
+        f"these domains and behind on {words.count('worse')} (each at level .95)."
     )
 
 
@@ -104,7 +104,7 @@ def registered_leads(found: Mapping[str, Interval]) -> str:
     """What the registered comparison says of the rivals in the papers, and of full fine-tuning."""
     rivals = LABELS["conv_lora"], LABELS["lora"], LABELS["full"]
     parts = (f"minus {name}: {found[name]}, {found[name].words}" for name in rivals)
-    return f"Registered, eight domains, five seeds, IoU: NAS-LoRA {'; '.join(parts)}."
+    return f"Registered, eight domains, five seeds, 600 passes: NAS-LoRA {'; '.join(parts)}."
 
 
 def _neighbours() -> str:
@@ -128,7 +128,8 @@ def _search(found: Mapping[str, Interval]) -> str:
     return (
         f"NAS-LoRA minus the same model with equal weights for all operators: {uniform} IoU, "
         f"{uniform.words}. Minus a fixed 5x5: {fixed}, {fixed.words}. Where 12 of 18 operators "
-        f"hurt (registered, four domains, five seeds), minus equal weights: {bad}, {bad.words}."
+        "were put in to hurt (registered, four domains, five seeds), a search at a high rate of "
+        f"alpha minus equal weights: {bad}, {bad.words}."
     )
 
 

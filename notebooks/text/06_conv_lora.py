@@ -761,7 +761,7 @@ Rows(found)
 # base without a prompt and far below the base with boxes. The resolution ceiling is .999 IoU.
 #
 # A registered comparison has eight domains
-# ([lesson 12](12_compare_everything.ipynb#Asked-once,-on-eight-domains)). Its intervals
+# ([lesson 12](12_compare_everything.ipynb#Registered,-on-eight-domains)). Its intervals
 # redraw domains and, within them, seeds. The last column counts the domains on which the mean
 # is higher than LoRA's. The scores, and those of the base with a box on every object, are on the
 # [results page](../naslora_workbook/results/README.md):
@@ -790,7 +790,7 @@ record(
 # %% [markdown]
 # ## Recap
 # *What do we gain if tokens use their neighbours inside the low-rank path?* Such a path can
-# compute what no map of single tokens can. The recorded runs do not show a higher score. On
+# compute what no map of single tokens can. These recorded runs show no higher score (one in lesson 12 does). On
 # photographs of polyps (five seeds) no path can be told from LoRA. Over eight domains (five
 # seeds) Conv-LoRA scores lower than LoRA, by .017 IoU. For the fixed 3x3 we cannot tell.
 #

@@ -483,16 +483,22 @@ figures.confusion(grid["inside sam_nano"], FIELD)
 # of 40 and, inside `sam_nano`, in 72 of 80 by operator and 80 of 80 by field.
 #
 # ## When are the readings right?
-# Recorded: the bare cell again, 8 operators, seeds 0, 1, 2, with noise on the targets and 100, 300 or 1000
-# steps. Noise 40 means 40 times the size of the target. Each entry: right field (chance).
+# Recorded, 8 operators, seeds 0, 1, 2. The bare cell with noise on the targets and 100, 300 or 1000 steps; noise 40
+# means 40 times the size of the target. And inside `sam_nano`, today's base: a teacher of strength .5 (its path,
+# as a share of W0 x), noise .1, 64 images, 300 steps, and one of these changed. Each entry: right field (chance).
 #
 # > **Predict first.** Which reading gets better with more steps? Which gets worse?
 
 # %%
-power = [r for r in records("experiments/power") if r["setting"]["where"] == "cell"]
+INSIDE = {"noise": 0.1, "strength": 0.5, "images": 64, "steps": 300}
 searches = {}
-for r in power:
-    key = f"{r['setting']['steps']} steps, noise {r['setting']['noise']:g}"
+for r in records("experiments/power"):
+    setting = dict(r["setting"])
+    if setting.pop("where") == "inside":
+        other = [f"{k} {v:g}" for k, v in setting.items() if v != INSIDE[k]]
+        key = f"inside, {', '.join(other) or 'strength 0.5'}"
+    else:
+        key = f"{setting['steps']} steps, noise {setting['noise']:g}"
     searches.setdefault(key, []).append(r)
 
 # %%
