@@ -484,7 +484,7 @@ figures.confusion(grid["inside sam_nano"], FIELD)
 #
 # ## When are the readings right?
 # Recorded, 8 operators, seeds 0, 1, 2. First the bare cell at 100, 300 or 1000 steps; noise 40 means 40 times the
-# size of the target. Then inside today's `sam_nano`: 300 steps, 64 images, noise .1, a teacher of strength .5, or one
+# size of the target. Then inside `sam_nano`: 300 steps, 64 images, noise .1, a teacher of strength .5, or one
 # of these changed. Each entry: right field (chance).
 #
 # > **Predict first.** Which reading needs fewer steps, fewer images?
@@ -511,10 +511,10 @@ for key, found in searches.items():
 Rows(table)
 
 # %% [markdown]
-# In the bare cell more steps help projection (24 of 24 from 300 on, unless the noise is 40 times the target) and
-# harm argmax: at noise 4 from 15 to 12 to 8 of 24. Inside `sam_nano` argmax is right in 48 of 48 after 300 steps,
-# projection in 37; with 4 images argmax in 33, projection in 14 (chance 13); with a weak teacher 20 and 12. There
-# **alpha finds the field with less data than projection** (three seeds, no interval).
+# In the bare cell more steps help projection (24 of 24 from 300 on, unless the noise is 40) and harm argmax: at
+# noise 4 from 15 to 12 to 8 of 24. Inside `sam_nano` argmax is right in 48 of 48 after 300 steps, projection in 37;
+# with 4 images argmax in 33, projection in 14 (chance 13). With a weak teacher (20 and 12) or noise 20 (8 and 15)
+# neither is reliable. There **alpha needs fewer images than projection** (three seeds).
 
 # %% [markdown]
 # ## What alpha cannot tell
