@@ -104,7 +104,7 @@ def registered_leads(found: Mapping[str, Interval]) -> str:
     """What the registered comparison says of the rivals in the papers, and of full fine-tuning."""
     rivals = LABELS["conv_lora"], LABELS["lora"], LABELS["full"]
     parts = (f"minus {name}: {found[name]}, {found[name].words}" for name in rivals)
-    return f"Registered, eight domains, five seeds, 600 passes: NAS-LoRA {'; '.join(parts)}."
+    return f"Registered, eight domains, five seeds, IoU: NAS-LoRA {'; '.join(parts)}."
 
 
 def _neighbours() -> str:

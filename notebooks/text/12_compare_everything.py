@@ -533,7 +533,7 @@ RIVALS = {
 alone, level = {}, 1 - 0.05 / len(RIVALS)
 for label, arm in RIVALS.items():
     alone[label] = contrast(runs, "camouflage", arm, "uniform", level)
-evidence.differences(alone, "IoU minus that of the mixture with alpha frozen")
+Rows({n: {"IoU minus the mixture's": i, "": i.words} for n, i in alone.items()})
 
 # %% [markdown]
 # We can tell none of the four from the mixture. Differences up to .015 for a 5x5, and up to .036 for
@@ -685,7 +685,7 @@ ASKED = {
 claims = {}
 for label, (arm, against) in ASKED.items():
     claims[label] = over_domains(registered_runs, f"test_{arm}", f"test_{against}")
-evidence.differences(claims, "IoU, four domains, level .95")
+Rows({n: {"IoU, level .95": i, "": i.words} for n, i in claims.items()})
 
 # %% [markdown]
 # Both claims hold. The search is ahead by .012 (.005 to .018); the bad candidates cost the frozen alpha .014
