@@ -65,7 +65,7 @@ def test_what_is_not_there_is_named(tmp_path, call):
 
 
 def test_every_score_of_a_recorded_run_makes_its_mean():
-    for name in ("methods", "kvasir_polyp", "registered/protocol"):
+    for name in ("methods", "kvasir_polyp", "registered/protocol", "registered/protocol_3"):
         for record in recorded(name):
             dice, iou = np.mean(list(record["images"].values()), 0)
             assert record["mean"] == pytest.approx({"dice": dice, "iou": iou}, abs=1e-4)

@@ -13,6 +13,7 @@ from naslora_workbook.figures.registered import front_page
 from naslora_workbook.lessons.profiles import profile
 from naslora_workbook.publishing.registered_tables import leads, verdict_title
 from naslora_workbook.research.learning_rate_selection import best_rates
+from naslora_workbook.research.preregistration import FILE
 from naslora_workbook.research.provenance import command_line, provenance
 from naslora_workbook.results.records import RESULTS, keep
 
@@ -40,8 +41,7 @@ def make(steps: int, seed: int, domain: str = "camouflage") -> None:
     caption = (
         f"Above: one validation image of {domain} (drawn), the one with the median Dice, after "
         f"{steps} training steps, one seed. Middle: what NAS-LoRA trains beside the frozen qkv of "
-        "every block; its bars are an example. Below: the registered comparison "
-        "(`protocol_3.yml`)."
+        f"every block; its bars are an example. Below: the registered comparison (`{FILE.name}`)."
     )
     record = {"alt": picture.alt, "caption": caption, "provenance": provenance(command_line())}
     keep("measurements/hero", [record])
