@@ -558,7 +558,7 @@ evidence.differences(single, "IoU minus that of the mixture, 100 steps")
 
 # %% [markdown]
 # All 12 intervals include zero: neither an operator alone, nor the best one (chosen on two seeds, scored on the
-# third), nor LoRA can be told from the mixture. Gains up to .07 could hide here.
+# third), nor LoRA can be told from the mixture. Gains up to .075 could hide here.
 #
 # ### Where one token tells nothing
 # On camouflage the cell has shown no gain. So a domain was drawn that needs neighbours: each token is light or
